@@ -1,0 +1,4 @@
+//! ISO base media file format (ISO/IEC 14496-12) and what CMAF (23000-19) and Common Encryption (23001-7) add to it.
+
+pub mod boxes;
+pub mod sample_entry;

@@ -1,0 +1,2 @@
+//! The `headwater` program: arguments, then configuration, then run.
+fn main() {}

@@ -1,0 +1,152 @@
+//! Media time: integers, each with its timescale, and rescaling with stated rounding; and how UTC is written.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// Ticks a second (ISO/IEC 14496-12 §8.4.2.3 `timescale`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Timescale(NonZeroU32);
+
+impl Timescale {
+    /// Milliseconds.
+    pub const MILLI: Timescale = Timescale(NonZeroU32::new(1000).expect("not zero"));
+
+    /// `None` for a timescale of zero, which no file may have.
+    pub fn new(ticks_per_second: u32) -> Option<Timescale> {
+        NonZeroU32::new(ticks_per_second).map(Timescale)
+    }
+
+    /// Ticks a second.
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Timescale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which integer a value between two ticks becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rounding {
+    /// Toward minus infinity.
+    Down,
+    /// Toward plus infinity.
+    Up,
+    /// To the nearest, halves up.
+    Nearest,
+}
+
+/// `ticks` of timescale `from`, expressed in timescale `to`; saturates at the ends of `i64`.
+pub fn rescale(ticks: i64, from: Timescale, to: Timescale, rounding: Rounding) -> i64 {
+    if from == to {
+        return ticks;
+    }
+    let (num, den) = (i128::from(ticks) * i128::from(to.get()), i128::from(from.get()));
+    let value = match rounding {
+        Rounding::Down => num.div_euclid(den),
+        Rounding::Up => -(-num).div_euclid(den),
+        Rounding::Nearest => (2 * num + den).div_euclid(2 * den),
+    };
+    value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
+
+/// A moment or a length on a media timeline: exact, comparable across timescales.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaTime {
+    /// May be negative before an edit list has been applied.
+    pub ticks: i64,
+    /// Ticks a second.
+    pub timescale: Timescale,
+}
+
+impl MediaTime {
+    /// `ticks` in `timescale`.
+    pub fn new(ticks: i64, timescale: Timescale) -> MediaTime {
+        MediaTime { ticks, timescale }
+    }
+
+    /// Zero.
+    pub const ZERO: MediaTime = MediaTime { ticks: 0, timescale: Timescale::MILLI };
+
+    /// The same time in another timescale.
+    pub fn to(self, timescale: Timescale, rounding: Rounding) -> i64 {
+        rescale(self.ticks, self.timescale, timescale, rounding)
+    }
+
+    /// Seconds, for display and for ratios that need no exactness.
+    pub fn seconds(self) -> f64 {
+        self.ticks as f64 / f64::from(self.timescale.get())
+    }
+
+    /// `|self - other|` compared with `tolerance`, exactly.
+    pub fn is_within(self, other: MediaTime, tolerance: MediaTime) -> bool {
+        let (a, b, c) = (self.scale(), other.scale(), tolerance.scale());
+        let difference = (i128::from(self.ticks) * b - i128::from(other.ticks) * a).abs();
+        difference * c <= i128::from(tolerance.ticks) * a * b
+    }
+
+    fn scale(self) -> i128 {
+        i128::from(self.timescale.get())
+    }
+}
+
+impl PartialEq for MediaTime {
+    fn eq(&self, other: &MediaTime) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for MediaTime {}
+
+impl PartialOrd for MediaTime {
+    fn partial_cmp(&self, other: &MediaTime) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for MediaTime {
+    fn cmp(&self, other: &MediaTime) -> Ordering {
+        (i128::from(self.ticks) * other.scale()).cmp(&(i128::from(other.ticks) * self.scale()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn scale(ticks: u32) -> Timescale {
+        Timescale::new(ticks).expect("not zero")
+    }
+
+    #[test]
+    fn rounding_is_as_stated() {
+        let (ms, s) = (scale(1000), scale(1));
+        assert_eq!(rescale(1500, ms, s, Rounding::Down), 1);
+        assert_eq!(rescale(1500, ms, s, Rounding::Up), 2);
+        assert_eq!(rescale(1500, ms, s, Rounding::Nearest), 2);
+        assert_eq!(rescale(-1500, ms, s, Rounding::Down), -2);
+        assert_eq!(rescale(-1500, ms, s, Rounding::Up), -1);
+        assert_eq!(rescale(-1500, ms, s, Rounding::Nearest), -1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_finer_scale_loses_nothing(ticks in -1_000_000_000i64..1_000_000_000, from in 1u32..100_000, factor in 1u32..1000) {
+            let fine = rescale(ticks, scale(from), scale(from * factor), Rounding::Down);
+            prop_assert_eq!(rescale(fine, scale(from * factor), scale(from), Rounding::Nearest), ticks);
+        }
+
+        #[test]
+        fn order_does_not_depend_on_the_scale(a in any::<i32>(), b in any::<i32>(), factor in 1u32..1000) {
+            let coarse = |t: i32| MediaTime::new(i64::from(t), scale(90));
+            let fine = |t: i32| MediaTime::new(i64::from(t) * i64::from(factor), scale(90 * factor));
+            prop_assert_eq!(coarse(a).cmp(&fine(b)), a.cmp(&b));
+            prop_assert!(coarse(a).is_within(fine(b), coarse(a.abs_diff(b).min(i32::MAX as u32) as i32)) || a.abs_diff(b) > i32::MAX as u32);
+        }
+    }
+}
