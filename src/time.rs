@@ -114,6 +114,18 @@ impl Ord for MediaTime {
     }
 }
 
+/// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted: the one clock, read by who is at the top and passed
+/// down.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Utc(pub u64);
+
+impl Utc {
+    /// `duration` later.
+    pub fn after(self, duration: std::time::Duration) -> Utc {
+        Utc(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,1 +1,5 @@
-//! To be written.
+//! From URL to object: what an address means, how its bytes are made once, and how they are answered.
+
+pub mod listing;
+pub mod object;
+pub mod serve;

@@ -1,0 +1,76 @@
+//! What a viewer plays: an ordered list of periods, each with its switching sets.
+
+use crate::media::track::{Kind, Role, Track};
+use crate::time::MediaTime;
+
+/// A presentation as it stands: all of it on demand, a window of it while live.
+#[derive(Clone, Debug)]
+pub struct Presentation {
+    /// In order; at least one.
+    pub periods: Vec<Period>,
+    /// What was left out and what is odd, in sentences for people.
+    pub warnings: Vec<String>,
+}
+
+/// A stretch on one timeline: a clip, or live between discontinuities.
+#[derive(Clone, Debug)]
+pub struct Period {
+    /// Unique in the presentation, and stable.
+    pub id: String,
+    /// From the presentation's start.
+    pub start: MediaTime,
+    /// Until its last video or audio ends.
+    pub duration: MediaTime,
+    /// The media time of all its tracks at `start` (DASH presentationTimeOffset).
+    pub origin: MediaTime,
+    /// In a stable order: video, audio, text; the first video set is the main one, whose boundaries the others follow.
+    pub sets: Vec<SwitchingSet>,
+}
+
+/// Tracks a player may switch between at any segment boundary: of equal kind, sample-entry type, language, roles, channels,
+/// sample rate, transfer characteristics, protection scheme and timescale, with equal boundaries.
+#[derive(Clone, Debug)]
+pub struct SwitchingSet {
+    /// What all its tracks carry.
+    pub kind: Kind,
+    /// BCP 47 tag of all its tracks.
+    pub language: Option<String>,
+    /// Roles of all its tracks.
+    pub roles: Vec<Role>,
+    /// Whether its boundaries are those of the main video set (always so for audio and text). A video set that is not
+    /// aligned cannot be switched to, so HLS leaves it out.
+    pub aligned: bool,
+    /// By falling size of picture and bit rate; at least one.
+    pub tracks: Vec<Track>,
+}
+
+impl Presentation {
+    /// The track called `name`, with its period.
+    pub fn track(&self, name: &str) -> Option<(&Period, &Track)> {
+        self.periods.iter().find_map(|period| period.tracks().find(|track| track.name == name).map(|track| (period, track)))
+    }
+
+    /// All tracks of all periods.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.periods.iter().flat_map(Period::tracks)
+    }
+
+    /// Length of the whole.
+    pub fn duration(&self) -> MediaTime {
+        let last = self.periods.last().expect("a presentation has at least one period");
+        let timescale = last.duration.timescale;
+        MediaTime::new(last.start.to(timescale, crate::time::Rounding::Nearest) + last.duration.ticks, timescale)
+    }
+
+    /// Bytes of memory it keeps.
+    pub fn weight(&self) -> usize {
+        self.tracks().map(Track::weight).sum()
+    }
+}
+
+impl Period {
+    /// All tracks of all sets.
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        self.sets.iter().flat_map(|set| &set.tracks)
+    }
+}

@@ -1,0 +1,293 @@
+//! The samples of a track: times, sizes, flags and places, a few bytes each.
+//!
+//! Progressive and fragmented sources fill the same table. What repeats is stored as runs; a sample costs 4 bytes for its
+//! size and 4 for its composition offset, if the track has any.
+
+use std::ops::Range;
+
+/// Sample flags as ISO/IEC 14496-12 §8.8.3.1 packs them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SampleFlags(pub u32);
+
+impl SampleFlags {
+    /// A sync sample on which nothing else depends being known: `sample_depends_on` = 2.
+    pub const SYNC: SampleFlags = SampleFlags(0x0200_0000);
+    /// Not a sync sample: `sample_depends_on` = 1, `sample_is_non_sync_sample`.
+    pub const NON_SYNC: SampleFlags = SampleFlags(0x0101_0000);
+
+    /// Whether decoding may start here.
+    pub fn is_sync(self) -> bool {
+        self.0 & 0x0001_0000 == 0
+    }
+}
+
+/// Where bytes lie: a range of one of the presentation's source files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceRange {
+    /// Index into the files of the source.
+    pub file: u32,
+    /// Bytes of that file.
+    pub range: Range<u64>,
+}
+
+impl SourceRange {
+    /// Length in bytes.
+    pub fn len(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Whether there is no byte.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+}
+
+/// One access unit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sample {
+    /// Decode time in ticks of the track, edits not applied.
+    pub decode_time: i64,
+    /// Ticks until the next sample is decoded.
+    pub duration: u32,
+    /// Composition time less decode time, in ticks.
+    pub composition_offset: i32,
+    /// Bytes.
+    pub size: u32,
+    /// Dependency and sync.
+    pub flags: SampleFlags,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TimeRun {
+    first: u32,
+    decode_time: i64,
+    duration: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FlagRun {
+    first: u32,
+    flags: SampleFlags,
+}
+
+/// Samples whose bytes follow each other in a source file.
+#[derive(Clone, Copy, Debug)]
+struct ByteRun {
+    first: u32,
+    file: u32,
+    offset: u64,
+}
+
+/// All samples of a track, in decode order.
+#[derive(Clone, Debug, Default)]
+pub struct SampleTable {
+    times: Vec<TimeRun>,
+    sizes: Vec<u32>,
+    /// Empty while every offset is zero.
+    composition_offsets: Vec<i32>,
+    flags: Vec<FlagRun>,
+    bytes: Vec<ByteRun>,
+    end: i64,
+    next_byte: Option<(u32, u64)>,
+}
+
+impl SampleTable {
+    /// Number of samples.
+    pub fn len(&self) -> u32 {
+        self.sizes.len() as u32
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+
+    /// The decode time at which the last sample ends, in ticks; 0 of an empty table.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Bytes of memory that the table keeps.
+    pub fn weight(&self) -> usize {
+        self.times.capacity() * size_of::<TimeRun>()
+            + self.sizes.capacity() * 4
+            + self.composition_offsets.capacity() * 4
+            + self.flags.capacity() * size_of::<FlagRun>()
+            + self.bytes.capacity() * size_of::<ByteRun>()
+    }
+
+    /// Appends a sample whose bytes begin at `offset` of source file `file`.
+    ///
+    /// # Panics
+    /// Beyond `u32::MAX` samples; readers bound their number first.
+    pub fn push(&mut self, sample: Sample, file: u32, offset: u64) {
+        let index = u32::try_from(self.sizes.len()).expect("readers bound the samples of a track");
+        let expected = self.times.last().map(|run| (self.end, run.duration));
+        if expected != Some((sample.decode_time, sample.duration)) {
+            self.times.push(TimeRun { first: index, decode_time: sample.decode_time, duration: sample.duration });
+        }
+        self.end = sample.decode_time.saturating_add(sample.duration.into());
+        self.sizes.push(sample.size);
+        if sample.composition_offset != 0 || !self.composition_offsets.is_empty() {
+            self.composition_offsets.resize(index as usize, 0);
+            self.composition_offsets.push(sample.composition_offset);
+        }
+        if self.flags.last().is_none_or(|run| run.flags != sample.flags) {
+            self.flags.push(FlagRun { first: index, flags: sample.flags });
+        }
+        if self.next_byte != Some((file, offset)) {
+            self.bytes.push(ByteRun { first: index, file, offset });
+        }
+        self.next_byte = Some((file, offset + u64::from(sample.size)));
+    }
+
+    /// Gives back memory that growing reserved.
+    pub fn shrink_to_fit(&mut self) {
+        self.times.shrink_to_fit();
+        self.sizes.shrink_to_fit();
+        self.composition_offsets.shrink_to_fit();
+        self.flags.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+
+    /// Sample `index`.
+    ///
+    /// # Panics
+    /// Past the end.
+    pub fn get(&self, index: u32) -> Sample {
+        self.iter(index..index + 1).next().expect("the index is below len()")
+    }
+
+    /// Sizes in bytes of the samples in `range`.
+    pub fn sizes(&self, range: Range<u32>) -> &[u32] {
+        &self.sizes[range.start as usize..range.end as usize]
+    }
+
+    /// Bytes of all samples in `range`.
+    pub fn size(&self, range: Range<u32>) -> u64 {
+        self.sizes(range).iter().map(|&size| u64::from(size)).sum()
+    }
+
+    /// Whether any sample of the track is presented at another time than it is decoded.
+    pub fn has_composition_offsets(&self) -> bool {
+        !self.composition_offsets.is_empty()
+    }
+
+    /// Decode time of sample `index`; of `len()`, the end.
+    pub fn decode_time(&self, index: u32) -> i64 {
+        if index >= self.len() {
+            return self.end;
+        }
+        let run = self.times[self.times.partition_point(|run| run.first <= index) - 1];
+        run.decode_time + i64::from(run.duration) * i64::from(index - run.first)
+    }
+
+    /// The samples of `range`, in decode order.
+    pub fn iter(&self, range: Range<u32>) -> impl Iterator<Item = Sample> + '_ {
+        assert!(range.end <= self.len(), "samples {range:?} of {}", self.len());
+        let mut time = self.times.partition_point(|run| run.first <= range.start).saturating_sub(1);
+        let mut flag = self.flags.partition_point(|run| run.first <= range.start).saturating_sub(1);
+        range.map(move |index| {
+            time += usize::from(self.times.get(time + 1).is_some_and(|run| run.first <= index));
+            flag += usize::from(self.flags.get(flag + 1).is_some_and(|run| run.first <= index));
+            let run = self.times[time];
+            Sample {
+                decode_time: run.decode_time + i64::from(run.duration) * i64::from(index - run.first),
+                duration: run.duration,
+                composition_offset: self.composition_offsets.get(index as usize).copied().unwrap_or(0),
+                size: self.sizes[index as usize],
+                flags: self.flags[flag].flags,
+            }
+        })
+    }
+
+    /// Whether every sample is a sync sample.
+    pub fn all_sync(&self) -> bool {
+        self.flags.iter().all(|run| run.flags.is_sync())
+    }
+
+    /// Indices of the sync samples, ascending.
+    pub fn syncs(&self) -> impl Iterator<Item = u32> + '_ {
+        let ends = self.flags.iter().skip(1).map(|run| run.first).chain([self.len()]);
+        self.flags.iter().zip(ends).filter(|(run, _)| run.flags.is_sync()).flat_map(|(run, end)| run.first..end)
+    }
+
+    /// Where the bytes of the samples in `range` lie, neighbours merged, in decode order.
+    pub fn places(&self, range: Range<u32>) -> Vec<SourceRange> {
+        let mut places: Vec<SourceRange> = Vec::new();
+        if range.is_empty() {
+            return places;
+        }
+        let mut run = self.bytes.partition_point(|run| run.first <= range.start) - 1;
+        let mut index = range.start;
+        while index < range.end {
+            let ByteRun { first, file, offset } = self.bytes[run];
+            let end = self.bytes.get(run + 1).map_or(self.len(), |next| next.first).min(range.end);
+            let start = offset + self.size(first..index);
+            let bytes = start..start + self.size(index..end);
+            match places.last_mut() {
+                Some(last) if last.file == file && last.range.end == bytes.start => last.range.end = bytes.end,
+                _ if bytes.is_empty() => {}
+                _ => places.push(SourceRange { file, range: bytes }),
+            }
+            index = end;
+            run += 1;
+        }
+        places
+    }
+
+    /// The most common duration of a sample, in ticks: what a frame rate is named after. `None` of an empty table.
+    pub fn usual_duration(&self) -> Option<u32> {
+        let ends = self.times.iter().skip(1).map(|run| run.first).chain([self.len()]);
+        let mut counts = std::collections::BTreeMap::<u32, u64>::new();
+        for (run, end) in self.times.iter().zip(ends) {
+            *counts.entry(run.duration).or_default() += u64::from(end - run.first);
+        }
+        counts.into_iter().filter(|&(duration, _)| duration > 0).max_by_key(|&(_, count)| count).map(|(duration, _)| duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn samples() -> impl Strategy<Value = Vec<(Sample, u64)>> {
+        let one = (0u32..3, -2i32..3, 1u32..50, any::<bool>(), 0u64..3);
+        prop::collection::vec(one, 1..60).prop_map(|list| {
+            let (mut time, mut offset) = (0, 100);
+            let mut out = Vec::new();
+            for (duration, composition_offset, size, sync, gap) in list {
+                let flags = if sync { SampleFlags::SYNC } else { SampleFlags::NON_SYNC };
+                offset += gap / 2 * 10;
+                out.push((Sample { decode_time: time, duration, composition_offset, size, flags }, offset));
+                time += i64::from(duration);
+                offset += u64::from(size);
+            }
+            out
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_pushed_is_read(list in samples(), from in any::<prop::sample::Index>(), to in any::<prop::sample::Index>()) {
+            let mut table = SampleTable::default();
+            for (sample, offset) in &list {
+                table.push(*sample, 0, *offset);
+            }
+            let whole: Vec<Sample> = list.iter().map(|(sample, _)| *sample).collect();
+            let (a, b) = (from.index(list.len()), to.index(list.len()));
+            let range = a.min(b)..a.max(b) + 1;
+            let read: Vec<Sample> = table.iter(range.start as u32..range.end as u32).collect();
+            prop_assert_eq!(&read, &whole[range.clone()]);
+            for index in range.clone() {
+                prop_assert_eq!(table.decode_time(index as u32), whole[index].decode_time);
+            }
+            let syncs: Vec<u32> = (0..table.len()).filter(|&i| table.get(i).flags.is_sync()).collect();
+            prop_assert_eq!(table.syncs().collect::<Vec<_>>(), syncs);
+            let bytes: Vec<u64> = table.places(range.start as u32..range.end as u32).into_iter().flat_map(|p| p.range).collect();
+            let expected: Vec<u64> = list[range].iter().flat_map(|(s, offset)| *offset..offset + u64::from(s.size)).collect();
+            prop_assert_eq!(bytes, expected);
+        }
+    }
+}

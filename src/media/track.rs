@@ -1,0 +1,228 @@
+//! One encoding on one timescale: what it is, its samples, how they came, and the segments it is cut into.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
+use crate::media::sample::{SampleTable, SourceRange};
+use crate::time::{MediaTime, Timescale};
+
+/// What a track carries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Subtitles and captions.
+    Text,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Video => "video",
+            Kind::Audio => "audio",
+            Kind::Text => "text",
+        })
+    }
+}
+
+/// What a track is for (urn:mpeg:dash:role:2011, ISO/IEC 23009-1 §5.8.5.5).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// The one to play if nothing else is asked for.
+    Main,
+    /// Another take of the main content.
+    Alternate,
+    /// Somebody talks about it.
+    Commentary,
+    /// Spoken description of the pictures.
+    Description,
+    /// A translation of the main audio.
+    Dub,
+    /// Transcribed dialogue and sounds, for who cannot hear.
+    Caption,
+    /// Translated or transcribed dialogue.
+    Subtitle,
+    /// Text to show though no subtitles were asked for.
+    ForcedSubtitle,
+}
+
+/// Sixteen hexadecimal digits that name everything that shapes the bytes of a track.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = ();
+
+    /// Exactly what `Display` writes.
+    fn from_str(text: &str) -> Result<Version, ()> {
+        let canonical = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if canonical { u64::from_str_radix(text, 16).map(Version).map_err(|_| ()) } else { Err(()) }
+    }
+}
+
+/// A movie fragment of the source, as far as one track is concerned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// The first of its samples; it has those up to the first of the next fragment.
+    pub first_sample: u32,
+    /// mfhd sequence_number (ISO/IEC 14496-12 §8.8.5).
+    pub sequence_number: u32,
+    /// If the fragment may be sent as it is: everything from its first box (`prft`, `emsg` or `moof`) to the end of its
+    /// `mdat`.
+    pub intact: Option<SourceRange>,
+    /// Its `moof`, for what is read from it when a fragment is rebuilt; `None` of samples that the `moov` lists.
+    pub moof: Option<SourceRange>,
+}
+
+/// A segment: addressable, named by `time`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// The first of its samples; it has those up to the first of the next segment.
+    pub first_sample: u32,
+    /// Earliest presentation time after edits, in ticks, not below 0: its name, and DASH `S@t`.
+    pub time: i64,
+    /// Ticks until the next segment's time, or until the end of the track.
+    pub duration: i64,
+    /// Whether its first sample is a sync sample (SAP type 1 or 2).
+    pub starts_with_sync: bool,
+}
+
+/// A `pssh` box (ISO/IEC 23001-7 §8.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pssh {
+    /// SystemID.
+    pub system_id: [u8; 16],
+    /// The whole box.
+    pub bytes: Bytes,
+}
+
+/// From a segment on, samples are encrypted under this key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyChange {
+    /// Index of the first segment concerned.
+    pub segment: u32,
+    /// KID of the samples, from `seig` or `tenc`.
+    pub kid: [u8; 16],
+    /// `pssh` boxes that came with the fragments (in `moof`) for it; those of the `moov` are `Track::pssh`.
+    pub pssh: Vec<Pssh>,
+}
+
+/// One encoding.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// The name in URLs: `[A-Za-z0-9_-]+`, unique in its presentation.
+    pub name: String,
+    /// What the name alone does not say: see [`Version`].
+    pub version: Version,
+    /// track_ID of the source, kept.
+    pub id: u32,
+    /// What it carries.
+    pub kind: Kind,
+    /// Ticks a second of all its times.
+    pub timescale: Timescale,
+    /// Codec and its parameters.
+    pub entry: SampleEntry,
+    /// BCP 47 tag, shortest form; `None` if undetermined.
+    pub language: Option<String>,
+    /// A name for people, without quotes and control characters.
+    pub label: Option<String>,
+    /// What it is for, sorted.
+    pub roles: Vec<Role>,
+    /// Frames a second as a reduced fraction, of video.
+    pub frame_rate: Option<(u32, u32)>,
+    /// Ticks that the edit list takes off decode plus composition time (its `media_time`); what remains is presentation time.
+    pub media_time: i64,
+    /// The finished initialization segment (`ftyp`, `moov`).
+    pub init: Bytes,
+    /// `pssh` boxes of the `moov`.
+    pub pssh: Vec<Pssh>,
+    /// Keys, where they change or differ from `tenc`; empty if the default key holds for the whole track.
+    pub keys: Vec<KeyChange>,
+    /// All samples, an initial delay added to their decode times.
+    pub samples: SampleTable,
+    /// The fragments they came in, by first sample.
+    pub fragments: Vec<Fragment>,
+    /// What it is cut into, by time; never empty.
+    pub segments: Vec<Segment>,
+}
+
+impl Track {
+    /// Samples of segment `index`.
+    pub fn segment_samples(&self, index: usize) -> Range<u32> {
+        let end = self.segments.get(index + 1).map_or(self.samples.len(), |next| next.first_sample);
+        self.segments[index].first_sample..end
+    }
+
+    /// Samples of fragment `index`.
+    pub fn fragment_samples(&self, index: usize) -> Range<u32> {
+        let end = self.fragments.get(index + 1).map_or(self.samples.len(), |next| next.first_sample);
+        self.fragments[index].first_sample..end
+    }
+
+    /// Index of the segment whose name is `time`.
+    pub fn segment_at(&self, time: i64) -> Option<usize> {
+        self.segments.binary_search_by_key(&time, |segment| segment.time).ok()
+    }
+
+    /// When its first segment is presented, in ticks.
+    pub fn start(&self) -> i64 {
+        self.segments.first().map_or(0, |segment| segment.time)
+    }
+
+    /// When its last segment ends, in ticks.
+    pub fn end(&self) -> i64 {
+        self.segments.last().map_or(0, |segment| segment.time + segment.duration)
+    }
+
+    /// `ticks` of this track as a time.
+    pub fn time(&self, ticks: i64) -> MediaTime {
+        MediaTime::new(ticks, self.timescale)
+    }
+
+    /// Whether the samples are encrypted.
+    pub fn is_protected(&self) -> bool {
+        self.entry.protection.is_some()
+    }
+
+    /// Channels and sample rate, of audio.
+    pub fn audio(&self) -> Option<&crate::formats::isobmff::sample_entry::Audio> {
+        match &self.entry.media {
+            Media::Audio(audio) => Some(audio),
+            _ => None,
+        }
+    }
+
+    /// Size and colour, of video.
+    pub fn video(&self) -> Option<&crate::formats::isobmff::sample_entry::Video> {
+        match &self.entry.media {
+            Media::Video(video) => Some(video),
+            _ => None,
+        }
+    }
+
+    /// Bytes of memory that the track keeps.
+    pub fn weight(&self) -> usize {
+        size_of::<Track>()
+            + self.init.len()
+            + self.samples.weight()
+            + self.fragments.capacity() * size_of::<Fragment>()
+            + self.segments.capacity() * size_of::<Segment>()
+    }
+}

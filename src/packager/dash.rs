@@ -1,0 +1,1 @@
+//! MPEG-DASH media presentation descriptions (ISO/IEC 23009-1).

@@ -1,0 +1,1 @@
+//! Bit rates, measured on the segments as they are sent.
