@@ -3,5 +3,6 @@
 
 pub mod presentation;
 pub mod sample;
+pub mod switching;
 pub mod timeline;
 pub mod track;

@@ -1,1 +1,192 @@
-//! to come
+//! Where a presentation is cut into segments, and cutting a track there.
+//!
+//! Boundaries depend on the media and the wanted duration alone, so that tracks, nodes and restarts agree without talking:
+//! at a sync sample where `floor(t / target)` changes and at least half a target has passed.
+
+use std::time::Duration;
+
+use crate::media::sample::SampleTable;
+use crate::media::track::Segment;
+use crate::time::{MediaTime, Rounding, Timescale};
+
+/// Presentation times at which a player may start, ascending, edits applied.
+pub fn sync_times(samples: &SampleTable, media_time: i64, timescale: Timescale) -> Vec<MediaTime> {
+    let time = |index| {
+        let sample = samples.get(index);
+        let ticks = sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time);
+        MediaTime::new(ticks, timescale)
+    };
+    let mut times: Vec<MediaTime> = samples.syncs().map(time).collect();
+    times.sort();
+    times
+}
+
+/// The members of `a` that `b` has too, within `tolerance`. Both ascend.
+pub fn common(a: &[MediaTime], b: &[MediaTime], tolerance: MediaTime) -> Vec<MediaTime> {
+    let mut rest = b.iter().peekable();
+    let mut found = Vec::new();
+    for &time in a {
+        while rest.next_if(|&&other| other < time && !time.is_within(other, tolerance)).is_some() {}
+        if rest.peek().is_some_and(|&&other| time.is_within(other, tolerance)) {
+            found.push(time);
+        }
+    }
+    found
+}
+
+/// The boundaries, of `candidates` (ascending), that segments of about `target` begin at, the first one included.
+pub fn boundaries(candidates: &[MediaTime], target: Duration) -> Vec<MediaTime> {
+    let mut chosen: Vec<MediaTime> = Vec::new();
+    for &time in candidates {
+        let passes = chosen.last().is_none_or(|&last| starts_segment(last, time, target));
+        if passes {
+            chosen.push(time);
+        }
+    }
+    chosen
+}
+
+/// Whether a segment that began at `last` ends where another may begin at `time`.
+fn starts_segment(last: MediaTime, time: MediaTime, target: Duration) -> bool {
+    let target_ns = target.as_nanos().max(1) as i128;
+    // In nanoseconds times the timescale everything is whole.
+    let cell = |t: MediaTime| (i128::from(t.ticks) * 1_000_000_000).div_euclid(target_ns * i128::from(t.timescale.get()));
+    let (a, b) = (i128::from(last.timescale.get()), i128::from(time.timescale.get()));
+    let passed = (i128::from(time.ticks) * a - i128::from(last.ticks) * b) * 1_000_000_000;
+    cell(time) != cell(last) && passed * 2 >= target_ns * a * b
+}
+
+/// Multiples of `target` after `last`, as boundaries of what no video leads, up to `end`.
+pub fn grid(last: MediaTime, end: MediaTime, target: Duration) -> Vec<MediaTime> {
+    let target_ms = (target.as_millis() as i64).max(1);
+    let first = last.to(Timescale::MILLI, Rounding::Down).div_euclid(target_ms) + 1;
+    let stop = end.to(Timescale::MILLI, Rounding::Up).div_euclid(target_ms);
+    let all: Vec<MediaTime> = (first..=stop).map(|k| MediaTime::new(k.saturating_mul(target_ms), Timescale::MILLI)).collect();
+    let mut chosen = vec![last];
+    for time in all {
+        if time < end && starts_segment(*chosen.last().expect("it began with one"), time, target) {
+            chosen.push(time);
+        }
+    }
+    chosen.split_off(1)
+}
+
+/// The most segments a track is cut into: more than a day of 2 s segments.
+pub const SEGMENTS_MAX: i64 = 100_000;
+
+/// Cuts a track at `boundaries` (ascending): a segment begins at the first sync sample that is presented at or after a
+/// boundary less `tolerance`, and the first at the first sample.
+pub fn cut(samples: &SampleTable, media_time: i64, boundaries: &[MediaTime], timescale: Timescale, tolerance: MediaTime) -> Vec<Segment> {
+    let presented = |index: u32| {
+        let sample = samples.get(index);
+        sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time)
+    };
+    let slack = tolerance.to(timescale, Rounding::Up);
+    let mut firsts: Vec<u32> = vec![0];
+    let mut wanted = boundaries.iter().map(|b| b.to(timescale, Rounding::Up).saturating_sub(slack)).peekable();
+    for index in samples.syncs() {
+        let time = presented(index);
+        let mut passed = false;
+        while wanted.next_if(|&boundary| boundary <= time).is_some() {
+            passed = true;
+        }
+        if passed && index > 0 {
+            firsts.push(index);
+        }
+    }
+    let ends: Vec<u32> = firsts.iter().skip(1).copied().chain([samples.len()]).collect();
+    let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
+    let mut latest = 0;
+    for (&first, &end) in firsts.iter().zip(&ends) {
+        let (mut earliest, mut last) = (i64::MAX, i64::MIN);
+        for sample in samples.iter(first..end) {
+            let time = sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time);
+            earliest = earliest.min(time);
+            last = last.max(time.saturating_add(sample.duration.into()));
+        }
+        latest = latest.max(last);
+        let time = earliest.max(0);
+        // What an edit trims away whole adds no segment: its samples stay with the first.
+        if segments.last().is_none_or(|previous| previous.time < time) {
+            let starts_with_sync = samples.get(first).flags.is_sync();
+            segments.push(Segment { first_sample: first, time, duration: 0, starts_with_sync });
+        }
+    }
+    for index in 0..segments.len() {
+        let end = segments.get(index + 1).map_or(latest, |next| next.time);
+        // A last sample may claim no duration, but a segment without one can't be listed (FACTS of DASH: no `d="0"`).
+        let least = i64::from(samples.usual_duration().unwrap_or(1));
+        segments[index].duration = if end > segments[index].time { end - segments[index].time } else { least };
+    }
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::sample::{Sample, SampleFlags};
+    use proptest::prelude::*;
+
+    fn seconds(list: &[f64]) -> Vec<MediaTime> {
+        list.iter().map(|s| MediaTime::new((s * 1000.0) as i64, Timescale::MILLI)).collect()
+    }
+
+    #[test]
+    fn boundaries_follow_the_grid() {
+        let target = Duration::from_secs(6);
+        let gops = seconds(&[0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);
+        assert_eq!(boundaries(&gops, target), seconds(&[0.0, 6.0, 12.0]));
+        // 10 s is the first, 12 s comes too soon after it.
+        let late = seconds(&[10.0, 12.0, 14.0, 16.0, 18.0, 20.0]);
+        assert_eq!(boundaries(&late, target), seconds(&[10.0, 14.0, 18.0]));
+        // GOPs of 4 s: 4 s is still in the first cell, 8 s in the second, 12 s starts the third.
+        let long = seconds(&[0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0]);
+        assert_eq!(boundaries(&long, target), seconds(&[0.0, 8.0, 12.0, 20.0, 24.0]));
+        // GOPs longer than the target are segments of their own.
+        assert_eq!(boundaries(&seconds(&[0.0, 10.0, 20.0]), target), seconds(&[0.0, 10.0, 20.0]));
+    }
+
+    #[test]
+    fn what_no_video_leads_is_cut_at_multiples_of_the_target() {
+        let [start, end] = [0.0, 20.0].map(|s| seconds(&[s])[0]);
+        assert_eq!(grid(start, end, Duration::from_secs(6)), seconds(&[6.0, 12.0, 18.0]));
+    }
+
+    #[test]
+    fn common_sync_samples_may_differ_by_the_tolerance() {
+        let tolerance = MediaTime::new(20, Timescale::MILLI);
+        let (a, b) = (seconds(&[0.0, 2.0, 4.0, 6.0]), seconds(&[0.01, 1.0, 3.99, 6.03]));
+        assert_eq!(common(&a, &b, tolerance), seconds(&[0.0, 4.0]));
+    }
+
+    proptest! {
+        #[test]
+        fn segments_tile_the_track(
+            durations in prop::collection::vec(1u32..50, 1..200),
+            every in 1usize..20,
+            trim in 0i64..60,
+            target_ms in 20u64..400,
+        ) {
+            let mut samples = SampleTable::default();
+            let mut time = 0;
+            for (index, &duration) in durations.iter().enumerate() {
+                let flags = if index % every == 0 { SampleFlags::SYNC } else { SampleFlags::NON_SYNC };
+                samples.push(Sample { decode_time: time, duration, composition_offset: 0, size: 1, flags }, 0, index as u64);
+                time += i64::from(duration);
+            }
+            let target = Duration::from_millis(target_ms);
+            let syncs = sync_times(&samples, trim, Timescale::MILLI);
+            let segments = cut(&samples, trim, &boundaries(&syncs, target), Timescale::MILLI, MediaTime::ZERO);
+            prop_assert_eq!(segments[0].first_sample, 0);
+            prop_assert_eq!(segments[0].time, 0);
+            for pair in segments.windows(2) {
+                prop_assert_eq!(pair[0].time + pair[0].duration, pair[1].time);
+                prop_assert!(pair[0].first_sample < pair[1].first_sample);
+                prop_assert!(pair[1].starts_with_sync);
+            }
+            prop_assert!(segments.iter().all(|s| s.duration > 0));
+            let end = segments.last().map(|s| s.time + s.duration);
+            prop_assert!(end == Some(time - trim) || time <= trim);
+        }
+    }
+}

@@ -51,6 +51,9 @@ pub enum Role {
     ForcedSubtitle,
 }
 
+/// Counts up whenever the same source is cut, packaged or named otherwise than before, so that caches never mix the two.
+pub const FORMAT_VERSION: u32 = 1;
+
 /// Sixteen hexadecimal digits that name everything that shapes the bytes of a track.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
@@ -84,6 +87,8 @@ pub struct Fragment {
     pub first_sample: u32,
     /// mfhd sequence_number (ISO/IEC 14496-12 §8.8.5).
     pub sequence_number: u32,
+    /// sample_description_index of its samples.
+    pub description_index: u32,
     /// If the fragment may be sent as it is: everything from its first box (`prft`, `emsg` or `moof`) to the end of its
     /// `mdat`.
     pub intact: Option<SourceRange>,

@@ -1,8 +1,202 @@
-//! CMAF segments (ISO/IEC 23000-19 §7.3): fragments passed through as they came, or rebuilt around the same media.
+//! CMAF segments (ISO/IEC 23000-19 §7.3): fragments passed through as they came where they can be, rebuilt around the same
+//! media where they must be.
+//!
+//! ```text
+//!   source     [moof|mdat      ][moof|mdat      ][moof|mdat      ]
+//!   segment            |<--------------------------->|
+//!   plan       made moof|rest of mdat, the fragment as it is, made moof|begin of mdat
+//! ```
+//!
+//! A fragment is rebuilt if the segment cuts it, if it came with other tracks, or if a player could not use it as it is (data
+//! counted from elsewhere than its `moof`, no decode time, an initial delay to add). Neighbours that are rebuilt become one.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::formats::error::Malformed;
+use crate::formats::isobmff::boxes::Boxes;
+use crate::formats::isobmff::cenc::{self, CutProtection};
+use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, TrackFragment};
+use crate::media::sample::{Sample, SourceRange};
 use crate::media::track::Track;
+use crate::packager::plan::Plan;
 
-/// Bytes of segment `index` of `track` as it is sent.
+/// What comes of planning: more to read first, or the plan.
+#[derive(Debug)]
+pub enum Step {
+    /// Read these, and ask again with them.
+    Need(Vec<SourceRange>),
+    /// Done.
+    Ready(Plan),
+}
+
+/// How often planning asks at most: for the `moof` of what it cuts, then for auxiliary information that these point to.
+pub const ROUNDS_MAX: usize = 2;
+
+/// What was read for a plan so far.
+#[derive(Clone, Debug, Default)]
+pub struct Given(Vec<(SourceRange, Bytes)>);
+
+impl Given {
+    /// Adds the `bytes` of `ranges`, which follow one another.
+    pub fn add(&mut self, ranges: Vec<SourceRange>, mut bytes: Bytes) {
+        for range in ranges {
+            let part = bytes.split_to(range.len() as usize);
+            self.0.push((range, part));
+        }
+    }
+
+    fn get(&self, range: &SourceRange) -> Option<&Bytes> {
+        self.0.iter().find(|(have, _)| have == range).map(|(_, bytes)| bytes)
+    }
+}
+
+/// A stretch of a segment.
+enum Stretch {
+    /// A fragment as it is.
+    Intact(SourceRange),
+    /// Samples of consecutive fragments, to be put in one new fragment.
+    Rebuilt {
+        samples: Range<u32>,
+        /// Indices of the fragments they come from.
+        fragments: Range<usize>,
+    },
+}
+
+/// Plans segment `index` of `track`.
+///
+/// Of clear tracks, and of fragments that pass as they are, the answer comes at once. The error says what is wrong with the
+/// protection of a fragment.
+pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malformed> {
+    let mut plan = Plan::default();
+    let mut needs = Vec::new();
+    for stretch in stretches(track, track.segment_samples(index)) {
+        match stretch {
+            Stretch::Intact(range) => plan.source(range),
+            Stretch::Rebuilt { samples, fragments } => {
+                let Some(protection) = protection(track, samples.clone(), fragments.clone(), given, &mut needs)? else { continue };
+                plan.made(Bytes::from(new_fragment(track, samples.clone(), fragments, protection).write()));
+                for place in track.samples.places(samples) {
+                    plan.source(place);
+                }
+            }
+        }
+    }
+    Ok(if needs.is_empty() { Step::Ready(plan) } else { Step::Need(needs) })
+}
+
+/// Bytes of segment `index` of `track` as it is sent; of a protected fragment that must be rebuilt without its
+/// `senc`, which is not known without reading.
 pub fn segment_len(track: &Track, index: usize) -> u64 {
-    track.samples.size(track.segment_samples(index))
+    let len = |stretch: Stretch| match stretch {
+        Stretch::Intact(range) => range.len(),
+        Stretch::Rebuilt { samples, fragments } => {
+            let media = track.samples.size(samples.clone());
+            new_fragment(track, samples, fragments, CutProtection::default()).len() as u64 + media
+        }
+    };
+    stretches(track, track.segment_samples(index)).into_iter().map(len).sum()
+}
+
+fn stretches(track: &Track, samples: Range<u32>) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let first = track.fragments.partition_point(|f| f.first_sample <= samples.start).saturating_sub(1);
+    for (index, fragment) in track.fragments.iter().enumerate().skip(first) {
+        let whole = track.fragment_samples(index);
+        if whole.start >= samples.end {
+            break;
+        }
+        let part = whole.start.max(samples.start)..whole.end.min(samples.end);
+        match &fragment.intact {
+            Some(range) if part == whole => stretches.push(Stretch::Intact(range.clone())),
+            _ => match stretches.last_mut() {
+                Some(Stretch::Rebuilt { samples, fragments }) if continues(track, fragments.start, index, part.start) => {
+                    samples.end = part.end;
+                    fragments.end = index + 1;
+                }
+                _ => stretches.push(Stretch::Rebuilt { samples: part, fragments: index..index + 1 }),
+            },
+        }
+    }
+    stretches
+}
+
+/// Whether the samples from `sample` on, of fragment `index`, may join a new fragment that began in fragment `first`.
+fn continues(track: &Track, first: usize, index: usize, sample: u32) -> bool {
+    let before = track.samples.get(sample - 1);
+    let follows = before.decode_time + i64::from(before.duration) == track.samples.decode_time(sample);
+    let alike = track.fragments[first].description_index == track.fragments[index].description_index;
+    // Keys may change with every fragment, and groups are numbered in each.
+    follows && alike && track.entry.protection.is_none()
+}
+
+fn new_fragment(track: &Track, samples: Range<u32>, fragments: Range<usize>, protection: CutProtection) -> NewFragment {
+    let fragment = &track.fragments[fragments.start];
+    let run_sample = |sample: Sample| {
+        let Sample { duration, size, composition_offset, flags, .. } = sample;
+        RunSample { duration, size, flags: flags.0, composition_offset }
+    };
+    NewFragment {
+        sequence_number: fragment.sequence_number,
+        track_id: track.id,
+        description_index: fragment.description_index,
+        base_media_decode_time: u64::try_from(track.samples.decode_time(samples.start)).unwrap_or(0),
+        samples: track.samples.iter(samples).map(run_sample).collect(),
+        groups: protection.groups,
+        encryption: protection.encryption,
+        pssh: protection.pssh,
+    }
+}
+
+/// What `samples` keep of the protection of the fragment they are cut from; `None` if something must be read for it first.
+fn protection(
+    track: &Track,
+    samples: Range<u32>,
+    fragments: Range<usize>,
+    given: &Given,
+    needs: &mut Vec<SourceRange>,
+) -> Result<Option<CutProtection>, Malformed> {
+    let (Some(default), Some(place)) = (&track.entry.protection, &track.fragments[fragments.start].moof) else {
+        return Ok(Some(CutProtection::default()));
+    };
+    let Some(bytes) = given.get(place) else {
+        needs.push(place.clone());
+        return Ok(None);
+    };
+    let moof = Boxes::new(bytes, place.range.start).next().unwrap_or_else(|| Err(Malformed::new("no moof", place.range.start)))?;
+    let moof = MovieFragment::parse(moof)?;
+    let whole = track.fragment_samples(fragments.start);
+    let mut before = 0;
+    for traf in moof.trafs.iter().filter(|traf| traf.track_id == track.id) {
+        let count = sample_count(traf);
+        // A track may have several trafs in one moof; one that is protected has one, as every packager writes it.
+        if count != whole.end - whole.start {
+            before += count;
+            continue;
+        }
+        let base = traf.base_data_offset.unwrap_or(place.range.start);
+        let auxiliary = match cenc::auxiliary_range(&traf.protection, base)? {
+            None => None,
+            Some(range) => {
+                let range = SourceRange { file: place.file, range };
+                match given.get(&range) {
+                    Some(bytes) => Some(bytes.as_ref()),
+                    None => {
+                        needs.push(range);
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        let within = samples.start - whole.start..samples.end - whole.start;
+        let mut cut = cenc::cut(&traf.protection, default, auxiliary, within, count)?;
+        cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
+        return Ok(Some(cut));
+    }
+    Err(Malformed::new(format!("{before} samples in the fragment, not those that were there when it was opened"), place.range.start))
+}
+
+fn sample_count(traf: &TrackFragment<'_>) -> u32 {
+    traf.runs.iter().map(|run| run.sample_count).sum()
 }

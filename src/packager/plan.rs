@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::media::sample::SourceRange;
-use crate::rope::Rope;
+use crate::rope::{Rope, SLICES_MAX};
 
 /// One piece of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ impl Plan {
         self.pieces.iter().filter_map(source).collect()
     }
 
-    /// The body, where `media` holds the bytes of all [`Plan::reads`] one after another. Nothing is copied.
+    /// The body, where `media` holds the bytes of all [`Plan::reads`] one after another. Nothing is copied, unless there are
+    /// more pieces than a rope has slices; then all of them are, once.
     ///
     /// # Panics
     /// If `media` is not exactly as long as the reads are: a short read is an error before it comes here.
@@ -92,6 +93,39 @@ impl Plan {
         }
         slices.push(media.split_to(run));
         assert!(media.is_empty(), "{} bytes of media more than were planned", media.len());
+        slices.retain(|slice| !slice.is_empty());
+        if slices.len() > SLICES_MAX {
+            return Rope::from(Bytes::from(slices.concat()));
+        }
         Rope::new(slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_body_is_its_pieces_in_order(pieces in prop::collection::vec((any::<bool>(), 0u64..5), 0..150)) {
+            let mut plan = Plan::default();
+            let (mut expected, mut media, mut at) = (Vec::new(), Vec::new(), 0);
+            for (index, (made, len)) in pieces.into_iter().enumerate() {
+                let bytes = vec![index as u8; len as usize];
+                expected.extend_from_slice(&bytes);
+                if made {
+                    plan.made(Bytes::from(bytes));
+                } else {
+                    plan.source(SourceRange { file: 0, range: at..at + len });
+                    at += len + index as u64 % 2;
+                    media.extend_from_slice(&bytes);
+                }
+            }
+            prop_assert_eq!(plan.len(), expected.len() as u64);
+            let read: u64 = plan.reads().iter().map(SourceRange::len).sum();
+            prop_assert_eq!(read, media.len() as u64);
+            prop_assert_eq!(plan.assemble(Bytes::from(media)).to_vec(), expected);
+        }
     }
 }

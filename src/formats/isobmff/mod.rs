@@ -1,4 +1,8 @@
 //! ISO base media file format (ISO/IEC 14496-12) and what CMAF (23000-19) and Common Encryption (23001-7) add to it.
 
 pub mod boxes;
+pub mod cenc;
+pub mod fragment;
+pub mod movie;
 pub mod sample_entry;
+pub mod sample_tables;

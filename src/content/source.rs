@@ -1,0 +1,306 @@
+//! Reading ranges of local files, and noticing when a file is not the one that was looked at.
+//!
+//! Files are read with `pread`, never mapped: a mapped file that shrinks ends the process (SIGBUS).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::io::{Errno, ReadWriteFlags};
+
+use crate::media::sample::SourceRange;
+
+/// Up to so many files of a source are kept open, so that the bytes of a replaced file can still be read; the segment files
+/// of an existing packaging are opened for each read.
+const OPEN_FILES_MAX: usize = 32;
+
+/// Why bytes could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The file is not there any more, or is another one now.
+    #[error("{path}: the file was replaced or removed")]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file ends before the range does.
+    #[error("{path}: {wanted} bytes wanted at {offset:#x}, the file ends before")]
+    Short {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// How many.
+        wanted: u64,
+    },
+    /// The system says why.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        error: io::Error,
+    },
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    /// Bytes.
+    pub len: u64,
+    /// Nanoseconds since 1970, of the last modification.
+    pub modified_ns: i128,
+    device: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &std::fs::Metadata) -> Stamp {
+        let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        Stamp { len: metadata.len(), modified_ns, device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// The stamp of the file at `path` now.
+    pub fn at(path: &Path) -> io::Result<Stamp> {
+        let metadata = std::fs::metadata(path)?;
+        if metadata.is_file() { Ok(Stamp::of(&metadata)) } else { Err(io::Error::other("not a file")) }
+    }
+}
+
+/// One file of a source.
+#[derive(Debug)]
+struct SourceFile {
+    path: PathBuf,
+    stamp: Stamp,
+    open: Option<File>,
+}
+
+/// The files that a presentation is made of, as they were when it was opened.
+#[derive(Debug)]
+pub struct Source {
+    files: Vec<SourceFile>,
+}
+
+impl Source {
+    /// Opens the files at `paths`.
+    pub fn open(paths: &[PathBuf]) -> Result<Source, SourceError> {
+        let keep = paths.len() <= OPEN_FILES_MAX;
+        let open = |path: &PathBuf| {
+            let failed = |error| SourceError::Io { path: path.clone(), error };
+            let file = File::open(path).map_err(failed)?;
+            let metadata = file.metadata().map_err(failed)?;
+            if !metadata.is_file() {
+                return Err(failed(io::Error::other("not a file")));
+            }
+            Ok(SourceFile { path: path.clone(), stamp: Stamp::of(&metadata), open: keep.then_some(file) })
+        };
+        Ok(Source { files: paths.iter().map(open).collect::<Result<_, _>>()? })
+    }
+
+    /// Number of files.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Bytes of file `index`.
+    pub fn file_len(&self, index: u32) -> u64 {
+        self.files[index as usize].stamp.len
+    }
+
+    /// Path of file `index`.
+    pub fn path(&self, index: u32) -> &Path {
+        &self.files[index as usize].path
+    }
+
+    /// The latest modification of any file, in seconds since 1970.
+    pub fn modified_s(&self) -> u64 {
+        let latest = self.files.iter().map(|file| file.stamp.modified_ns).max().unwrap_or(0);
+        u64::try_from(latest / 1_000_000_000).unwrap_or(0)
+    }
+
+    /// Whether the paths still lead to the very files that were opened.
+    pub fn is_current(&self) -> bool {
+        self.files.iter().all(|file| Stamp::at(&file.path).is_ok_and(|stamp| stamp == file.stamp))
+    }
+
+    /// The bytes of `ranges`, one after another, in one allocation of their own. Blocks.
+    pub fn read(&self, ranges: &[SourceRange]) -> Result<Bytes, SourceError> {
+        self.fill(ranges, |file, buffer, offset, path| {
+            file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    SourceError::Short { path: path.to_path_buf(), offset, wanted: buffer.len() as u64 }
+                }
+                _ => SourceError::Io { path: path.to_path_buf(), error },
+            })?;
+            Ok(true)
+        })
+        .map(|bytes| bytes.expect("a blocking read reads all or fails"))
+    }
+
+    /// The same if all of it lies in the page cache, at once and without blocking; `None` if the disk has to be asked.
+    pub fn read_cached(&self, ranges: &[SourceRange]) -> Result<Option<Bytes>, SourceError> {
+        self.fill(ranges, |file, buffer, offset, path| {
+            let mut done = 0;
+            while done < buffer.len() {
+                let mut rest = [io::IoSliceMut::new(&mut buffer[done..])];
+                match rustix::io::preadv2(file.as_fd(), &mut rest, offset + done as u64, ReadWriteFlags::NOWAIT) {
+                    Ok(0) => {
+                        let wanted = (buffer.len() - done) as u64;
+                        return Err(SourceError::Short { path: path.to_path_buf(), offset: offset + done as u64, wanted });
+                    }
+                    Ok(count) => done += count,
+                    Err(Errno::INTR) => {}
+                    // Not in memory, or a file system that cannot tell (EOPNOTSUPP): ask in the ordinary way.
+                    Err(_) => return Ok(false),
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// `read`, by `read_cached` where that does and on a thread that may block where not.
+    pub async fn read_soon(self: &Arc<Self>, ranges: Vec<SourceRange>) -> Result<Bytes, SourceError> {
+        if let Some(bytes) = self.read_cached(&ranges)? {
+            return Ok(bytes);
+        }
+        let source = Arc::clone(self);
+        let read = tokio::task::spawn_blocking(move || source.read(&ranges));
+        read.await.expect("reading does not panic, and the runtime outlives its requests")
+    }
+
+    /// Reads file `index` from front to back, a window at a time.
+    pub fn window(&self, index: u32) -> Result<Window<'_>, SourceError> {
+        let file = &self.files[index as usize];
+        let failed = |error| SourceError::Io { path: file.path.clone(), error };
+        let handle = match &file.open {
+            Some(handle) => handle.try_clone().map_err(failed)?,
+            None => File::open(&file.path).map_err(failed)?,
+        };
+        Ok(Window { file, handle, start: 0, bytes: Vec::new() })
+    }
+
+    fn fill(
+        &self,
+        ranges: &[SourceRange],
+        mut read: impl FnMut(&File, &mut [u8], u64, &Path) -> Result<bool, SourceError>,
+    ) -> Result<Option<Bytes>, SourceError> {
+        let total: u64 = ranges.iter().map(SourceRange::len).sum();
+        for range in ranges {
+            let file = &self.files[range.file as usize];
+            if range.range.end > file.stamp.len {
+                let (offset, wanted) = (range.range.start, range.len());
+                return Err(SourceError::Short { path: file.path.clone(), offset, wanted });
+            }
+        }
+        let mut buffer = vec![0; total as usize];
+        let mut rest = buffer.as_mut_slice();
+        for range in ranges {
+            let (part, after) = rest.split_at_mut(range.len() as usize);
+            rest = after;
+            let file = &self.files[range.file as usize];
+            let opened;
+            let handle = match &file.open {
+                Some(handle) => handle,
+                None => {
+                    opened = File::open(&file.path).map_err(|_| SourceError::Replaced { path: file.path.clone() })?;
+                    &opened
+                }
+            };
+            if !read(handle, part, range.range.start, &file.path)? {
+                return Ok(None);
+            }
+            // Looked at after reading: what changed meanwhile must not be served under the old name.
+            let metadata = handle.metadata().map_err(|error| SourceError::Io { path: file.path.clone(), error })?;
+            let now = Stamp::of(&metadata);
+            if now != file.stamp {
+                return Err(SourceError::Replaced { path: file.path.clone() });
+            }
+        }
+        Ok(Some(Bytes::from(buffer)))
+    }
+}
+
+/// How much a [`Window`] reads at once: a `moof` of some seconds and the head after it, mostly.
+const WINDOW_BYTES: usize = 8 * 1024;
+
+/// A file, seen through a buffer.
+#[derive(Debug)]
+pub struct Window<'a> {
+    file: &'a SourceFile,
+    handle: File,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Bytes of the file.
+    pub fn len(&self) -> u64 {
+        self.file.stamp.len
+    }
+
+    /// Whether the file is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `wanted` bytes at `offset`, or as many as there are before the end of the file.
+    pub fn at(&mut self, offset: u64, wanted: usize) -> Result<&[u8], SourceError> {
+        let wanted = self.len().saturating_sub(offset).min(wanted as u64) as usize;
+        let inside = offset >= self.start && offset + wanted as u64 <= self.start + self.bytes.len() as u64;
+        if !inside {
+            let count = self.len().saturating_sub(offset).min(wanted.max(WINDOW_BYTES) as u64) as usize;
+            self.bytes.clear();
+            self.bytes.resize(count, 0);
+            self.start = offset;
+            self.handle.read_exact_at(&mut self.bytes, offset).map_err(|error| {
+                let path = self.file.path.clone();
+                match error.kind() {
+                    io::ErrorKind::UnexpectedEof => SourceError::Replaced { path },
+                    _ => SourceError::Io { path, error },
+                }
+            })?;
+        }
+        let from = (offset - self.start).min(self.bytes.len() as u64) as usize;
+        Ok(&self.bytes[from..from + wanted])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn range(range: std::ops::Range<u64>) -> SourceRange {
+        SourceRange { file: 0, range }
+    }
+
+    #[test]
+    fn a_read_is_whole_or_an_error() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("a");
+        std::fs::write(&path, b"0123456789").expect("written");
+        let source = Source::open(std::slice::from_ref(&path)).expect("opened");
+        assert_eq!(source.read(&[range(2..4), range(8..10)]).expect("read"), &b"2389"[..]);
+        assert_eq!(source.read_cached(&[range(0..3)]).expect("read"), Some(Bytes::from_static(b"012")));
+        assert!(matches!(source.read(&[range(8..11)]), Err(SourceError::Short { .. })));
+
+        // Renamed away and replaced: the old bytes can still be read, and the change is seen.
+        let next = dir.path().join("b");
+        std::fs::write(&next, b"abcdefghij").expect("written");
+        std::fs::rename(&next, &path).expect("renamed");
+        assert_eq!(source.read(&[range(0..2)]).expect("read"), &b"01"[..]);
+        assert!(!source.is_current());
+
+        // Written over in place: the old bytes are gone, and nothing is served in their stead.
+        let source = Source::open(std::slice::from_ref(&path)).expect("opened");
+        let mut file = File::options().write(true).open(&path).expect("opened");
+        file.write_all(b"xy").expect("written");
+        file.set_len(5).expect("cut");
+        assert!(matches!(source.read(&[range(0..2)]), Err(SourceError::Replaced { .. })));
+        assert!(matches!(source.read(&[range(6..8)]), Err(SourceError::Short { .. } | SourceError::Replaced { .. })));
+    }
+}

@@ -1,0 +1,618 @@
+//! From files to a presentation: what each movie holds, track by track, exactly as it is presented.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
+use crate::content::source::{Source, SourceError};
+use crate::formats::error::Malformed;
+use crate::formats::isobmff::boxes::{BoxRef, Boxes};
+use crate::formats::isobmff::cenc;
+use crate::formats::isobmff::fragment::{MovieFragment, RunSample, TrackFragment};
+use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
+use crate::formats::isobmff::sample_entry::Media;
+use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX};
+use crate::formats::language;
+use crate::media::presentation::{Period, Presentation};
+use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
+use crate::media::switching::arrange;
+use crate::media::track::{FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
+use crate::time::{MediaTime, Rounding, rescale};
+
+/// The most tracks of a presentation.
+const TRACKS_MAX: usize = 200;
+
+/// A movie that a presentation is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What its tracks are named after, where there are several movies.
+    pub name: String,
+    /// One file; or an initialization segment, and after it its media segments in any order.
+    pub files: Vec<PathBuf>,
+    /// What `presentation.toml` says of its tracks, over what the file says.
+    pub said: Said,
+}
+
+/// What is said of the tracks of a movie from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// BCP 47.
+    pub language: Option<String>,
+    /// A name for people.
+    pub label: Option<String>,
+    /// What they are for.
+    pub roles: Vec<Role>,
+}
+
+/// A presentation, and where its bytes are.
+#[derive(Debug)]
+pub struct Opened {
+    /// The model.
+    pub presentation: Presentation,
+    /// Its files.
+    pub source: Arc<Source>,
+}
+
+/// Why a presentation can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file can't be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Nothing in it can be served; why.
+    #[error("{0}")]
+    Nothing(String),
+}
+
+/// Opens the presentation that `parts` make, cut into segments of about `target`. Blocks.
+pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
+    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
+    let source = Source::open(&paths)?;
+    let mut tracks = Vec::new();
+    let mut warnings = Vec::new();
+    let mut first_file = 0;
+    for part in parts {
+        let files = first_file..first_file + part.files.len() as u32;
+        first_file = files.end;
+        match PartReader::read(&source, files, part, parts.len() > 1) {
+            Ok(read) => {
+                warnings.extend(read.warnings);
+                tracks.extend(read.tracks);
+            }
+            Err(ScanError::Source(error)) => return Err(error.into()),
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    leave_out_repeated_audio(&mut tracks, &source, &mut warnings);
+    if tracks.len() > TRACKS_MAX {
+        warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
+        tracks.truncate(TRACKS_MAX);
+    }
+    if tracks.is_empty() {
+        let reasons = if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") };
+        return Err(OpenError::Nothing(reasons));
+    }
+    let (tracks, details): (Vec<Track>, Vec<Details>) = tracks.into_iter().unzip();
+    let details: BTreeMap<String, Details> = tracks.iter().map(|t| t.name.clone()).zip(details).collect();
+    let arranged = arrange(tracks, target);
+    warnings.extend(arranged.warnings);
+    let mut sets = arranged.sets;
+    for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
+        let details = &details[&track.name];
+        track.keys = key_changes(track, &details.keys);
+        track.version = version(track, &details.fingerprint);
+        let over = track.segments.iter().filter(|s| !s.starts_with_sync).count();
+        if over > 0 {
+            warnings.push(format!("{}: {over} segments do not begin with a sync sample", track.name));
+        }
+    }
+    let tracks = || sets.iter().flat_map(|set| &set.tracks);
+    let timed = || tracks().filter(|track| track.kind != Kind::Text);
+    let origin = timed().map(|track| track.time(track.start())).min().unwrap_or(MediaTime::ZERO);
+    let end = timed().map(|track| track.time(track.end())).max();
+    let end = end.or_else(|| tracks().map(|track| track.time(track.end())).max()).unwrap_or(MediaTime::ZERO);
+    let duration = MediaTime::new(end.ticks - origin.to(end.timescale, Rounding::Nearest), end.timescale);
+    let period = Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets };
+    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// What is needed of a track until it is cut.
+struct Details {
+    fingerprint: [u8; 32],
+    keys: Vec<FragmentKey>,
+}
+
+/// The key of the samples from `first_sample` on.
+#[derive(Clone, PartialEq, Eq)]
+struct FragmentKey {
+    first_sample: u32,
+    kid: [u8; 16],
+    pssh: Vec<Pssh>,
+}
+
+/// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
+fn version(track: &Track, fingerprint: &[u8; 32]) -> Version {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&FORMAT_VERSION.to_be_bytes());
+    hasher.update(fingerprint);
+    hasher.update(&track.id.to_be_bytes());
+    hasher.update(&track.init);
+    for segment in &track.segments {
+        hasher.update(&segment.first_sample.to_be_bytes());
+        hasher.update(&segment.time.to_be_bytes());
+    }
+    let hash = hasher.finalize();
+    let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+    Version(u64::from_be_bytes(*first))
+}
+
+/// The keys by segment. Empty if the default key holds throughout.
+fn key_changes(track: &Track, keys: &[FragmentKey]) -> Vec<KeyChange> {
+    let Some(protection) = &track.entry.protection else { return Vec::new() };
+    let mut changes: Vec<KeyChange> = Vec::new();
+    for (index, segment) in track.segments.iter().enumerate() {
+        let at = keys.partition_point(|key| key.first_sample <= segment.first_sample);
+        let Some(key) = at.checked_sub(1).and_then(|at| keys.get(at)) else { continue };
+        let differs = match changes.last() {
+            Some(last) => last.kid != key.kid || last.pssh != key.pssh,
+            None => key.kid != protection.default_kid || !key.pssh.is_empty(),
+        };
+        if differs {
+            changes.push(KeyChange { segment: index as u32, kid: key.kid, pssh: key.pssh.clone() });
+        }
+    }
+    changes
+}
+
+/// Muxed renditions often carry the same audio each; it is listed once.
+fn leave_out_repeated_audio(tracks: &mut Vec<(Track, Details)>, source: &Source, warnings: &mut Vec<String>) {
+    let mut index = 0;
+    while index < tracks.len() {
+        let (candidate, earlier) = (&tracks[index].0, &tracks[..index]);
+        let twin = (candidate.kind == Kind::Audio)
+            .then(|| earlier.iter().find(|(track, _)| same_media(track, candidate, source)))
+            .flatten()
+            .map(|(track, _)| track.name.clone());
+        match twin {
+            Some(twin) => {
+                let (left_out, _) = tracks.remove(index);
+                warnings.push(format!("{}: the same audio as {twin}, listed once", left_out.name));
+            }
+            None => index += 1,
+        }
+    }
+}
+
+/// How much of two tracks is compared byte by byte at either end, after every size and time has been found equal.
+const COMPARED_SAMPLES: u32 = 32;
+
+/// Whether two tracks hold the same samples at the same times.
+pub fn same_media(a: &Track, b: &Track, source: &Source) -> bool {
+    let (n, m) = (a.samples.len(), b.samples.len());
+    let alike = a.kind == b.kind && a.entry == b.entry && a.language == b.language && a.timescale == b.timescale && n == m
+        && a.samples.sizes(0..n) == b.samples.sizes(0..m)
+        && a.samples.decode_time(0) - a.media_time == b.samples.decode_time(0) - b.media_time
+        && a.samples.end() - a.media_time == b.samples.end() - b.media_time;
+    let ends = [0..n.min(COMPARED_SAMPLES), n.saturating_sub(COMPARED_SAMPLES)..n];
+    alike && ends.into_iter().all(|range| {
+        let bytes = |track: &Track| source.read(&track.samples.places(range.clone())).ok();
+        let (x, y) = (bytes(a), bytes(b));
+        x.is_some() && x == y
+    })
+}
+
+struct PartReader {
+    tracks: Vec<(Track, Details)>,
+    warnings: Vec<String>,
+}
+
+impl PartReader {
+    fn read(source: &Source, files: Range<u32>, part: &Part, several: bool) -> Result<PartReader, ScanError> {
+        let mut scanned = scan(source, files.clone())?;
+        let file_name = source.path(files.start).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let malformed = |error| ScanError::Malformed { file: file_name.clone(), error };
+        let moov_bytes = std::mem::take(&mut scanned.moov);
+        let moov = first_box(&moov_bytes, scanned.moov_offset).map_err(malformed)?;
+        let movie = Movie::parse(moov).map_err(malformed)?;
+        let mut reader = PartReader { tracks: Vec::new(), warnings: std::mem::take(&mut scanned.warnings) };
+        for (id, error) in &movie.rejected {
+            let track = id.map_or("a track".to_owned(), |id| format!("track {id}"));
+            reader.warnings.push(format!("{file_name}: {track} is left out: {error}"));
+        }
+        if scanned.fragments.is_empty() && !movie.is_fragmented {
+            let what = "a progressive file (no movie fragments): only fragmented MP4 is served so far";
+            return Err(malformed(Malformed::new(what, scanned.moov_offset)));
+        }
+        let mut collected = collect(source, &scanned, &movie, &file_name, &mut reader.warnings);
+        let mut numbers = BTreeMap::<Kind, u32>::new();
+        let count = movie.tracks.len();
+        for header in &movie.tracks {
+            let mut left_out = |why: String| reader.warnings.push(format!("{file_name}: track {} is left out: {why}", header.id));
+            let kind = match (&header.entry.media, &header.handler.0) {
+                (Media::Video(_), b"vide" | b"auxv") => Kind::Video,
+                (Media::Audio(_), _) => Kind::Audio,
+                (Media::Text, _) => Kind::Text,
+                _ => {
+                    left_out(format!("its handler is {}", header.handler));
+                    continue;
+                }
+            };
+            if kind == Kind::Text && !matches!(&header.entry.format.0, b"wvtt" | b"stpp") {
+                left_out(format!("text as {} is not served so far, only wvtt and stpp", header.entry.format));
+                continue;
+            }
+            let fragments = collected.remove(&header.id).unwrap_or_default();
+            let number = numbers.entry(kind).or_insert(0);
+            *number += 1;
+            let name = match (several, count) {
+                (false, _) => format!("{kind}{number}"),
+                (true, 1) => part.name.clone(),
+                (true, _) => format!("{}-{kind}{number}", part.name),
+            };
+            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start) {
+                Ok((mut track, keys, notes)) => {
+                    reader.warnings.extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
+                    part.said.apply(&mut track);
+                    reader.tracks.push((track, Details { fingerprint: scanned.fingerprint, keys }));
+                }
+                Err(why) => left_out(why),
+            }
+        }
+        Ok(reader)
+    }
+}
+
+impl Said {
+    fn apply(&self, track: &mut Track) {
+        if let Some(language) = &self.language {
+            track.language = Some(language.clone());
+        }
+        if let Some(label) = &self.label {
+            track.label = Some(label.clone());
+        }
+        if !self.roles.is_empty() {
+            track.roles.clone_from(&self.roles);
+        }
+    }
+}
+
+fn first_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {
+    Boxes::new(bytes, offset).next().unwrap_or_else(|| Err(Malformed::new("nothing", offset)))
+}
+
+/// The samples of one track in one fragment, or in the `moov`.
+struct Collected {
+    file: u32,
+    decode_time: Option<i64>,
+    sequence_number: u32,
+    description_index: u32,
+    samples: Vec<(RunSample, u64)>,
+    intact: Option<SourceRange>,
+    moof: Option<SourceRange>,
+    /// KIDs of its samples, run by run (number of samples, KID), if groups say so; and the `pssh` of its `moof`.
+    kids: Vec<(u32, Option<[u8; 16]>)>,
+    pssh: Vec<Pssh>,
+}
+
+/// The fragments of each track, in the order of their decode times.
+fn collect(
+    source: &Source,
+    scanned: &ScannedMovie,
+    movie: &Movie,
+    file_name: &str,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<u32, Vec<Collected>> {
+    let mut tracks = BTreeMap::<u32, Vec<Collected>>::new();
+    let mut unknown = 0;
+    for fragment in &scanned.fragments {
+        let moof = match first_box(&fragment.bytes, fragment.moof.start).and_then(MovieFragment::parse) {
+            Ok(moof) => moof,
+            Err(error) => {
+                let file = source.path(fragment.file).file_name().unwrap_or_default().to_string_lossy().into_owned();
+                warnings.push(format!("{file}: a fragment is left out: {error}"));
+                continue;
+            }
+        };
+        let mut data_end = fragment.moof.start;
+        for (index, traf) in moof.trafs.iter().enumerate() {
+            let Some(header) = movie.tracks.iter().find(|track| track.id == traf.track_id) else {
+                unknown += u32::from(movie.rejected.iter().all(|(id, _)| *id != Some(traf.track_id)));
+                continue;
+            };
+            let base = match traf.base_data_offset {
+                Some(base) => base,
+                // ISO/IEC 14496-12 §8.8.7.1: else the moof, or where the data of the traf before end.
+                None if traf.default_base_is_moof || index == 0 => fragment.moof.start,
+                None => data_end,
+            };
+            let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end);
+            tracks.entry(traf.track_id).or_default().push(read);
+        }
+    }
+    if unknown > 0 {
+        warnings.push(format!("{file_name}: {unknown} track fragments belong to no track of the moov and are left out"));
+    }
+    // Files of a packaging come in any order; within one file the order is that of the file.
+    let several = scanned.fragments.iter().any(|f| f.file != scanned.fragments[0].file);
+    if several {
+        for fragments in tracks.values_mut() {
+            fragments.sort_by_key(|fragment| (fragment.decode_time, fragment.file));
+        }
+    }
+    tracks
+}
+
+fn collect_traf(
+    fragment: &ScannedFragment,
+    moof: &MovieFragment<'_>,
+    traf: &TrackFragment<'_>,
+    header: &TrackHeader,
+    base: u64,
+    data_end: &mut u64,
+) -> Collected {
+    let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
+    let mut samples = Vec::new();
+    let mut position = base;
+    let mut inside = fragment.mdat.is_some();
+    let mut unsigned = false;
+    for run in &traf.runs {
+        if let Some(offset) = run.data_offset {
+            position = base.saturating_add_signed(offset.into());
+        }
+        let start = position;
+        for sample in traf.samples(run, &header.trex) {
+            samples.push((sample, position));
+            position = position.saturating_add(sample.size.into());
+            unsigned |= run.version() == 0 && sample.composition_offset < 0;
+        }
+        inside &= fragment.mdat.as_ref().is_some_and(|mdat| mdat.start <= start && position <= mdat.end);
+    }
+    *data_end = position;
+    let alone = moof.trafs.len() == 1 && traf.default_base_is_moof && traf.base_data_offset.is_none();
+    let intact = match &fragment.mdat {
+        Some(mdat) if alone && inside && !unsigned && traf.base_media_decode_time.is_some() => {
+            Some(place(fragment.start..mdat.end))
+        }
+        _ => None,
+    };
+    let kids = cenc::sample_kids(&traf.protection, samples.len() as u32);
+    let pssh = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
+    Collected {
+        file: fragment.file,
+        decode_time: traf.base_media_decode_time.map(|time| time as i64),
+        sequence_number: moof.sequence_number,
+        description_index: traf.description_index.unwrap_or(header.trex.description_index),
+        samples,
+        intact,
+        moof: Some(place(fragment.moof.clone())),
+        kids,
+        pssh,
+    }
+}
+
+fn pssh(bytes: &[u8]) -> Option<Pssh> {
+    let system_id = bytes.get(12..28)?.try_into().ok()?;
+    Some(Pssh { system_id, bytes: Bytes::copy_from_slice(bytes) })
+}
+
+/// A track of what was collected; with its keys, and what is odd about it. The error is why it is left out.
+#[expect(clippy::too_many_arguments, reason = "one caller, and a struct would only rename them")]
+fn build(
+    source: &Source,
+    scanned: &ScannedMovie,
+    movie: &Movie,
+    moov: BoxRef<'_>,
+    header: &TrackHeader,
+    fragments: Vec<Collected>,
+    name: String,
+    kind: Kind,
+    moov_file: u32,
+) -> Result<(Track, Vec<FragmentKey>, Vec<String>), String> {
+    let mut notes = Vec::new();
+    let (delay, media_time) = edits(header, movie, &mut notes);
+    let mut all = Vec::new();
+    if header.sample_count > 0 {
+        let listed = sample_tables::read(moov, header.id).map_err(|e| e.to_string())?;
+        all.push(Collected {
+            file: moov_file,
+            decode_time: Some(0),
+            sequence_number: 0,
+            description_index: 1,
+            samples: listed.into_iter().map(|s| (s.sample, s.offset)).collect(),
+            intact: None,
+            moof: None,
+            kids: Vec::new(),
+            pssh: Vec::new(),
+        });
+    }
+    all.extend(fragments);
+    let mut builder = Builder { table: SampleTable::default(), fragments: Vec::new(), keys: Vec::new(), end: 0 };
+    let default_kid = header.entry.protection.as_ref().map(|p| p.default_kid);
+    for collected in all {
+        let at = collected.moof.as_ref().map_or(scanned.moov_offset, |moof| moof.range.start);
+        if let Err(why) = builder.push(collected, delay, default_kid, source, scanned) {
+            notes.push(format!("{why} (at {at:#x}); what follows is left out"));
+            break;
+        }
+    }
+    let Builder { mut table, mut fragments, keys, .. } = builder;
+    if table.is_empty() {
+        return Err(notes.pop().unwrap_or_else(|| "it has no samples".to_owned()));
+    }
+    table.shrink_to_fit();
+    fragments.shrink_to_fit();
+    let init = write_init(moov, header.id, media_time).map_err(|e| e.to_string())?;
+    let frame_rate = match kind {
+        Kind::Video => table.usual_duration().map(|duration| reduce(header.timescale.get(), duration)),
+        _ => None,
+    };
+    let track = Track {
+        name,
+        version: Version(0),
+        id: header.id,
+        kind,
+        timescale: header.timescale,
+        entry: header.entry.clone(),
+        language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
+        label: label(&header.name),
+        roles: roles(&header.kinds),
+        frame_rate,
+        media_time,
+        init: Bytes::from(init),
+        pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
+        keys: Vec::new(),
+        samples: table,
+        fragments,
+        segments: Vec::new(),
+    };
+    Ok((track, keys, notes))
+}
+
+struct Builder {
+    table: SampleTable,
+    fragments: Vec<Fragment>,
+    keys: Vec<FragmentKey>,
+    end: i64,
+}
+
+impl Builder {
+    fn push(
+        &mut self,
+        collected: Collected,
+        delay: i64,
+        default_kid: Option<[u8; 16]>,
+        source: &Source,
+        scanned: &ScannedMovie,
+    ) -> Result<(), String> {
+        let first_sample = self.table.len();
+        let start = collected.decode_time.unwrap_or(self.end);
+        if start < self.end && first_sample > 0 {
+            // Rounding of another clock may cost a little; more is another timeline or the same segment twice.
+            let back = self.end - start;
+            let usual = i64::from(self.table.usual_duration().unwrap_or(1));
+            if back > usual {
+                return Err(format!("decode time goes back from {} to {start}", self.end));
+            }
+        }
+        if self.table.len() as usize + collected.samples.len() > SAMPLES_MAX as usize {
+            return Err(format!("more than {SAMPLES_MAX} samples"));
+        }
+        for &(sample, offset) in &collected.samples {
+            let end = offset.checked_add(sample.size.into()).ok_or("sample data past the end of any file")?;
+            if end > source.file_len(collected.file) {
+                return Err(format!("sample data at {offset:#x} run past the end of the file"));
+            }
+            let at = scanned.mdats.partition_point(|(file, mdat)| (*file, mdat.start) <= (collected.file, offset));
+            let mdat = at.checked_sub(1).map(|at| &scanned.mdats[at]);
+            if sample.size > 0 && mdat.is_none_or(|(file, mdat)| *file != collected.file || end > mdat.end) {
+                return Err(format!("sample data at {offset:#x} lie outside any mdat"));
+            }
+        }
+        let mut time = start;
+        for &(sample, offset) in &collected.samples {
+            let RunSample { duration, size, flags, composition_offset } = sample;
+            let decode_time = time.checked_add(delay).ok_or("a decode time beyond 64 bits")?;
+            let flags = SampleFlags(flags);
+            self.table.push(Sample { decode_time, duration, composition_offset, size, flags }, collected.file, offset);
+            time = time.checked_add(duration.into()).ok_or("a decode time beyond 64 bits")?;
+        }
+        self.end = time;
+        if let Some(default_kid) = default_kid {
+            let mut first = first_sample;
+            let mut push = |key: FragmentKey| {
+                let same = self.keys.last().is_some_and(|last| last.kid == key.kid && last.pssh == key.pssh);
+                if !same {
+                    self.keys.push(key);
+                }
+            };
+            if collected.kids.is_empty() {
+                push(FragmentKey { first_sample, kid: default_kid, pssh: collected.pssh.clone() });
+            }
+            for &(count, kid) in &collected.kids {
+                push(FragmentKey { first_sample: first, kid: kid.unwrap_or(default_kid), pssh: collected.pssh.clone() });
+                first += count;
+            }
+        }
+        if !collected.samples.is_empty() {
+            self.fragments.push(Fragment {
+                first_sample,
+                sequence_number: collected.sequence_number,
+                description_index: collected.description_index,
+                intact: collected.intact.filter(|_| delay == 0),
+                moof: collected.moof,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The initial delay in ticks, and the media time at which presentation begins (ISO/IEC 14496-12 §8.6.6).
+fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>) -> (i64, i64) {
+    let empty = header.edits.iter().take_while(|edit| edit.media_time < 0);
+    let delay: u64 = empty.map(|edit| edit.segment_duration).fold(0, u64::saturating_add);
+    let delay = rescale(i64::try_from(delay).unwrap_or(0), movie.timescale, header.timescale, Rounding::Nearest);
+    let mut media = header.edits.iter().skip_while(|edit| edit.media_time < 0);
+    let media_time = media.next().map_or(0, |edit| edit.media_time);
+    if media.next().is_some() {
+        notes.push("an edit list of several edits: only its initial delay and its first edit are kept".to_owned());
+    }
+    // A day of delay is a fault in the edit, not in the programme.
+    let day = 86_400 * i64::from(header.timescale.get());
+    if delay > day {
+        notes.push(format!("an initial delay of {delay} ticks is ignored"));
+        return (0, media_time);
+    }
+    (delay, media_time)
+}
+
+fn reduce(a: u32, b: u32) -> (u32, u32) {
+    let gcd = |mut a: u32, mut b: u32| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a.max(1)
+    };
+    let divisor = gcd(a, b);
+    (a / divisor, b / divisor)
+}
+
+/// A handler's name, where somebody chose it.
+fn label(name: &str) -> Option<String> {
+    let name: String = name.chars().filter(|c| !c.is_control() && *c != '"').collect();
+    let name = name.trim();
+    let stock = ["handler", "core media", "iso media", "gpac", "bento4", "l-smash", "shaka", "mainconcept", "apple "];
+    let lower = name.to_lowercase();
+    let chosen = !name.is_empty() && name.len() <= 100 && !stock.iter().any(|word| lower.contains(word));
+    chosen.then(|| name.to_owned())
+}
+
+fn roles(kinds: &[(String, String)]) -> Vec<Role> {
+    let role = |(scheme, value): &(String, String)| match (scheme.as_str(), value.as_str()) {
+        ("urn:mpeg:dash:role:2011", value) => role_named(value),
+        _ => None,
+    };
+    let mut roles: Vec<Role> = kinds.iter().filter_map(role).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    roles
+}
+
+/// The role called `name` in urn:mpeg:dash:role:2011.
+pub fn role_named(name: &str) -> Option<Role> {
+    Some(match name {
+        "main" => Role::Main,
+        "alternate" => Role::Alternate,
+        "commentary" => Role::Commentary,
+        "description" => Role::Description,
+        "dub" => Role::Dub,
+        "caption" => Role::Caption,
+        "subtitle" => Role::Subtitle,
+        "forced-subtitle" | "forced_subtitle" => Role::ForcedSubtitle,
+        _ => return None,
+    })
+}

@@ -1,0 +1,192 @@
+//! Which tracks a player may switch between, and the boundaries they share.
+
+use std::time::Duration;
+
+use crate::formats::isobmff::sample_entry::Media;
+use crate::media::presentation::SwitchingSet;
+use crate::media::timeline;
+use crate::media::track::{Kind, Role, Track};
+use crate::time::{MediaTime, Rounding, Timescale};
+
+/// The switching sets of one period, and what is odd about them.
+#[derive(Debug, Default)]
+pub struct Arranged {
+    /// Video first, its main set first of all; then audio, then text.
+    pub sets: Vec<SwitchingSet>,
+    /// Sentences for people.
+    pub warnings: Vec<String>,
+}
+
+/// What tracks of one switching set have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Debug)]
+struct Likeness {
+    kind: Kind,
+    language: Option<String>,
+    roles: Vec<Role>,
+    format: [u8; 4],
+    channels: u16,
+    sample_rate: u32,
+    transfer: u8,
+    scheme: Option<[u8; 4]>,
+    timescale: u32,
+}
+
+impl Likeness {
+    fn of(track: &Track) -> Likeness {
+        let (channels, sample_rate, transfer) = match &track.entry.media {
+            Media::Audio(audio) => (audio.channels, audio.sample_rate, 0),
+            Media::Video(video) => (0, 0, video.colour.map_or(1, |colour| sdr_as_one(colour.transfer))),
+            Media::Text => (0, 0, 0),
+        };
+        Likeness {
+            kind: track.kind,
+            language: track.language.clone(),
+            roles: track.roles.clone(),
+            format: track.entry.format.0,
+            channels,
+            sample_rate,
+            transfer,
+            scheme: track.entry.protection.as_ref().map(|protection| protection.scheme.0),
+            timescale: track.timescale.get(),
+        }
+    }
+}
+
+/// The transfer characteristics of standard dynamic range look alike (ISO/IEC 23091-2 §8.2: 1, 6, 14 and 15 are one curve,
+/// and "unspecified" is taken for it).
+fn sdr_as_one(transfer: u8) -> u8 {
+    if matches!(transfer, 2 | 6 | 14 | 15) { 1 } else { transfer }
+}
+
+/// Half a frame of `track`: as far as boundaries of one set may lie apart.
+fn half_frame(track: &Track) -> MediaTime {
+    let frame = track.samples.usual_duration().unwrap_or(0);
+    MediaTime::new(i64::from(frame / 2), track.timescale)
+}
+
+/// Cuts `tracks` into segments of about `target` and arranges them in switching sets.
+pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
+    let (mut video, others): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|track| track.kind == Kind::Video);
+    let mut arranged = Arranged::default();
+    video.sort_by(|a, b| by_falling_quality(a, b));
+    let mut boundaries = arranged.arrange_video(video, target);
+    let end = others.iter().filter(|t| t.kind == Kind::Audio || boundaries.is_empty()).map(media_end).max();
+    if let Some(end) = end {
+        let start = others.iter().map(|track| track.time(media_start(track))).min().unwrap_or(MediaTime::ZERO);
+        let last = *boundaries.last().unwrap_or(&start);
+        boundaries.extend(timeline::grid(last, end, target));
+    }
+    arranged.arrange_others(others, &boundaries);
+    arranged
+}
+
+fn media_start(track: &Track) -> i64 {
+    let first = track.samples.iter(0..track.samples.len().min(1)).next();
+    first.map_or(0, |s| s.decode_time + i64::from(s.composition_offset) - track.media_time).max(0)
+}
+
+fn media_end(track: &Track) -> MediaTime {
+    track.time(track.samples.end().saturating_sub(track.media_time))
+}
+
+fn by_falling_quality(a: &Track, b: &Track) -> std::cmp::Ordering {
+    let rank = |track: &Track| {
+        let pixels = track.video().map_or(0, |video| u32::from(video.width) * u32::from(video.height));
+        let seconds = media_end(track).to(Timescale::MILLI, Rounding::Up).max(1) as u64;
+        (pixels, track.samples.size(0..track.samples.len()).saturating_mul(1000) / seconds)
+    };
+    rank(b).cmp(&rank(a)).then_with(|| a.name.cmp(&b.name))
+}
+
+impl Arranged {
+    /// Groups video by the sync samples it shares; returns the boundaries of the largest group.
+    fn arrange_video(&mut self, tracks: Vec<Track>, target: Duration) -> Vec<MediaTime> {
+        let mut groups: Vec<(Vec<MediaTime>, Vec<Track>)> = Vec::new();
+        for track in tracks {
+            let syncs = timeline::sync_times(&track.samples, track.media_time, track.timescale);
+            let end = media_end(&track);
+            let tolerance = half_frame(&track);
+            let joined = groups.iter_mut().find_map(|(shared, members)| {
+                let both = timeline::common(shared, &syncs, tolerance);
+                let limit = longest(&timeline::boundaries(shared, target), end)
+                    .max(longest(&timeline::boundaries(&syncs, target), end))
+                    .max(MediaTime::new(target.as_millis() as i64 * 2, Timescale::MILLI));
+                let aligned = !both.is_empty() && longest(&timeline::boundaries(&both, target), end) <= limit;
+                aligned.then_some((shared, members, both))
+            });
+            match joined {
+                Some((shared, members, both)) => {
+                    *shared = both;
+                    members.push(track);
+                }
+                None => groups.push((syncs, vec![track])),
+            }
+        }
+        // The largest leads; of equal ones the better, which came first.
+        groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
+        let mut main = Vec::new();
+        for (index, (shared, members)) in groups.into_iter().enumerate() {
+            let boundaries = timeline::boundaries(&shared, target);
+            if index > 0 {
+                let names: Vec<&str> = members.iter().map(|track| track.name.as_str()).collect();
+                self.warnings.push(format!(
+                    "{}: sync samples lie elsewhere than in the other renditions, so it is a switching set of its own, and HLS leaves it out",
+                    names.join(", ")
+                ));
+            }
+            for mut track in members {
+                track.segments =
+                    timeline::cut(&track.samples, track.media_time, &boundaries, track.timescale, half_frame(&track));
+                self.place(track, index == 0);
+            }
+            if index == 0 {
+                main = boundaries;
+            }
+        }
+        main
+    }
+
+    fn arrange_others(&mut self, tracks: Vec<Track>, boundaries: &[MediaTime]) {
+        let (mut audio, mut text): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|t| t.kind == Kind::Audio);
+        audio.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| by_falling_quality(a, b)));
+        text.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| a.name.cmp(&b.name)));
+        for mut track in audio.into_iter().chain(text) {
+            track.segments =
+                timeline::cut(&track.samples, track.media_time, boundaries, track.timescale, MediaTime::ZERO);
+            self.place(track, true);
+        }
+    }
+
+    /// Adds `track` to the set it belongs to, or begins one.
+    fn place(&mut self, track: Track, aligned: bool) {
+        let likeness = Likeness::of(&track);
+        let fits = |set: &&mut SwitchingSet| {
+            let first = &set.tracks[0];
+            // Text is chosen, not switched: two texts in one language are two offers.
+            set.aligned == aligned && track.kind != Kind::Text && Likeness::of(first) == likeness && same_boundaries(first, &track)
+        };
+        match self.sets.iter_mut().find(fits) {
+            Some(set) => set.tracks.push(track),
+            None => self.sets.push(SwitchingSet {
+                kind: track.kind,
+                language: track.language.clone(),
+                roles: track.roles.clone(),
+                aligned,
+                tracks: vec![track],
+            }),
+        }
+    }
+}
+
+fn longest(boundaries: &[MediaTime], end: MediaTime) -> MediaTime {
+    let ms = |time: MediaTime| time.to(Timescale::MILLI, Rounding::Nearest);
+    let ends = boundaries.iter().skip(1).copied().chain([end]);
+    let longest = boundaries.iter().zip(ends).map(|(a, b)| ms(b) - ms(*a)).max();
+    MediaTime::new(longest.unwrap_or(0), Timescale::MILLI)
+}
+
+fn same_boundaries(a: &Track, b: &Track) -> bool {
+    let tolerance = half_frame(a);
+    a.segments.len() == b.segments.len()
+        && a.segments.iter().zip(&b.segments).all(|(x, y)| a.time(x.time).is_within(b.time(y.time), tolerance))
+}
