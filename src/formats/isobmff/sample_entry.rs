@@ -2,8 +2,13 @@
 //!
 //! The entry itself is carried verbatim; this only reads it.
 
-use super::boxes::{BoxRef, FourCc};
+use super::boxes::{BoxRef, Boxes, FourCc, find};
+use crate::formats::cicp::Colour;
+use crate::formats::dolby::{Ac3, Ac4, Vision};
 use crate::formats::error::Malformed;
+use crate::formats::fields::Fields;
+use crate::formats::nal::SequenceParameters;
+use crate::formats::{aac, av1, avc, dts, flac, hevc, opus, vp9};
 
 /// What a sample entry says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,19 +49,6 @@ pub struct Video {
     pub colour: Option<Colour>,
     /// Bits a luma sample, where the configuration says.
     pub bit_depth: Option<u8>,
-}
-
-/// Colour as ISO/IEC 23091-2 numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Colour {
-    /// ColourPrimaries.
-    pub primaries: u8,
-    /// TransferCharacteristics.
-    pub transfer: u8,
-    /// MatrixCoefficients.
-    pub matrix: u8,
-    /// VideoFullRangeFlag.
-    pub full_range: bool,
 }
 
 /// Sound.
@@ -110,6 +102,460 @@ pub struct Protection {
 }
 
 /// Reads one entry of a `stsd`.
-pub fn parse(_entry: BoxRef<'_>) -> Result<SampleEntry, Malformed> {
-    Err(Malformed::new("not written yet", 0))
+///
+/// An entry of a type that is not understood is an error that says so, and so is one whose configuration cannot be read or
+/// is not there.
+pub fn parse(entry: BoxRef<'_>) -> Result<SampleEntry, Malformed> {
+    read(entry).map_err(|e| e.within(entry.kind))
+}
+
+/// What an entry's fields are, before its boxes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Video,
+    Audio,
+    Text,
+}
+
+impl Kind {
+    fn of(format: FourCc) -> Option<Kind> {
+        Some(match &format.0 {
+            b"avc1" | b"avc3" | b"dva1" | b"dvav" | b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => Kind::Video,
+            b"av01" | b"dav1" | b"vp09" | b"encv" => Kind::Video,
+            b"mp4a" | b"ac-3" | b"ec-3" | b"ac-4" | b"Opus" | b"fLaC" | b"enca" => Kind::Audio,
+            b"dtsc" | b"dtse" | b"dtsh" | b"dtsl" | b"dtsx" | b"dtsy" => Kind::Audio,
+            b"wvtt" | b"stpp" | b"tx3g" | b"enct" => Kind::Text,
+            _ => return None,
+        })
+    }
+}
+
+fn read(entry: BoxRef<'_>) -> Result<SampleEntry, Malformed> {
+    let not_understood = |format| Malformed::new(format!("sample entry '{format}' is not understood"), entry.offset);
+    let kind = Kind::of(entry.kind).ok_or_else(|| not_understood(entry.kind))?;
+    let encrypted = matches!(&entry.kind.0, b"encv" | b"enca" | b"enct");
+    let fields = EntryFields::parse(entry, kind)?;
+    let (format, protection) = if encrypted {
+        let (format, protection) = protection(fields.required(b"sinf")?)?;
+        if Kind::of(format) != Some(kind) {
+            return Err(not_understood(format));
+        }
+        (format, Some(protection))
+    } else {
+        (entry.kind, None)
+    };
+    let (codecs, supplemental_codecs, media) = match kind {
+        Kind::Video => video(&fields, format)?,
+        Kind::Audio => {
+            let (codecs, audio) = audio(&fields, format)?;
+            (codecs, None, Media::Audio(audio))
+        }
+        Kind::Text if format.0 == *b"stpp" => (fields.subtitle_codecs()?, None, Media::Text),
+        Kind::Text => (format.to_string(), None, Media::Text),
+    };
+    Ok(SampleEntry { format, codecs, supplemental_codecs, media, protection })
+}
+
+/// The fields and boxes of an entry.
+struct EntryFields<'a> {
+    entry: BoxRef<'a>,
+    boxes: Vec<BoxRef<'a>>,
+    /// Of a VisualSampleEntry.
+    size: (u16, u16),
+    /// Of an AudioSampleEntry: channelcount.
+    channels: u16,
+    /// Of an AudioSampleEntry: samplerate.
+    sample_rate: u32,
+    /// Of an XMLSubtitleSampleEntry: namespace and schema_location.
+    xml: [&'a [u8]; 2],
+}
+
+/// reserved and data_reference_index of every SampleEntry (ISO/IEC 14496-12 §8.5.2.2).
+const SAMPLE_ENTRY_BYTES: usize = 8;
+/// A VisualSampleEntry's fields (§12.1.3.2).
+const VISUAL_BYTES: usize = SAMPLE_ENTRY_BYTES + 70;
+/// An AudioSampleEntry's fields (§12.2.3.2).
+const AUDIO_BYTES: usize = SAMPLE_ENTRY_BYTES + 20;
+/// What version 1 of a QuickTime sound description adds (QuickTime File Format, "Sound Sample Description (Version 1)").
+const QUICKTIME_1_BYTES: usize = 16;
+/// What version 2 adds.
+const QUICKTIME_2_BYTES: usize = 36;
+
+impl<'a> EntryFields<'a> {
+    fn parse(entry: BoxRef<'a>, kind: Kind) -> Result<EntryFields<'a>, Malformed> {
+        let mut parsed =
+            EntryFields { entry, boxes: Vec::new(), size: (0, 0), channels: 0, sample_rate: 0, xml: [&[]; 2] };
+        let mut fields = entry.fields();
+        fields.skip(SAMPLE_ENTRY_BYTES)?;
+        match kind {
+            Kind::Video => {
+                fields.skip(16)?;
+                parsed.size = (fields.u16()?, fields.u16()?);
+                parsed.boxes = boxes_after(entry, VISUAL_BYTES)?;
+            }
+            Kind::Audio => parsed.parse_audio(fields)?,
+            Kind::Text => parsed.parse_text(fields)?,
+        }
+        Ok(parsed)
+    }
+
+    fn parse_audio(&mut self, mut fields: Fields<'a>) -> Result<(), Malformed> {
+        let version = fields.u16()?;
+        fields.skip(6)?;
+        self.channels = fields.u16()?;
+        fields.skip(6)?;
+        self.sample_rate = fields.u32()? >> 16;
+        self.boxes = match version {
+            // In an ISO file version 1 (§12.2.3.2, AudioSampleEntryV1) adds no fields, in a QuickTime file it does: what
+            // follows them tiles into boxes or does not.
+            1 => match boxes_after(self.entry, AUDIO_BYTES + QUICKTIME_1_BYTES) {
+                Ok(boxes) if !boxes.is_empty() => boxes,
+                _ => boxes_after(self.entry, AUDIO_BYTES)?,
+            },
+            2 => {
+                fields.skip(4)?; // sizeOfStructOnly
+                let rate = f64::from_bits(fields.u64()?);
+                self.sample_rate = rate as u32;
+                self.channels = u16::try_from(fields.u32()?).unwrap_or(u16::MAX);
+                boxes_after(self.entry, AUDIO_BYTES + QUICKTIME_2_BYTES)?
+            }
+            _ => boxes_after(self.entry, AUDIO_BYTES)?,
+        };
+        if let Some(srat) = self.first(b"srat") {
+            let mut fields = srat.fields();
+            fields.version_and_flags()?;
+            self.sample_rate = fields.u32()?; // SamplingRateBox, §12.2.3.2
+        }
+        Ok(())
+    }
+
+    fn parse_text(&mut self, mut fields: Fields<'a>) -> Result<(), Malformed> {
+        match &self.entry.kind.0 {
+            b"wvtt" => self.boxes = boxes_after(self.entry, SAMPLE_ENTRY_BYTES)?,
+            b"stpp" => self.parse_subtitle(fields)?,
+            // The original type is in a box whose place depends on it.
+            b"enct" => match boxes_after(self.entry, SAMPLE_ENTRY_BYTES) {
+                Ok(boxes) if boxes.iter().any(|b| b.kind.0 == *b"sinf") => self.boxes = boxes,
+                _ => self.parse_subtitle(fields)?,
+            },
+            _ => fields.skip(0)?,
+        }
+        Ok(())
+    }
+
+    /// XMLSubtitleSampleEntry (§12.6.3.2): namespace, schema_location, auxiliary_mime_types, each ending in a zero byte.
+    fn parse_subtitle(&mut self, mut fields: Fields<'a>) -> Result<(), Malformed> {
+        let start = fields.remaining();
+        let [namespace, schema_location, _auxiliary_mime_types] =
+            [zero_terminated(&mut fields)?, zero_terminated(&mut fields)?, zero_terminated(&mut fields)?];
+        self.xml = [namespace, schema_location];
+        self.boxes = boxes_after(self.entry, SAMPLE_ENTRY_BYTES + start - fields.remaining())?;
+        Ok(())
+    }
+
+    fn first(&self, kind: &[u8; 4]) -> Option<BoxRef<'a>> {
+        self.boxes.iter().find(|b| b.kind.0 == *kind).copied()
+    }
+
+    fn required(&self, kind: &[u8; 4]) -> Result<BoxRef<'a>, Malformed> {
+        self.first(kind).ok_or_else(|| Malformed::new(format!("no {} box", FourCc(*kind)), self.entry.offset))
+    }
+
+    /// What `parse` makes of the required box `kind`.
+    fn configuration<T>(
+        &self,
+        kind: &[u8; 4],
+        parse: impl FnOnce(Fields<'a>) -> Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
+        let found = self.required(kind)?;
+        parse(found.fields()).map_err(|e| e.within(found.kind))
+    }
+
+    /// The `esds`, which QuickTime puts into a `wave`.
+    fn esds(&self) -> Result<BoxRef<'a>, Malformed> {
+        if let (None, Some(wave)) = (self.first(b"esds"), self.first(b"wave")) {
+            return wave.required(b"esds");
+        }
+        self.required(b"esds")
+    }
+
+    /// The record of a Dolby Vision box, if there is one.
+    fn dolby_vision(&self) -> Result<Option<Vision>, Malformed> {
+        let Some(found) = [b"dvcC", b"dvvC", b"dvwC"].into_iter().find_map(|kind| self.first(kind)) else {
+            return Ok(None);
+        };
+        Vision::parse(found.fields()).map(Some).map_err(|e| e.within(found.kind))
+    }
+
+    /// Colour of the first `colr` that gives code points (§12.1.5; `nclc` is QuickTime's, without a range).
+    fn colour(&self) -> Result<Option<Colour>, Malformed> {
+        for colr in self.boxes.iter().filter(|b| b.kind.0 == *b"colr") {
+            let mut fields = colr.fields();
+            let mut read = || {
+                let colour_type = fields.take(4)?;
+                if colour_type != b"nclx" && colour_type != b"nclc" {
+                    return Ok(None);
+                }
+                let [primaries, transfer, matrix] = [fields.u16()?, fields.u16()?, fields.u16()?].map(code_point);
+                let full_range = colour_type == b"nclx" && fields.u8()? & 0x80 != 0;
+                Ok(Colour { primaries, transfer, matrix, full_range }.if_specified())
+            };
+            if let Some(colour) = read().map_err(|e: Malformed| e.within(colr.kind))? {
+                return Ok(Some(colour));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `hSpacing:vSpacing` of `pasp` (§12.1.4).
+    fn pixel_aspect(&self) -> Result<Option<(u32, u32)>, Malformed> {
+        let Some(pasp) = self.first(b"pasp") else { return Ok(None) };
+        let mut fields = pasp.fields();
+        let mut read = || Ok((fields.u32()?, fields.u32()?));
+        let (horizontal, vertical) = read().map_err(|e: Malformed| e.within(pasp.kind))?;
+        Ok(Some((horizontal, vertical)).filter(|_| horizontal > 0 && vertical > 0))
+    }
+
+    /// RFC 6381 string of a subtitle track (ISO/IEC 14496-30 §5.8): `stpp.ttml.im1t` where the entry names the profile of
+    /// TTML, by its MIME type box or by what it says of the documents' schema; else `stpp`, which every player takes to mean
+    /// "look inside".
+    fn subtitle_codecs(&self) -> Result<String, Malformed> {
+        // The W3C's registry of TTML profiles, by the designators of IMSC 1.0.1 and 1.1
+        const PROFILES: [(&[u8], &str); 4] = [
+            (b"http://www.w3.org/ns/ttml/profile/imsc1/text", "im1t"),
+            (b"http://www.w3.org/ns/ttml/profile/imsc1/image", "im1i"),
+            (b"http://www.w3.org/ns/ttml/profile/imsc1.1/text", "im2t"),
+            (b"http://www.w3.org/ns/ttml/profile/imsc1.1/image", "im2i"),
+        ];
+        if let Some(mime) = self.first(b"mime") {
+            let mut fields = mime.fields();
+            fields.version_and_flags().map_err(|e| e.within(mime.kind))?;
+            if let Some(profile) = codecs_parameter(fields.rest()) {
+                return Ok(format!("stpp.ttml.{profile}"));
+            }
+        }
+        let named =
+            self.xml.iter().flat_map(|list| list.split(|b| b.is_ascii_whitespace())).find_map(|uri| {
+                PROFILES.iter().find(|(designator, _)| uri == *designator).map(|&(_, profile)| profile)
+            });
+        Ok(named.map_or_else(|| "stpp".to_owned(), |profile| format!("stpp.ttml.{profile}")))
+    }
+}
+
+/// The boxes of `entry` after `skip` bytes of its payload. Fewer than eight bytes left at the end are none: QuickTime ends
+/// an entry with four zero bytes.
+fn boxes_after<'a>(entry: BoxRef<'a>, skip: usize) -> Result<Vec<BoxRef<'a>>, Malformed> {
+    let payload = entry.payload();
+    if payload.len() < skip {
+        return Err(Malformed::new(format!("{skip} bytes of fields, {} there", payload.len()), entry.payload_offset()));
+    }
+    let mut boxes = Vec::new();
+    let mut left = payload.len() - skip;
+    for found in Boxes::new(&payload[skip..], entry.payload_offset() + skip as u64) {
+        match found {
+            Ok(found) => {
+                left -= found.bytes().len();
+                boxes.push(found);
+            }
+            Err(_) if left < 8 => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(boxes)
+}
+
+/// The bytes up to the next zero, which is passed over.
+fn zero_terminated<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], Malformed> {
+    let length = fields.rest().iter().position(|&b| b == 0);
+    let length = length.ok_or_else(|| Malformed::new("a string without its end", fields.offset()))?;
+    let string = fields.take(length)?;
+    fields.skip(1)?;
+    Ok(string)
+}
+
+/// A code point of `colr`, where it has 16 bits; those above the tables are as good as unspecified.
+fn code_point(code: u16) -> u8 {
+    const UNSPECIFIED: u8 = 2;
+    u8::try_from(code).unwrap_or(UNSPECIFIED)
+}
+
+/// The value of a MIME type's `codecs` parameter, if it is safe to repeat in a manifest.
+fn codecs_parameter(mime: &[u8]) -> Option<&str> {
+    let mime = mime.split(|&b| b == 0).next()?;
+    let (_, value) = std::str::from_utf8(mime).ok()?.split_once("codecs=")?;
+    let value = value.trim_start_matches('"');
+    let value = &value[..value.find(['"', ';', ' ']).unwrap_or(value.len())];
+    let value = value.strip_prefix("stpp.").unwrap_or(value);
+    let value = value.strip_prefix("ttml.").unwrap_or(value);
+    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'|' | b'+' | b'-');
+    (!value.is_empty() && value.bytes().all(safe)).then_some(value)
+}
+
+/// Codec strings and pictures of an entry of `format`.
+fn video(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Option<String>, Media), Malformed> {
+    let sequence = |sequence: Option<SequenceParameters>, bit_depth: Option<u8>| {
+        let (pixel_aspect, colour) = sequence.map_or((None, None), |s| (s.pixel_aspect, s.colour));
+        (bit_depth.or(sequence.map(|s| s.bit_depth)), pixel_aspect, colour)
+    };
+    let (codecs, (bit_depth, pixel_aspect, coded_colour)) = match &format.0 {
+        b"avc1" | b"avc3" | b"dva1" | b"dvav" => {
+            let avc = fields.configuration(b"avcC", avc::Configuration::parse)?;
+            (avc.codecs(format), sequence(avc.sequence, None))
+        }
+        b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => {
+            let hevc = fields.configuration(b"hvcC", hevc::Configuration::parse)?;
+            (hevc.codecs(format), sequence(hevc.sequence, Some(hevc.bit_depth)))
+        }
+        b"av01" | b"dav1" => {
+            let av1 = fields.configuration(b"av1C", av1::Configuration::parse)?;
+            (av1.codecs(format), (Some(av1.bit_depth), None, av1.colour))
+        }
+        _ => {
+            let vp9 = fields.configuration(b"vpcC", vp9::Configuration::parse)?;
+            (vp9.codecs(format), (Some(vp9.bit_depth), None, vp9.colour))
+        }
+    };
+    let colour = fields.colour()?.or(coded_colour);
+    let vision = fields.dolby_vision()?;
+    // An entry of a Dolby type is named by its Dolby configuration alone (Dolby Vision Streams Within the HTTP Live Streaming
+    // Format §4.2); any other by its base layer, with Dolby Vision beside it.
+    let dolby_type = matches!(&format.0, b"dva1" | b"dvav" | b"dvh1" | b"dvhe" | b"dav1");
+    let (codecs, supplemental_codecs) = match vision {
+        Some(vision) if dolby_type => (vision.codecs(format), None),
+        None if dolby_type => return Err(Malformed::new("no dvcC, dvvC or dvwC box", fields.entry.offset)),
+        Some(vision) => (codecs, vision.supplemental_codecs(&format.0, colour.map(|c| c.transfer))),
+        None => (codecs, None),
+    };
+    let (width, height) = fields.size;
+    let pixel_aspect = fields.pixel_aspect()?.or(pixel_aspect);
+    Ok((codecs, supplemental_codecs, Media::Video(Video { width, height, pixel_aspect, colour, bit_depth })))
+}
+
+/// Codec string and sound of an entry of `format`.
+///
+/// The strings of Opus and FLAC are their four-character codes as they stand, `Opus` and `fLaC`: RFC 6381 §3.3 says that the
+/// code is the element, and codes are case-sensitive. Safari's HLS knows FLAC by no other name, and Chromium takes both
+/// spellings of both (156, measured).
+fn audio(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Audio), Malformed> {
+    let bare = format.to_string();
+    let (codecs, audio) = match &format.0 {
+        b"mp4a" => {
+            let esds = fields.esds()?;
+            let mpeg4 = aac::Configuration::parse(esds.fields()).map_err(|e| e.within(esds.kind))?;
+            let audio = match mpeg4.specific {
+                Some(aac) => Audio {
+                    channels: aac.channels,
+                    sample_rate: aac.sample_rate,
+                    layout: cicp_layout(aac.configuration),
+                },
+                None => fields.counted(),
+            };
+            (mpeg4.codecs(format), audio)
+        }
+        b"ac-3" => (bare, fields.dolby(fields.configuration(b"dac3", Ac3::parse)?)),
+        b"ec-3" => (bare, fields.dolby(fields.configuration(b"dec3", Ac3::parse_enhanced)?)),
+        b"ac-4" => {
+            let ac4 = fields.configuration(b"dac4", Ac4::parse)?;
+            let layout =
+                if ac4.versions.is_some() { ChannelLayout::Ac4 { mask: ac4.mask } } else { ChannelLayout::Count };
+            let channels = ac4.channels().unwrap_or(fields.channels);
+            (ac4.codecs(format), Audio { channels, sample_rate: ac4.sample_rate, layout })
+        }
+        b"Opus" => {
+            let opus = fields.configuration(b"dOps", opus::Configuration::parse)?;
+            let layout = cicp_layout(opus.configuration);
+            (bare, Audio { channels: opus.channels, sample_rate: opus::SAMPLE_RATE, layout })
+        }
+        b"fLaC" => {
+            let flac = fields.configuration(b"dfLa", flac::Configuration::parse)?;
+            let layout = cicp_layout(flac.configuration);
+            (bare, Audio { channels: flac.channels, sample_rate: flac.sample_rate, layout })
+        }
+        // dtsx and dtsy have another box (ETSI TS 103 491); RFC 6381 strings of DTS are the codes alone
+        _ if fields.first(b"ddts").is_none() => (bare, fields.counted()),
+        _ => {
+            let dts = fields.configuration(b"ddts", dts::Configuration::parse)?;
+            let counted = fields.counted();
+            let or = |said: u32, else_: u32| if said > 0 { said } else { else_ };
+            let channels = or(dts.channels().into(), counted.channels.into()) as u16;
+            (bare, Audio { channels, sample_rate: or(dts.sample_rate, counted.sample_rate), ..counted })
+        }
+    };
+    Ok((codecs, audio))
+}
+
+/// The layout of a ChannelConfiguration, where there is one.
+fn cicp_layout(configuration: Option<u8>) -> ChannelLayout {
+    configuration.map_or(ChannelLayout::Count, ChannelLayout::Cicp)
+}
+
+impl EntryFields<'_> {
+    /// Sound as the entry's own fields count it.
+    fn counted(&self) -> Audio {
+        Audio { channels: self.channels, sample_rate: self.sample_rate, layout: ChannelLayout::Count }
+    }
+
+    fn dolby(&self, ac3: Ac3) -> Audio {
+        Audio {
+            channels: ac3.channels(),
+            sample_rate: ac3.sample_rate.unwrap_or(self.sample_rate),
+            layout: ChannelLayout::Dolby { map: ac3.map, joc_complexity: ac3.joc_complexity },
+        }
+    }
+}
+
+/// The original type and the protection that a `sinf` tells (ISO/IEC 14496-12 §8.12, 23001-7 §8.2).
+fn protection(sinf: BoxRef<'_>) -> Result<(FourCc, Protection), Malformed> {
+    let read = || {
+        let format = four_cc(&mut sinf.required(b"frma")?.fields())?;
+        let mut schm = sinf.required(b"schm")?.fields();
+        schm.version_and_flags()?;
+        let scheme = four_cc(&mut schm)?;
+        if !matches!(&scheme.0, b"cenc" | b"cbc1" | b"cens" | b"cbcs") {
+            return Err(Malformed::new(format!("protection scheme '{scheme}' is not understood"), sinf.offset));
+        }
+        let schi = sinf.required(b"schi")?;
+        let tenc = find(schi.children(), b"tenc").and_then(|found| match found {
+            Some(tenc) => track_encryption(tenc.fields(), scheme).map_err(|e| e.within(tenc.kind)),
+            None => Err(Malformed::new("no tenc box", schi.offset)),
+        });
+        Ok((format, tenc.map_err(|e| e.within(schi.kind))?))
+    };
+    read().map_err(|e: Malformed| if e.path.starts_with("sinf") { e } else { e.within(sinf.kind) })
+}
+
+/// TrackEncryptionBox, version 0 and 1.
+fn track_encryption(mut fields: Fields<'_>, scheme: FourCc) -> Result<Protection, Malformed> {
+    let start = fields.offset();
+    let (version, _) = fields.version_and_flags()?;
+    fields.skip(1)?;
+    let blocks = fields.u8()?;
+    let pattern = if version == 0 { (0, 0) } else { (blocks >> 4, blocks & 0xf) };
+    let is_protected = fields.u8()? == 1;
+    let per_sample_iv_size = fields.u8()?;
+    if !matches!(per_sample_iv_size, 0 | 8 | 16) {
+        return Err(Malformed::new(
+            format!("initialization vectors of {per_sample_iv_size} bytes, not 0, 8 or 16"),
+            start,
+        ));
+    }
+    let mut default_kid = [0; 16];
+    default_kid.copy_from_slice(fields.take(16)?);
+    let mut constant_iv = Vec::new();
+    if is_protected && per_sample_iv_size == 0 {
+        let size = fields.u8()?;
+        if !matches!(size, 8 | 16) {
+            return Err(Malformed::new(
+                format!("a constant initialization vector of {size} bytes, not 8 or 16"),
+                start,
+            ));
+        }
+        constant_iv.extend_from_slice(fields.take(size.into())?);
+    }
+    Ok(Protection { scheme, default_kid, is_protected, per_sample_iv_size, pattern, constant_iv })
+}
+
+fn four_cc(fields: &mut Fields<'_>) -> Result<FourCc, Malformed> {
+    let code = fields.take(4)?;
+    Ok(FourCc([code[0], code[1], code[2], code[3]]))
 }

@@ -1,0 +1,110 @@
+//! Languages: the packed code of `mdhd` (ISO/IEC 14496-12 §8.4.2, ISO 639-2) as a BCP 47 tag.
+//!
+//! ```text
+//!   pad:1 c0:5 c1:5 c2:5       each the letter minus 0x60
+//! ```
+
+/// The shortest BCP 47 tag for a packed ISO 639-2 code: two letters where ISO 639-1 has them (RFC 5646 §2.2.1), else the
+/// three of the code. `None` for `und` (nothing is known) and for what is not three letters (0, 0x7fff, Macintosh codes).
+pub fn bcp47(packed: u16) -> Option<String> {
+    let letter = |shift: u16| match (packed >> shift & 0x1f) as u8 {
+        n @ 1..=26 => Some(n + 0x60),
+        _ => None,
+    };
+    let code = [letter(10)?, letter(5)?, letter(0)?];
+    if packed >> 15 != 0 || code == *b"und" {
+        return None;
+    }
+    Some(match ISO_639_1.binary_search_by_key(&code, |&(three, _)| three) {
+        Ok(at) => ISO_639_1[at].1.to_owned(),
+        Err(_) => code.iter().map(|&b| char::from(b)).collect(),
+    })
+}
+
+/// Every ISO 639-2 code whose language has one of ISO 639-1: terminology codes, the twenty bibliographic ones (`ger` beside
+/// `deu`), and three withdrawn ones that old files carry (`scc`, `scr`, `mol`). Sorted.
+#[rustfmt::skip]
+const ISO_639_1: [([u8; 3], &str); 207] = [
+    (*b"aar", "aa"), (*b"abk", "ab"), (*b"afr", "af"), (*b"aka", "ak"), (*b"alb", "sq"), (*b"amh", "am"),
+    (*b"ara", "ar"), (*b"arg", "an"), (*b"arm", "hy"), (*b"asm", "as"), (*b"ava", "av"), (*b"ave", "ae"),
+    (*b"aym", "ay"), (*b"aze", "az"), (*b"bak", "ba"), (*b"bam", "bm"), (*b"baq", "eu"), (*b"bel", "be"),
+    (*b"ben", "bn"), (*b"bih", "bh"), (*b"bis", "bi"), (*b"bod", "bo"), (*b"bos", "bs"), (*b"bre", "br"),
+    (*b"bul", "bg"), (*b"bur", "my"), (*b"cat", "ca"), (*b"ces", "cs"), (*b"cha", "ch"), (*b"che", "ce"),
+    (*b"chi", "zh"), (*b"chu", "cu"), (*b"chv", "cv"), (*b"cor", "kw"), (*b"cos", "co"), (*b"cre", "cr"),
+    (*b"cym", "cy"), (*b"cze", "cs"), (*b"dan", "da"), (*b"deu", "de"), (*b"div", "dv"), (*b"dut", "nl"),
+    (*b"dzo", "dz"), (*b"ell", "el"), (*b"eng", "en"), (*b"epo", "eo"), (*b"est", "et"), (*b"eus", "eu"),
+    (*b"ewe", "ee"), (*b"fao", "fo"), (*b"fas", "fa"), (*b"fij", "fj"), (*b"fin", "fi"), (*b"fra", "fr"),
+    (*b"fre", "fr"), (*b"fry", "fy"), (*b"ful", "ff"), (*b"geo", "ka"), (*b"ger", "de"), (*b"gla", "gd"),
+    (*b"gle", "ga"), (*b"glg", "gl"), (*b"glv", "gv"), (*b"gre", "el"), (*b"grn", "gn"), (*b"guj", "gu"),
+    (*b"hat", "ht"), (*b"hau", "ha"), (*b"heb", "he"), (*b"her", "hz"), (*b"hin", "hi"), (*b"hmo", "ho"),
+    (*b"hrv", "hr"), (*b"hun", "hu"), (*b"hye", "hy"), (*b"ibo", "ig"), (*b"ice", "is"), (*b"ido", "io"),
+    (*b"iii", "ii"), (*b"iku", "iu"), (*b"ile", "ie"), (*b"ina", "ia"), (*b"ind", "id"), (*b"ipk", "ik"),
+    (*b"isl", "is"), (*b"ita", "it"), (*b"jav", "jv"), (*b"jpn", "ja"), (*b"kal", "kl"), (*b"kan", "kn"),
+    (*b"kas", "ks"), (*b"kat", "ka"), (*b"kau", "kr"), (*b"kaz", "kk"), (*b"khm", "km"), (*b"kik", "ki"),
+    (*b"kin", "rw"), (*b"kir", "ky"), (*b"kom", "kv"), (*b"kon", "kg"), (*b"kor", "ko"), (*b"kua", "kj"),
+    (*b"kur", "ku"), (*b"lao", "lo"), (*b"lat", "la"), (*b"lav", "lv"), (*b"lim", "li"), (*b"lin", "ln"),
+    (*b"lit", "lt"), (*b"ltz", "lb"), (*b"lub", "lu"), (*b"lug", "lg"), (*b"mac", "mk"), (*b"mah", "mh"),
+    (*b"mal", "ml"), (*b"mao", "mi"), (*b"mar", "mr"), (*b"may", "ms"), (*b"mkd", "mk"), (*b"mlg", "mg"),
+    (*b"mlt", "mt"), (*b"mol", "ro"), (*b"mon", "mn"), (*b"mri", "mi"), (*b"msa", "ms"), (*b"mya", "my"),
+    (*b"nau", "na"), (*b"nav", "nv"), (*b"nbl", "nr"), (*b"nde", "nd"), (*b"ndo", "ng"), (*b"nep", "ne"),
+    (*b"nld", "nl"), (*b"nno", "nn"), (*b"nob", "nb"), (*b"nor", "no"), (*b"nya", "ny"), (*b"oci", "oc"),
+    (*b"oji", "oj"), (*b"ori", "or"), (*b"orm", "om"), (*b"oss", "os"), (*b"pan", "pa"), (*b"per", "fa"),
+    (*b"pli", "pi"), (*b"pol", "pl"), (*b"por", "pt"), (*b"pus", "ps"), (*b"que", "qu"), (*b"roh", "rm"),
+    (*b"ron", "ro"), (*b"rum", "ro"), (*b"run", "rn"), (*b"rus", "ru"), (*b"sag", "sg"), (*b"san", "sa"),
+    (*b"scc", "sr"), (*b"scr", "hr"), (*b"sin", "si"), (*b"slk", "sk"), (*b"slo", "sk"), (*b"slv", "sl"),
+    (*b"sme", "se"), (*b"smo", "sm"), (*b"sna", "sn"), (*b"snd", "sd"), (*b"som", "so"), (*b"sot", "st"),
+    (*b"spa", "es"), (*b"sqi", "sq"), (*b"srd", "sc"), (*b"srp", "sr"), (*b"ssw", "ss"), (*b"sun", "su"),
+    (*b"swa", "sw"), (*b"swe", "sv"), (*b"tah", "ty"), (*b"tam", "ta"), (*b"tat", "tt"), (*b"tel", "te"),
+    (*b"tgk", "tg"), (*b"tgl", "tl"), (*b"tha", "th"), (*b"tib", "bo"), (*b"tir", "ti"), (*b"ton", "to"),
+    (*b"tsn", "tn"), (*b"tso", "ts"), (*b"tuk", "tk"), (*b"tur", "tr"), (*b"twi", "tw"), (*b"uig", "ug"),
+    (*b"ukr", "uk"), (*b"urd", "ur"), (*b"uzb", "uz"), (*b"ven", "ve"), (*b"vie", "vi"), (*b"vol", "vo"),
+    (*b"wel", "cy"), (*b"wln", "wa"), (*b"wol", "wo"), (*b"xho", "xh"), (*b"yid", "yi"), (*b"yor", "yo"),
+    (*b"zha", "za"), (*b"zho", "zh"), (*b"zul", "zu"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(code: &[u8; 3]) -> u16 {
+        code.iter().fold(0, |packed, &b| packed << 5 | u16::from(b.wrapping_sub(0x60) & 0x1f))
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_every_row_is_found() {
+        assert!(ISO_639_1.is_sorted_by(|a, b| a.0 < b.0));
+        for (three, two) in ISO_639_1 {
+            assert_eq!(bcp47(pack(&three)).as_deref(), Some(two));
+        }
+    }
+
+    #[test]
+    fn bibliographic_and_terminology_codes_say_the_same() {
+        for (b, t, tag) in
+            [(b"ger", b"deu", "de"), (b"fre", b"fra", "fr"), (b"chi", b"zho", "zh"), (b"dut", b"nld", "nl")]
+        {
+            assert_eq!((bcp47(pack(b)).as_deref(), bcp47(pack(t)).as_deref()), (Some(tag), Some(tag)));
+        }
+    }
+
+    #[test]
+    fn a_language_without_two_letters_keeps_its_three() {
+        assert_eq!(bcp47(pack(b"fil")).as_deref(), Some("fil"));
+        assert_eq!(bcp47(pack(b"zxx")).as_deref(), Some("zxx"));
+        assert_eq!(bcp47(pack(b"qaa")).as_deref(), Some("qaa"));
+    }
+
+    #[test]
+    fn english_is_0x15c7_and_undetermined_0x55c4() {
+        assert_eq!(bcp47(0x15c7).as_deref(), Some("en"));
+        assert_eq!(bcp47(0x55c4), None);
+    }
+
+    #[test]
+    fn what_is_no_language_is_none() {
+        // "```" is what a zero field reads as; 0x7fff is QuickTime's "unspecified"; 0x8000 and up set the pad bit
+        for packed in [0, 1, 0x7fff, 0xffff, pack(b"en\0"), pack(b"en{"), 0x95c7] {
+            assert_eq!(bcp47(packed), None, "{packed:#06x}");
+        }
+    }
+}
