@@ -559,3 +559,356 @@ fn four_cc(fields: &mut Fields<'_>) -> Result<FourCc, Malformed> {
     let code = fields.take(4)?;
     Ok(FourCc([code[0], code[1], code[2], code[3]]))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::formats::isobmff::boxes::write_box;
+
+    fn hex(digits: &str) -> Vec<u8> {
+        let digits: Vec<u8> = digits.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
+    fn entry(kind: &[u8; 4], fields: &[u8], boxes: &[(&[u8; 4], &str)]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_box(&mut out, kind, |out| {
+            out.extend([0, 0, 0, 0, 0, 0, 0, 1]);
+            out.extend(fields);
+            for (kind, payload) in boxes {
+                write_box(out, kind, |out| out.extend(hex(payload)));
+            }
+        });
+        out
+    }
+
+    /// A VisualSampleEntry of 640x360.
+    fn visual(kind: &[u8; 4], boxes: &[(&[u8; 4], &str)]) -> Vec<u8> {
+        let mut fields = [0; 70];
+        fields[16..20].copy_from_slice(&[0x02, 0x80, 0x01, 0x68]);
+        entry(kind, &fields, boxes)
+    }
+
+    /// An AudioSampleEntry of 2 channels at 48 kHz.
+    fn sound(kind: &[u8; 4], boxes: &[(&[u8; 4], &str)]) -> Vec<u8> {
+        entry(kind, &sound_fields(0), boxes)
+    }
+
+    fn sound_fields(version: u8) -> [u8; 20] {
+        [0, version, 0, 0, 0, 0, 0, 0, 0, 2, 0, 16, 0, 0, 0, 0, 0xbb, 0x80, 0, 0]
+    }
+
+    fn parse_bytes(bytes: &[u8]) -> Result<SampleEntry, Malformed> {
+        parse(Boxes::new(bytes, 0).next().expect("one box")?)
+    }
+
+    fn parsed(bytes: &[u8]) -> SampleEntry {
+        parse_bytes(bytes).expect("well formed")
+    }
+
+    fn codecs_of(bytes: &[u8]) -> String {
+        parsed(bytes).codecs
+    }
+
+    fn video_of(bytes: &[u8]) -> Video {
+        match parsed(bytes).media {
+            Media::Video(video) => video,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn audio_of(bytes: &[u8]) -> (u16, u32, ChannelLayout) {
+        match parsed(bytes).media {
+            Media::Audio(audio) => (audio.channels, audio.sample_rate, audio.layout),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    // High profile level 3.1 with BT.709 in its VUI
+    const AVCC: &str = "0164001fffe1001a2764001fac52181a1ff93ff000100016a0202036d856bdef808001000528f94b098b";
+    // Main 10, level 3, PQ in its VUI
+    const HVCC: &str = "0102200000009000000000005af000fcfdfafa00000f03a00001001840010c01ffff02200000030090000003000003005a95
+        9809a10001003742010102200000030090000003000003005aa005020169365959a4932bc05a848804f0800001f480007530300e6b3f00049
+        3e000927c40a2000100074401c172a64624";
+    // Main profile, level 2.0, no colour
+    const AV1C: &str = "81000c000a0b000000043cffbdfff98040";
+    const VPCC: &str = "010000000015800202020000";
+    // Dolby Vision profile 8, level 1, SDR base layer
+    const DVVC: &str = "0100100d20000000000000000000000000000000000000 00";
+    // AAC-LC, 44.1 kHz, stereo
+    const ESDS: &str = "000000000380808022000200048080801440150000000001ef620001ef5605808080021210068080800102";
+    const DAC3: &str = "103de0";
+    const DEC3: &str = "0600600400";
+    const DAC4: &str = "20a6018096300000000ffffffff00112f9a800004800008e501000008f10995b8080";
+    const DOPS: &str = "000201380000bb80000000";
+    const DFLA: &str = "00000000800000221200120000001000238e0ac443700001d800753088112dd57a13e7f722d0ee56aea3";
+    const DDTS: &str = "00005dc00002ee000002ee001002081ff0000200";
+    // frma avc1; schm cbcs; schi with a tenc of version 1: pattern 1:9, constant IV
+    const SINF_CBCS: &str = "0000000c66726d6161766331 000000147363686d000000006362637300010000
+        0000003973636869 0000003174656e63 01000000 00 19 01 00 00000000000000000000000000000000 10
+        cbe3327da85a1e7a74496db552dfe6d0";
+
+    /// One entry of each kind, as files have them.
+    fn entries() -> Vec<Vec<u8>> {
+        vec![
+            visual(b"avc1", &[(b"avcC", AVCC), (b"colr", "6e636c7800090012000900"), (b"pasp", "0000000400000003")]),
+            visual(b"hvc1", &[(b"hvcC", HVCC), (b"dvvC", DVVC)]),
+            visual(b"dvh1", &[(b"hvcC", HVCC), (b"dvcC", "01000a3500")]),
+            visual(b"av01", &[(b"av1C", AV1C)]),
+            visual(b"vp09", &[(b"vpcC", VPCC)]),
+            visual(b"encv", &[(b"avcC", AVCC), (b"sinf", SINF_CBCS)]),
+            sound(b"mp4a", &[(b"esds", ESDS)]),
+            sound(b"ac-3", &[(b"dac3", DAC3)]),
+            sound(b"ec-3", &[(b"dec3", DEC3)]),
+            sound(b"ac-4", &[(b"dac4", DAC4)]),
+            sound(b"Opus", &[(b"dOps", DOPS)]),
+            sound(b"fLaC", &[(b"dfLa", DFLA)]),
+            sound(b"dtsc", &[(b"ddts", DDTS)]),
+            entry(b"wvtt", &[], &[(b"vttC", "574542565454")]),
+            entry(b"stpp", b"http://www.w3.org/ns/ttml\0\0\0", &[(b"btrt", "000006380000084800000848")]),
+            entry(b"tx3g", &[0; 38], &[]),
+        ]
+    }
+
+    #[test]
+    fn codec_strings() {
+        let strings: Vec<String> = entries().iter().map(|e| codecs_of(e)).collect();
+        let expected = [
+            "avc1.64001f",
+            "hvc1.2.4.L90.90",
+            "dvh1.05.06",
+            "av01.0.00M.08",
+            "vp09.00.21.08",
+            "avc1.64001f",
+            "mp4a.40.2",
+            "ac-3",
+            "ec-3",
+            "ac-4.02.01.01",
+            "Opus",
+            "fLaC",
+            "dtsc",
+            "wvtt",
+            "stpp",
+            "tx3g",
+        ];
+        assert_eq!(strings, expected);
+    }
+
+    #[test]
+    fn the_type_of_the_entry_is_the_first_element() {
+        assert_eq!(codecs_of(&visual(b"hev1", &[(b"hvcC", HVCC)])), "hev1.2.4.L90.90");
+        assert_eq!(codecs_of(&visual(b"avc3", &[(b"avcC", AVCC)])), "avc3.64001f");
+    }
+
+    #[test]
+    fn dolby_vision_beside_its_base_layer() {
+        let entry = parsed(&visual(b"hvc1", &[(b"hvcC", HVCC), (b"dvvC", DVVC)]));
+        assert_eq!(entry.codecs, "hvc1.2.4.L90.90");
+        assert_eq!(entry.supplemental_codecs.as_deref(), Some("dvh1.08.01/db2g"));
+    }
+
+    #[test]
+    fn a_dolby_vision_entry_without_its_box_is_an_error() {
+        let error = parse_bytes(&visual(b"dvh1", &[(b"hvcC", HVCC)])).unwrap_err();
+        assert_eq!(error.to_string(), "no dvcC, dvvC or dvwC box (dvh1 at 0x0)");
+    }
+
+    #[test]
+    fn colour_of_the_container_goes_before_the_codecs() {
+        let bytes = visual(b"hvc1", &[(b"hvcC", HVCC)]);
+        let pq = Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false };
+        assert_eq!((video_of(&bytes).colour, video_of(&bytes).bit_depth), (Some(pq), Some(10)));
+        let hlg = Colour { transfer: 18, ..pq };
+        // an ICC profile is passed over; nclx that specifies nothing leaves the codec's word
+        let bytes =
+            visual(b"hvc1", &[(b"hvcC", HVCC), (b"colr", "70726f6600000000"), (b"colr", "6e636c7800090012000900")]);
+        assert_eq!(video_of(&bytes).colour, Some(hlg));
+        let bytes = visual(b"hvc1", &[(b"hvcC", HVCC), (b"colr", "6e636c7800020002000200")]);
+        assert_eq!(video_of(&bytes).colour, Some(pq));
+        let bytes = visual(b"avc1", &[(b"avcC", AVCC), (b"colr", "6e636c63000600010006")]);
+        assert_eq!(video_of(&bytes).colour, Some(Colour { primaries: 6, transfer: 1, matrix: 6, full_range: false }));
+    }
+
+    #[test]
+    fn size_and_aspect() {
+        let video = video_of(&visual(b"avc1", &[(b"avcC", AVCC), (b"pasp", "0000000400000003")]));
+        assert_eq!((video.width, video.height, video.pixel_aspect), (640, 360, Some((4, 3))));
+        let video = video_of(&visual(b"vp09", &[(b"vpcC", VPCC), (b"pasp", "0000000000000001")]));
+        assert_eq!(video.pixel_aspect, None);
+    }
+
+    #[test]
+    fn sound_as_it_comes_out() {
+        use crate::formats::dolby::channel_map::{C, L, LFE, LS, R, RS};
+        let five_one = L | C | R | LS | RS | LFE;
+        let expected = [
+            (2, 44_100, ChannelLayout::Cicp(2)),
+            (6, 48_000, ChannelLayout::Dolby { map: five_one, joc_complexity: None }),
+            (2, 44_100, ChannelLayout::Dolby { map: L | R, joc_complexity: None }),
+            (6, 48_000, ChannelLayout::Ac4 { mask: Some(0x47) }),
+            (2, 48_000, ChannelLayout::Cicp(2)),
+            (2, 44_100, ChannelLayout::Cicp(2)),
+            (2, 24_000, ChannelLayout::Count),
+        ];
+        let sounds: Vec<_> = entries()[6..13].iter().map(|e| audio_of(e)).collect();
+        assert_eq!(sounds, expected);
+    }
+
+    #[test]
+    fn mp3_is_counted_by_the_entry() {
+        let esds = "00000000 0312 000200 040d 6b 15 000000 0001f400 0001e30d";
+        let bytes = sound(b"mp4a", &[(b"esds", esds)]);
+        assert_eq!((codecs_of(&bytes).as_str(), audio_of(&bytes)), ("mp4a.6B", (2, 48_000, ChannelLayout::Count)));
+    }
+
+    #[test]
+    fn quicktime_sound_versions() {
+        // version 1: 16 more bytes, and the esds inside a wave
+        let mut fields = sound_fields(1).to_vec();
+        fields.extend(hex("00000400 00000000 00000000 00000002"));
+        let esds = format!("0000000c66726d616d703461 {:08x} 65736473 {ESDS}", 8 + hex(ESDS).len());
+        let bytes = entry(b"mp4a", &fields, &[(b"wave", esds.as_str())]);
+        assert_eq!(audio_of(&bytes), (2, 44_100, ChannelLayout::Cicp(2)));
+        // version 2: a rate in floating point, and a count of 32 bits
+        let mut fields = sound_fields(2).to_vec();
+        fields.extend(hex("00000048 40e7700000000000 00000006 7f000000 00000000 00000000 00000000 00000400"));
+        let bytes = entry(b"dtsc", &fields, &[]);
+        assert_eq!(audio_of(&bytes), (6, 48_000, ChannelLayout::Count));
+    }
+
+    #[test]
+    fn version_1_of_an_iso_file_has_no_more_fields_but_a_rate_box() {
+        let bytes = entry(b"dtsh", &sound_fields(1), &[(b"srat", "00000000 00017700")]);
+        assert_eq!(audio_of(&bytes), (2, 96_000, ChannelLayout::Count));
+    }
+
+    #[test]
+    fn four_zero_bytes_may_end_an_entry() {
+        let mut bytes = visual(b"avc1", &[(b"avcC", AVCC)]);
+        bytes.extend([0; 4]);
+        let size = bytes.len() as u8;
+        bytes[3] = size;
+        assert_eq!(codecs_of(&bytes), "avc1.64001f");
+    }
+
+    #[test]
+    fn protection_of_both_tenc_versions() {
+        let cbcs = parsed(&visual(b"encv", &[(b"avcC", AVCC), (b"sinf", SINF_CBCS)]));
+        assert_eq!(cbcs.format, FourCc(*b"avc1"));
+        let expected = Protection {
+            scheme: FourCc(*b"cbcs"),
+            default_kid: [0; 16],
+            is_protected: true,
+            per_sample_iv_size: 0,
+            pattern: (1, 9),
+            constant_iv: hex("cbe3327da85a1e7a74496db552dfe6d0"),
+        };
+        assert_eq!(cbcs.protection, Some(expected));
+        let cenc = "0000000c66726d616d703461 000000147363686d0000000063656e6300010000
+            0000002873636869 0000002074656e63 00000000 00 00 01 08 00112233445566778899aabbccddeeff";
+        let protection = parsed(&sound(b"enca", &[(b"esds", ESDS), (b"sinf", cenc)])).protection.expect("encrypted");
+        assert_eq!(
+            (protection.scheme, protection.per_sample_iv_size, protection.pattern),
+            (FourCc(*b"cenc"), 8, (0, 0))
+        );
+        assert_eq!(protection.default_kid[..], hex("00112233445566778899aabbccddeeff"));
+    }
+
+    #[test]
+    fn protected_text_by_either_place_of_its_sinf() {
+        let sinf = |format: &str| {
+            format!(
+                "0000000c66726d61{format} 000000147363686d0000000063656e6300010000
+                0000002873636869 0000002074656e63 00000000 00 00 01 08 00112233445566778899aabbccddeeff"
+            )
+        };
+        let (wvtt, stpp) = (sinf("77767474"), sinf("73747070"));
+        assert_eq!(codecs_of(&entry(b"enct", &[], &[(b"vttC", "574542565454"), (b"sinf", &wvtt)])), "wvtt");
+        assert_eq!(codecs_of(&entry(b"enct", b"http://www.w3.org/ns/ttml\0\0\0", &[(b"sinf", &stpp)])), "stpp");
+    }
+
+    #[test]
+    fn protection_that_is_not_common_encryption_is_said() {
+        let fairplay = "0000000c66726d6161766331 000000147363686d000000006974756e00000000";
+        let error = parse_bytes(&visual(b"encv", &[(b"avcC", AVCC), (b"sinf", fairplay)])).unwrap_err();
+        assert_eq!(error.what, "protection scheme 'itun' is not understood");
+    }
+
+    #[test]
+    fn subtitle_profiles() {
+        let stpp = |strings: &[u8], boxes: &[(&[u8; 4], &str)]| codecs_of(&entry(b"stpp", strings, boxes));
+        assert_eq!(stpp(b"http://www.w3.org/ns/ttml\0\0\0", &[]), "stpp");
+        let schema = b"http://www.w3.org/ns/ttml\0http://www.w3.org/ns/ttml/profile/imsc1/text\0\0";
+        assert_eq!(stpp(schema, &[]), "stpp.ttml.im1t");
+        let schema = b"http://www.w3.org/ns/ttml http://www.w3.org/ns/ttml/profile/imsc1/image\0\0image/png\0";
+        assert_eq!(stpp(schema, &[]), "stpp.ttml.im1i");
+        // application/ttml+xml;codecs=im1t|etd1
+        let mime = "00000000 6170706c69636174696f6e2f74746d6c2b786d6c3b636f646563733d 696d31747c65746431 00";
+        assert_eq!(stpp(b"http://www.w3.org/ns/ttml\0\0\0", &[(b"mime", mime)]), "stpp.ttml.im1t|etd1");
+        // a quotation mark and a line feed never get into a manifest
+        let mime = "00000000 6170706c69636174696f6e2f74746d6c2b786d6c3b636f646563733d 0a23 00";
+        assert_eq!(stpp(b"http://www.w3.org/ns/ttml\0\0\0", &[(b"mime", mime)]), "stpp");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let error = parse_bytes(&entry(b"c608", &[], &[])).unwrap_err();
+        assert_eq!(error.to_string(), "sample entry 'c608' is not understood (c608 at 0x0)");
+        let sinf = SINF_CBCS.replacen("61766331", "6d703461", 1);
+        let error = parse_bytes(&visual(b"encv", &[(b"avcC", AVCC), (b"sinf", &sinf)])).unwrap_err();
+        assert_eq!(error.what, "sample entry 'mp4a' is not understood");
+    }
+
+    #[test]
+    fn a_missing_configuration_is_named() {
+        let error = parse_bytes(&visual(b"avc1", &[])).unwrap_err();
+        assert_eq!(error.to_string(), "no avcC box (avc1 at 0x0)");
+        let error = parse_bytes(&visual(b"hvc1", &[(b"hvcC", "0102")])).unwrap_err();
+        assert_eq!(error.to_string(), "4 bytes wanted, 0 left (hvc1/hvcC at 0x60)");
+    }
+
+    proptest! {
+        #[test]
+        fn parse_never_panics(
+            which in 0..16usize,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = entries().swap_remove(which);
+            for (at, byte) in changes {
+                // past the size and type, which the walker answers for
+                let at = 8 + at.index(bytes.len() - 8);
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(8 + cut.index(bytes.len() - 8));
+                let size = bytes.len() as u32;
+                bytes[..4].copy_from_slice(&size.to_be_bytes());
+            }
+            let entry = Boxes::new(&bytes, 0).next().expect("one box").expect("a head that fits");
+            let _ = parse(entry);
+        }
+
+        #[test]
+        fn any_configuration_is_read_or_refused(which in 0..16usize, payload in prop::collection::vec(any::<u8>(), 0..200)) {
+            let (kind, config): (&[u8; 4], &[u8; 4]) = [
+                (b"avc1", b"avcC"), (b"hvc1", b"hvcC"), (b"dvh1", b"dvcC"), (b"av01", b"av1C"), (b"vp09", b"vpcC"),
+                (b"encv", b"sinf"), (b"avc1", b"colr"), (b"avc1", b"pasp"), (b"mp4a", b"esds"), (b"ac-3", b"dac3"),
+                (b"ec-3", b"dec3"), (b"ac-4", b"dac4"), (b"Opus", b"dOps"), (b"fLaC", b"dfLa"), (b"dtsc", b"ddts"),
+                (b"stpp", b"mime"),
+            ][which];
+            let digits: String = payload.iter().map(|b| format!("{b:02x}")).collect();
+            let bytes = match Kind::of(FourCc(*kind)) {
+                Some(Kind::Video) => visual(kind, &[(config, digits.as_str()), (b"avcC", AVCC), (b"hvcC", HVCC)]),
+                Some(Kind::Audio) => sound(kind, &[(config, digits.as_str())]),
+                _ => entry(kind, &[0; 3], &[(config, digits.as_str())]),
+            };
+            if let Ok(entry) = parse_bytes(&bytes) {
+                prop_assert!(entry.codecs.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b','));
+            }
+        }
+    }
+}
