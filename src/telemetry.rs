@@ -1,1 +1,424 @@
-//! To be written.
+//! Counters and gauges: plain atomics in fixed arrays, so that counting costs one addition and no lookup, and their text in
+//! the OpenMetrics format.
+//!
+//! All of them stand in one table, [`Telemetry`], each with the sentence that explains it to who reads `/metrics`.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+/// What [`Telemetry::encode`] writes, for the Content-Type of who serves it.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A label with a closed set of values.
+pub trait Label: Copy + fmt::Debug + Send + Sync + 'static {
+    /// The label's name.
+    const KEY: &'static str;
+    /// Its values, by [`Label::index`].
+    const VALUES: &'static [&'static str];
+
+    /// Which of [`Label::VALUES`] this is.
+    fn index(self) -> usize;
+
+    /// The value as it is written.
+    fn value(self) -> &'static str {
+        Self::VALUES[self.index()]
+    }
+}
+
+/// Declares an enum that is a [`Label`].
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident, $key:literal: $($(#[$variant_doc:meta])* $variant:ident = $value:literal,)+) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+        }
+
+        impl Label for $name {
+            const KEY: &'static str = $key;
+            const VALUES: &'static [&'static str] = &[$($value),+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// What a request asks for.
+    RequestClass, "class":
+    /// A media segment.
+    Segment = "segment",
+    /// An initialization segment.
+    Init = "init",
+    /// An HLS playlist.
+    Playlist = "playlist",
+    /// A DASH MPD.
+    Mpd = "mpd",
+    /// Anything else.
+    Other = "other",
+}
+
+label! {
+    /// The status of an answer; those that are never sent on purpose share one value.
+    Status, "status":
+    /// 200.
+    Ok = "200",
+    /// 204.
+    NoContent = "204",
+    /// 206.
+    PartialContent = "206",
+    /// 304.
+    NotModified = "304",
+    /// 400.
+    BadRequest = "400",
+    /// 404.
+    NotFound = "404",
+    /// 405.
+    MethodNotAllowed = "405",
+    /// 410.
+    Gone = "410",
+    /// 412.
+    PreconditionFailed = "412",
+    /// 413.
+    ContentTooLarge = "413",
+    /// 414.
+    UriTooLong = "414",
+    /// 416.
+    RangeNotSatisfiable = "416",
+    /// 500.
+    InternalServerError = "500",
+    /// 503.
+    ServiceUnavailable = "503",
+    /// Any other.
+    Other = "other",
+}
+
+impl Status {
+    /// The status with this code.
+    pub fn of(code: u16) -> Status {
+        match code {
+            200 => Status::Ok,
+            204 => Status::NoContent,
+            206 => Status::PartialContent,
+            304 => Status::NotModified,
+            400 => Status::BadRequest,
+            404 => Status::NotFound,
+            405 => Status::MethodNotAllowed,
+            410 => Status::Gone,
+            412 => Status::PreconditionFailed,
+            413 => Status::ContentTooLarge,
+            414 => Status::UriTooLong,
+            416 => Status::RangeNotSatisfiable,
+            500 => Status::InternalServerError,
+            503 => Status::ServiceUnavailable,
+            _ => Status::Other,
+        }
+    }
+}
+
+label! {
+    /// The instances of the cache.
+    CacheClass, "cache":
+    /// Parsed sources.
+    Index = "index",
+    /// Initialization segments.
+    Init = "init",
+    /// Playlists and MPDs.
+    Manifest = "manifest",
+    /// Media segments.
+    Segment = "segment",
+}
+
+label! {
+    /// Why a connection ended.
+    Ending, "reason":
+    /// The peer closed it, or asked for that.
+    Closed = "closed",
+    /// No request came for the idle time.
+    Idle = "idle",
+    /// A request head did not become whole in time.
+    HeadTimeout = "head_timeout",
+    /// The peer accepted no byte for too long while data waited.
+    WriteStalled = "write_stalled",
+    /// The server drained.
+    Drained = "drained",
+    /// The socket failed, or what came was not HTTP.
+    Failed = "failed",
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// One more.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// So far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Level(AtomicI64);
+
+impl Level {
+    /// One more.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// One less.
+    pub fn dec(&self) {
+        self.add(-1);
+    }
+
+    /// `n` more, or less if negative.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// From now on `value`.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Now.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One more until the guard is dropped.
+    pub fn enter(&self) -> Inside<'_> {
+        self.inc();
+        Inside(self)
+    }
+}
+
+/// Keeps a [`Level`] one higher while it lives.
+#[derive(Debug)]
+pub struct Inside<'a>(&'a Level);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// One `T` for each value of `L`.
+#[derive(Debug)]
+pub struct By<L, T> {
+    cells: Box<[T]>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label, T: Default> Default for By<L, T> {
+    fn default() -> By<L, T> {
+        By { cells: L::VALUES.iter().map(|_| T::default()).collect(), label: PhantomData }
+    }
+}
+
+impl<L: Label, T> By<L, T> {
+    /// The one for `label`.
+    pub fn at(&self, label: L) -> &T {
+        &self.cells[label.index()]
+    }
+}
+
+impl<L: Label> By<L, Count> {
+    /// The sum over all values.
+    pub fn sum(&self) -> u64 {
+        self.cells.iter().map(Count::get).sum()
+    }
+}
+
+/// One number for each pair of values of two labels.
+#[derive(Debug)]
+pub struct Grid<A, B> {
+    rows: By<A, By<B, Count>>,
+}
+
+impl<A: Label, B: Label> Default for Grid<A, B> {
+    fn default() -> Grid<A, B> {
+        Grid { rows: By::default() }
+    }
+}
+
+impl<A: Label, B: Label> Grid<A, B> {
+    /// The one for `a` and `b`.
+    pub fn at(&self, a: A, b: B) -> &Count {
+        self.rows.at(a).at(b)
+    }
+
+    /// The sum over all pairs.
+    pub fn sum(&self) -> u64 {
+        self.rows.cells.iter().map(By::sum).sum()
+    }
+}
+
+/// What can be written as one metric family.
+trait Family {
+    const TYPE: MetricType;
+
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result;
+}
+
+impl Family for Count {
+    const TYPE: MetricType = MetricType::Counter;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_counter::<[(&str, &str); 0], _, u64>(&self.get(), None)
+    }
+}
+
+impl Family for Level {
+    const TYPE: MetricType = MetricType::Gauge;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_gauge(&self.get())
+    }
+}
+
+impl<L: Label, T: Family> Family for By<L, T> {
+    const TYPE: MetricType = T::TYPE;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (cell, value) in self.cells.iter().zip(L::VALUES) {
+            cell.encode(encoder.encode_family(&[(L::KEY, *value)])?)?;
+        }
+        Ok(())
+    }
+}
+
+impl<A: Label, B: Label> Family for Grid<A, B> {
+    const TYPE: MetricType = MetricType::Counter;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (row, a) in self.rows.cells.iter().zip(A::VALUES) {
+            for (cell, b) in row.cells.iter().zip(B::VALUES) {
+                cell.encode(encoder.encode_family(&[(A::KEY, *a), (B::KEY, *b)])?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Declares the table: the field, its type, its name (without the `_total` that a counter is given) and its sentence.
+macro_rules! table {
+    ($($field:ident: $type:ty, $name:literal, $help:literal;)+) => {
+        /// Everything that is counted; shared by `Arc`.
+        #[derive(Debug, Default)]
+        pub struct Telemetry {
+            $(#[doc = $help] pub $field: $type,)+
+        }
+
+        impl Collector for Telemetry {
+            fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+                $(
+                    self.$field.encode(encoder.encode_descriptor($name, $help, None, <$type>::TYPE)?)?;
+                )+
+                Ok(())
+            }
+        }
+
+        #[cfg(test)]
+        const NAMES: &[&str] = &[$($name),+];
+    };
+}
+
+table! {
+    requests: Grid<RequestClass, Status>, "requests", "Requests answered on the media listener.";
+    requests_in_flight: Level, "requests_in_flight", "Requests whose answer is being made.";
+    requests_refused: Count, "requests_refused", "Requests refused because too many were in flight.";
+    cache_hits: By<CacheClass, Count>, "cache_hits", "Cache lookups that found the object.";
+    cache_misses: By<CacheClass, Count>, "cache_misses", "Cache lookups that did not find the object.";
+    cache_bytes: By<CacheClass, Level>, "cache_bytes", "Bytes of memory that the cache keeps.";
+    cache_entries: By<CacheClass, Level>, "cache_entries", "Objects in the cache.";
+    cache_ceiling_bytes: By<CacheClass, Level>, "cache_ceiling_bytes", "Bytes of memory that the cache may keep.";
+    flights_started: Count, "flights_started", "Objects that were begun to be made.";
+    flights_joined: Count, "flights_joined", "Requests that waited for an object somebody else was making.";
+    flights: Level, "flights", "Objects being made.";
+    negative_answers: Count, "negative_answers", "Requests answered from the memory of what does not exist.";
+    source_reads: Count, "source_reads", "Reads of sources.";
+    source_read_bytes: Count, "source_read_bytes", "Bytes read from sources.";
+    bytes_out: Count, "out_bytes", "Bytes given to the sockets of the media listener.";
+    connections: Count, "connections", "Connections accepted on the media listener.";
+    connections_open: Level, "connections_open", "Connections open on the media listener.";
+    connections_refused: Count, "connections_refused", "Connections refused because too many were open.";
+    connections_ended: By<Ending, Count>, "connections_ended", "Connections that ended, by the reason.";
+}
+
+impl Telemetry {
+    /// All of it in the OpenMetrics text format, as [`CONTENT_TYPE`].
+    pub fn encode(self: &Arc<Telemetry>) -> String {
+        let mut registry = Registry::with_prefix("headwater");
+        registry.register_collector(Box::new(Arc::clone(self)));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes any text");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_is_described_once_and_ends_as_openmetrics_wants() {
+        let telemetry = Arc::new(Telemetry::default());
+        telemetry.requests.at(RequestClass::Segment, Status::of(206)).add(7);
+        telemetry.bytes_out.add(1 << 40);
+        telemetry.cache_bytes.at(CacheClass::Segment).set(123);
+        let text = telemetry.encode();
+        assert!(text.contains("headwater_requests_total{class=\"segment\",status=\"206\"} 7\n"), "{text}");
+        assert!(text.contains("headwater_out_bytes_total 1099511627776\n"), "{text}");
+        assert!(text.contains("headwater_cache_bytes{cache=\"segment\"} 123\n"), "{text}");
+        assert!(text.contains("# HELP headwater_flights Objects being made.\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+        for name in NAMES {
+            assert_eq!(text.matches(&format!("# TYPE headwater_{name} ")).count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_status_is_counted_under_its_own_code() {
+        for (status, value) in Status::VALUES.iter().enumerate().filter(|(_, value)| **value != "other") {
+            let code = value.parse().unwrap();
+            assert_eq!(Status::of(code).index(), status);
+        }
+        assert_eq!(Status::of(418), Status::Other);
+    }
+
+    #[test]
+    fn a_level_falls_when_its_guard_is_dropped() {
+        let telemetry = Telemetry::default();
+        {
+            let _one = telemetry.requests_in_flight.enter();
+            assert_eq!(telemetry.requests_in_flight.get(), 1);
+        }
+        assert_eq!(telemetry.requests_in_flight.get(), 0);
+    }
+}

@@ -51,3 +51,23 @@ pub struct TrackListing {
     /// Common Encryption scheme, of protected tracks.
     pub protection: Option<String>,
 }
+
+/// How full the cache is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Fill {
+    /// Its instances.
+    pub classes: Vec<ClassFill>,
+}
+
+/// How full one instance of the cache is.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassFill {
+    /// `index`, `init`, `manifest` or `segment`.
+    pub name: String,
+    /// Bytes of memory it keeps.
+    pub bytes: u64,
+    /// Objects.
+    pub entries: u64,
+    /// Bytes of memory it may keep.
+    pub ceiling: u64,
+}

@@ -1,1 +1,54 @@
-//! To be written.
+//! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
+
+pub mod admin;
+pub mod conn;
+pub mod drain;
+pub mod http;
+pub mod run;
+pub mod state;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How the listeners behave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Address of the media listener. Loopback by default: a server is opened to the world on purpose.
+    pub listen: SocketAddr,
+    /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
+    pub admin: Option<SocketAddr>,
+    /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
+    pub connections_max: usize,
+    /// Requests whose answers are being made at once. Hits take microseconds, so this many in flight means that sources are
+    /// too slow, and more waiting would only spend memory.
+    pub requests_max: usize,
+    /// Bytes of a request's path and query. Our own URLs stay below 500; CDNs cap theirs at 8 KiB and more.
+    pub url_bytes_max: usize,
+    /// Bytes of a request head; what CDNs add (cookies and tokens included) fits. At least 8 KiB.
+    pub head_bytes_max: usize,
+    /// From the first byte of a head until it is whole.
+    pub head_timeout: Duration,
+    /// Without any byte of a request. Long, because CDNs keep connections to origins open and pay for new ones.
+    pub idle_timeout: Duration,
+    /// Without the peer taking a byte while some wait.
+    pub write_timeout: Duration,
+    /// For connections to finish once the server is told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+            connections_max: 16 * 1024,
+            requests_max: 4096,
+            url_bytes_max: 4096,
+            head_bytes_max: 64 * 1024,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(600),
+            write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

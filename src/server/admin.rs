@@ -1,0 +1,340 @@
+//! The admin listener: the page, the API behind it, and the metrics. It answers reading requests only.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/` | the page |
+//! | `/api/presentations?after=NAME` | JSON array of presentations, at most [`LISTINGS_MAX`] |
+//! | `/api/status` | live figures as a JSON object |
+//! | `/metrics` | OpenMetrics text |
+//! | `/healthz`, `/readyz` | as on the media listener |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+
+use crate::origin::listing::{ClassFill, Listing};
+use crate::origin::object::Body;
+use crate::server::http::{self as server_http, Answer};
+use crate::server::state::State;
+use crate::telemetry::{self, CacheClass, Label};
+
+/// Presentations in one answer of the API.
+pub const LISTINGS_MAX: usize = 100;
+
+const PAGE: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Answers on the admin listener, for a media listener at the address.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    /// Where the media listener really listens.
+    pub media: SocketAddr,
+}
+
+impl Answer for Admin {
+    async fn answer(self, state: Arc<State>, _: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        let now = server_http::utc();
+        let (request, body) = server_http::without_body(request).await;
+        let base = media_url(self.media, request.headers().get(header::HOST));
+        let mut response = match body {
+            Ok(()) => respond(&state, &base, &request),
+            Err(refusal) => refusal,
+        };
+        protect(&mut response, &base);
+        server_http::finish(&request, &mut response, now);
+        response
+    }
+}
+
+fn respond(state: &State, base: &str, request: &Request<()>) -> Response<Body> {
+    if let Some(response) = server_http::common(state, request) {
+        return response;
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = server_http::error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD", "no-store");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/" => text("text/html; charset=utf-8", PAGE),
+        "/page.css" => text("text/css; charset=utf-8", STYLE),
+        "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
+        "/api/presentations" => presentations(state, base, request.uri().query().unwrap_or("")),
+        "/api/status" => as_json(&status(state, base)),
+        "/metrics" => metrics(state),
+        _ => server_http::error(StatusCode::NOT_FOUND, "no such page", "no-store"),
+    }
+}
+
+fn presentations(state: &State, base: &str, query: &str) -> Response<Body> {
+    let mut after = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match (pair.split_once('='), after.is_some()) {
+            (Some(("after", name)), false) => match percent_decoded(name) {
+                Some(name) => after = Some(name),
+                None => return server_http::error(StatusCode::BAD_REQUEST, "`after` is not UTF-8", "no-store"),
+            },
+            _ => return server_http::error(StatusCode::BAD_REQUEST, "the only parameter is `after`", "no-store"),
+        }
+    }
+    let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX);
+    as_json(&listings.into_iter().map(|listing| absolute(listing, base)).collect::<Vec<_>>())
+}
+
+/// `listing` with URLs that a player can be given.
+fn absolute(listing: Listing, base: &str) -> Listing {
+    let whole = |path: String| format!("{base}/{}", path.trim_start_matches('/'));
+    Listing { hls: listing.hls.map(whole), dash: listing.dash.map(whole), ..listing }
+}
+
+/// The live figures.
+#[derive(Debug, Serialize)]
+struct Figures<'a> {
+    version: &'static str,
+    uptime_s: u64,
+    ready: bool,
+    /// Where the media listener is.
+    media: &'a str,
+    requests: u64,
+    requests_in_flight: i64,
+    requests_refused: u64,
+    hits: u64,
+    misses: u64,
+    flights: i64,
+    flights_started: u64,
+    flights_joined: u64,
+    negative_answers: u64,
+    bytes_out: u64,
+    source_reads: u64,
+    source_read_bytes: u64,
+    connections: u64,
+    connections_open: i64,
+    connections_refused: u64,
+    connections_max: usize,
+    cache: Cache,
+}
+
+/// All instances of the cache, and each.
+#[derive(Debug, Serialize)]
+struct Cache {
+    bytes: u64,
+    entries: u64,
+    ceiling: u64,
+    classes: Vec<ClassFill>,
+}
+
+fn status<'a>(state: &State, base: &'a str) -> Figures<'a> {
+    let counted = &state.telemetry;
+    let classes = state.origin.fill().classes;
+    let sum = |of: fn(&ClassFill) -> u64| classes.iter().map(of).sum();
+    let cache = Cache { bytes: sum(|c| c.bytes), entries: sum(|c| c.entries), ceiling: sum(|c| c.ceiling), classes };
+    Figures {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: state.started.elapsed().as_secs(),
+        ready: !state.drain.has_begun(),
+        media: base,
+        requests: counted.requests.sum(),
+        requests_in_flight: counted.requests_in_flight.get(),
+        requests_refused: counted.requests_refused.get(),
+        hits: counted.cache_hits.sum(),
+        misses: counted.cache_misses.sum(),
+        flights: counted.flights.get(),
+        flights_started: counted.flights_started.get(),
+        flights_joined: counted.flights_joined.get(),
+        negative_answers: counted.negative_answers.get(),
+        bytes_out: counted.bytes_out.get(),
+        source_reads: counted.source_reads.get(),
+        source_read_bytes: counted.source_read_bytes.get(),
+        connections: counted.connections.get(),
+        connections_open: counted.connections_open.get(),
+        connections_refused: counted.connections_refused.get(),
+        connections_max: state.options.connections_max,
+        cache,
+    }
+}
+
+fn metrics(state: &State) -> Response<Body> {
+    for class in state.origin.fill().classes {
+        if let Some(&which) = CacheClass::ALL.iter().find(|which| which.value() == class.name) {
+            let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            state.telemetry.cache_bytes.at(which).set(level(class.bytes));
+            state.telemetry.cache_entries.at(which).set(level(class.entries));
+            state.telemetry.cache_ceiling_bytes.at(which).set(level(class.ceiling));
+        }
+    }
+    let content_type = HeaderValue::from_static(telemetry::CONTENT_TYPE);
+    server_http::whole(StatusCode::OK, content_type, NO_STORE, Bytes::from(state.telemetry.encode()))
+}
+
+/// Where the media listener at `media` is for who reached us by `host`: `http://127.0.0.1:8080`. A listener on all addresses
+/// is at the host that the reader used.
+pub fn media_url(media: SocketAddr, host: Option<&HeaderValue>) -> String {
+    if !media.ip().is_unspecified() {
+        return format!("http://{media}");
+    }
+    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    // What becomes part of a policy and of links is a plain name or address, nothing else.
+    let is_plain = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-[]:".contains(&b));
+    match host.as_ref().map(Authority::host).filter(|host| !host.is_empty() && is_plain(host)) {
+        Some(host) => format!("http://{host}:{}", media.port()),
+        None => format!("http://localhost:{}", media.port()),
+    }
+}
+
+fn text(content_type: &'static str, text: &'static str) -> Response<Body> {
+    // The page belongs to the running program, so it is asked for again after an upgrade.
+    let (content_type, cache_control) = (HeaderValue::from_static(content_type), HeaderValue::from_static("no-cache"));
+    server_http::whole(StatusCode::OK, content_type, cache_control, Bytes::from_static(text.as_bytes()))
+}
+
+fn as_json(value: &impl Serialize) -> Response<Body> {
+    let text = serde_json::to_string(value).expect("our own values have string keys and finite numbers");
+    server_http::json(StatusCode::OK, NO_STORE, text)
+}
+
+/// Lets the page load from here and play from the media listener, and nothing else.
+fn protect(response: &mut Response<Body>, base: &str) {
+    let policy = format!(
+        "default-src 'self'; connect-src 'self' {base}; media-src 'self' blob: {base}; object-src 'none'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    );
+    let policy = HeaderValue::try_from(policy).expect("an address and plain host names are ASCII");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
+}
+
+/// RFC 3986 §2.1; `None` if an escape is malformed or the result is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16));
+            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::listing::TrackListing;
+
+    fn listing(name: &str) -> Listing {
+        let track = TrackListing {
+            name: "video-1".into(),
+            kind: "video".into(),
+            codec: "avc1.64001f".into(),
+            language: None,
+            bandwidth: 1_000_000,
+            segments: 10,
+            width: Some(1280),
+            height: Some(720),
+            frame_rate: Some(25.0),
+            channels: None,
+            sample_rate: None,
+            protection: None,
+        };
+        Listing {
+            name: name.into(),
+            live: false,
+            duration_s: Some(60.0),
+            hls: Some(format!("/{name}/master.m3u8")),
+            dash: None,
+            rule: "a file of its own".into(),
+            tracks: vec![track],
+            warnings: vec!["audio: no language".into()],
+        }
+    }
+
+    fn get(path: &str, method: Method) -> Response<Body> {
+        let state = State::for_tests();
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost").body(()).unwrap();
+        respond(&state, "http://127.0.0.1:8080", &request)
+    }
+
+    async fn body(response: Response<Body>) -> String {
+        let bytes = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_presentation_is_listed_with_absolute_urls_or_null() {
+        let value = serde_json::to_value(absolute(listing("film"), "http://127.0.0.1:8080")).unwrap();
+        assert_eq!(value["hls"], "http://127.0.0.1:8080/film/master.m3u8");
+        assert!(value["dash"].is_null());
+        assert_eq!(value["duration_s"], 60.0);
+        assert_eq!(value["live"], false);
+        assert_eq!(value["tracks"][0]["codec"], "avc1.64001f");
+        assert_eq!(value["tracks"][0]["bandwidth"], 1_000_000);
+        assert_eq!(value["warnings"][0], "audio: no language");
+    }
+
+    #[tokio::test]
+    async fn every_path_answers_in_its_own_format() {
+        assert_eq!(body(get("/api/presentations?after=a%20b", Method::GET)).await, "[]");
+        let status: serde_json::Value = serde_json::from_str(&body(get("/api/status", Method::GET)).await).unwrap();
+        for key in ["requests", "hits", "misses", "flights", "bytes_out", "connections_open", "uptime_s"] {
+            assert_eq!(status[key], 0, "{key}");
+        }
+        assert_eq!(status["media"], "http://127.0.0.1:8080");
+        assert!(status["cache"]["classes"].is_array());
+        assert!(body(get("/", Method::GET)).await.starts_with("<!doctype html>"));
+        assert!(body(get("/metrics", Method::GET)).await.ends_with("# EOF\n"));
+        assert_eq!(body(get("/healthz", Method::GET)).await, "{\"status\":\"ok\"}");
+        for (path, method, status) in [
+            ("/api", Method::GET, 404),
+            ("/page.css/", Method::GET, 404),
+            ("/api/presentations?before=x", Method::GET, 400),
+            ("/api/presentations?after=%ff", Method::GET, 400),
+            ("/api/presentations?after=%f", Method::GET, 400),
+            ("/", Method::POST, 405),
+            ("/api/status", Method::DELETE, 405),
+        ] {
+            let response = get(path, method);
+            assert_eq!(response.status(), status, "{path}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            assert!(response.headers().contains_key(header::CACHE_CONTROL));
+        }
+    }
+
+    #[test]
+    fn the_page_asks_no_outside_host() {
+        for text in [PAGE, STYLE, SCRIPT] {
+            let outside = text.match_indices("://").find(|(at, _)| {
+                !text[..*at].ends_with("http") || {
+                    let rest = &text[at + 3..];
+                    !rest.starts_with("www.w3.org/")
+                }
+            });
+            assert_eq!(outside, None);
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_where_the_reader_found_us() {
+        let any: SocketAddr = "0.0.0.0:8080".parse().unwrap();
+        let url = |host: &'static str| media_url(any, Some(&HeaderValue::from_static(host)));
+        assert_eq!(url("media.example:8081"), "http://media.example:8080");
+        assert_eq!(url("[::1]:8081"), "http://[::1]:8080");
+        assert_eq!(url("a;script-src *"), "http://localhost:8080");
+        assert_eq!(url("user@host"), "http://host:8080");
+        assert_eq!(media_url(any, None), "http://localhost:8080");
+        let one: SocketAddr = "[::1]:80".parse().unwrap();
+        assert_eq!(media_url(one, Some(&HeaderValue::from_static("evil"))), "http://[::1]:80");
+    }
+}

@@ -1,0 +1,404 @@
+//! The one wrapper around a socket: it counts what goes out and keeps the deadlines.
+//!
+//! hyper has no deadline for a peer that stops reading, and its own for request heads also runs on idle connections and costs
+//! a timer a request. Here a connection has one coarse timer for its whole life, which is polled only when the socket has
+//! nothing to give or take:
+//!
+//! ```text
+//!   waiting to read,  no byte of a head yet   -> idle deadline        (a clean end)
+//!                     some bytes of a head    -> head deadline        (counted from its first byte)
+//!   waiting to write                          -> write deadline       (counted from the last byte the peer took)
+//!   neither (an answer is being made)         -> none: who makes it has deadlines of its own
+//! ```
+//!
+//! A deadline counts whole periods of the timer, so it fires between its limit and one period later.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::server::drain::Drain;
+use crate::telemetry::{Ending, Telemetry};
+
+/// How long a connection may wait for its peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deadlines {
+    /// From the first byte of a request head until it is whole.
+    pub head: Duration,
+    /// Without any byte of a request.
+    pub idle: Duration,
+    /// Without the peer taking a byte while some wait.
+    pub write: Duration,
+}
+
+/// The longest period of the timer: short against every deadline, long enough to cost nothing.
+const PERIOD_MAX: Duration = Duration::from_secs(5);
+/// The shortest period, so that a deadline of nearly nothing does not spin.
+const PERIOD_MIN: Duration = Duration::from_millis(10);
+/// What an HTTP/2 client with prior knowledge says first (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes thrown away when closing, see `poll_shutdown`.
+const DISCARD_BYTES_MAX: usize = 256 * 1024;
+
+impl Deadlines {
+    fn period(&self) -> Duration {
+        (self.head.min(self.idle).min(self.write) / 2).clamp(PERIOD_MIN, PERIOD_MAX)
+    }
+
+    /// Periods after which `limit` has certainly passed: the first one may have been nearly over.
+    fn periods(&self, limit: Duration) -> u32 {
+        let periods = limit.as_nanos().div_ceil(self.period().as_nanos()) + 1;
+        u32::try_from(periods).unwrap_or(u32::MAX)
+    }
+}
+
+/// What the peer speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// Which deadline has passed.
+enum Overdue {
+    Idle,
+    Head,
+    Write,
+}
+
+/// A socket with its deadlines and counts.
+#[derive(Debug)]
+pub struct Conn<S> {
+    io: S,
+    telemetry: Arc<Telemetry>,
+    drain: Arc<Drain>,
+    deadlines: Deadlines,
+    timer: Pin<Box<Sleep>>,
+    /// Periods of the timer that passed while waiting to read; `None` while not waiting.
+    read_periods: Option<u32>,
+    /// Likewise, to write.
+    write_periods: Option<u32>,
+    /// Whether bytes came since the last answer: of a head that is not whole, if a read has to wait.
+    in_head: bool,
+    /// Decides whether there are heads to wait for: HTTP/2 bounds them by frames.
+    protocol: Protocol,
+    /// What was read to tell the protocol, to be read again.
+    replay: Vec<u8>,
+    ending: Ending,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+    /// Wraps `io`, and counts it as open until it is dropped.
+    pub fn new(io: S, deadlines: Deadlines, telemetry: Arc<Telemetry>, drain: Arc<Drain>) -> Conn<S> {
+        telemetry.connections.inc();
+        telemetry.connections_open.inc();
+        Conn {
+            io,
+            telemetry,
+            drain,
+            timer: Box::pin(sleep(deadlines.period())),
+            deadlines,
+            read_periods: None,
+            write_periods: None,
+            in_head: false,
+            protocol: Protocol::Http1,
+            replay: Vec::new(),
+            ending: Ending::Closed,
+        }
+    }
+
+    /// Tells the protocol by the first bytes, which will be read again; fails when they don't come in time.
+    pub async fn sniff(&mut self) -> io::Result<Protocol> {
+        let mut start = Vec::with_capacity(PREFACE.len());
+        while start.len() < PREFACE.len() {
+            let mut space = [0; PREFACE.len()];
+            let mut buf = ReadBuf::new(&mut space[start.len()..]);
+            poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut buf)).await?;
+            let end = buf.filled().is_empty();
+            start.extend_from_slice(buf.filled());
+            if end || !PREFACE.starts_with(&start) {
+                break;
+            }
+        }
+        if start == PREFACE {
+            self.protocol = Protocol::Http2;
+            self.in_head = false;
+        }
+        self.replay = start;
+        Ok(self.protocol)
+    }
+
+    /// To be called when the socket has to wait; registers the timer to wake the task.
+    fn wait(&mut self, to_write: bool, cx: &mut Context<'_>) -> Option<Overdue> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let next = Instant::now() + self.deadlines.period();
+            self.timer.as_mut().reset(next);
+            for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
+                *periods += 1;
+            }
+        }
+        let limits = &self.deadlines;
+        if to_write {
+            let periods = *self.write_periods.get_or_insert(0);
+            return (periods >= limits.periods(limits.write)).then_some(Overdue::Write);
+        }
+        let periods = *self.read_periods.get_or_insert(0);
+        let (limit, overdue) = if self.in_head { (limits.head, Overdue::Head) } else { (limits.idle, Overdue::Idle) };
+        (periods >= limits.periods(limit)).then_some(overdue)
+    }
+
+    fn has_written(&mut self, result: &io::Result<usize>) {
+        match result {
+            Ok(count) => {
+                self.telemetry.bytes_out.add(*count as u64);
+                self.write_periods = None;
+                self.read_periods = None;
+                self.in_head = false;
+            }
+            Err(_) => self.ending = Ending::Failed,
+        }
+    }
+
+    fn wait_to_write<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match self.wait(true, cx) {
+            None => Poll::Pending,
+            Some(_) => {
+                self.ending = Ending::WriteStalled;
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no more bytes")))
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.replay.is_empty() {
+            let count = self.replay.len().min(buf.remaining());
+            buf.put_slice(&self.replay[..count]);
+            self.replay.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                if buf.filled().len() > before && !self.in_head {
+                    self.in_head = self.protocol == Protocol::Http1;
+                    self.read_periods = None;
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                self.ending = Ending::Failed;
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => match self.wait(false, cx) {
+                None => Poll::Pending,
+                Some(Overdue::Idle) => {
+                    self.ending = Ending::Idle;
+                    Poll::Ready(Ok(()))
+                }
+                Some(Overdue::Head | Overdue::Write) => {
+                    self.ending = Ending::HeadTimeout;
+                    Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head takes too long")))
+                }
+            },
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conn<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Ready(result) => {
+                self.has_written(&result);
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.wait_to_write(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
+            Poll::Ready(result) => {
+                self.has_written(&result);
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.wait_to_write(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Pending => self.wait_to_write(cx),
+            done => done,
+        }
+    }
+
+    /// Ends the sending side, and throws away what has come meanwhile: closing a socket with unread bytes makes the kernel
+    /// reset the connection, which can take the last answer (a 431, a 413) from a peer that has not read it yet.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Poll::Ready(result) = Pin::new(&mut self.io).poll_shutdown(cx) else {
+            return self.wait_to_write(cx);
+        };
+        let mut space = [0; 4096];
+        let mut discarded = 0;
+        while result.is_ok() && discarded < DISCARD_BYTES_MAX {
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => discarded += buf.filled().len(),
+                _ => break,
+            }
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl<S> Drop for Conn<S> {
+    fn drop(&mut self) {
+        let ending = match self.ending {
+            Ending::Closed if self.drain.has_begun() => Ending::Drained,
+            ending => ending,
+        };
+        self.telemetry.connections_open.dec();
+        self.telemetry.connections_ended.at(ending).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const DEADLINES: Deadlines =
+        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+
+    fn pair(buffer_bytes: usize) -> (Conn<DuplexStream>, DuplexStream, Arc<Telemetry>) {
+        let (server, client) = duplex(buffer_bytes);
+        let telemetry = Arc::<Telemetry>::default();
+        (Conn::new(server, DEADLINES, telemetry.clone(), Arc::default()), client, telemetry)
+    }
+
+    fn assert_about(elapsed: Duration, limit: Duration) {
+        assert!(elapsed >= limit && elapsed <= limit + PERIOD_MAX, "{elapsed:?} for a limit of {limit:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_cleanly_at_the_idle_deadline() {
+        let (mut conn, _client, telemetry) = pair(64);
+        let start = Instant::now();
+        assert_eq!(conn.read(&mut [0; 8]).await.unwrap(), 0);
+        assert_about(start.elapsed(), DEADLINES.idle);
+        drop(conn);
+        assert_eq!(telemetry.connections_ended.at(Ending::Idle).get(), 1);
+        assert_eq!(telemetry.connections_open.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_is_cut_off_though_every_read_succeeds() {
+        let (mut conn, mut client, telemetry) = pair(64);
+        sleep(Duration::from_secs(100)).await;
+        let start = Instant::now();
+        let dripping = tokio::spawn(async move {
+            for _ in 0..100 {
+                if client.write_all(b"G").await.is_err() {
+                    return;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let error = loop {
+            match conn.read(&mut [0; 8]).await {
+                Ok(count) => assert_eq!(count, 1),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_about(start.elapsed(), DEADLINES.head);
+        drop(conn);
+        assert_eq!(telemetry.connections_ended.at(Ending::HeadTimeout).get(), 1);
+        dripping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_gives_the_next_head_its_own_time() {
+        let (mut conn, mut client, _) = pair(64);
+        client.write_all(b"head").await.unwrap();
+        conn.read_exact(&mut [0; 4]).await.unwrap();
+        // The answer takes far longer to make than a head may take to come.
+        sleep(Duration::from_secs(100)).await;
+        conn.write_all(b"answer").await.unwrap();
+        let start = Instant::now();
+        assert_eq!(conn.read(&mut [0; 8]).await.unwrap(), 0, "idle, not in a head");
+        assert_about(start.elapsed(), DEADLINES.idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_stops_reading_is_cut_off_and_one_that_reads_slowly_is_not() {
+        let (mut conn, mut client, telemetry) = pair(16);
+        let slow = tokio::spawn(async move {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(25)).await;
+                client.read_exact(&mut [0; 1]).await.unwrap();
+            }
+            let since = Instant::now();
+            std::future::pending::<()>().await;
+            (client, since)
+        });
+        let start = Instant::now();
+        let error = conn.write_all(&[7; 100]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_about(start.elapsed() - Duration::from_secs(250), DEADLINES.write);
+        assert_eq!(telemetry.bytes_out.get(), 26);
+        drop(conn);
+        assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+        slow.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_protocol_is_told_by_the_first_bytes_and_they_are_read_again() {
+        for (sent, protocol) in [
+            (&PREFACE[..], Protocol::Http2),
+            (b"GET / HTTP/1.1\r\n\r\n", Protocol::Http1),
+            (b"PRI * HTTP/1.1\r\nabcdefgh", Protocol::Http1),
+            (b"P", Protocol::Http1),
+        ] {
+            let (mut conn, mut client, _) = pair(64);
+            let sending = tokio::spawn(async move {
+                for byte in sent {
+                    client.write_all(std::slice::from_ref(byte)).await.unwrap();
+                    sleep(Duration::from_millis(1)).await;
+                }
+            });
+            assert_eq!(conn.sniff().await.unwrap(), protocol);
+            let mut all = Vec::new();
+            conn.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, sent);
+            sending.await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_preface_that_never_ends_is_cut_off() {
+        let (mut conn, mut client, _) = pair(64);
+        client.write_all(&PREFACE[..5]).await.unwrap();
+        let start = Instant::now();
+        assert_eq!(conn.sniff().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_about(start.elapsed(), DEADLINES.head);
+    }
+}

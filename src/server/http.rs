@@ -1,0 +1,631 @@
+//! HTTP/1.1, and HTTP/2 with prior knowledge, on TCP: from the listener to the origin and back.
+//!
+//! ```text
+//!   accept -> Conn -> sniff -> hyper http1 | http2 -> answer -> origin.serve -> hyper -> writev
+//! ```
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::origin::object::Body;
+use crate::rope::Rope;
+use crate::server::Options;
+use crate::server::conn::{Conn, Deadlines, Protocol};
+use crate::server::drain::Drain;
+use crate::server::state::State;
+use crate::telemetry::{RequestClass, Status, Telemetry};
+use crate::time::Utc;
+
+/// Connections the kernel may complete before we accept them: a CDN's burst after a restart.
+const BACKLOG: i32 = 4096;
+/// Unsent bytes the kernel may hold for a connection. Without it a grown send buffer takes megabytes at a time, and a slow
+/// reader, though reading, would seem to take nothing for longer than the write deadline.
+const UNSENT_BYTES_MAX: u32 = 1024 * 1024;
+/// Bytes of a request body that are read to keep the connection. No request we answer needs one.
+const BODY_BYTES_MAX: u64 = 16 * 1024;
+/// Header lines of a request.
+const HEADERS_MAX: usize = 128;
+/// HTTP/2 streams open at once on a connection: what RFC 9113 §6.5.2 recommends at least.
+const STREAMS_MAX: u32 = 128;
+/// HTTP/2 streams that a peer may have reset before we have looked at them (the "rapid reset" attack).
+const RESETS_PENDING_MAX: usize = 20;
+/// HTTP/2 bytes a stream may have queued between body and socket; frames refer to the body, they do not copy it.
+const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
+/// A pause after accept fails, as it does while descriptors are used up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const SERVER: HeaderValue = HeaderValue::from_static("headwater");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// What is said to a connection too many, before it has asked anything.
+const TOO_MANY_CONNECTIONS: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: headwater\r\nContent-Type: application/json\r\n\
+    Cache-Control: max-age=1\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 50\r\n\r\n\
+    {\"status\":503,\"error\":\"too many open connections\"}";
+
+/// A listener and what bounds it.
+#[derive(Debug)]
+pub struct Door {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// As many connections may be open as it has permits.
+    pub slots: Arc<Semaphore>,
+    /// Where its connections are counted.
+    pub telemetry: Arc<Telemetry>,
+    /// Ends accepting, and each connection once it has nothing under way.
+    pub drain: Arc<Drain>,
+}
+
+/// Listens at `address`; to be called inside a runtime.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections at `door` until it drains, and serves each in its own task.
+pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
+    let Door { listener, slots, telemetry, drain } = door;
+    let deadlines = deadlines(&state.options);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = drain.begun() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_peer(&error) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "accept_failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(slot) = slots.clone().try_acquire_owned() else {
+            telemetry.connections_refused.inc();
+            refuse(stream);
+            continue;
+        };
+        prepare(&stream);
+        let conn = Conn::new(stream, deadlines, telemetry.clone(), drain.clone());
+        let (state, drain) = (state.clone(), drain.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let state = state.clone();
+                async move { Ok(serve.answer(state, peer, request).await) }
+            });
+            if let Err(error) = converse(conn, &drain, state.options.head_bytes_max, service).await {
+                tracing::debug!(%peer, error, "connection_failed");
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// What answers the requests of one listener.
+pub trait Answer: Copy + Send + Sync + 'static {
+    /// Answers `request`, which `peer` sent.
+    fn answer(
+        self,
+        state: Arc<State>,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static;
+}
+
+fn deadlines(options: &Options) -> Deadlines {
+    Deadlines { head: options.head_timeout, idle: options.idle_timeout, write: options.write_timeout }
+}
+
+/// Whether accept failed because of the connection it was about, not because of us (accept(2), "Error handling").
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+fn prepare(stream: &TcpStream) {
+    // Neither is needed for right answers, so a socket that refuses them is served all the same.
+    let _ = stream.set_nodelay(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+}
+
+/// Says why, as far as that is possible without waiting, and closes.
+fn refuse(stream: TcpStream) {
+    let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+    let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
+}
+
+/// Serves one connection to its end; when `drain` begins it finishes what is under way and closes.
+async fn converse<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let protocol = tokio::select! {
+        biased;
+        protocol = conn.sniff() => protocol.map_err(|error| error.to_string())?,
+        () = drain.begun() => return Ok(()),
+    };
+    let io = TokioIo::new(conn);
+    match protocol {
+        // RFC 9112. Nothing here may make hyper copy bodies: no `pipeline_flush`, and an I/O type that is write-vectored.
+        Protocol::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.auto_date_header(false).half_close(true).max_headers(HEADERS_MAX).max_buf_size(head_bytes_max);
+            until_over(builder.serve_connection(io, service), drain, |conn| conn.graceful_shutdown()).await
+        }
+        // RFC 9113 §3.3.
+        Protocol::Http2 => {
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder
+                .auto_date_header(false)
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+                .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
+                .max_send_buf_size(STREAM_BUFFER_BYTES);
+            until_over(builder.serve_connection(io, service), drain, |conn| conn.graceful_shutdown()).await
+        }
+    }
+}
+
+async fn until_over<C, E>(conn: C, drain: &Drain, shut: impl Fn(Pin<&mut C>)) -> Result<(), String>
+where
+    C: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let (mut conn, mut begun) = (pin!(conn), pin!(drain.begun()));
+    let (mut is_waiting, mut is_told) = (false, false);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = conn.as_mut().poll(cx) {
+            return Poll::Ready(result.map_err(|error| error.to_string()));
+        }
+        // A task's waker stays the same, so it is enough to register it once: polling again would take a lock a request.
+        if !is_told && (!is_waiting || drain.has_begun()) {
+            is_waiting = true;
+            if begun.as_mut().poll(cx).is_ready() {
+                is_told = true;
+                shut(conn.as_mut());
+                return conn.as_mut().poll(cx).map(|result| result.map_err(|error| error.to_string()));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Answers on the media listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Media;
+
+impl Answer for Media {
+    async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        let now = utc();
+        let began = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        let (request, body) = without_body(request).await;
+        let mut response = match body {
+            Ok(()) => respond(&state, &request, now).await,
+            Err(refusal) => refusal,
+        };
+        if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            // A player in a page can only tell its user about an error that it may read.
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        finish(&request, &mut response, now);
+        let (path, status) = (request.uri().path(), response.status().as_u16());
+        state.telemetry.requests.at(class(path), Status::of(status)).inc();
+        if let Some(began) = began {
+            let (bytes, duration_us) = (response.body().len(), began.elapsed().as_micros() as u64);
+            tracing::debug!(%peer, method = %request.method(), path, status, bytes, duration_us, "request");
+        }
+        response
+    }
+}
+
+async fn respond(state: &State, request: &Request<()>, now: Utc) -> Response<Body> {
+    let options = &state.options;
+    if request.uri().path_and_query().is_some_and(|url| url.as_str().len() > options.url_bytes_max) {
+        return error(StatusCode::URI_TOO_LONG, "the URL is too long", "max-age=60");
+    }
+    if let Some(response) = common(state, request) {
+        return response;
+    }
+    let _inside = state.telemetry.requests_in_flight.enter();
+    if state.telemetry.requests_in_flight.get() > options.requests_max as i64 {
+        state.telemetry.requests_refused.inc();
+        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight", "max-age=1");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    }
+    state.origin.serve(request, now).await
+}
+
+/// What both listeners answer alike.
+pub fn common(state: &State, request: &Request<()>) -> Option<Response<Body>> {
+    // RFC 9112 §3.2.
+    if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+        return Some(error(StatusCode::BAD_REQUEST, "an HTTP/1.1 request has one Host", "no-store"));
+    }
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match request.uri().path() {
+        "/healthz" if is_read => Some(json(StatusCode::OK, NO_STORE, "{\"status\":\"ok\"}".into())),
+        "/readyz" if is_read && state.drain.has_begun() => {
+            Some(error(StatusCode::SERVICE_UNAVAILABLE, "the server is ending", "no-store"))
+        }
+        "/readyz" if is_read => Some(json(StatusCode::OK, NO_STORE, "{\"status\":\"ready\"}".into())),
+        // RFC 9110 §9.3.7.
+        "*" => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
+            Some(response)
+        }
+        _ if request.method() == Method::CONNECT => {
+            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy", "no-store");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+            Some(response)
+        }
+        _ => None,
+    }
+}
+
+/// Reads and forgets a small request body; the error is the answer to a large one.
+pub async fn without_body<B>(request: Request<B>) -> (Request<()>, Result<(), Response<Body>>)
+where
+    B: http_body::Body,
+{
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, ());
+    if body.is_end_stream() {
+        return (request, Ok(()));
+    }
+    let (mut body, mut left) = (pin!(body), BODY_BYTES_MAX);
+    let read = async {
+        if body.size_hint().lower() > left {
+            return false;
+        }
+        while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            let Ok(frame) = frame else { return false };
+            let bytes = frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data) as u64);
+            let Some(rest) = left.checked_sub(bytes) else { return false };
+            left = rest;
+        }
+        true
+    };
+    // The head deadline of the connection has ended with a `100 Continue`, and HTTP/2 has none.
+    let is_over = tokio::time::timeout(Duration::from_secs(10), read).await.unwrap_or(false);
+    if is_over {
+        return (request, Ok(()));
+    }
+    let mut response = error(StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here", "no-store");
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    (request, Err(response))
+}
+
+/// Adds what every response has, and takes the body off an answer to HEAD (RFC 9110 §9.3.2).
+pub fn finish(request: &Request<()>, response: &mut Response<Body>, now: Utc) {
+    if request.method() == Method::HEAD && !response.body().is_empty() {
+        let length = response.body().len();
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+        *response.body_mut() = Body::empty();
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::DATE, date(now));
+    headers.insert(header::SERVER, SERVER);
+}
+
+/// The clock, read once a request.
+pub fn utc() -> Utc {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Utc(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// `now` as an IMF-fixdate (RFC 9110 §5.6.7), formatted once a second and thread.
+fn date(now: Utc) -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
+    }
+    let second = now.0 / 1000;
+    LAST.with_borrow_mut(|(last, value)| {
+        if *last != second {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            *value = HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is ASCII");
+            *last = second;
+        }
+        value.clone()
+    })
+}
+
+/// An error as short JSON: `{"status":404,"error":"no such thing"}`.
+pub fn error(status: StatusCode, message: &str, cache_control: &'static str) -> Response<Body> {
+    let body = serde_json::json!({ "status": status.as_u16(), "error": message });
+    json(status, HeaderValue::from_static(cache_control), body.to_string())
+}
+
+/// A JSON response.
+pub fn json(status: StatusCode, cache_control: HeaderValue, text: String) -> Response<Body> {
+    whole(status, JSON, cache_control, Bytes::from(text))
+}
+
+/// A response with a body that is at hand.
+pub fn whole(status: StatusCode, content_type: HeaderValue, cache_control: HeaderValue, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(Rope::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, cache_control);
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn class(path: &str) -> RequestClass {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("m4s" | "vtt") => RequestClass::Segment,
+        Some("mp4") => RequestClass::Init,
+        Some("m3u8") => RequestClass::Playlist,
+        Some("mpd") => RequestClass::Mpd,
+        _ => RequestClass::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::IoSlice;
+    use std::sync::Mutex;
+    use std::task::Context;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+
+    const DEADLINES: Deadlines =
+        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+
+    fn conn<I: AsyncRead + AsyncWrite + Unpin>(io: I) -> Conn<I> {
+        Conn::new(io, DEADLINES, Arc::default(), Arc::default())
+    }
+
+    /// Gives one request and records where the bytes of each write lie.
+    struct Recorder {
+        request: &'static [u8],
+        writes: Arc<Mutex<Vec<Vec<(usize, usize)>>>>,
+        write_bytes_max: usize,
+    }
+
+    impl AsyncRead for Recorder {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let (now, rest) = self.request.split_at(self.request.len().min(buf.remaining()));
+            buf.put_slice(now);
+            self.request = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Recorder {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let mut left = self.write_bytes_max;
+            let mut places = Vec::new();
+            for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+                let len = slice.len().min(left);
+                if len > 0 {
+                    places.push((slice.as_ptr() as usize, len));
+                }
+                left -= len;
+            }
+            self.writes.lock().unwrap().push(places);
+            Poll::Ready(Ok(self.write_bytes_max - left))
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// The writes that `request` leads to when each answer is a rope of `slices`.
+    async fn writes(request: &'static [u8], slices: &[Bytes], write_bytes_max: usize) -> Vec<Vec<(usize, usize)>> {
+        let writes = Arc::<Mutex<Vec<_>>>::default();
+        let io = Recorder { request, writes: writes.clone(), write_bytes_max };
+        let slices = slices.to_vec();
+        let service = service_fn(move |_| {
+            let body = Body::new(Rope::new(slices.clone()));
+            async move { Ok::<_, Infallible>(Response::new(body)) }
+        });
+        converse(conn(io), &Drain::default(), 64 * 1024, service).await.unwrap();
+        let writes = writes.lock().unwrap();
+        writes.clone()
+    }
+
+    fn places(slices: &[Bytes]) -> Vec<(usize, usize)> {
+        slices.iter().map(|slice| (slice.as_ptr() as usize, slice.len())).collect()
+    }
+
+    #[tokio::test]
+    async fn the_wrapper_is_write_vectored_when_the_socket_is() {
+        let io = Recorder { request: b"", writes: Arc::default(), write_bytes_max: 1 };
+        assert!(hyper::rt::Write::is_write_vectored(&TokioIo::new(conn(io))));
+    }
+
+    #[tokio::test]
+    async fn head_and_body_leave_in_one_vectored_write_without_a_copy() {
+        // Small slices too: what a buffer of hyper's could take must not be flattened into it.
+        let slices = [vec![1; 24], vec![2; 500_000], vec![3; 7], vec![4; 70_000]].map(Bytes::from);
+        let writes = writes(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &slices, usize::MAX).await;
+        assert_eq!(writes.len(), 1, "{writes:?}");
+        assert_eq!(writes[0][1..], places(&slices));
+    }
+
+    #[tokio::test]
+    async fn pipelined_answers_are_not_copied_either() {
+        let slices = [vec![1; 24], vec![2; 3000]].map(Bytes::from);
+        let request = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n";
+        let writes = writes(request, &slices, usize::MAX).await.concat();
+        let bodies: Vec<_> = writes.into_iter().filter(|place| places(&slices).contains(place)).collect();
+        assert_eq!(bodies, [places(&slices), places(&slices)].concat());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_takes_a_little_at_a_time_is_given_the_same_memory() {
+        let slices = [vec![1; 2400], vec![2; 30_000]].map(Bytes::from);
+        let writes = writes(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", &slices, 1000).await;
+        let inside = |(at, len): (usize, usize)| {
+            places(&slices).iter().any(|&(start, size)| start <= at && at + len <= start + size)
+        };
+        let body_bytes: usize = writes.concat().into_iter().filter(|&place| inside(place)).map(|(_, len)| len).sum();
+        assert_eq!(body_bytes, 32_400);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_lets_an_answer_finish_and_then_closes() {
+        let (server, mut client) = duplex(4096);
+        let drain = Arc::<Drain>::default();
+        let begin = drain.clone();
+        let served = tokio::spawn(async move {
+            let service = service_fn(|_| async {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Ok(Response::new(Body::new(Rope::from(Bytes::from_static(b"late")))))
+            });
+            converse(conn(server), &drain, 64 * 1024, service).await
+        });
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        begin.begin();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+        assert!(answer.ends_with("late"));
+        served.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_closes_connections_that_ask_nothing() {
+        for asked in [false, true] {
+            let (server, mut client) = duplex(4096);
+            let drain = Arc::<Drain>::default();
+            let begin = drain.clone();
+            let service = service_fn(|_| async { Ok(Response::new(Body::empty())) });
+            let served = tokio::spawn(async move { converse(conn(server), &drain, 64 * 1024, service).await });
+            if asked {
+                client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            begin.begin();
+            tokio::time::timeout(Duration::from_secs(1), served).await.expect("it ends at once").unwrap().unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer.matches("HTTP/1.1 200").count(), usize::from(asked));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_or_endless_request_body_is_refused_and_a_small_one_forgotten() {
+        let refusal = |body: Bytes| async {
+            let request = Request::new(http_body_util::Full::new(body));
+            without_body(request).await.1.err().map(|response| response.status().as_u16())
+        };
+        assert_eq!(refusal(Bytes::new()).await, None);
+        assert_eq!(refusal(Bytes::from(vec![0; BODY_BYTES_MAX as usize])).await, None);
+        assert_eq!(refusal(Bytes::from(vec![0; BODY_BYTES_MAX as usize + 1])).await, Some(413));
+
+        struct Silent;
+        impl http_body::Body for Silent {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+                Poll::Pending
+            }
+        }
+        let (_, body) = without_body(Request::new(Silent)).await;
+        assert_eq!(body.unwrap_err().status(), 413);
+    }
+
+    #[tokio::test]
+    async fn requests_too_many_in_flight_are_told_to_come_back() {
+        let mut state = State::for_tests();
+        state.options.requests_max = 1;
+        let request = Request::builder().uri("/a").header(header::HOST, "x").body(()).unwrap();
+        let other = state.telemetry.requests_in_flight.enter();
+        let response = respond(&state, &request, Utc(0)).await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "max-age=1");
+        drop(other);
+        assert_ne!(respond(&state, &request, Utc(0)).await.status(), 503);
+        assert_eq!(state.telemetry.requests_refused.get(), 1);
+    }
+
+    #[test]
+    fn the_date_follows_the_clock() {
+        assert_eq!(date(Utc(784_111_777_999)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(date(Utc(784_111_778_000)), "Sun, 06 Nov 1994 08:49:38 GMT");
+    }
+
+    #[test]
+    fn a_refusal_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(TOO_MANY_CONNECTIONS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+
+    #[test]
+    fn requests_are_counted_by_what_they_ask_for() {
+        for (path, expected) in [
+            ("/a/master.m3u8", RequestClass::Playlist),
+            ("/a/manifest.mpd", RequestClass::Mpd),
+            ("/a/v/0123456789abcdef/init.mp4", RequestClass::Init),
+            ("/a/v/0123456789abcdef/180000.m4s", RequestClass::Segment),
+            ("/a/v/0123456789abcdef/180000.part.m4s", RequestClass::Segment),
+            ("/favicon.ico", RequestClass::Other),
+            ("/", RequestClass::Other),
+        ] {
+            assert_eq!(class(path), expected, "{path}");
+        }
+    }
+}

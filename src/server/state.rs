@@ -1,0 +1,39 @@
+//! What all connections share.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::origin::serve::Origin;
+use crate::server::Options;
+use crate::server::drain::Drain;
+use crate::telemetry::Telemetry;
+
+/// A server as its connections see it.
+#[derive(Debug)]
+pub struct State {
+    /// Who answers.
+    pub origin: Arc<Origin>,
+    /// What is counted.
+    pub telemetry: Arc<Telemetry>,
+    /// How listeners behave.
+    pub options: Options,
+    /// Whether it is ending.
+    pub drain: Arc<Drain>,
+    /// When it began.
+    pub started: Instant,
+}
+
+impl State {
+    /// A server that begins now.
+    pub fn new(origin: Arc<Origin>, telemetry: Arc<Telemetry>, options: Options) -> State {
+        State { origin, telemetry, options, drain: Arc::default(), started: Instant::now() }
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// A server without a library.
+    pub fn for_tests() -> State {
+        State::new(Arc::new(Origin {}), Arc::default(), Options::default())
+    }
+}
