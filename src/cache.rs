@@ -1,1 +1,276 @@
-//! To be written.
+//! The cache: key to shared value, weighed by the bytes it keeps alive; and flights, so that what many ask for is made once.
+//! It knows no media.
+//!
+//! Lookup, eviction and flight are three things. Lookup and eviction are moka's. A flight is spawned: who asked first may
+//! leave, and what was begun is made all the same, for the others and for the cache.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::time::Utc;
+
+/// What an entry costs beside what it holds: key, map slots, the policy's records.
+const ENTRY_BYTES: u64 = 512;
+
+/// A value that knows how many bytes of memory it keeps alive.
+pub trait Weigh {
+    /// Bytes kept alive, not bytes shown.
+    fn weight(&self) -> u64;
+}
+
+/// Whether what was read is still so. One atomic, shared by all that was made of one source; whoever watches the source ends
+/// it, and whoever serves looks at it once.
+#[derive(Debug)]
+pub struct Lease(AtomicU64);
+
+impl Default for Lease {
+    fn default() -> Lease {
+        Lease(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl Lease {
+    /// Ends the lease, as of `now`; the first end counts.
+    pub fn end(&self, now: Utc) {
+        let _ = self.0.compare_exchange(u64::MAX, now.0.min(u64::MAX - 1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Since when the source is another one; `None` while the lease lasts.
+    pub fn ended(&self) -> Option<Utc> {
+        let at = self.0.load(Ordering::Relaxed);
+        (at != u64::MAX).then_some(Utc(at))
+    }
+
+    /// Whether the source is what it was.
+    pub fn is_live(&self) -> bool {
+        self.ended().is_none()
+    }
+}
+
+/// Why a flight brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FlightError<E> {
+    /// It ended with this.
+    Failed(E),
+    /// It was lost: the making panicked, or the runtime shut down.
+    Lost,
+}
+
+type Landing<V, E> = watch::Receiver<Option<Result<Arc<V>, E>>>;
+
+/// One class of objects: a map with a ceiling, and its flights.
+pub struct Cache<V, E> {
+    map: moka::future::Cache<Arc<str>, Arc<V>>,
+    flights: Arc<Mutex<HashMap<Arc<str>, Landing<V, E>>>>,
+    ceiling_bytes: u64,
+}
+
+impl<V, E> std::fmt::Debug for Cache<V, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache").field("ceiling_bytes", &self.ceiling_bytes).finish_non_exhaustive()
+    }
+}
+
+/// How a request came by its value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// It began the flight.
+    Leader,
+    /// It waited for one that was under way.
+    Joined,
+}
+
+impl<V, E> Cache<V, E>
+where
+    V: Weigh + Send + Sync + 'static,
+    E: Clone + Send + Sync + 'static,
+{
+    /// A cache that keeps up to `ceiling_bytes` alive.
+    pub fn new(ceiling_bytes: u64) -> Cache<V, E> {
+        let map = moka::future::Cache::builder()
+            .max_capacity(ceiling_bytes)
+            // moka weighs in u32: an object of 4 GiB and more is not kept at all by any ceiling that is not vast.
+            .weigher(|key: &Arc<str>, value: &Arc<V>| {
+                let bytes = value.weight() + key.len() as u64 + ENTRY_BYTES;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .build();
+        Cache { map, flights: Arc::default(), ceiling_bytes }
+    }
+
+    /// The value under `key`, if it is there.
+    pub async fn get(&self, key: &str) -> Option<Arc<V>> {
+        self.map.get(key).await
+    }
+
+    /// Puts `value` under `key`.
+    pub async fn insert(&self, key: &str, value: Arc<V>) {
+        self.map.insert(key.into(), value).await;
+    }
+
+    /// Makes the value of `key` by `making`, unless it is being made: then waits for that. What comes of it is kept.
+    ///
+    /// Dropping the future leaves the flight under way.
+    pub async fn make(
+        &self,
+        key: &str,
+        making: impl Future<Output = Result<Arc<V>, E>> + Send + 'static,
+    ) -> (Role, Result<Arc<V>, FlightError<E>>) {
+        let (role, mut landing) = self.board(key, making);
+        let result = match landing.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().expect("waited for").map_err(FlightError::Failed),
+            Err(_) => Err(FlightError::Lost),
+        };
+        (role, result)
+    }
+
+    fn board(&self, key: &str, making: impl Future<Output = Result<Arc<V>, E>> + Send + 'static) -> (Role, Landing<V, E>) {
+        let mut flights = lock(&self.flights);
+        if let Some(landing) = flights.get(key) {
+            return (Role::Joined, landing.clone());
+        }
+        let key: Arc<str> = key.into();
+        let (sender, landing) = watch::channel(None);
+        flights.insert(Arc::clone(&key), landing.clone());
+        let ended = Ended { flights: Arc::clone(&self.flights), key: Arc::clone(&key) };
+        let map = self.map.clone();
+        tokio::spawn(async move {
+            let result = making.await;
+            if let Ok(value) = &result {
+                map.insert(key, Arc::clone(value)).await;
+            }
+            // Off the board before it lands, so that who comes now finds the cache and not a flight that is over.
+            drop(ended);
+            let _ = sender.send(Some(result));
+        });
+        (Role::Leader, landing)
+    }
+
+    /// Forgets the value of `key`.
+    pub async fn remove(&self, key: &str) {
+        self.map.invalidate(key).await;
+    }
+
+    /// Number of flights under way.
+    pub fn flights(&self) -> usize {
+        lock(&self.flights).len()
+    }
+
+    /// Bytes and entries kept, as far as the policy has counted, and the ceiling in bytes.
+    pub fn fill(&self) -> (u64, u64, u64) {
+        (self.map.weighted_size(), self.map.entry_count(), self.ceiling_bytes)
+    }
+
+    /// Lets the policy catch up: evicts what a burst has put above the ceiling. To be called now and then.
+    pub async fn settle(&self) {
+        self.map.run_pending_tasks().await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A map of flights is whole between any two statements, whoever panicked elsewhere.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a flight off the board when it ends, also by a panic.
+struct Ended<V, E> {
+    flights: Arc<Mutex<HashMap<Arc<str>, Landing<V, E>>>>,
+    key: Arc<str>,
+}
+
+impl<V, E> Drop for Ended<V, E> {
+    fn drop(&mut self) {
+        lock(&self.flights).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use tokio::sync::Notify;
+
+    impl Weigh for Vec<u8> {
+        fn weight(&self) -> u64 {
+            self.capacity() as u64
+        }
+    }
+
+    type Bytes = Cache<Vec<u8>, &'static str>;
+
+    #[tokio::test]
+    async fn many_ask_and_it_is_made_once_though_the_first_leaves() {
+        let cache = Arc::new(Bytes::new(1 << 20));
+        let made = Arc::new(AtomicUsize::new(0));
+        let go = Arc::new(Notify::new());
+        let ask = || {
+            let (made, go, cache) = (Arc::clone(&made), Arc::clone(&go), Arc::clone(&cache));
+            tokio::spawn(async move {
+                let making = async move {
+                    made.fetch_add(1, Ordering::Relaxed);
+                    go.notified().await;
+                    Ok(Arc::new(vec![1, 2, 3]))
+                };
+                cache.make("key", making).await
+            })
+        };
+        let first = ask();
+        while made.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let others: Vec<_> = (0..20).map(|_| ask()).collect();
+        first.abort();
+        while !first.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        go.notify_one();
+        for other in others {
+            let (role, result) = other.await.expect("not aborted");
+            // Who asked after the landing would begin anew; here all asked before.
+            assert_eq!((role, result.expect("made").as_slice()), (Role::Joined, &[1, 2, 3][..]));
+        }
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        assert_eq!(cache.get("key").await.expect("kept").as_slice(), [1, 2, 3]);
+        assert_eq!(cache.flights(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failure_reaches_who_waited_and_is_not_kept() {
+        let cache = Bytes::new(1 << 20);
+        let (_, result) = cache.make("key", async { Err("no") }).await;
+        assert_eq!(result, Err(FlightError::Failed("no")));
+        assert!(cache.get("key").await.is_none());
+        let (_, result) = cache.make("key", async { panic!("on purpose") }).await;
+        assert_eq!(result, Err(FlightError::Lost));
+        assert_eq!(cache.flights(), 0);
+        let (_, result) = cache.make("key", async { Ok(Arc::new(vec![7])) }).await;
+        assert_eq!(result.expect("made").as_slice(), [7]);
+    }
+
+    #[tokio::test]
+    async fn what_is_above_the_ceiling_is_evicted_and_its_memory_given_back() {
+        let cache = Bytes::new(100 * 1024);
+        let values: Vec<_> = (0..200).map(|_| Arc::new(vec![0; 1024])).collect();
+        let weak: Vec<_> = values.iter().map(Arc::downgrade).collect();
+        for (index, value) in values.into_iter().enumerate() {
+            cache.insert(&index.to_string(), value).await;
+        }
+        cache.settle().await;
+        let alive = weak.iter().filter(|value| value.strong_count() > 0).count();
+        assert!((40..=66).contains(&alive), "{alive} values of 1.5 KiB alive under a ceiling of 100 KiB");
+        assert!(cache.fill().0 <= 100 * 1024);
+    }
+
+    #[test]
+    fn a_lease_ends_once() {
+        let lease = Lease::default();
+        assert!(lease.is_live());
+        lease.end(Utc(5));
+        lease.end(Utc(9));
+        assert_eq!(lease.ended(), Some(Utc(5)));
+    }
+}
