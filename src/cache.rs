@@ -259,8 +259,16 @@ mod tests {
         for (index, value) in values.into_iter().enumerate() {
             cache.insert(&index.to_string(), value).await;
         }
-        cache.settle().await;
-        let alive = weak.iter().filter(|value| value.strong_count() > 0).count();
+        let alive = || weak.iter().filter(|value| value.strong_count() > 0).count();
+        // moka gives memory back when no reader can be left, which its own turns find out.
+        for _ in 0..100 {
+            cache.settle().await;
+            if alive() <= 66 {
+                break;
+            }
+            cache.insert("another", Arc::new(Vec::new())).await;
+        }
+        let alive = alive();
         assert!((40..=66).contains(&alive), "{alive} values of 1.5 KiB alive under a ceiling of 100 KiB");
         assert!(cache.fill().0 <= 100 * 1024);
     }

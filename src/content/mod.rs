@@ -1,5 +1,7 @@
 //! Where media comes from: files of a library, read by ranges and understood as presentations.
 
+pub mod library;
 pub mod scan;
-pub mod vod;
+pub mod sidecar;
 pub mod source;
+pub mod vod;

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use crate::content::source::{Source, SourceError, Window};
 use crate::formats::error::Malformed;
-use crate::formats::isobmff::boxes::{BoxHead, HEAD_MAX};
+use crate::formats::isobmff::boxes::{BoxHead, Boxes, HEAD_MAX};
+use crate::formats::isobmff::fragment::MovieFragment;
+use crate::formats::isobmff::movie::Movie;
 
 /// A larger `moov` is no index but an attack: two days of samples need a tenth of it.
 const MOOV_BYTES_MAX: u64 = 256 << 20;
@@ -143,6 +145,28 @@ fn has_samples(window: &mut Window<'_>) -> Result<bool, SourceError> {
         }
     }
     Ok(false)
+}
+
+/// The track_IDs of the tracks in the `moov`, or of the fragments in the first `moof`, of file `index`.
+pub fn track_ids(source: &Source, index: u32) -> Result<Vec<u32>, SourceError> {
+    let mut window = source.window(index)?;
+    let mut offset = 0;
+    while let Ok(Some(head)) = BoxHead::parse(window.at(offset, HEAD_MAX)?) {
+        let Some(size) = head.size else { break };
+        if matches!(&head.kind.0, b"moov" | b"moof") && size <= MOOF_BYTES_MAX {
+            let bytes = window.at(offset, size as usize)?;
+            let Some(Ok(found)) = Boxes::new(bytes, offset).next() else { break };
+            if head.kind.0 == *b"moov" {
+                return Ok(Movie::parse(found).map(|m| m.tracks.iter().map(|t| t.id).collect()).unwrap_or_default());
+            }
+            return Ok(MovieFragment::parse(found).map(|m| m.trafs.iter().map(|t| t.track_id).collect()).unwrap_or_default());
+        }
+        match offset.checked_add(size) {
+            Some(next) if next < window.len() => offset = next,
+            _ => break,
+        }
+    }
+    Ok(Vec::new())
 }
 
 fn name(source: &Source, file: u32) -> String {

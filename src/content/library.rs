@@ -1,0 +1,534 @@
+//! A folder of files as presentations: which files belong together, and noticing when they change.
+//!
+//! A file directly in the root is a presentation of its own. In a folder below, media files make one together when a
+//! `presentation.toml` says so, when they are an existing packaging, or on proof; else each is one of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::cache::Lease;
+use crate::content::scan::{self, Looks};
+use crate::content::sidecar::{self, Sidecar};
+use crate::content::source::{Source, Stamp};
+use crate::content::vod::{self, OpenError, Opened, Part, Said};
+use crate::media::presentation::Presentation;
+use crate::media::track::Kind;
+use crate::time::{MediaTime, Timescale, Utc};
+
+/// How a library is read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder, or the one file.
+    pub root: PathBuf,
+    /// How long segments should be: 6 s, Apple's recommendation, a compromise of start-up time and number of requests.
+    pub segment_target: Duration,
+    /// Whether symbolic links below the root are followed: no, since they may lead out of it.
+    pub follow_symlinks: bool,
+    /// How often files are looked at for changes: 2 s. Polled, since network file systems tell nobody of changes.
+    pub scan_interval: Duration,
+    /// How long the old version of a replaced presentation is served; `None`: as long as it plays plus the lifetime of a
+    /// manifest, at most 6 h.
+    pub grace: Option<Duration>,
+}
+
+impl Options {
+    /// The defaults for a library at `root`.
+    pub fn new(root: PathBuf) -> Options {
+        Options {
+            root,
+            segment_target: Duration::from_secs(6),
+            follow_symlinks: false,
+            scan_interval: Duration::from_secs(2),
+            grace: None,
+        }
+    }
+}
+
+/// Folders below folders below folders: deeper is a loop, or not a library.
+const DEPTH_MAX: usize = 16;
+/// The most files of a library that are looked at.
+const FILES_MAX: usize = 1_000_000;
+/// A file modified less than this ago may still grow, and is left alone until it rests.
+const REST: Duration = Duration::from_secs(2);
+/// Files that proof finds to belong together: as many as a rich ladder with all its languages has.
+const PROOF_FILES_MAX: usize = 64;
+
+/// Which rule made files one presentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A file of its own.
+    File,
+    /// `presentation.toml` says so.
+    Said,
+    /// Initialization segments and media segments.
+    Packaging,
+    /// Single tracks, of equal length.
+    EqualTracks,
+    /// Muxed files with the same audio.
+    SharedAudio,
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Rule::File => "a file of its own",
+            Rule::Said => "presentation.toml says so",
+            Rule::Packaging => "an existing packaging: initialization and media segments",
+            Rule::EqualTracks => "single tracks whose durations are within a second of each other",
+            Rule::SharedAudio => "muxed files that share the same audio",
+        })
+    }
+}
+
+/// A presentation that the library holds.
+#[derive(Debug)]
+pub struct Entry {
+    /// Path under the root, `/` between its parts; of a file without its extension.
+    pub name: String,
+    /// Which rule made it one.
+    pub rule: Rule,
+    /// What it is made of; or why it can't be served.
+    pub parts: Result<Vec<Part>, String>,
+    /// Ends when its files change.
+    pub lease: Arc<Lease>,
+    /// The files and what they were like.
+    stamps: Vec<(PathBuf, Stamp)>,
+    target: Duration,
+}
+
+impl Entry {
+    /// Opens it. Blocks.
+    pub fn open(&self) -> Result<Opened, OpenError> {
+        match &self.parts {
+            Ok(parts) => vod::open(parts, self.target),
+            Err(why) => Err(OpenError::Nothing(why.clone())),
+        }
+    }
+
+    fn is_same(&self, other: &Entry) -> bool {
+        self.rule == other.rule && self.parts == other.parts && self.stamps == other.stamps
+    }
+}
+
+/// What the library holds at one time.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// By name.
+    pub entries: BTreeMap<String, Arc<Entry>>,
+    /// What is odd about the library itself.
+    pub warnings: Vec<String>,
+    /// Whether files were left out because they may still grow.
+    pub is_unsettled: bool,
+}
+
+/// A folder of presentations.
+#[derive(Debug)]
+pub struct Library {
+    options: Options,
+    catalog: ArcSwap<Catalog>,
+    /// Folders whose files have not changed since they were judged, and the judgement.
+    judged: Mutex<BTreeMap<PathBuf, Judged>>,
+}
+
+#[derive(Debug, Clone)]
+struct Judged {
+    stamps: Vec<(PathBuf, Stamp)>,
+    groups: Vec<Group>,
+}
+
+/// Files that are one presentation.
+#[derive(Debug, Clone)]
+struct Group {
+    name: String,
+    rule: Rule,
+    parts: Result<Vec<Part>, String>,
+}
+
+impl Library {
+    /// A library that has not been looked at yet.
+    pub fn new(options: Options) -> Library {
+        Library { options, catalog: ArcSwap::default(), judged: Mutex::default() }
+    }
+
+    /// How it is read.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What it holds.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// The presentation called `name`.
+    pub fn entry(&self, name: &str) -> Option<Arc<Entry>> {
+        self.catalog.load().entries.get(name).cloned()
+    }
+
+    /// Looks at all files, ends the leases of what changed, and publishes what there is now. Blocks.
+    pub fn rescan(&self, now: Utc) -> std::io::Result<()> {
+        let mut walk = Walk { options: &self.options, now, folders: Vec::new(), files: 0, warnings: Vec::new(), is_unsettled: false };
+        let root = self.options.root.canonicalize()?;
+        let groups = if root.is_file() {
+            let stamp = Stamp::at(&root)?;
+            vec![(lone(&root, Path::new("")), vec![(root.clone(), stamp)])]
+        } else {
+            walk.folder(&root, 0);
+            let mut groups = Vec::new();
+            let taken = self.judge_all(&walk.folders, &root, &mut groups);
+            *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = taken;
+            groups
+        };
+        let mut catalog = Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled: walk.is_unsettled };
+        let old = self.catalog.load();
+        for (group, stamps) in groups {
+            let Group { name, rule, parts } = group;
+            let lease = Arc::default();
+            let entry = Entry { name: name.clone(), rule, parts, lease, stamps, target: self.options.segment_target };
+            let entry = match catalog.entries.get(&name) {
+                Some(twin) => clash(twin, entry),
+                None => entry,
+            };
+            let kept = old.entries.get(&name).filter(|old| old.is_same(&entry) && old.lease.is_live());
+            let entry = kept.cloned().unwrap_or_else(|| Arc::new(entry));
+            catalog.entries.insert(name, entry);
+        }
+        for (name, entry) in &old.entries {
+            if !catalog.entries.get(name).is_some_and(|new| Arc::ptr_eq(new, entry)) {
+                entry.lease.end(now);
+            }
+        }
+        drop(old);
+        self.catalog.store(Arc::new(catalog));
+        Ok(())
+    }
+
+    /// Judges each folder, or remembers how it was judged.
+    #[expect(clippy::type_complexity, reason = "a list of groups with the files they were made of")]
+    fn judge_all(
+        &self,
+        folders: &[Folder],
+        root: &Path,
+        groups: &mut Vec<(Group, Vec<(PathBuf, Stamp)>)>,
+    ) -> BTreeMap<PathBuf, Judged> {
+        let before = std::mem::take(&mut *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut judged = BTreeMap::new();
+        let mut claimed: Vec<PathBuf> = Vec::new();
+        for folder in folders {
+            if claimed.iter().any(|claim| folder.path.starts_with(claim)) {
+                continue;
+            }
+            let is_root = folder.path == root;
+            let below: Vec<&Folder> = folders.iter().filter(|f| f.path != folder.path && f.path.starts_with(&folder.path)).collect();
+            let mut stamps = folder.all_stamps();
+            if !is_root {
+                stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
+            }
+            let judgement = match before.get(&folder.path) {
+                Some(old) if old.stamps == stamps => old.clone(),
+                _ => Judged { groups: judge(folder, &below, root, is_root), stamps },
+            };
+            let whole = judgement.groups.iter().any(|g| matches!(g.rule, Rule::Packaging)) && folder.media.is_empty();
+            if whole {
+                claimed.push(folder.path.clone());
+            }
+            for group in &judgement.groups {
+                let files: Vec<&PathBuf> = group.parts.iter().flatten().flat_map(|part| &part.files).collect();
+                let made_of = judgement.stamps.iter().filter(|(path, _)| files.contains(&path) || sidecar::is_sidecar(path));
+                groups.push((group.clone(), made_of.cloned().collect()));
+            }
+            judged.insert(folder.path.clone(), judgement);
+        }
+        judged
+    }
+}
+
+/// Two things with one name: neither is served, and both are named.
+fn clash(a: &Entry, b: Entry) -> Entry {
+    let files = |entry: &Entry| {
+        let first = entry.stamps.first().map(|(path, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        first.unwrap_or_default()
+    };
+    let why = format!("two things are called {}: {} and {}", a.name, files(a), files(&b));
+    let stamps = a.stamps.iter().chain(&b.stamps).cloned().collect();
+    Entry { parts: Err(why), stamps, ..b }
+}
+
+/// A folder as it was found.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Media files that rest, by name.
+    media: Vec<(PathBuf, Stamp)>,
+    /// `presentation.toml`, if it is there.
+    sidecar: Option<(PathBuf, Stamp)>,
+    has_manifest: bool,
+}
+
+impl Folder {
+    fn all_stamps(&self) -> Vec<(PathBuf, Stamp)> {
+        self.media.iter().chain(&self.sidecar).cloned().collect()
+    }
+}
+
+struct Walk<'a> {
+    options: &'a Options,
+    now: Utc,
+    folders: Vec<Folder>,
+    files: usize,
+    warnings: Vec<String>,
+    is_unsettled: bool,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, path: &Path, depth: usize) {
+        if depth > DEPTH_MAX {
+            self.warnings.push(format!("{}: more than {DEPTH_MAX} folders deep, left out", path.display()));
+            return;
+        }
+        let entries = match std::fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.warnings.push(format!("{}: {error}", path.display()));
+                return;
+            }
+        };
+        let mut names: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        names.sort();
+        let mut folder = Folder { path: path.to_path_buf(), media: Vec::new(), sidecar: None, has_manifest: false };
+        let mut below = Vec::new();
+        for path in names {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                self.warnings.push(format!("{}: a name that is not UTF-8, left out", path.display()));
+                continue;
+            };
+            if name.starts_with('.') {
+                continue;
+            }
+            let Ok(kind) = std::fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
+            if kind.is_symlink() && !self.options.follow_symlinks {
+                if is_media(name) || path.is_dir() {
+                    self.warnings.push(format!("{}: a symbolic link, left out (see --follow-symlinks)", path.display()));
+                }
+                continue;
+            }
+            if path.is_dir() {
+                below.push(path);
+                continue;
+            }
+            self.files += 1;
+            if self.files == FILES_MAX {
+                self.warnings.push(format!("more than {FILES_MAX} files, the rest is left out"));
+            }
+            if self.files >= FILES_MAX {
+                continue;
+            }
+            folder.has_manifest |= has_extension(name, &["mpd", "m3u8"]);
+            if sidecar::is_sidecar(&path) {
+                folder.sidecar = Stamp::at(&path).ok().map(|stamp| (path, stamp));
+            } else if is_media(name)
+                && let Ok(stamp) = Stamp::at(&path)
+            {
+                if self.rests(&stamp) {
+                    folder.media.push((path, stamp));
+                } else {
+                    self.is_unsettled = true;
+                }
+            }
+        }
+        self.folders.push(folder);
+        for path in below {
+            self.folder(&path, depth + 1);
+        }
+    }
+
+    fn rests(&self, stamp: &Stamp) -> bool {
+        let age_ns = i128::from(self.now.0) * 1_000_000 - stamp.modified_ns;
+        // A clock that is ahead (a copy that kept its times from elsewhere) is no sign of growth.
+        !(0..REST.as_nanos() as i128).contains(&age_ns)
+    }
+}
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    extensions.iter().any(|e| extension.eq_ignore_ascii_case(e))
+}
+
+/// Whether a file is taken for MP4 by its name.
+pub fn is_media(name: &str) -> bool {
+    has_extension(name, &["mp4", "m4v", "m4a", "m4s", "m4f", "mov", "cmfv", "cmfa", "cmft", "cmfm", "fmp4", "ismv", "isma", "f4v"])
+}
+
+/// The name of what lies at `path`, under `root`.
+fn name_of(path: &Path, root: &Path) -> String {
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    relative.to_string_lossy().into_owned()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn lone(path: &Path, root: &Path) -> Group {
+    let name = if root.as_os_str().is_empty() { stem(path) } else { name_of(&path.with_extension(""), root) };
+    let part = Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
+    Group { name, rule: Rule::File, parts: Ok(vec![part]) }
+}
+
+/// What a file's name gives a track: letters, digits, `_` and `-` stay.
+pub fn track_name(stem: &str) -> String {
+    let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    if name.is_empty() { "track".to_owned() } else { name }
+}
+
+/// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
+fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
+    let name = name_of(&folder.path, root);
+    let each = || folder.media.iter().map(|(path, _)| lone(path, root)).collect::<Vec<_>>();
+    if is_root {
+        return each();
+    }
+    if let Some((path, _)) = &folder.sidecar {
+        let parts = Sidecar::read(path).and_then(|sidecar| sidecar.parts(&folder.path));
+        return vec![Group { name, rule: Rule::Said, parts }];
+    }
+    if let Some(parts) = packaging(folder, below) {
+        return vec![Group { name, rule: Rule::Packaging, parts }];
+    }
+    if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
+        && let Some((rule, parts)) = proof(&folder.media)
+    {
+        return vec![Group { name, rule, parts: Ok(parts) }];
+    }
+    each()
+}
+
+/// What the files of a folder look like; by index.
+fn looks_of(media: &[(PathBuf, Stamp)]) -> Vec<Looks> {
+    let look = |(path, _): &(PathBuf, Stamp)| {
+        let source = Source::open(std::slice::from_ref(path)).ok()?;
+        scan::looks(&source, 0).ok()
+    };
+    media.iter().map(|file| look(file).unwrap_or(Looks::Other)).collect()
+}
+
+/// The parts of an existing packaging: flat, or one folder a track.
+fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Result<Vec<Part>, String>> {
+    if !folder.media.is_empty() {
+        let looks = looks_of(&folder.media);
+        return flat(&folder.media, &looks);
+    }
+    // One folder a track; deeper only where a manifest says that this is the top.
+    let tracks: Vec<&&Folder> = below.iter().filter(|f| !f.media.is_empty()).collect();
+    let is_near = |f: &&&Folder| f.path.parent() == Some(&folder.path);
+    if tracks.is_empty() || !(folder.has_manifest || tracks.iter().all(is_near)) {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for track in tracks {
+        let looks = looks_of(&track.media);
+        let Some(Ok(found)) = flat(&track.media, &looks) else { return None };
+        let prefix = track_name(&track.path.strip_prefix(&folder.path).unwrap_or(&track.path).to_string_lossy());
+        let several = found.len() > 1;
+        parts.extend(found.into_iter().map(|part| Part {
+            name: if several { format!("{prefix}-{}", part.name) } else { prefix.clone() },
+            ..part
+        }));
+    }
+    Some(Ok(parts))
+}
+
+/// The tracks of a packaging whose files lie in one folder; `None` if it is no packaging.
+fn flat(media: &[(PathBuf, Stamp)], looks: &[Looks]) -> Option<Result<Vec<Part>, String>> {
+    let of = |wanted: Looks| media.iter().zip(looks).filter(move |(_, l)| **l == wanted).map(|((path, _), _)| path.clone());
+    let inits: Vec<PathBuf> = of(Looks::Init).collect();
+    let segments: Vec<PathBuf> = of(Looks::Segment).collect();
+    if segments.is_empty() {
+        return None;
+    }
+    if inits.is_empty() {
+        return Some(Err("media segments, but no initialization segment".to_owned()));
+    }
+    let mut parts: Vec<Part> = inits
+        .iter()
+        .map(|init| Part { name: track_name(&stem(init)), files: vec![init.clone()], said: Said::default() })
+        .collect();
+    let ids: Vec<Vec<u32>> = inits.iter().map(|path| track_ids(path)).collect();
+    let distinct = ids.iter().enumerate().all(|(i, a)| ids.iter().skip(i + 1).all(|b| a.iter().all(|id| !b.contains(id))));
+    for segment in segments {
+        let index = if inits.len() == 1 {
+            Some(0)
+        } else if distinct {
+            let found = track_ids(&segment);
+            ids.iter().position(|ids| found.iter().any(|id| ids.contains(id)))
+        } else {
+            nearest_name(&segment, &inits)
+        };
+        match index {
+            Some(index) => parts[index].files.push(segment),
+            None => {
+                let name = segment.file_name().unwrap_or_default().to_string_lossy();
+                return Some(Err(format!("{name}: it can't be told which initialization segment it belongs to")));
+            }
+        }
+    }
+    parts.retain(|part| part.files.len() > 1);
+    Some(Ok(parts))
+}
+
+/// Which of `inits` has the longest beginning of its name in common with `segment`, if one alone has.
+fn nearest_name(segment: &Path, inits: &[PathBuf]) -> Option<usize> {
+    let (own, names) = (stem(segment), inits.iter().map(|init| stem(init)));
+    // `init-v1` and `v1-00001`, `video_init` and `video_3`: what matters is the words they share.
+    let words = |name: &str| name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let own = words(&own);
+    let shared: Vec<usize> = names.map(|name| words(&name).iter().filter(|word| own.contains(word)).count()).collect();
+    let best = *shared.iter().max()?;
+    let mut winners = shared.iter().enumerate().filter(|(_, count)| **count == best && best > 0);
+    let winner = winners.next()?.0;
+    winners.next().is_none().then_some(winner)
+}
+
+/// The track_IDs that an initialization or media segment speaks of.
+fn track_ids(path: &Path) -> Vec<u32> {
+    let source = match Source::open(&[path.to_path_buf()]) {
+        Ok(source) => source,
+        Err(_) => return Vec::new(),
+    };
+    scan::track_ids(&source, 0).unwrap_or_default()
+}
+
+/// Whether files are one presentation on proof: all of single tracks and of one length, or muxed with the same audio.
+fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
+    let part = |path: &Path| Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
+    // Segment boundaries do not matter here; any target will do.
+    let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Duration::from_secs(6)).ok();
+    let opened: Vec<Opened> = media.iter().map(open).collect::<Option<_>>()?;
+    let parts: Vec<Part> = media.iter().map(|(path, _)| part(path)).collect();
+    let single = opened.iter().all(|o| o.presentation.tracks().count() == 1);
+    let end = |p: &Presentation| p.tracks().map(|t| t.time(t.end())).max().unwrap_or(MediaTime::ZERO);
+    let ends: Vec<MediaTime> = opened.iter().map(|o| end(&o.presentation)).collect();
+    let second = MediaTime::new(1000, Timescale::MILLI);
+    let (first, last) = (ends.iter().min()?, ends.iter().max()?);
+    if single && first.is_within(*last, second) {
+        return Some((Rule::EqualTracks, parts));
+    }
+    let audio = |o: &Opened| o.presentation.tracks().find(|t| t.kind == Kind::Audio).map(|t| t.samples.sizes(0..t.samples.len()).to_vec());
+    let firsts: Vec<Vec<u32>> = opened.iter().map(audio).collect::<Option<_>>()?;
+    let muxed = opened.iter().all(|o| o.presentation.tracks().any(|t| t.kind == Kind::Video));
+    let alike = muxed && firsts.windows(2).all(|pair| pair[0] == pair[1]) && shares_audio(&parts, opened.len());
+    alike.then_some((Rule::SharedAudio, parts))
+}
+
+/// Whether opening `parts` together finds the audio of all but one to be the same, byte for byte.
+fn shares_audio(parts: &[Part], files: usize) -> bool {
+    let Ok(together) = vod::open(parts, Duration::from_secs(6)) else { return false };
+    let audio = together.presentation.tracks().filter(|t| t.kind == Kind::Audio).count();
+    let video = together.presentation.tracks().filter(|t| t.kind == Kind::Video).count();
+    video >= files && audio < files
+}
