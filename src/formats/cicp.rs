@@ -51,7 +51,7 @@ pub fn sample_aspect_ratio(code: u8) -> Option<(u32, u32)> {
     RATIOS.get(usize::from(code).checked_sub(1)?).copied()
 }
 
-/// Channels of a ChannelConfiguration, low-frequency ones included (ISO/IEC 23091-3 table 3); `None` for 0 (said elsewhere)
+/// Channels of a ChannelConfiguration, low-frequency ones included (ISO/IEC 23091-3); `None` for 0 (said elsewhere)
 /// and reserved ones.
 pub fn channels(configuration: u8) -> Option<u16> {
     const CHANNELS: [u16; 21] = [0, 1, 2, 3, 4, 5, 6, 8, 0, 3, 4, 7, 8, 24, 8, 12, 10, 12, 14, 12, 14];

@@ -78,10 +78,10 @@ mod tests {
 
     #[test]
     fn profile_2_perceptual_quantizer_is_the_long_form() {
-        // The example of the binding: profile 2, level 1, 10 bits, 4:2:0, BT.2020, PQ
-        let vp9 = parse(&[1, 0, 0, 0, 2, 10, 0xa2, 9, 16, 9, 0, 0]);
-        assert_eq!(vp9.codecs("vp09"), "vp09.02.10.10.01.09.16.09.00");
-        assert_eq!(vp9.colour, Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false }));
+        // The example of the binding: profile 2, level 1, 10 bits, 4:2:0, BT.2020, PQ, full range
+        let vp9 = parse(&[1, 0, 0, 0, 2, 10, 0xa3, 9, 16, 9, 0, 0]);
+        assert_eq!(vp9.codecs("vp09"), "vp09.02.10.10.01.09.16.09.01");
+        assert_eq!(vp9.colour, Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: true }));
     }
 
     #[test]
