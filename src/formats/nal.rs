@@ -54,10 +54,12 @@ pub fn vui_head(bits: &mut Bits<'_>) -> Result<VuiHead, Malformed> {
     if bits.flag()? {
         bits.skip(3)?; // video_format
         let full_range = bits.flag()?;
+        let mut described = Colour::unspecified(full_range);
         if bits.flag()? {
-            let (primaries, transfer, matrix) = (bits.read(8)? as u8, bits.read(8)? as u8, bits.read(8)? as u8);
-            colour = Colour { primaries, transfer, matrix, full_range }.if_specified();
+            (described.primaries, described.transfer) = (bits.read(8)? as u8, bits.read(8)? as u8);
+            described.matrix = bits.read(8)? as u8;
         }
+        colour = described.if_specified();
     }
     Ok(VuiHead { pixel_aspect, colour })
 }
