@@ -262,7 +262,7 @@ fn compatible_extension(bits: &mut Bits<'_>) -> Result<Extension, Malformed> {
     Ok(extension)
 }
 
-/// Reads the head of UsacConfig (ISO/IEC 23003-3 §5.2 table 14). Its frequency is that of the output.
+/// Reads the head of UsacConfig (ISO/IEC 23003-3 §5.2). Its frequency is that of the output.
 fn usac(bits: &mut Bits<'_>, audio_object_type: u8) -> Result<AudioSpecificConfig, Malformed> {
     let sample_rate = indexed_frequency(bits, 5)?;
     bits.skip(3)?; // coreSbrFrameLengthIndex
@@ -279,7 +279,7 @@ fn usac(bits: &mut Bits<'_>, audio_object_type: u8) -> Result<AudioSpecificConfi
     Ok(AudioSpecificConfig { audio_object_type, sample_rate, channels, configuration: Some(index) })
 }
 
-/// escapedValue (ISO/IEC 23003-3 §5.2 table 16).
+/// escapedValue (ISO/IEC 23003-3 §5.2).
 fn escaped_value(bits: &mut Bits<'_>, widths: [u32; 3]) -> Result<u32, Malformed> {
     let mut value = 0;
     for width in widths {

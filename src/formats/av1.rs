@@ -28,7 +28,7 @@ pub struct Configuration {
     pub subsampling: (bool, bool),
     /// chroma_sample_position, 0 to 3.
     pub chroma_sample_position: u8,
-    /// From the sequence header, if the record holds one that describes its colour.
+    /// From the sequence header, if the record holds one that says something of it.
     pub colour: Option<Colour>,
 }
 
@@ -64,8 +64,8 @@ impl Configuration {
         })
     }
 
-    /// AV1 in ISO Base Media File Format §5: `av01.0.04M.08`, with the optional fields (all or none of them) only where what
-    /// they default to is wrong: 4:2:0, BT.709, narrow range. Chroma position alone is no reason to write them.
+    /// AV1 in ISO Base Media File Format §5: `av01.0.04M.08`, with the optional fields (all or none of them) only where
+    /// their defaults are wrong: 4:2:0, BT.709, narrow range. Chroma position alone is no reason to write them.
     pub fn codecs(&self, format: impl std::fmt::Display) -> String {
         let tier = if self.high_tier { 'H' } else { 'M' };
         let short = format!("{format}.{}.{:02}{tier}.{:02}", self.profile, self.level, self.bit_depth);
@@ -197,13 +197,14 @@ fn color_config(bits: &mut Bits<'_>, seq_profile: u32) -> Result<Option<Colour>,
     if seq_profile != 1 {
         bits.skip(1)?; // mono_chrome
     }
-    if !bits.flag()? {
-        return Ok(None);
+    let mut colour = Colour::unspecified(false);
+    if bits.flag()? {
+        (colour.primaries, colour.transfer) = (bits.read(8)? as u8, bits.read(8)? as u8);
+        colour.matrix = bits.read(8)? as u8;
     }
-    let (primaries, transfer, matrix) = (bits.read(8)? as u8, bits.read(8)? as u8, bits.read(8)? as u8);
     // sRGB with the identity matrix has no color_range: it is full
-    let full_range = (primaries, transfer, matrix) == (1, 13, 0) || bits.flag()?;
-    Ok(Colour { primaries, transfer, matrix, full_range }.if_specified())
+    colour.full_range = (colour.primaries, colour.transfer, colour.matrix) == (1, 13, 0) || bits.flag()?;
+    Ok(colour.if_specified())
 }
 
 #[cfg(test)]
@@ -224,26 +225,35 @@ mod tests {
         assert_eq!((av1.codecs("av01"), av1.colour, av1.bit_depth), ("av01.0.05M.08".to_owned(), None, 8));
     }
 
+    /// A record whose sequence header is that of MAIN up to color_config, then `color`, then zeros.
+    fn with_color_config(format: u8, color: &[u8]) -> Configuration {
+        const BEFORE_COLOR: usize = 77;
+        let head = &MAIN[6..];
+        let mut bits: Vec<u8> = (0..BEFORE_COLOR).map(|at| head[at / 8] >> (7 - at % 8) & 1).collect();
+        bits.extend(color);
+        bits.extend([0; 8]);
+        let packed = bits.chunks(8).map(|byte| byte.iter().fold(0, |n, &bit| n << 1 | bit));
+        let mut bytes = vec![0x81, 0x05, format, 0, 0x0a, packed.len() as u8];
+        bytes.extend(packed);
+        parse(&bytes)
+    }
+
     #[test]
     fn ten_bit_perceptual_quantizer_is_the_long_form() {
-        // The sequence header of MAIN up to color_config, then: high_bitdepth, not mono_chrome, colour 9 16 9, narrow
-        let mut bytes = MAIN.to_vec();
-        bytes[2] = 0x4c;
-        let (head, color) = (&bytes[6..], [1u8, 0, 1]);
-        let mut sequence_header: Vec<u8> = (0..77).map(|at| head[at / 8] >> (7 - at % 8) & 1).collect();
-        sequence_header.extend(color);
+        // high_bitdepth, not mono_chrome, color_description_present_flag, 9 16 9, narrow
+        let mut color = vec![1u8, 0, 1];
         for code in [9u8, 16, 9] {
-            sequence_header.extend((0..8).rev().map(|at| code >> at & 1));
+            color.extend((0..8).rev().map(|at| code >> at & 1));
         }
-        sequence_header.extend([0; 8]);
-        let packed: Vec<u8> =
-            sequence_header.chunks(8).map(|byte| byte.iter().fold(0, |n, &bit| n << 1 | bit)).collect();
-        let mut bytes = bytes[..4].to_vec();
-        bytes.extend([0x0a, packed.len() as u8]);
-        bytes.extend(packed);
-        let av1 = parse(&bytes);
+        let av1 = with_color_config(0x4c, &color);
         assert_eq!(av1.colour, Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false }));
         assert_eq!(av1.codecs("av01"), "av01.0.05M.10.0.110.09.16.09.0");
+    }
+
+    #[test]
+    fn full_range_is_said_though_the_colour_is_not() {
+        let av1 = with_color_config(0x0c, &[0, 0, 0, 1]);
+        assert_eq!(av1.codecs("av01"), "av01.0.05M.08.0.110.02.02.02.1");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use super::error::Malformed;
 use super::fields::{Bits, Fields};
-use super::nal::{self, SequenceParameters};
+use super::nal::{self, SequenceParameters, VuiHead};
 
 /// AVCDecoderConfigurationRecord, as far as it names the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +102,8 @@ fn sequence_parameters(nal_unit: &[u8]) -> Result<SequenceParameters, Malformed>
             bits.ue()?;
         }
     }
-    let (pixel_aspect, colour) = if bits.flag()? { nal::vui_head(&mut bits)? } else { (None, None) };
-    Ok(SequenceParameters { bit_depth, pixel_aspect, colour })
+    let vui = if bits.flag()? { nal::vui_head(&mut bits)? } else { VuiHead::default() };
+    Ok(SequenceParameters { bit_depth, vui })
 }
 
 /// Passes over a scaling list (ISO/IEC 14496-10 §7.3.2.1.1.1).
@@ -146,14 +146,17 @@ mod tests {
         let avc = parse(HIGH_WITH_COLOUR);
         assert_eq!(avc.codecs("avc1"), "avc1.64001f");
         let sequence = avc.sequence.expect("readable");
-        assert_eq!((sequence.bit_depth, sequence.colour), (8, Some(Colour::BT709)));
+        assert_eq!((sequence.bit_depth, sequence.vui.colour), (8, Some(Colour::BT709)));
     }
 
     #[test]
     fn high_444_without_colour() {
         let avc = parse(HIGH_444);
         assert_eq!(avc.codecs("avc1"), "avc1.f4001e");
-        assert_eq!(avc.sequence, Some(SequenceParameters { bit_depth: 8, pixel_aspect: Some((1, 1)), colour: None }));
+        assert_eq!(
+            avc.sequence,
+            Some(SequenceParameters { bit_depth: 8, vui: VuiHead { pixel_aspect: Some((1, 1)), colour: None } })
+        );
     }
 
     #[test]

@@ -21,10 +21,14 @@ impl Colour {
     /// ITU-R BT.709 in narrow range: what a short codec string of AV1 and VP9 implies.
     pub const BT709: Colour = Colour { primaries: 1, transfer: 1, matrix: 1, full_range: false };
 
-    /// The same, or `None` where primaries, transfer and matrix are all unspecified.
+    /// Primaries, transfer and matrix unspecified.
+    pub fn unspecified(full_range: bool) -> Colour {
+        Colour { primaries: UNSPECIFIED, transfer: UNSPECIFIED, matrix: UNSPECIFIED, full_range }
+    }
+
+    /// The same, or `None` where it says nothing: nothing specified, and narrow range, which is what players take then.
     pub fn if_specified(self) -> Option<Colour> {
-        let codes = [self.primaries, self.transfer, self.matrix];
-        (codes != [UNSPECIFIED; 3]).then_some(self)
+        (self != Colour::unspecified(false)).then_some(self)
     }
 }
 
@@ -51,7 +55,7 @@ pub fn sample_aspect_ratio(code: u8) -> Option<(u32, u32)> {
     RATIOS.get(usize::from(code).checked_sub(1)?).copied()
 }
 
-/// Channels of a ChannelConfiguration, low-frequency ones included (ISO/IEC 23091-3 table 3); `None` for 0 (said elsewhere)
+/// Channels of a ChannelConfiguration, low-frequency ones included (ISO/IEC 23091-3); `None` for 0 (said elsewhere)
 /// and reserved ones.
 pub fn channels(configuration: u8) -> Option<u16> {
     const CHANNELS: [u16; 21] = [0, 1, 2, 3, 4, 5, 6, 8, 0, 3, 4, 7, 8, 24, 8, 12, 10, 12, 14, 12, 14];
@@ -79,6 +83,12 @@ mod tests {
             assert_eq!(channels(xiph_configuration(count).expect("all eight are named")), Some(count));
         }
         assert_eq!((xiph_configuration(0), xiph_configuration(9)), (None, None));
+    }
+
+    #[test]
+    fn full_range_alone_is_something_said() {
+        assert_eq!(Colour::unspecified(false).if_specified(), None);
+        assert_eq!(Colour::unspecified(true).if_specified(), Some(Colour::unspecified(true)));
     }
 
     #[test]

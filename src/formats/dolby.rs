@@ -1,5 +1,5 @@
 //! Dolby: AC-3 and Enhanced AC-3 (ETSI TS 102 366 annex F; Atmos in it, TS 103 420), AC-4 (TS 103 190-2 annex E), and Dolby
-//! Vision (Dolby Vision Streams Within the ISO Base Media File Format §3).
+//! Vision (Dolby Vision Streams Within the ISO Base Media File Format).
 //!
 //! ```text
 //!   dac3  fscod:2 bsid:5 bsmod:3 acmod:3 lfeon:1 bit_rate_code:5 reserved:5
@@ -91,7 +91,7 @@ fn sample_rate(fscod: u32) -> Option<u32> {
     [48_000, 44_100, 32_000].get(fscod as usize).copied()
 }
 
-/// Reads acmod and lfeon, and gives their channels (TS 102 366 §E.1.3.1.8). Dual mono plays as L and R.
+/// Reads acmod and lfeon, and gives their channels (TS 102 366 annex E). Dual mono plays as L and R.
 fn program_map(bits: &mut Bits<'_>) -> Result<u16, Malformed> {
     use channel_map::{C, CS, L, LFE, LS, R, RS};
     const CHANNELS: [u16; 8] =

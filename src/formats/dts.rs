@@ -14,7 +14,7 @@ use super::fields::{Bits, Fields};
 pub struct Configuration {
     /// DTSSamplingFrequency: the highest in the stream; 0 where it is not said.
     pub sample_rate: u32,
-    /// ChannelLayout: the loudspeakers of table E.5, bit 0 is C.
+    /// ChannelLayout: a bit a loudspeaker or pair of them, bit 0 is C.
     pub channel_layout: u16,
 }
 

@@ -1,4 +1,4 @@
-//! HEVC (H.265, ISO/IEC 23008-2): its configuration record (ISO/IEC 14496-15 §8.3.2.1), and what a sequence parameter set
+//! HEVC (H.265, ISO/IEC 23008-2): its configuration record (ISO/IEC 14496-15 §8.3.3.1), and what a sequence parameter set
 //! says of the pictures' look.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 
 use super::error::Malformed;
 use super::fields::{Bits, Fields};
-use super::nal::{self, SequenceParameters};
+use super::nal::{self, SequenceParameters, VuiHead};
 
 /// HEVCDecoderConfigurationRecord, as far as it names the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,8 +145,8 @@ fn sequence_parameters(nal_unit: &[u8]) -> Result<SequenceParameters, Malformed>
         }
     }
     bits.skip(2)?; // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
-    let (pixel_aspect, colour) = if bits.flag()? { nal::vui_head(&mut bits)? } else { (None, None) };
-    Ok(SequenceParameters { bit_depth, pixel_aspect, colour })
+    let vui = if bits.flag()? { nal::vui_head(&mut bits)? } else { VuiHead::default() };
+    Ok(SequenceParameters { bit_depth, vui })
 }
 
 /// Passes over `profile_tier_level(1, max_sub_layers_minus1)` (ISO/IEC 23008-2 §7.3.3).
@@ -256,25 +256,25 @@ mod tests {
         assert_eq!(hevc.codecs("hvc1"), "hvc1.2.4.L90.90");
         assert_eq!(hevc.bit_depth, 10);
         let colour = Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false };
-        assert_eq!(hevc.sequence.expect("readable").colour, Some(colour));
+        assert_eq!(hevc.sequence.expect("readable").vui.colour, Some(colour));
     }
 
     #[test]
     fn perceptual_quantizer_is_read_from_the_sequence_parameter_set() {
         let sequence = sequence_parameters(HDR10_SPS).expect("readable");
         let colour = Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false };
-        assert_eq!((sequence.bit_depth, sequence.colour), (10, Some(colour)));
+        assert_eq!((sequence.bit_depth, sequence.vui.colour), (10, Some(colour)));
     }
 
     #[test]
     fn a_sequence_parameter_set_without_colour() {
         let sequence = sequence_parameters(MAIN_SPS).expect("readable");
-        assert_eq!((sequence.bit_depth, sequence.colour), (8, None));
+        assert_eq!((sequence.bit_depth, sequence.vui.colour), (8, None));
     }
 
     #[test]
     fn profile_space_high_tier_and_every_constraint_byte_are_written() {
-        // The second example of ISO/IEC 14496-15 §E.3 has no profile space: hev1.A4.41.H120.B0.23
+        // an example of ISO/IEC 14496-15 §E.3
         let mut bytes = MAIN_10.to_vec();
         bytes[1] = 1 << 6 | 1 << 5 | 4;
         bytes[2..6].copy_from_slice(&0x41u32.reverse_bits().to_be_bytes());

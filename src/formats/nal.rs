@@ -24,15 +24,21 @@ pub fn rbsp(nal_unit: &[u8]) -> Vec<u8> {
 pub struct SequenceParameters {
     /// Bits a luma sample.
     pub bit_depth: u8,
-    /// `sar_width:sar_height`, where the VUI says.
+    /// From the head of its VUI, if it has one.
+    pub vui: VuiHead,
+}
+
+/// The first fields of `vui_parameters`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VuiHead {
+    /// `sar_width:sar_height`, where it is said.
     pub pixel_aspect: Option<(u32, u32)>,
-    /// Colour, where the VUI says.
+    /// Colour, where it is described.
     pub colour: Option<Colour>,
 }
 
-/// Sample aspect ratio and colour from the first fields of `vui_parameters` (ISO/IEC 14496-10 §E.1.1, 23008-2 §E.2.1: one
-/// syntax).
-pub fn vui_head(bits: &mut Bits<'_>) -> Result<(Option<(u32, u32)>, Option<Colour>), Malformed> {
+/// Reads the first fields of `vui_parameters` (ISO/IEC 14496-10 §E.1.1, 23008-2 §E.2.1: one syntax).
+pub fn vui_head(bits: &mut Bits<'_>) -> Result<VuiHead, Malformed> {
     const EXTENDED_SAR: u8 = 255;
     let mut pixel_aspect = None;
     if bits.flag()? {
@@ -48,12 +54,14 @@ pub fn vui_head(bits: &mut Bits<'_>) -> Result<(Option<(u32, u32)>, Option<Colou
     if bits.flag()? {
         bits.skip(3)?; // video_format
         let full_range = bits.flag()?;
+        let mut described = Colour::unspecified(full_range);
         if bits.flag()? {
-            let (primaries, transfer, matrix) = (bits.read(8)? as u8, bits.read(8)? as u8, bits.read(8)? as u8);
-            colour = Colour { primaries, transfer, matrix, full_range }.if_specified();
+            (described.primaries, described.transfer) = (bits.read(8)? as u8, bits.read(8)? as u8);
+            described.matrix = bits.read(8)? as u8;
         }
+        colour = described.if_specified();
     }
-    Ok((pixel_aspect, colour))
+    Ok(VuiHead { pixel_aspect, colour })
 }
 
 #[cfg(test)]
@@ -69,6 +77,6 @@ mod tests {
     fn a_written_out_aspect_ratio_of_zero_is_none() {
         // aspect_ratio_info_present_flag, 255, 0:0, then no overscan, no signal type
         let bytes = [0b1111_1111, 0b1000_0000, 0, 0, 0, 0];
-        assert_eq!(vui_head(&mut Bits::new(&bytes)), Ok((None, None)));
+        assert_eq!(vui_head(&mut Bits::new(&bytes)), Ok(VuiHead::default()));
     }
 }

@@ -46,7 +46,7 @@ impl Configuration {
     }
 
     /// VP Codec ISO Media File Format Binding, "Codecs Parameter String": `vp09.02.51.10`, with the optional fields (all or
-    /// none of them) only where what they default to is wrong: 4:2:0, BT.709, narrow range.
+    /// none of them) only where their defaults are wrong: 4:2:0, BT.709, narrow range.
     pub fn codecs(&self, format: impl std::fmt::Display) -> String {
         let short = format!("{format}.{:02}.{:02}.{:02}", self.profile, self.level, self.bit_depth);
         let colour = self.colour.unwrap_or(Colour::BT709);
@@ -78,15 +78,15 @@ mod tests {
 
     #[test]
     fn profile_2_perceptual_quantizer_is_the_long_form() {
-        // The example of the binding: profile 2, level 1, 10 bits, 4:2:0, BT.2020, PQ
-        let vp9 = parse(&[1, 0, 0, 0, 2, 10, 0xa2, 9, 16, 9, 0, 0]);
-        assert_eq!(vp9.codecs("vp09"), "vp09.02.10.10.01.09.16.09.00");
-        assert_eq!(vp9.colour, Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: false }));
+        // The example of the binding: profile 2, level 1, 10 bits, 4:2:0, BT.2020, PQ, full range
+        let vp9 = parse(&[1, 0, 0, 0, 2, 10, 0xa3, 9, 16, 9, 0, 0]);
+        assert_eq!(vp9.codecs("vp09"), "vp09.02.10.10.01.09.16.09.01");
+        assert_eq!(vp9.colour, Some(Colour { primaries: 9, transfer: 16, matrix: 9, full_range: true }));
     }
 
     #[test]
     fn a_profile_of_444_names_its_subsampling() {
-        let vp9 = parse(&[1, 0, 0, 0, 1, 31, 0x87, 2, 2, 2, 0, 0]);
+        let vp9 = parse(&[1, 0, 0, 0, 1, 31, 0x86, 2, 2, 2, 0, 0]);
         assert_eq!(vp9.codecs("vp09"), "vp09.01.31.08.03.01.01.01.00");
     }
 

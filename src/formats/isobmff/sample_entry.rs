@@ -3,11 +3,11 @@
 //! The entry itself is carried verbatim; this only reads it.
 
 use super::boxes::{BoxRef, Boxes, FourCc, find};
-use crate::formats::cicp::Colour;
+pub use crate::formats::cicp::Colour;
 use crate::formats::dolby::{Ac3, Ac4, Vision};
 use crate::formats::error::Malformed;
 use crate::formats::fields::Fields;
-use crate::formats::nal::SequenceParameters;
+use crate::formats::nal::{SequenceParameters, VuiHead};
 use crate::formats::{aac, av1, avc, dts, flac, hevc, opus, vp9};
 
 /// What a sample entry says.
@@ -136,7 +136,10 @@ fn read(entry: BoxRef<'_>) -> Result<SampleEntry, Malformed> {
     let encrypted = matches!(&entry.kind.0, b"encv" | b"enca" | b"enct");
     let fields = EntryFields::parse(entry, kind)?;
     let (format, protection) = if encrypted {
-        let (format, protection) = protection(fields.required(b"sinf")?)?;
+        let (format, protection) = {
+            let sinf = fields.required(b"sinf")?;
+            protection(sinf).map_err(|e| e.within(sinf.kind))?
+        };
         if Kind::of(format) != Some(kind) {
             return Err(not_understood(format));
         }
@@ -229,7 +232,7 @@ impl<'a> EntryFields<'a> {
         Ok(())
     }
 
-    fn parse_text(&mut self, mut fields: Fields<'a>) -> Result<(), Malformed> {
+    fn parse_text(&mut self, fields: Fields<'a>) -> Result<(), Malformed> {
         match &self.entry.kind.0 {
             b"wvtt" => self.boxes = boxes_after(self.entry, SAMPLE_ENTRY_BYTES)?,
             b"stpp" => self.parse_subtitle(fields)?,
@@ -238,18 +241,23 @@ impl<'a> EntryFields<'a> {
                 Ok(boxes) if boxes.iter().any(|b| b.kind.0 == *b"sinf") => self.boxes = boxes,
                 _ => self.parse_subtitle(fields)?,
             },
-            _ => fields.skip(0)?,
+            _ => {}
         }
         Ok(())
     }
 
     /// XMLSubtitleSampleEntry (§12.6.3.2): namespace, schema_location, auxiliary_mime_types, each ending in a zero byte.
     fn parse_subtitle(&mut self, mut fields: Fields<'a>) -> Result<(), Malformed> {
-        let start = fields.remaining();
-        let [namespace, schema_location, _auxiliary_mime_types] =
-            [zero_terminated(&mut fields)?, zero_terminated(&mut fields)?, zero_terminated(&mut fields)?];
-        self.xml = [namespace, schema_location];
-        self.boxes = boxes_after(self.entry, SAMPLE_ENTRY_BYTES + start - fields.remaining())?;
+        let bytes = fields.remaining();
+        self.xml = [zero_terminated(&mut fields)?, zero_terminated(&mut fields)?];
+        let after_two = SAMPLE_ENTRY_BYTES + bytes - fields.remaining();
+        let after_three =
+            zero_terminated(&mut fields).map(|_auxiliary| SAMPLE_ENTRY_BYTES + bytes - fields.remaining());
+        self.boxes = match after_three.and_then(|skip| boxes_after(self.entry, skip)) {
+            Ok(boxes) => boxes,
+            // Shaka Packager (3.8.0, measured) leaves out the last string.
+            Err(e) => boxes_after(self.entry, after_two).map_err(|_| e)?,
+        };
         Ok(())
     }
 
@@ -394,10 +402,10 @@ fn codecs_parameter(mime: &[u8]) -> Option<&str> {
 /// Codec strings and pictures of an entry of `format`.
 fn video(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Option<String>, Media), Malformed> {
     let sequence = |sequence: Option<SequenceParameters>, bit_depth: Option<u8>| {
-        let (pixel_aspect, colour) = sequence.map_or((None, None), |s| (s.pixel_aspect, s.colour));
-        (bit_depth.or(sequence.map(|s| s.bit_depth)), pixel_aspect, colour)
+        let vui = sequence.map_or(VuiHead::default(), |s| s.vui);
+        (bit_depth.or(sequence.map(|s| s.bit_depth)), vui)
     };
-    let (codecs, (bit_depth, pixel_aspect, coded_colour)) = match &format.0 {
+    let (codecs, (bit_depth, coded)) = match &format.0 {
         b"avc1" | b"avc3" | b"dva1" | b"dvav" => {
             let avc = fields.configuration(b"avcC", avc::Configuration::parse)?;
             (avc.codecs(format), sequence(avc.sequence, None))
@@ -408,14 +416,14 @@ fn video(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Option<Str
         }
         b"av01" | b"dav1" => {
             let av1 = fields.configuration(b"av1C", av1::Configuration::parse)?;
-            (av1.codecs(format), (Some(av1.bit_depth), None, av1.colour))
+            (av1.codecs(format), (Some(av1.bit_depth), VuiHead { pixel_aspect: None, colour: av1.colour }))
         }
         _ => {
             let vp9 = fields.configuration(b"vpcC", vp9::Configuration::parse)?;
-            (vp9.codecs(format), (Some(vp9.bit_depth), None, vp9.colour))
+            (vp9.codecs(format), (Some(vp9.bit_depth), VuiHead { pixel_aspect: None, colour: vp9.colour }))
         }
     };
-    let colour = fields.colour()?.or(coded_colour);
+    let colour = fields.colour()?.or(coded.colour);
     let vision = fields.dolby_vision()?;
     // An entry of a Dolby type is named by its Dolby configuration alone (Dolby Vision Streams Within the HTTP Live Streaming
     // Format §4.2); any other by its base layer, with Dolby Vision beside it.
@@ -427,7 +435,7 @@ fn video(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Option<Str
         None => (codecs, None),
     };
     let (width, height) = fields.size;
-    let pixel_aspect = fields.pixel_aspect()?.or(pixel_aspect);
+    let pixel_aspect = fields.pixel_aspect()?.or(coded.pixel_aspect);
     Ok((codecs, supplemental_codecs, Media::Video(Video { width, height, pixel_aspect, colour, bit_depth })))
 }
 
@@ -476,9 +484,9 @@ fn audio(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Audio), Ma
         _ => {
             let dts = fields.configuration(b"ddts", dts::Configuration::parse)?;
             let counted = fields.counted();
-            let or = |said: u32, else_: u32| if said > 0 { said } else { else_ };
-            let channels = or(dts.channels().into(), counted.channels.into()) as u16;
-            (bare, Audio { channels, sample_rate: or(dts.sample_rate, counted.sample_rate), ..counted })
+            let channels = if dts.channels() > 0 { dts.channels() } else { counted.channels };
+            let sample_rate = if dts.sample_rate > 0 { dts.sample_rate } else { counted.sample_rate };
+            (bare, Audio { channels, sample_rate, ..counted })
         }
     };
     Ok((codecs, audio))
@@ -506,22 +514,23 @@ impl EntryFields<'_> {
 
 /// The original type and the protection that a `sinf` tells (ISO/IEC 14496-12 §8.12, 23001-7 §8.2).
 fn protection(sinf: BoxRef<'_>) -> Result<(FourCc, Protection), Malformed> {
-    let read = || {
-        let format = four_cc(&mut sinf.required(b"frma")?.fields())?;
-        let mut schm = sinf.required(b"schm")?.fields();
-        schm.version_and_flags()?;
-        let scheme = four_cc(&mut schm)?;
-        if !matches!(&scheme.0, b"cenc" | b"cbc1" | b"cens" | b"cbcs") {
-            return Err(Malformed::new(format!("protection scheme '{scheme}' is not understood"), sinf.offset));
-        }
-        let schi = sinf.required(b"schi")?;
-        let tenc = find(schi.children(), b"tenc").and_then(|found| match found {
-            Some(tenc) => track_encryption(tenc.fields(), scheme).map_err(|e| e.within(tenc.kind)),
-            None => Err(Malformed::new("no tenc box", schi.offset)),
-        });
-        Ok((format, tenc.map_err(|e| e.within(schi.kind))?))
-    };
-    read().map_err(|e: Malformed| if e.path.starts_with("sinf") { e } else { e.within(sinf.kind) })
+    let format = four_cc(&mut child(sinf, b"frma")?.fields())?;
+    let mut schm = child(sinf, b"schm")?.fields();
+    schm.version_and_flags()?;
+    let scheme = four_cc(&mut schm)?;
+    if !matches!(&scheme.0, b"cenc" | b"cbc1" | b"cens" | b"cbcs") {
+        return Err(Malformed::new(format!("protection scheme '{scheme}' is not understood"), sinf.offset));
+    }
+    let schi = child(sinf, b"schi")?;
+    let protection = child(schi, b"tenc")
+        .and_then(|tenc| track_encryption(tenc.fields(), scheme).map_err(|e| e.within(tenc.kind)))
+        .map_err(|e| e.within(schi.kind))?;
+    Ok((format, protection))
+}
+
+/// The child `kind` of `parent`. The caller names the parent in errors.
+fn child<'a>(parent: BoxRef<'a>, kind: &[u8; 4]) -> Result<BoxRef<'a>, Malformed> {
+    find(parent.children(), kind)?.ok_or_else(|| Malformed::new(format!("no {} box", FourCc(*kind)), parent.offset))
 }
 
 /// TrackEncryptionBox, version 0 and 1.
@@ -834,13 +843,19 @@ mod tests {
     fn protection_that_is_not_common_encryption_is_said() {
         let fairplay = "0000000c66726d6161766331 000000147363686d000000006974756e00000000";
         let error = parse_bytes(&visual(b"encv", &[(b"avcC", AVCC), (b"sinf", fairplay)])).unwrap_err();
-        assert_eq!(error.what, "protection scheme 'itun' is not understood");
+        assert_eq!(error.to_string(), "protection scheme 'itun' is not understood (encv/sinf at 0x88)");
+        let without_tenc = "0000000c66726d6161766331 000000147363686d0000000063656e6300010000 0000000873636869";
+        let error = parse_bytes(&visual(b"encv", &[(b"avcC", AVCC), (b"sinf", without_tenc)])).unwrap_err();
+        assert_eq!(error.to_string(), "no tenc box (encv/sinf/schi at 0xb0)");
     }
 
     #[test]
     fn subtitle_profiles() {
         let stpp = |strings: &[u8], boxes: &[(&[u8; 4], &str)]| codecs_of(&entry(b"stpp", strings, boxes));
         assert_eq!(stpp(b"http://www.w3.org/ns/ttml\0\0\0", &[]), "stpp");
+        // the last string left out, with and without a box after it
+        assert_eq!(stpp(b"http://www.w3.org/ns/ttml\0\0", &[]), "stpp");
+        assert_eq!(stpp(b"http://www.w3.org/ns/ttml\0\0", &[(b"btrt", "000006380000084800000848")]), "stpp");
         let schema = b"http://www.w3.org/ns/ttml\0http://www.w3.org/ns/ttml/profile/imsc1/text\0\0";
         assert_eq!(stpp(schema, &[]), "stpp.ttml.im1t");
         let schema = b"http://www.w3.org/ns/ttml http://www.w3.org/ns/ttml/profile/imsc1/image\0\0image/png\0";
