@@ -17,6 +17,7 @@ scratch=$(mktemp -d)
 server_pid=
 passed=0
 failed=0
+# shellcheck disable=SC2034  # .ci/full reads it
 declare -A verdicts=()  # "presentation judge" -> ok, FAIL, known or -
 
 clean_up() {
@@ -207,7 +208,7 @@ judge_manifests() {
 
 # judge_samples LIBRARY PRESENTATION HLS DASH: every source file of it against what is served.
 judge_samples() {
-  local library=$1 presentation=$2 url=${4:-$3} source track list=$scratch/sources.txt
+  local library=$1 presentation=$2 url=${4:-$3} list=$scratch/sources.txt
   [ -n "$url" ] || return 0
   rm -rf "$scratch/sources"
   mkdir -p "$scratch/sources"
@@ -216,7 +217,8 @@ judge_samples() {
     result FAIL "compare-samples $presentation: its sources were not found"
     return 0
   fi
-  # One verdict for all of them.
+  # One verdict for all of them. What is quoted belongs to the inner shell.
+  # shellcheck disable=SC2016
   judge compare-samples "$presentation" 300 bash -c '
     status=0
     while IFS="|" read -r source track; do
