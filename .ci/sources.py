@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""sources.py LIBRARY PRESENTATION SCRATCH: the MP4 files to compare a presentation with, a line each: path, `|`, and the kind of track
+that must be found (`text` for a subtitle file, else nothing). Init and media segments of a packaging are joined in SCRATCH, a file a track."""
+import os
+import re
+import struct
+import sys
+
+MEDIA = (".mp4", ".m4s", ".m4a", ".m4v", ".cmfv", ".cmfa", ".cmft")
+
+
+def top_boxes(path):
+    with open(path, "rb") as file:
+        size = os.path.getsize(path)
+        position, names = 0, []
+        while position + 8 <= size:
+            file.seek(position)
+            length, name = struct.unpack(">I4s", file.read(8))
+            if length == 1:
+                (length,) = struct.unpack(">Q", file.read(8))
+            names.append(name)
+            if length < 8:
+                break
+            position += length
+    return names
+
+
+def by_number(name):
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def tell(path):
+    with open(path, "rb") as file:
+        handlers = re.findall(rb"hdlr.{8}(....)", file.read(1 << 20), re.S)
+    print(path, "text" if handlers and all(handler in (b"text", b"subt") for handler in handlers[:1]) else "", sep="|")
+
+
+def main():
+    library, presentation, scratch = sys.argv[1:4]
+    for ending in MEDIA:
+        if os.path.isfile(os.path.join(library, presentation + ending)):
+            tell(os.path.join(library, presentation + ending))
+            return
+    for folder, folders, names in os.walk(os.path.join(library, presentation)):
+        folders.sort()
+        names = sorted((name for name in names if name.endswith(MEDIA)), key=by_number)
+        boxes = {name: top_boxes(os.path.join(folder, name)) for name in names}
+        inits = [name for name in names if b"moov" in boxes[name] and b"moof" not in boxes[name]]
+        segments = [name for name in names if b"moov" not in boxes[name]]
+        for name in names:
+            if b"moov" in boxes[name] and b"moof" in boxes[name]:
+                tell(os.path.join(folder, name))
+        for init in inits:
+            # In a flat folder `init-stream0.m4s` goes with `chunk-stream0-1.m4s`, `video_init.mp4` with `video_1.m4s`.
+            key = re.sub(r"^[-_.]+|[-_.]+$", "", re.sub(r"init", "", os.path.splitext(init)[0]))
+            own = [name for name in segments if len(inits) == 1 or re.search(rf"(^|[-_.]){re.escape(key)}([-_.]|$)", name)]
+            if not own:
+                continue
+            joined = os.path.join(scratch, re.sub(r"\W+", "-", os.path.relpath(os.path.join(folder, init), library)) + ".mp4")
+            with open(joined, "wb") as out:
+                for name in [init, *own]:
+                    with open(os.path.join(folder, name), "rb") as file:
+                        out.write(file.read())
+            tell(joined)
+
+
+main()
