@@ -2,6 +2,11 @@
 
 use serde::Serialize;
 
+use crate::origin::address::encode;
+use crate::origin::render::Render;
+use crate::origin::serve::Origin;
+use crate::time::Utc;
+
 /// A presentation, summed up.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listing {
@@ -70,4 +75,79 @@ pub struct ClassFill {
     pub entries: u64,
     /// Bytes of memory it may keep.
     pub ceiling: u64,
+}
+
+impl Origin {
+    /// At most `limit` presentations whose names come after `after`, by name. Opens those that were not opened yet.
+    pub async fn listings(&self, after: Option<&str>, limit: usize, now: Utc) -> Vec<Listing> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let catalog = self.library().catalog();
+        let from = after.map_or(Unbounded, Excluded);
+        let mut listings = Vec::new();
+        for (name, entry) in catalog.entries.range::<str, _>((from, Unbounded)).take(limit) {
+            let listing = match self.render_of(name, now).await {
+                Ok(render) => Listing::of(&render),
+                Err(problem) => Listing::refused(name, problem.message()),
+            };
+            listings.push(Listing { rule: entry.rule.to_string(), ..listing });
+        }
+        listings
+    }
+
+    /// How full the cache is.
+    pub fn fill(&self) -> Fill {
+        let class = |(class, (bytes, entries, ceiling))| ClassFill { name: crate::telemetry::Label::value(class).to_owned(), bytes, entries, ceiling };
+        Fill { classes: self.fills().map(class).into() }
+    }
+}
+
+impl Listing {
+    fn refused(name: &str, why: &str) -> Listing {
+        Listing {
+            name: name.to_owned(),
+            live: false,
+            duration_s: None,
+            hls: None,
+            dash: None,
+            rule: String::new(),
+            tracks: Vec::new(),
+            warnings: vec![why.to_owned()],
+        }
+    }
+
+    fn of(render: &Render) -> Listing {
+        let presentation = &render.indexed.opened.presentation;
+        let name = &render.indexed.entry.name;
+        let (hls, dash) = (render.hls_refusal(), render.dash_refusal());
+        let url = |refusal: &Option<String>, file: &str| refusal.is_none().then(|| format!("/{}/{file}", encode(name)));
+        let tracks = presentation.tracks().map(|track| {
+            let (video, audio) = (track.video(), track.audio());
+            TrackListing {
+                name: track.name.clone(),
+                kind: track.kind.to_string(),
+                codec: track.entry.codecs.clone(),
+                language: track.language.clone(),
+                bandwidth: render.indexed.rates.of(&track.name).peak,
+                segments: track.segments.len(),
+                width: video.map(|v| v.width),
+                height: video.map(|v| v.height),
+                frame_rate: track.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d)),
+                channels: audio.map(|a| a.channels),
+                sample_rate: audio.map(|a| a.sample_rate),
+                protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
+            }
+        });
+        let refusals = [("HLS", &hls), ("DASH", &dash)];
+        let refusals = refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
+        Listing {
+            name: name.clone(),
+            live: false,
+            duration_s: Some(presentation.duration().seconds()),
+            hls: url(&hls, "master.m3u8"),
+            dash: url(&dash, "manifest.mpd"),
+            rule: String::new(),
+            tracks: tracks.collect(),
+            warnings: presentation.warnings.iter().cloned().chain(refusals).collect(),
+        }
+    }
 }

@@ -1,5 +1,10 @@
 //! From URL to object: what an address means, how its bytes are made once, and how they are answered.
 
+pub mod address;
+pub mod conditional;
 pub mod listing;
 pub mod object;
+pub mod options;
+pub mod range;
+pub mod render;
 pub mod serve;

@@ -1,12 +1,29 @@
-//! What is served: a head made ready, and a body of shared slices.
+//! What is served: a head made ready, a body of shared slices, and how the two answer a request.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, UNIX_EPOCH};
 
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
-use crate::rope::{Rope, RopeBuf};
+use crate::cache::{Lease, Weigh};
+use crate::origin::conditional::{self, Coding, Verdict};
+use crate::origin::range::{self, Asked};
+use crate::rope::{Rope, RopeBuf, SLICES_MAX};
+use crate::time::Utc;
+
+/// What scripts of other origins may read.
+pub(crate) const EXPOSED: HeaderValue = HeaderValue::from_static("Content-Length, Content-Range, Date, ETag, Retry-After");
+/// Anybody may play what we serve.
+pub(crate) const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 
 /// A response body: one rope, sent as one frame.
 #[derive(Debug, Default)]
@@ -50,5 +67,299 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.len())
+    }
+}
+
+/// What an object is made of, before its heads are.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Media type.
+    pub content_type: &'static str,
+    /// Entity tag without quotes; each content-coding gets one of its own from it.
+    pub etag: String,
+    /// Seconds since 1970 of the source's last modification.
+    pub modified_s: u64,
+    /// Cache-Control.
+    pub cache_control: String,
+    /// Bytes of the identity body.
+    pub len: u64,
+    /// The identity body; `None` if only its head is wanted.
+    pub body: Option<Rope>,
+    /// Other codings of the body.
+    pub coded: Vec<(Coding, Bytes)>,
+    /// Ends when the source changes.
+    pub lease: Arc<Lease>,
+    /// How long it may be served after that.
+    pub grace: Duration,
+}
+
+/// Something that can be served: its representations, each with a head ready.
+#[derive(Debug)]
+pub struct Object {
+    identity: Representation,
+    coded: Vec<(Coding, Representation)>,
+    modified_s: u64,
+    lease: Arc<Lease>,
+    grace: Duration,
+}
+
+#[derive(Debug)]
+struct Representation {
+    /// The head of a 200.
+    head: HeaderMap,
+    etag: HeaderValue,
+    len: u64,
+    body: Rope,
+}
+
+impl Object {
+    /// Makes the heads.
+    pub fn new(recipe: Recipe) -> Object {
+        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, lease, grace } = recipe;
+        let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
+        let modified = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(modified_s));
+        let modified = HeaderValue::from_str(&modified).expect("a date is ASCII");
+        let negotiated = !coded.is_empty();
+        let representation = |coding: Option<(&'static str, &str)>, body: Rope, len: u64| {
+            let tag = coding.map_or_else(|| format!("\"{etag}\""), |(_, suffix)| format!("\"{etag}{suffix}\""));
+            let etag = HeaderValue::from_str(&tag).expect("entity tags are ours, and ASCII");
+            let mut head = HeaderMap::with_capacity(12);
+            head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            head.insert(CONTENT_LENGTH, HeaderValue::from(len));
+            head.insert(ETAG, etag.clone());
+            head.insert(LAST_MODIFIED, modified.clone());
+            head.insert(CACHE_CONTROL, cache_control.clone());
+            head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+            head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            if negotiated {
+                head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+            }
+            if let Some((name, _)) = coding {
+                head.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+            }
+            Representation { head, etag, len, body }
+        };
+        let identity = representation(None, body.unwrap_or_default(), len);
+        let coded = coded.into_iter().filter_map(|(coding, bytes)| {
+            let name = match coding {
+                Coding::Identity => return None,
+                Coding::Gzip => ("gzip", "-gz"),
+                Coding::Brotli => ("br", "-br"),
+            };
+            let len = bytes.len() as u64;
+            Some((coding, representation(Some(name), Rope::from(bytes), len)))
+        });
+        let coded = coded.collect();
+        Object { identity, coded, modified_s, lease, grace }
+    }
+
+    /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace.
+    pub fn is_servable(&self, now: Utc) -> bool {
+        self.lease.ended().is_none_or(|ended| now < ended.after(self.grace))
+    }
+
+    /// The entity tag of the identity body, with its quotes.
+    pub fn etag(&self) -> &HeaderValue {
+        &self.identity.etag
+    }
+
+    /// The identity body.
+    pub fn body(&self) -> &Rope {
+        &self.identity.body
+    }
+
+    /// Answers a GET or HEAD: whole, in part, or not at all, as its headers ask.
+    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        let chosen = self.choose(headers);
+        let etag = chosen.etag.to_str().unwrap_or_default();
+        match conditional::judge(headers, etag, self.modified_s) {
+            Verdict::Proceed => {}
+            Verdict::NotModified => return chosen.not_modified(),
+            Verdict::PreconditionFailed => return Problem::precondition_failed().response(method),
+        }
+        if method == Method::HEAD {
+            // Range has a meaning for GET alone (RFC 9110 §14.2).
+            return respond(StatusCode::OK, chosen.head.clone(), Body::empty());
+        }
+        let Some(value) = headers.get(RANGE) else {
+            return respond(StatusCode::OK, chosen.head.clone(), Body::new(chosen.body.clone()));
+        };
+        let value = value.to_str().ok().filter(|_| conditional::range_holds(headers, etag, self.modified_s));
+        match range::parse(value, chosen.len) {
+            Asked::Whole => respond(StatusCode::OK, chosen.head.clone(), Body::new(chosen.body.clone())),
+            Asked::One(range) => chosen.part(range),
+            Asked::Several(ranges) => chosen.parts(&ranges),
+            Asked::Unsatisfiable => chosen.unsatisfiable(),
+        }
+    }
+
+    fn choose(&self, headers: &HeaderMap) -> &Representation {
+        if self.coded.is_empty() {
+            return &self.identity;
+        }
+        let wanted = conditional::coding(headers);
+        self.coded.iter().find(|(coding, _)| *coding == wanted).map_or(&self.identity, |(_, coded)| coded)
+    }
+}
+
+impl Weigh for Object {
+    fn weight(&self) -> u64 {
+        let coded = self.coded.iter().map(|(_, r)| r);
+        let heads = 1024 * (1 + self.coded.len() as u64);
+        // Bodies are made whole, each of allocations of its own: what a rope shows is what it keeps alive.
+        coded.chain([&self.identity]).map(|r| r.body.len()).sum::<u64>() + heads + size_of::<Object>() as u64
+    }
+}
+
+impl Representation {
+    fn not_modified(&self) -> Response<Body> {
+        // RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
+        let mut head = self.head.clone();
+        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
+            head.remove(name);
+        }
+        respond(StatusCode::NOT_MODIFIED, head, Body::empty())
+    }
+
+    fn part(&self, range: std::ops::Range<u64>) -> Response<Body> {
+        let mut head = self.head.clone();
+        head.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+        head.insert(CONTENT_RANGE, content_range(&range, self.len));
+        respond(StatusCode::PARTIAL_CONTENT, head, Body::new(self.body.slice(range)))
+    }
+
+    /// RFC 9110 §14.6.
+    fn parts(&self, ranges: &[std::ops::Range<u64>]) -> Response<Body> {
+        // Any boundary will do that no part is likely to hold; the entity tag makes it the same on every node.
+        let boundary = format!("headwater-{}", self.etag.to_str().unwrap_or_default().trim_matches('"'));
+        let content_type = self.head.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut slices = Vec::new();
+        for (index, range) in ranges.iter().enumerate() {
+            let before = if index == 0 { "" } else { "\r\n" };
+            let (first, last, len) = (range.start, range.end - 1, self.len);
+            let head = format!(
+                "{before}--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: bytes {first}-{last}/{len}\r\n\r\n"
+            );
+            slices.push(Bytes::from(head));
+            slices.extend(self.body.slice(range.clone()).slices().iter().cloned());
+        }
+        slices.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
+        if slices.len() > SLICES_MAX {
+            return respond(StatusCode::OK, self.head.clone(), Body::new(self.body.clone()));
+        }
+        let body = Rope::new(slices);
+        let mut head = self.head.clone();
+        let multipart = format!("multipart/byteranges; boundary={boundary}");
+        head.insert(CONTENT_TYPE, HeaderValue::from_str(&multipart).expect("boundaries are ours, and ASCII"));
+        head.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        respond(StatusCode::PARTIAL_CONTENT, head, Body::new(body))
+    }
+
+    fn unsatisfiable(&self) -> Response<Body> {
+        let mut response = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "no byte of the range exists")
+            .response(&Method::GET);
+        let range = format!("bytes */{}", self.len);
+        response.headers_mut().insert(CONTENT_RANGE, HeaderValue::from_str(&range).expect("digits are ASCII"));
+        response
+    }
+}
+
+fn content_range(range: &std::ops::Range<u64>, len: u64) -> HeaderValue {
+    let text = format!("bytes {}-{}/{len}", range.start, range.end - 1);
+    HeaderValue::from_str(&text).expect("digits are ASCII")
+}
+
+fn respond(status: StatusCode, head: HeaderMap, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = head;
+    response
+}
+
+/// Why there is no object: an answer for a person and a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: Arc<str>,
+    /// How long the answer may be used again; `None`: not at all.
+    max_age: Option<Duration>,
+    retry_after: bool,
+}
+
+/// How long what does not exist is remembered.
+pub const NEGATIVE_MAX_AGE: Duration = Duration::from_secs(5);
+
+impl Problem {
+    /// An answer that may not be stored.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        Problem { status, code, message: message.into(), max_age: None, retry_after: false }
+    }
+
+    /// 404, for five seconds.
+    pub fn not_found(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        Problem { max_age: Some(NEGATIVE_MAX_AGE), ..Problem::new(StatusCode::NOT_FOUND, code, message) }
+    }
+
+    /// 503 for a second, with Retry-After.
+    pub fn unavailable(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Problem { max_age: Some(Duration::from_secs(1)), retry_after: true, ..Problem::new(status, code, message) }
+    }
+
+    fn precondition_failed() -> Problem {
+        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "the object is not the one the request names")
+    }
+
+    /// How long it may be remembered.
+    pub fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, in a sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The response.
+    pub fn response(&self, method: &Method) -> Response<Body> {
+        let text = serde_json::json!({ "error": self.code, "status": self.status.as_u16(), "message": &*self.message });
+        let text = Bytes::from(format!("{text}\n"));
+        let mut head = HeaderMap::with_capacity(8);
+        head.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        head.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+        head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        let cache_control = match self.max_age {
+            Some(age) => HeaderValue::from_str(&format!("public, max-age={}", age.as_secs())).expect("ASCII"),
+            None => HeaderValue::from_static("no-store"),
+        };
+        head.insert(CACHE_CONTROL, cache_control);
+        if self.retry_after {
+            head.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        let body = if method == Method::HEAD { Body::empty() } else { Body::new(Rope::from(text)) };
+        respond(self.status, head, body)
+    }
+}
+
+/// A problem that is remembered for a while.
+#[derive(Debug)]
+pub struct Remembered {
+    /// What.
+    pub problem: Problem,
+    /// Until when.
+    pub until: Utc,
+}
+
+impl Weigh for Remembered {
+    fn weight(&self) -> u64 {
+        self.problem.message.len() as u64 + size_of::<Remembered>() as u64
     }
 }

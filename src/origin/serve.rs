@@ -1,34 +1,352 @@
 //! The way of a request, whole, from top to bottom.
+//!
+//! ```text
+//!   path -> class -> one lookup -> Arc<Object> -> its answer: 200, 206, 304 …          a hit ends here
+//!              miss -> address -> index -> what is asked for, made in one flight -> cache -> the same answer
+//! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    CACHE_CONTROL, IF_NONE_MATCH,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 
-use crate::origin::listing::{Fill, Listing};
-use crate::origin::object::Body;
+use crate::cache::{Cache, FlightError, Role};
+use crate::content::library::{Entry, Library};
+use crate::media::track::Version;
+use crate::origin::address::{Address, Class, Item, TrackItem, decode};
+use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
+use crate::origin::options::Options;
+use crate::origin::render::{Indexed, Render, no_such_object};
+use crate::telemetry::{CacheClass, Telemetry};
 use crate::time::Utc;
+
+/// The classes of the cache, each with its share of the budget in hundredths.
+const SHARES: [(CacheClass, u64); 4] =
+    [(CacheClass::Index, 19), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
+/// What is left of the budget remembers what does not exist.
+const REMEMBERED_SHARE: u64 = 1;
+/// The most old versions that are kept for who still plays them.
+const RETIRED_MAX: usize = 64;
+/// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
+const REOPENED_MAX: usize = 3;
 
 /// Everything that answers requests on the media listener.
 #[derive(Debug)]
-pub struct Origin {}
-
-impl Origin {
-    /// Answers `request`, as of `now`. Dropping the future loses nothing: what it was making is made all the same.
-    pub async fn serve(self: &Arc<Self>, request: &Request<()>, now: Utc) -> Response<Body> {
-        let _ = (request, now);
-        Response::new(Body::empty())
-    }
+pub struct Origin {
+    library: Arc<Library>,
+    options: Arc<Options>,
+    telemetry: Arc<Telemetry>,
+    index: Cache<Indexed, Problem>,
+    inits: Cache<Object, Problem>,
+    manifests: Cache<Object, Problem>,
+    segments: Cache<Object, Problem>,
+    /// What was found not to be, for a while.
+    remembered: Cache<Remembered, Problem>,
+    /// Presentations whose source was replaced, for who still plays them.
+    retired: Mutex<Vec<Arc<Indexed>>>,
+    /// Bounds what is made at once.
+    permits: Arc<Semaphore>,
 }
 
 impl Origin {
-    /// At most `limit` presentations whose names come after `after`, by name.
-    pub fn listings(&self, after: Option<&str>, limit: usize) -> Vec<Listing> {
-        let _ = (after, limit);
-        Vec::new()
+    /// An origin of what `library` holds.
+    pub fn new(library: Arc<Library>, options: Options, telemetry: Arc<Telemetry>) -> Origin {
+        let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
+        Origin {
+            library,
+            telemetry,
+            index: Cache::new(index),
+            inits: Cache::new(init),
+            manifests: Cache::new(manifest),
+            segments: Cache::new(segment),
+            remembered: Cache::new(options.cache_bytes / 100 * REMEMBERED_SHARE),
+            retired: Mutex::default(),
+            permits: Arc::new(Semaphore::new(options.flights_max)),
+            options: Arc::new(options),
+        }
     }
 
-    /// How full the cache is.
-    pub fn fill(&self) -> Fill {
-        Fill::default()
+    /// Answers `request`, as of `now`. Dropping the future loses nothing: what it was making is made all the same.
+    pub async fn serve(self: &Arc<Self>, request: &Request<()>, now: Utc) -> Response<Body> {
+        let method = request.method();
+        if method != Method::GET && method != Method::HEAD {
+            return if method == Method::OPTIONS { preflight() } else { not_allowed(method) };
+        }
+        // A query is no part of any name that is on demand, so it is dropped, and the path is the key.
+        let path = request.uri().path();
+        let Some(class) = Class::of(path) else { return no_such_object().response(method) };
+        let Some(key) = decode(path) else { return no_such_object().response(method) };
+        let hit = self.cache(class).get(&key).await.filter(|object| object.is_servable(now));
+        let object = match hit {
+            Some(object) => {
+                self.telemetry.cache_hits.at(cache_class(class)).inc();
+                object
+            }
+            None => {
+                self.telemetry.cache_misses.at(cache_class(class)).inc();
+                // A head alone costs no media, nor does telling somebody that he has it already.
+                let head_only = method == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
+                match self.miss(&key, class, head_only, request, now).await {
+                    Ok(object) => object,
+                    Err(problem) => return problem.response(method),
+                }
+            }
+        };
+        object.answer(method, request.headers())
     }
+
+    fn cache(&self, class: Class) -> &Cache<Object, Problem> {
+        match class {
+            Class::Manifest => &self.manifests,
+            Class::Init => &self.inits,
+            Class::Segment => &self.segments,
+        }
+    }
+
+    /// What `key` names, from where it must be made.
+    async fn miss(
+        self: &Arc<Self>,
+        key: &str,
+        class: Class,
+        head_only: bool,
+        request: &Request<()>,
+        now: Utc,
+    ) -> Result<Arc<Object>, Problem> {
+        if let Some(known) = self.remembered.get(key).await.filter(|known| now < known.until) {
+            self.telemetry.negative_answers.inc();
+            return Err(known.problem.clone());
+        }
+        let made = self.find(key, class, head_only, request, now).await;
+        if let Err(problem) = &made
+            && problem.status() == StatusCode::NOT_FOUND
+            && let Some(age) = problem.max_age()
+        {
+            let remembered = Remembered { problem: problem.clone(), until: now.after(age) };
+            self.remembered.insert(key, Arc::new(remembered)).await;
+        }
+        made
+    }
+
+    async fn find(
+        self: &Arc<Self>,
+        key: &str,
+        class: Class,
+        head_only: bool,
+        request: &Request<()>,
+        now: Utc,
+    ) -> Result<Arc<Object>, Problem> {
+        let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
+        let render = match &item {
+            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
+            Item::Of { track, version, .. } => self.render(self.version(&presentation, track, *version, now).await?),
+        };
+        if head_only && let Item::Of { track, part: part @ TrackItem::Segment(_), .. } = &item {
+            let head = render.of_track(track, *part, false).await?;
+            let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
+            if request.method() == Method::HEAD || known {
+                return Ok(Arc::new(head));
+            }
+        }
+        let object = self.fly(key, class, render.clone(), item.clone()).await?;
+        if class == Class::Segment && self.options.prefetch > 0 {
+            self.prefetch(key, &render, &item);
+        }
+        Ok(object)
+    }
+
+    /// Makes what `item` names in one flight, however many ask.
+    async fn fly(&self, key: &str, class: Class, render: Render, item: Item) -> Result<Arc<Object>, Problem> {
+        let permits = Arc::clone(&self.permits);
+        let telemetry = Arc::clone(&self.telemetry);
+        let making = async move {
+            let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
+            telemetry.flights_started.inc();
+            let _aloft = telemetry.flights.enter();
+            let object = match &item {
+                Item::Multivariant => render.multivariant(),
+                Item::Mpd => render.mpd(),
+                Item::Of { track, part, .. } => render.of_track(track, *part, true).await,
+            };
+            object.map(Arc::new)
+        };
+        let (role, result) = self.cache(class).make(key, making).await;
+        self.landed(role, result)
+    }
+
+    fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {
+        if role == Role::Joined {
+            self.telemetry.flights_joined.inc();
+        }
+        result.map_err(|error| match error {
+            FlightError::Failed(problem) => problem,
+            FlightError::Lost => Problem::unavailable("lost", "what was asked for could not be made; try again"),
+        })
+    }
+
+    /// Makes the segments after the one at `key`, for who asks next.
+    fn prefetch(self: &Arc<Self>, key: &str, render: &Render, item: &Item) {
+        let Item::Of { track: name, version, part: TrackItem::Segment(time) } = item else { return };
+        let Some((_, track)) = render.indexed.opened.presentation.track(name) else { return };
+        let Some((folder, index)) = key.rsplit_once('/').map(|(folder, _)| folder).zip(track.segment_at(*time)) else { return };
+        for segment in track.segments.iter().skip(index + 1).take(self.options.prefetch as usize) {
+            let key = format!("{folder}/{}.m4s", segment.time);
+            let part = TrackItem::Segment(segment.time);
+            let (origin, render, item) = (Arc::clone(self), render.clone(), Item::Of { track: name.clone(), version: *version, part });
+            tokio::spawn(async move {
+                if origin.segments.get(&key).await.is_none() {
+                    // Nobody waits for it, so nobody is told why it could not be made.
+                    let _ = origin.fly(&key, Class::Segment, render, item).await;
+                }
+            });
+        }
+    }
+
+    fn render(&self, indexed: Arc<Indexed>) -> Render {
+        let grace = self.grace(&indexed);
+        Render { indexed, grace, options: Arc::clone(&self.options), telemetry: Arc::clone(&self.telemetry) }
+    }
+
+    fn grace(&self, indexed: &Indexed) -> Duration {
+        indexed.grace(self.library.options().grace, self.options.manifest_max_age)
+    }
+
+    /// The presentation as it is now.
+    pub(crate) async fn current(&self, name: &str, now: Utc) -> Result<Arc<Indexed>, Problem> {
+        for _ in 0..REOPENED_MAX {
+            let entry = self.library.entry(name).ok_or_else(no_such_presentation)?;
+            if let Some(known) = self.index.get(name).await {
+                if Arc::ptr_eq(&known.entry, &entry) {
+                    self.telemetry.cache_hits.at(CacheClass::Index).inc();
+                    return Ok(known);
+                }
+                self.index.remove(name).await;
+                self.retire(known, now);
+            }
+            self.telemetry.cache_misses.at(CacheClass::Index).inc();
+            let indexed = self.open(Arc::clone(&entry)).await?;
+            if Arc::ptr_eq(&indexed.entry, &entry) {
+                return Ok(indexed);
+            }
+        }
+        Err(Problem::unavailable("source_replaced", "the source is being replaced"))
+    }
+
+    async fn open(&self, entry: Arc<Entry>) -> Result<Arc<Indexed>, Problem> {
+        let name = entry.name.clone();
+        let permits = Arc::clone(&self.permits);
+        let opening = async move {
+            let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
+            let opening = tokio::task::spawn_blocking(move || Indexed::open(entry));
+            let opened = opening.await.map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;
+            opened.map(Arc::new)
+        };
+        let (role, result) = self.index.make(&name, opening).await;
+        self.landed(role, result)
+    }
+
+    /// The presentation called `name` in the state that gave `track` this `version`: the current one, or a replaced one whose
+    /// grace lasts.
+    async fn version(&self, name: &str, track: &str, version: Version, now: Utc) -> Result<Arc<Indexed>, Problem> {
+        let has = |indexed: &Indexed| indexed.opened.presentation.track(track).is_some_and(|(_, t)| t.version == version);
+        let within_grace = |indexed: &Indexed| {
+            indexed.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(indexed)))
+        };
+        // A replaced one may still lie in the cache, when nobody has asked for the new one yet.
+        if let Some(known) = self.index.get(name).await.filter(|known| has(known) && within_grace(known)) {
+            return Ok(known);
+        }
+        if let Ok(current) = self.current(name, now).await
+            && has(&current)
+        {
+            return Ok(current);
+        }
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = retired.iter().rev().find(|old| old.entry.name == name && has(old) && within_grace(old));
+        found.cloned().ok_or_else(|| Problem::not_found("unknown_version", "this version is not served, or not any more"))
+    }
+
+    /// Keeps a replaced presentation, whose files are still open, for who plays it.
+    fn retire(&self, indexed: Arc<Indexed>, now: Utc) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|old| old.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(old))));
+        if retired.len() >= RETIRED_MAX {
+            retired.remove(0);
+        }
+        retired.push(indexed);
+    }
+
+    /// The library.
+    pub fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+
+    /// What is counted.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// Renders of the presentation called `name`, as of `now`.
+    pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
+        self.current(name, now).await.map(|indexed| self.render(indexed))
+    }
+
+    /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
+    /// then.
+    pub async fn settle(&self, now: Utc) {
+        self.index.settle().await;
+        self.inits.settle().await;
+        self.manifests.settle().await;
+        self.segments.settle().await;
+        self.remembered.settle().await;
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|old| old.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(old))));
+    }
+
+    /// Bytes, entries and ceiling of each cache class.
+    pub(crate) fn fills(&self) -> [(CacheClass, (u64, u64, u64)); 4] {
+        let [a, b, c, d] = SHARES.map(|(class, _)| class);
+        [(a, self.index.fill()), (b, self.inits.fill()), (c, self.manifests.fill()), (d, self.segments.fill())]
+    }
+}
+
+fn cache_class(class: Class) -> CacheClass {
+    match class {
+        Class::Manifest => CacheClass::Manifest,
+        Class::Init => CacheClass::Init,
+        Class::Segment => CacheClass::Segment,
+    }
+}
+
+fn no_such_presentation() -> Problem {
+    Problem::not_found("not_found", "no presentation has this name")
+}
+
+fn busy() -> Problem {
+    Problem::unavailable("busy", "too much is being made at once; try again")
+}
+
+/// CORS (Fetch standard, "CORS-preflight request"): anybody may read, with the headers that players send.
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let head = response.headers_mut();
+    head.insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+    head.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    head.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    head.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    head.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    response
+}
+
+fn not_allowed(method: &Method) -> Response<Body> {
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET, HEAD and OPTIONS");
+    let mut response = problem.response(method);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
 }

@@ -1,0 +1,279 @@
+//! Making objects: content says where bytes are, the packager how they are put together, and here they are.
+
+use std::future::Future;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::cache::{Lease, Weigh};
+use crate::content::library::Entry;
+use crate::content::source::SourceError;
+use crate::content::vod::{OpenError, Opened};
+use crate::media::sample::SourceRange;
+use crate::media::track::{Kind, Track};
+use crate::origin::address::TrackItem;
+use crate::origin::conditional::Coding;
+use crate::origin::object::{Object, Problem, Recipe};
+use crate::origin::options::Options;
+use crate::packager::plan::Plan;
+use crate::packager::rate::{self, Rates};
+use crate::packager::{cmaf, dash, hls, text};
+use crate::rope::Rope;
+use crate::telemetry::Telemetry;
+
+/// Of what is named by its version.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// A smaller manifest is not worth a coding of its own.
+const CODED_MIN_BYTES: usize = 512;
+/// The longest that an old version is served after its source was replaced, whatever its duration.
+const GRACE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// How often text may ask for more of its track: its window doubles each time.
+const TEXT_ROUNDS_MAX: usize = 8;
+
+/// A presentation that has been opened: all that is needed to make its objects.
+#[derive(Debug)]
+pub struct Indexed {
+    /// Where it stands in the catalogue.
+    pub entry: Arc<Entry>,
+    /// The model and the files.
+    pub opened: Opened,
+    /// Bit rates of its tracks.
+    pub rates: Rates,
+}
+
+impl Weigh for Indexed {
+    fn weight(&self) -> u64 {
+        // An open file costs the kernel about as much again.
+        self.opened.presentation.weight() as u64 + self.opened.source.file_count() as u64 * 512
+    }
+}
+
+impl Indexed {
+    /// Opens `entry`. Blocks.
+    pub fn open(entry: Arc<Entry>) -> Result<Indexed, Problem> {
+        let opened = entry.open().map_err(|error| {
+            tracing::warn!(presentation = entry.name, %error, "can't be served");
+            match error {
+                OpenError::Nothing(why) => Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name)),
+                OpenError::Source(error) => source_problem(&error),
+            }
+        })?;
+        for warning in &opened.presentation.warnings {
+            tracing::warn!(presentation = entry.name, "{warning}");
+        }
+        let rates = rate::measure(&opened.presentation);
+        Ok(Indexed { entry, opened, rates })
+    }
+
+    /// How long its objects are served after its source was replaced.
+    pub fn grace(&self, configured: Option<Duration>, manifest_max_age: Duration) -> Duration {
+        configured.unwrap_or_else(|| {
+            let seconds = self.opened.presentation.duration().seconds().max(0.0);
+            (Duration::from_secs_f64(seconds.min(GRACE_MAX.as_secs_f64())) + manifest_max_age).min(GRACE_MAX)
+        })
+    }
+
+    fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&self.entry.lease)
+    }
+}
+
+fn source_problem(error: &SourceError) -> Problem {
+    match error {
+        SourceError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+            Problem::not_found("source_gone", "the source file is not there any more")
+        }
+        SourceError::Replaced { .. } => Problem::unavailable("source_replaced", "the source file is being replaced"),
+        SourceError::Short { .. } => Problem::unavailable("source_short", "the source file ends before this part of it"),
+        SourceError::Io { .. } => Problem::unavailable("source_unreadable", "the source file can't be read"),
+    }
+}
+
+/// Makes objects of one presentation.
+#[derive(Clone, Debug)]
+pub struct Render {
+    /// Of this.
+    pub indexed: Arc<Indexed>,
+    /// How.
+    pub options: Arc<Options>,
+    /// How long objects outlive their source.
+    pub grace: Duration,
+    /// What is read is counted here.
+    pub telemetry: Arc<Telemetry>,
+}
+
+impl Render {
+    fn recipe(&self, content_type: &'static str, etag: String, cache_control: String, body: Rope) -> Recipe {
+        let source = &self.indexed.opened.source;
+        Recipe {
+            content_type,
+            etag,
+            modified_s: source.modified_s(),
+            cache_control,
+            len: body.len(),
+            body: Some(body),
+            coded: Vec::new(),
+            lease: self.indexed.lease(),
+            grace: self.grace,
+        }
+    }
+
+    /// A manifest: hashed for its entity tag, and coded once for all who can take it.
+    fn manifest(&self, content_type: &'static str, cache_control: String, grace: Duration, text: Vec<u8>) -> Object {
+        let hash = blake3::hash(&text);
+        let etag = hash.to_hex()[..16].to_owned();
+        let coded = if text.len() < CODED_MIN_BYTES { Vec::new() } else { vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))] };
+        let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
+        Object::new(Recipe { coded, grace, ..recipe })
+    }
+
+    fn hls_options(&self) -> hls::Options {
+        hls::Options { key_uri: self.options.key_uri.clone() }
+    }
+
+    fn revalidated(&self) -> String {
+        format!("public, max-age={}", self.options.manifest_max_age.as_secs())
+    }
+
+    /// The HLS multivariant playlist.
+    pub fn multivariant(&self) -> Result<Object, Problem> {
+        let Indexed { opened, rates, .. } = &*self.indexed;
+        let text = hls::multivariant::playlist(&opened.presentation, rates, &self.hls_options()).map_err(no_hls)?;
+        Ok(self.manifest(HLS, self.revalidated(), Duration::ZERO, text))
+    }
+
+    /// Whether there is HLS of this presentation; if not, why.
+    pub fn hls_refusal(&self) -> Option<String> {
+        let Indexed { opened, rates, .. } = &*self.indexed;
+        hls::multivariant::playlist(&opened.presentation, rates, &self.hls_options()).err().map(|e| e.to_string())
+    }
+
+    /// The DASH MPD.
+    pub fn mpd(&self) -> Result<Object, Problem> {
+        let Indexed { opened, rates, .. } = &*self.indexed;
+        let text = dash::mpd(&opened.presentation, rates);
+        let text = text.map_err(|why| Problem::not_found("no_dash", why.to_string()))?;
+        Ok(self.manifest("application/dash+xml", self.revalidated(), Duration::ZERO, text))
+    }
+
+    /// Whether there is DASH of this presentation; if not, why.
+    pub fn dash_refusal(&self) -> Option<String> {
+        dash::mpd(&self.indexed.opened.presentation, &self.indexed.rates).err().map(|e| e.to_string())
+    }
+
+    /// What `part` of track `name` names; its head alone unless `with_media`, where media would have to be read for the body.
+    pub async fn of_track(&self, name: &str, part: TrackItem, with_media: bool) -> Result<Object, Problem> {
+        let (period, track) = self.indexed.opened.presentation.track(name).ok_or_else(no_such_object)?;
+        let version = track.version;
+        match part {
+            TrackItem::Playlist => {
+                let text = hls::media::playlist(period, track, &self.hls_options()).map_err(no_hls)?;
+                Ok(self.manifest(HLS, IMMUTABLE.to_owned(), self.grace, text))
+            }
+            TrackItem::Init => {
+                let etag = format!("{version}-init");
+                Ok(Object::new(self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::from(track.init.clone()))))
+            }
+            TrackItem::Segment(time) => {
+                let index = track.segment_at(time).ok_or_else(no_such_object)?;
+                let plan = self.plan(track, index).await?;
+                let etag = format!("{version}-{time}");
+                let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
+                recipe.len = plan.len();
+                recipe.body = None;
+                if with_media {
+                    let reads = plan.reads();
+                    recipe.body = Some(plan.assemble(self.read(reads).await?));
+                }
+                Ok(Object::new(recipe))
+            }
+            TrackItem::WebVtt(time) => {
+                let index = track.segment_at(time).ok_or_else(no_such_object)?;
+                if &track.entry.format.0 != b"wvtt" {
+                    return Err(no_such_object());
+                }
+                let body = self.web_vtt(track, index).await?;
+                Ok(Object::new(self.recipe("text/vtt", format!("{version}-{time}"), IMMUTABLE.to_owned(), Rope::from(body))))
+            }
+        }
+    }
+
+    async fn plan(&self, track: &Track, index: usize) -> Result<Plan, Problem> {
+        let mut given = cmaf::Given::default();
+        for _ in 0..=cmaf::ROUNDS_MAX {
+            match cmaf::segment(track, index, &given).map_err(|error| broken(&track.name, &error))? {
+                cmaf::Step::Ready(plan) => return Ok(plan),
+                cmaf::Step::Need(ranges) => {
+                    let bytes = self.read(ranges.clone()).await?;
+                    given.add(ranges, bytes);
+                }
+            }
+        }
+        Err(broken(&track.name, &"its protection can't be followed"))
+    }
+
+    async fn web_vtt(&self, track: &Track, index: usize) -> Result<Bytes, Problem> {
+        let mut window = track.segment_samples(index);
+        for _ in 0..TEXT_ROUNDS_MAX {
+            let data = self.read(track.samples.places(window.clone())).await?;
+            match text::webvtt_segment(track, index, window, &data).map_err(|error| broken(&track.name, &error))? {
+                text::Step::Ready(text) => return Ok(Bytes::from(text)),
+                text::Step::Need(larger) => window = larger,
+            }
+        }
+        Err(broken(&track.name, &"a cue that does not end"))
+    }
+
+    fn read(&self, ranges: Vec<SourceRange>) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
+        let source = &self.indexed.opened.source;
+        async move {
+            self.telemetry.source_reads.add(ranges.len() as u64);
+            let bytes = source.read_soon(ranges).await.map_err(|error| {
+                tracing::warn!(presentation = self.indexed.entry.name, %error, "a read failed");
+                source_problem(&error)
+            })?;
+            self.telemetry.source_read_bytes.add(bytes.len() as u64);
+            Ok(bytes)
+        }
+    }
+}
+
+const HLS: &str = "application/vnd.apple.mpegurl";
+
+fn media_type(track: &Track) -> &'static str {
+    match track.kind {
+        Kind::Video => "video/mp4",
+        Kind::Audio => "audio/mp4",
+        Kind::Text => "application/mp4",
+    }
+}
+
+/// Nothing bears this name, at least not now.
+pub fn no_such_object() -> Problem {
+    Problem::not_found("not_found", "nothing is served under this name")
+}
+
+fn no_hls(why: hls::NoHls) -> Problem {
+    Problem::not_found("no_hls", why.to_string())
+}
+
+fn broken(track: &str, error: &dyn std::fmt::Display) -> Problem {
+    tracing::warn!(track, %error, "a segment can't be made");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken_source", format!("the source of {track} is broken here: {error}"))
+}
+
+fn gzip(text: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 4), flate2::Compression::default());
+    encoder.write_all(text).expect("a Vec takes all");
+    Bytes::from(encoder.finish().expect("a Vec takes all"))
+}
+
+fn brotli(text: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(text.len() / 4);
+    let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: text.len(), ..Default::default() };
+    brotli::BrotliCompress(&mut &text[..], &mut out, &params).expect("a Vec takes all");
+    Bytes::from(out)
+}
