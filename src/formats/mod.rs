@@ -4,3 +4,4 @@
 pub mod error;
 pub mod fields;
 pub mod isobmff;
+pub mod webvtt;

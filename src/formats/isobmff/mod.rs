@@ -2,3 +2,4 @@
 
 pub mod boxes;
 pub mod sample_entry;
+pub mod wvtt;
