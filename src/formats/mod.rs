@@ -16,3 +16,4 @@ pub mod language;
 pub mod nal;
 pub mod opus;
 pub mod vp9;
+pub mod webvtt;

@@ -1,1 +1,154 @@
 //! Bit rates, measured on the segments as they are sent.
+
+use std::collections::BTreeMap;
+
+use crate::media::presentation::{Period, Presentation};
+use crate::media::track::{Kind, Track};
+use crate::packager::cmaf;
+use crate::time::MediaTime;
+
+/// How much of a connection a track takes, in bits a second, rounded up; both count everything a segment consists of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rate {
+    /// The largest bit rate of contiguous segments that together last 0.5 to 1.5 target durations (rfc8216bis §4.4.6.2, "peak
+    /// segment bit rate"); never below the average.
+    pub peak: u64,
+    /// All bits over the whole duration.
+    pub average: u64,
+}
+
+/// The rates of all tracks of a presentation.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rates {
+    by_name: BTreeMap<String, Rate>,
+}
+
+impl Rates {
+    /// The rate of the track called `name`.
+    ///
+    /// # Panics
+    /// If the presentation that was measured has no such track.
+    pub fn of(&self, name: &str) -> Rate {
+        *self.by_name.get(name).expect("rates are those of the presentation whose tracks are asked for")
+    }
+}
+
+/// Measures every track. Costs a look at every segment, so its result is kept.
+pub fn measure(presentation: &Presentation) -> Rates {
+    let of_period = |period: &Period| -> Vec<(String, Rate)> {
+        let target = target_duration_s(period);
+        period.tracks().map(|track| (track.name.clone(), rate(track, target))).collect()
+    };
+    Rates { by_name: presentation.periods.iter().flat_map(of_period).collect() }
+}
+
+/// The target duration of `period` in seconds, at least 1: the longest segment of its video and audio (of its text, if there is
+/// nothing else), rounded to the nearest (rfc8216bis §4.4.3.1). Video that is not aligned has no say: where a target duration
+/// matters it is not listed.
+pub fn target_duration_s(period: &Period) -> u64 {
+    let timed = || period.sets.iter().filter(|set| set.kind != Kind::Text && set.aligned);
+    let longest = match timed().next() {
+        Some(_) => timed().flat_map(|set| &set.tracks).map(longest_segment).max(),
+        None => period.tracks().map(longest_segment).max(),
+    };
+    longest.map_or(1, rounded_s)
+}
+
+/// Duration of the longest segment.
+pub(crate) fn longest_segment(track: &Track) -> MediaTime {
+    track.time(track.segments.iter().map(|segment| segment.duration).max().unwrap_or(0))
+}
+
+/// Seconds to the nearest, at least 1. Manifests write microseconds, and a difference of two rounded positions may be the
+/// duration rounded up: it is that which must not round above.
+pub(crate) fn rounded_s(duration: MediaTime) -> u64 {
+    let timescale = u128::from(duration.timescale.get());
+    let micros = (u128::try_from(duration.ticks).unwrap_or(0) * 1_000_000).div_ceil(timescale);
+    u64::try_from((micros + 500_000) / 1_000_000).unwrap_or(u64::MAX).max(1)
+}
+
+fn rate(track: &Track, target_s: u64) -> Rate {
+    let timescale = u128::from(track.timescale.get());
+    let bits_a_second = |bytes: u64, ticks: u64| -> u64 {
+        let bits = u128::from(bytes) * 8 * timescale;
+        u64::try_from(bits.div_ceil(u128::from(ticks.max(1)))).unwrap_or(u64::MAX)
+    };
+    let segments: Vec<(u64, u64)> = (track.segments.iter().enumerate())
+        .map(|(index, segment)| (cmaf::segment_len(track, index), u64::try_from(segment.duration).unwrap_or(0)))
+        .collect();
+    let (bytes, ticks) = segments.iter().fold((0, 0), |(b, t), (bytes, ticks)| (b + bytes, t + ticks));
+    let average = bits_a_second(bytes, ticks);
+
+    let target = u128::from(target_s) * timescale;
+    let mut peak = None;
+    for first in 0..segments.len() {
+        let (mut bytes, mut ticks) = (0, 0);
+        for &(segment_bytes, segment_ticks) in &segments[first..] {
+            (bytes, ticks) = (bytes + segment_bytes, ticks + segment_ticks);
+            if u128::from(ticks) * 2 > target * 3 {
+                break;
+            }
+            if u128::from(ticks) * 2 >= target {
+                peak = peak.max(Some(bits_a_second(bytes, ticks)));
+            }
+        }
+    }
+    // Only segments beyond 1.5 target durations (text may have them), or less than half of one in all.
+    let longest = || {
+        segments.iter().filter(|(_, ticks)| u128::from(*ticks) * 2 >= target).map(|&(b, t)| bits_a_second(b, t)).max()
+    };
+    Rate { peak: peak.or_else(longest).unwrap_or(0).max(average), average }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packager::fixture;
+
+    /// Segments of (bytes, ticks at 1000 Hz) in a period whose longest segment elsewhere lasts `target_s`.
+    fn measured(segments: &[(u32, u32)], target_s: u32) -> Rate {
+        let track = fixture::audio("a").timescale(1000).cut(segments).done();
+        let long = fixture::audio("long").timescale(1000).cut(&[(1, target_s * 1000)]).done();
+        let presentation = fixture::presentation(vec![fixture::set(vec![track]), fixture::set(vec![long])]);
+        measure(&presentation).of("a")
+    }
+
+    #[test]
+    fn peak_is_that_of_the_busiest_stretch() {
+        assert_eq!(measured(&[(1000, 4000), (3000, 4000), (2000, 4000)], 4), Rate { peak: 6000, average: 4000 });
+    }
+
+    #[test]
+    fn a_short_last_segment_counts_only_with_its_neighbours() {
+        // 0.1 s at 80 kbit/s is no peak; with the 4 s before it, it is one: (2000 + 1000) * 8 / 4.1
+        assert_eq!(measured(&[(1000, 4000), (2000, 4000), (1000, 100)], 4), Rate { peak: 5854, average: 3951 });
+    }
+
+    #[test]
+    fn a_track_of_short_segments_only_has_a_rate() {
+        assert_eq!(measured(&[(1000, 500)], 4), Rate { peak: 16_000, average: 16_000 });
+        assert_eq!(measured(&[(100, 1000), (400, 1000), (100, 1000)], 4), Rate { peak: 2000, average: 1600 });
+    }
+
+    #[test]
+    fn segments_beyond_the_target_have_a_rate() {
+        assert_eq!(measured(&[(1000, 10_000), (4000, 10_000)], 4).average, 2000);
+        let text = fixture::text("t", b"wvtt").timescale(1000).cut(&[(1000, 10_000), (4000, 10_000)]).done();
+        let video = fixture::video("v").timescale(1000).cut(&[(1, 4000)]).done();
+        let presentation = fixture::presentation(vec![fixture::set(vec![video]), fixture::set(vec![text])]);
+        assert_eq!(measure(&presentation).of("t"), Rate { peak: 3200, average: 2000 });
+    }
+
+    #[test]
+    fn target_is_what_no_written_duration_rounds_above() {
+        let target = |ticks: u32, timescale: u32| {
+            let track = fixture::video("v").timescale(timescale).cut(&[(1, ticks)]).done();
+            target_duration_s(&fixture::presentation(vec![fixture::set(vec![track])]).periods[0])
+        };
+        assert_eq!(target(6000, 1000), 6);
+        assert_eq!(target(6499, 1000), 6);
+        assert_eq!(target(6500, 1000), 7);
+        assert_eq!(target(64_999_999, 10_000_000), 7, "6.4999999 s is written as 6.500000");
+        assert_eq!(target(10, 1000), 1);
+    }
+}

@@ -6,3 +6,4 @@ pub mod fragment;
 pub mod movie;
 pub mod sample_entry;
 pub mod sample_tables;
+pub mod wvtt;

@@ -1,1 +1,110 @@
-//! HLS playlists (RFC 8216, draft-pantos-hls-rfc8216bis).
+//! HLS playlists (RFC 8216, draft-pantos-hls-rfc8216bis), of presentations that have ended.
+
+pub(crate) mod key;
+pub mod media;
+pub mod multivariant;
+
+use std::fmt;
+
+use crate::formats::isobmff::boxes::FourCc;
+use crate::media::presentation::{Period, SwitchingSet};
+use crate::media::track::{Kind, Track};
+
+/// What a playlist takes from configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Where the key of encrypted media is, an absolute URI: `{kid}` becomes the key id, 32 lower-case hexadecimal digits.
+    /// `skd://…` is FairPlay's; any other names the 16 bytes of the key. `None`: only what the media's own `pssh` say.
+    pub key_uri: Option<String>,
+}
+
+/// Why something can't be had as HLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoHls {
+    /// More than one period: one media playlist would have to join tracks of several.
+    Periods {
+        /// How many.
+        count: usize,
+    },
+    /// No video and no audio that can be listed.
+    NoMedia,
+    /// A video track whose segments begin elsewhere than the main video's: nobody could switch to it.
+    Unaligned {
+        /// Its name.
+        track: String,
+    },
+    /// Text that HLS has no form for: neither `wvtt` in the clear nor `stpp`.
+    Format {
+        /// Its track's name.
+        track: String,
+        /// Its sample entry type.
+        format: FourCc,
+    },
+    /// A protection scheme that no METHOD of EXT-X-KEY stands for.
+    Scheme {
+        /// Its track's name.
+        track: String,
+        /// Its scheme.
+        scheme: FourCc,
+    },
+    /// Encrypted, and no key URI is configured, nor does a `pssh` of Widevine or PlayReady come with the media.
+    NoKey {
+        /// Its track's name.
+        track: String,
+    },
+}
+
+impl fmt::Display for NoHls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoHls::Periods { count } => write!(f, "HLS of {count} periods is not written yet"),
+            NoHls::NoMedia => f.write_str("no video and no audio for HLS"),
+            NoHls::Unaligned { track } => {
+                write!(
+                    f,
+                    "track {track}: its segments do not begin where those of the main video do, so HLS leaves it out"
+                )
+            }
+            NoHls::Format { track, format } => write!(f, "track {track}: HLS has no form for {format} text"),
+            NoHls::Scheme { track, scheme } => {
+                write!(f, "track {track}: HLS has no METHOD for the protection scheme {scheme}")
+            }
+            NoHls::NoKey { track } => write!(
+                f,
+                "track {track} is encrypted: HLS needs a configured key URI, or a pssh box of Widevine or PlayReady in the media"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NoHls {}
+
+/// How a track is offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Form {
+    /// As CMAF segments.
+    Fmp4,
+    /// As WebVTT segments: players take no `wvtt` in fragmented MP4 (hls.js 1.7.4 and AVFoundation do not).
+    WebVtt,
+}
+
+/// How `track` of `set` is offered, or why it is not.
+pub(crate) fn form(set: &SwitchingSet, track: &Track) -> Result<Form, NoHls> {
+    match (set.kind, &track.entry.format.0) {
+        (Kind::Video, _) if !set.aligned => Err(NoHls::Unaligned { track: track.name.clone() }),
+        (Kind::Text, b"wvtt") if !track.is_protected() => Ok(Form::WebVtt),
+        (Kind::Video | Kind::Audio, _) | (Kind::Text, b"stpp") => Ok(Form::Fmp4),
+        (Kind::Text, _) => Err(NoHls::Format { track: track.name.clone(), format: track.entry.format }),
+    }
+}
+
+/// The tracks of `period` that HLS lists, with how.
+pub(crate) fn listed(period: &Period) -> impl Iterator<Item = (&Track, Form)> {
+    let tracks = period.sets.iter().flat_map(|set| set.tracks.iter().map(move |track| (set, track)));
+    tracks.filter_map(|(set, track)| form(set, track).ok().map(|form| (track, form)))
+}
+
+/// Whether every segment of `track` can be decoded without the one before it (EXT-X-INDEPENDENT-SEGMENTS).
+pub(crate) fn is_independent(track: &Track) -> bool {
+    track.segments.iter().all(|segment| segment.starts_with_sync)
+}

@@ -1,0 +1,583 @@
+//! The multivariant playlist (rfc8216bis §4.4.6): which renditions there are, and which go together.
+//!
+//! ```text
+//!   variant = one video × one AUDIO group × one SUBTITLES group
+//!   AUDIO group: one codec, channel layout and bit rate; a member a language ("slot")
+//!   SUBTITLES group: one format; a member a language
+//! ```
+
+use std::cmp::Reverse;
+
+use m3u8_rs::{AlternativeMedia, AlternativeMediaType, MasterPlaylist, QuotedOrUnquoted, Resolution, VariantStream};
+
+use crate::formats::isobmff::sample_entry::ChannelLayout;
+use crate::media::presentation::Presentation;
+use crate::media::track::{Kind, Role, Track};
+use crate::packager::hls::key::Keys;
+use crate::packager::hls::{Form, NoHls, Options, is_independent, listed};
+use crate::packager::rate::{Rate, Rates};
+
+/// The playlist of `presentation`, whose rates are `rates`. Its URIs are relative to the presentation:
+/// `{track}/{version}/media.m3u8`.
+pub fn playlist(presentation: &Presentation, rates: &Rates, options: &Options) -> Result<Vec<u8>, NoHls> {
+    let [period] = &presentation.periods[..] else { return Err(NoHls::Periods { count: presentation.periods.len() }) };
+    let tracks: Vec<(&Track, Form)> = listed(period).collect();
+    for (track, _) in &tracks {
+        Keys::of(track, options)?;
+    }
+    let of_kind = |kind| tracks.iter().filter(move |(track, _)| track.kind == kind);
+    let videos: Vec<&Track> = of_kind(Kind::Video).map(|(track, _)| *track).collect();
+    let audio: Vec<Slot<'_>> = slots(of_kind(Kind::Audio));
+    let text: Vec<Slot<'_>> = slots(of_kind(Kind::Text));
+    if videos.is_empty() && audio.is_empty() {
+        return Err(NoHls::NoMedia);
+    }
+
+    let mut text_groups: Vec<Option<Group<'_>>> = text_groups(&text).into_iter().map(Some).collect();
+    if text_groups.is_empty() {
+        text_groups.push(None);
+    }
+    let mut audio_groups: Vec<Option<Group<'_>>> = match &audio[..] {
+        // Sound of one language alone: its renditions are the variants.
+        [_] if videos.is_empty() => Vec::new(),
+        _ => audio_groups(&audio, rates).into_iter().map(Some).collect(),
+    };
+    if audio_groups.is_empty() {
+        audio_groups.push(None);
+    }
+
+    let mut master = MasterPlaylist {
+        version: Some(7),
+        independent_segments: tracks.iter().all(|(track, _)| is_independent(track)),
+        ..MasterPlaylist::default()
+    };
+    for group in audio_groups.iter().flatten() {
+        master.alternatives.extend(renditions(AlternativeMediaType::Audio, group, &audio));
+    }
+    for group in text_groups.iter().flatten() {
+        master.alternatives.extend(renditions(AlternativeMediaType::Subtitles, group, &text));
+    }
+    for audio_group in &audio_groups {
+        for text_group in &text_groups {
+            let own: Vec<&Track> = match audio_group {
+                _ if !videos.is_empty() => videos.clone(),
+                Some(group) => vec![group.members[default_slot(&audio)]],
+                None => audio[0].tracks.iter().map(|(track, _)| *track).collect(),
+            };
+            for track in own {
+                master.variants.push(variant(track, audio_group.as_ref(), text_group.as_ref(), rates));
+            }
+        }
+    }
+    let mut out = Vec::with_capacity(256 * (1 + master.alternatives.len() + 2 * master.variants.len()));
+    master.write_to(&mut out).expect("writing to memory does not fail");
+    Ok(out)
+}
+
+/// Renditions among which a person does not choose: of one language, for one purpose.
+struct Slot<'a> {
+    name: String,
+    language: Option<&'a str>,
+    /// Without `Main`, which some encoders set on one codec and not on another.
+    roles: Vec<Role>,
+    tracks: Vec<(&'a Track, Form)>,
+}
+
+impl Slot<'_> {
+    fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Whether nothing that a player chooses by tells them apart.
+    fn is_chosen_like(&self, other: &Slot<'_>) -> bool {
+        let forced = |slot: &Slot<'_>| slot.has(Role::ForcedSubtitle);
+        self.language == other.language
+            && self.characteristics() == other.characteristics()
+            && forced(self) == forced(other)
+    }
+
+    /// Uniform type identifiers (rfc8216bis §4.4.6.1, CHARACTERISTICS).
+    fn characteristics(&self) -> Option<&'static str> {
+        match () {
+            _ if self.has(Role::Description) => Some("public.accessibility.describes-video"),
+            _ if self.has(Role::Caption) => {
+                Some("public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One member a slot, in the order of the slots.
+struct Group<'a> {
+    id: String,
+    members: Vec<&'a Track>,
+}
+
+fn slots<'a>(tracks: impl Iterator<Item = &'a (&'a Track, Form)>) -> Vec<Slot<'a>> {
+    let mut slots: Vec<Slot<'a>> = Vec::new();
+    for &(track, form) in tracks {
+        let language = track.language.as_deref();
+        let roles: Vec<Role> = track.roles.iter().copied().filter(|role| *role != Role::Main).collect();
+        match slots.iter_mut().find(|slot| slot.language == language && slot.roles == roles) {
+            Some(slot) => slot.tracks.push((track, form)),
+            None => slots.push(Slot { name: String::new(), language, roles, tracks: vec![(track, form)] }),
+        }
+    }
+    for index in 0..slots.len() {
+        let wanted = slot_name(&slots[index]);
+        let taken = |name: &str| slots[..index].iter().any(|other| other.name == name);
+        let numbered = (2..).map(|number| format!("{wanted} {number}"));
+        let name = [wanted.clone()].into_iter().chain(numbered).find(|name| !taken(name));
+        slots[index].name = name.expect("there are more numbers than slots");
+    }
+    slots
+}
+
+fn slot_name(slot: &Slot<'_>) -> String {
+    let (first, _) = slot.tracks[0];
+    if let Some(label) = first.label.as_deref().map(quotable).filter(|label| !label.trim().is_empty()) {
+        return label;
+    }
+    let name = match (slot.language, first.kind) {
+        (Some(tag), _) => language_name(tag),
+        (None, Kind::Text) => "Subtitles".into(),
+        (None, _) => "Audio".into(),
+    };
+    let purpose = [
+        (Role::Commentary, "commentary"),
+        (Role::Description, "description"),
+        (Role::Caption, "captions"),
+        (Role::ForcedSubtitle, "forced"),
+    ];
+    match purpose.iter().find(|(role, _)| slot.has(*role)) {
+        Some((_, purpose)) => format!("{name} ({purpose})"),
+        None => name,
+    }
+}
+
+/// The language's own name for itself, for the commonest; else its tag.
+fn language_name(tag: &str) -> String {
+    let tag = quotable(tag);
+    let (language, rest) = tag.split_once('-').map_or((&tag[..], None), |(language, rest)| (language, Some(rest)));
+    let name = match language {
+        "ar" => "العربية",
+        "cs" => "Čeština",
+        "da" => "Dansk",
+        "de" => "Deutsch",
+        "el" => "Ελληνικά",
+        "en" => "English",
+        "es" => "Español",
+        "fi" => "Suomi",
+        "fr" => "Français",
+        "he" => "עברית",
+        "hi" => "हिन्दी",
+        "hu" => "Magyar",
+        "it" => "Italiano",
+        "ja" => "日本語",
+        "ko" => "한국어",
+        "nl" => "Nederlands",
+        "no" | "nb" => "Norsk",
+        "pl" => "Polski",
+        "pt" => "Português",
+        "ro" => "Română",
+        "ru" => "Русский",
+        "sv" => "Svenska",
+        "tr" => "Türkçe",
+        "uk" => "Українська",
+        "zh" => "中文",
+        _ => return tag,
+    };
+    rest.map_or_else(|| name.into(), |rest| format!("{name} ({rest})"))
+}
+
+/// The slot that plays if nothing else is asked for.
+fn default_slot(slots: &[Slot<'_>]) -> usize {
+    let plain = |slot: &Slot<'_>| !slot.has(Role::Commentary) && !slot.has(Role::Description);
+    let is_main = |slot: &Slot<'_>| slot.tracks.iter().any(|(track, _)| track.roles.contains(&Role::Main));
+    let main = slots.iter().position(|slot| is_main(slot) && plain(slot));
+    main.or_else(|| slots.iter().position(plain)).unwrap_or(0)
+}
+
+/// Groups of sound: for every codec and channel layout, and each of its bit rates, one that holds every slot. The one that
+/// most players can play is the first, since many begin with the first variant.
+fn audio_groups<'a>(slots: &[Slot<'a>], rates: &Rates) -> Vec<Group<'a>> {
+    struct Class<'a> {
+        codecs: &'a str,
+        channels: String,
+        average: u64,
+        /// Slot and track.
+        own: Vec<(usize, &'a Track)>,
+    }
+    let tracks = slots.iter().enumerate().flat_map(|(slot, s)| s.tracks.iter().map(move |&(track, _)| (slot, track)));
+    let mut tracks: Vec<(usize, &Track)> = tracks.collect();
+    // A stable sort: tracks of one rate stay in the order of the model.
+    tracks.sort_by_key(|(_, track)| rates.of(&track.name).average);
+    let mut classes: Vec<Class<'a>> = Vec::new();
+    for (slot, track) in tracks {
+        let (codecs, channels, average) = (&track.entry.codecs[..], channels(track), rates.of(&track.name).average);
+        // Languages encoded alike still differ in rate; a quarter more is another encoding.
+        let fits = |class: &&mut Class<'a>| {
+            let alike =
+                class.codecs == codecs && class.channels == channels && average <= class.average + class.average / 4;
+            alike && class.own.iter().all(|(other, _)| *other != slot)
+        };
+        match classes.iter_mut().find(fits) {
+            Some(class) => class.own.push((slot, track)),
+            None => classes.push(Class { codecs, channels, average, own: vec![(slot, track)] }),
+        }
+    }
+    let is_aac = |class: &Class<'_>| class.codecs.starts_with("mp4a.40");
+    let channel_count = |class: &Class<'_>| class.own[0].1.audio().map_or(0, |audio| audio.channels);
+    classes.sort_by_key(|class| (!is_aac(class), channel_count(class), class.codecs, Reverse(class.average)));
+
+    let mut groups: Vec<Group<'a>> = Vec::with_capacity(classes.len());
+    for class in &classes {
+        let nearest = |slot: &Slot<'a>| {
+            let distance = |track: &Track| {
+                let first = class.own[0].1;
+                let channels = track.audio().map_or(0, |audio| audio.channels).abs_diff(channel_count(class));
+                let rate = rates.of(&track.name).average.abs_diff(class.average);
+                (track.entry.codecs != class.codecs, track.entry.format != first.entry.format, channels, rate)
+            };
+            slot.tracks.iter().map(|(track, _)| *track).min_by_key(|track| distance(track)).expect("a slot has a track")
+        };
+        let member = |(index, slot): (usize, &Slot<'a>)| {
+            let own = class.own.iter().find(|(other, _)| *other == index);
+            own.map_or_else(|| nearest(slot), |(_, track)| *track)
+        };
+        let base = quotable(&format!("audio-{}-{}", class.codecs, class.channels));
+        let same = groups.iter().filter(|group| group.id == base || group.id.starts_with(&format!("{base}_"))).count();
+        let id = if same == 0 { base } else { format!("{base}_{}", same + 1) };
+        groups.push(Group { id, members: slots.iter().enumerate().map(member).collect() });
+    }
+    groups
+}
+
+/// Groups of text: one a format, since players that do not know `stpp` pass over a variant whose CODECS name it.
+fn text_groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
+    let mut groups = Vec::new();
+    for (form, id) in [(Form::WebVtt, "text-vtt"), (Form::Fmp4, "text-imsc")] {
+        if !slots.iter().any(|slot| slot.tracks.iter().any(|(_, other)| *other == form)) {
+            continue;
+        }
+        let member =
+            |slot: &Slot<'a>| slot.tracks.iter().find(|(_, other)| *other == form).unwrap_or(&slot.tracks[0]).0;
+        groups.push(Group { id: id.into(), members: slots.iter().map(member).collect() });
+    }
+    groups
+}
+
+fn renditions(media_type: AlternativeMediaType, group: &Group<'_>, slots: &[Slot<'_>]) -> Vec<AlternativeMedia> {
+    let is_audio = media_type == AlternativeMediaType::Audio;
+    // Subtitles are shown when asked for.
+    let default = is_audio.then(|| default_slot(slots));
+    let rendition = |(index, (slot, track)): (usize, (&Slot<'_>, &&Track))| {
+        // Two that a player could choose by itself must differ in what it chooses by (rfc8216bis §4.4.6.1.1).
+        let rival = |other: &Slot<'_>| !other.has(Role::Commentary) && other.is_chosen_like(slot);
+        let shadowed = slots[..index].iter().any(rival) || default.is_some_and(|d| d > index && rival(&slots[d]));
+        AlternativeMedia {
+            media_type: media_type.clone(),
+            uri: Some(uri(track)),
+            group_id: group.id.clone(),
+            language: slot.language.map(quotable),
+            name: slot.name.clone(),
+            default: default == Some(index),
+            autoselect: default == Some(index) || (!slot.has(Role::Commentary) && !shadowed),
+            forced: !is_audio && slot.has(Role::ForcedSubtitle),
+            characteristics: slot.characteristics().map(Into::into),
+            channels: is_audio.then(|| channels(track)),
+            ..AlternativeMedia::default()
+        }
+    };
+    slots.iter().zip(&group.members).enumerate().map(rendition).collect()
+}
+
+/// The variant whose own playlist is that of `track`.
+fn variant(track: &Track, audio: Option<&Group<'_>>, text: Option<&Group<'_>>, rates: &Rates) -> VariantStream {
+    let mut rate = rates.of(&track.name);
+    let mut codecs = vec![&track.entry.codecs[..]];
+    for group in [audio, text].into_iter().flatten() {
+        // The largest sum of any playable combination; the variant's own playlist is not played beside itself.
+        let others = || group.members.iter().filter(|member| member.name != track.name);
+        let largest = |of: fn(Rate) -> u64| others().map(|member| of(rates.of(&member.name))).max().unwrap_or(0);
+        rate.peak += largest(|rate| rate.peak);
+        rate.average += largest(|rate| rate.average);
+        // WebVTT segments are no format that CODECS could name (`wvtt` is that of fragmented MP4).
+        codecs
+            .extend(others().filter(|member| member.entry.format.0 != *b"wvtt").map(|member| &member.entry.codecs[..]));
+    }
+    let mut distinct: Vec<&str> = Vec::new();
+    codecs.retain(|codec| {
+        !distinct.contains(codec) && {
+            distinct.push(codec);
+            true
+        }
+    });
+
+    let video = track.video();
+    VariantStream {
+        uri: uri(track),
+        bandwidth: rate.peak,
+        average_bandwidth: Some(rate.average),
+        codecs: Some(quotable(&distinct.join(","))),
+        resolution: video.map(|video| Resolution { width: video.width.into(), height: video.height.into() }),
+        frame_rate: track.frame_rate.filter(|(_, den)| *den > 0).map(|(num, den)| {
+            let thousandths = (u64::from(num) * 1000 + u64::from(den) / 2) / u64::from(den);
+            thousandths as f64 / 1000.0
+        }),
+        audio: audio.map(|group| group.id.clone()),
+        subtitles: text.map(|group| group.id.clone()),
+        other_attributes: further_attributes(track)
+            .map(|(name, value)| [(name.into(), QuotedOrUnquoted::Unquoted(value))].into()),
+        ..VariantStream::default()
+    }
+}
+
+/// VIDEO-RANGE and SUPPLEMENTAL-CODECS. They are one entry, name and text, because the writer keeps its further attributes in
+/// an unordered map, and every node must write the same bytes.
+fn further_attributes(track: &Track) -> Option<(&'static str, String)> {
+    // rfc8216bis §4.4.6.2: the code points that each value stands for; of others nothing is said.
+    let range = match track.video()?.colour.map(|colour| colour.transfer) {
+        None | Some(1 | 6 | 13 | 14 | 15) => Some("SDR"),
+        Some(16) => Some("PQ"),
+        Some(18) => Some("HLG"),
+        Some(_) => None,
+    };
+    let supplemental = track.entry.supplemental_codecs.as_deref().map(|codecs| format!("\"{}\"", quotable(codecs)));
+    match (range, supplemental) {
+        (Some(range), Some(codecs)) => Some(("VIDEO-RANGE", format!("{range},SUPPLEMENTAL-CODECS={codecs}"))),
+        (Some(range), None) => Some(("VIDEO-RANGE", range.into())),
+        (None, Some(codecs)) => Some(("SUPPLEMENTAL-CODECS", codecs)),
+        (None, None) => None,
+    }
+}
+
+/// CHANNELS: how many, and that they hold objects (`16/JOC`: Dolby Atmos in E-AC-3, by its complexity).
+fn channels(track: &Track) -> String {
+    match track.audio().map(|audio| (audio.channels, audio.layout)) {
+        Some((_, ChannelLayout::Dolby { joc_complexity: Some(complexity), .. })) => format!("{complexity}/JOC"),
+        Some((channels, _)) => channels.to_string(),
+        None => "0".into(),
+    }
+}
+
+fn uri(track: &Track) -> String {
+    format!("{}/{}/media.m3u8", track.name, track.version)
+}
+
+/// What of `text` may stand in a quoted-string (rfc8216bis §4.2).
+fn quotable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && *c != '"').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::presentation::SwitchingSet;
+    use crate::packager::{fixture, rate};
+
+    fn check(sets: Vec<SwitchingSet>) -> String {
+        let presentation = fixture::presentation(sets);
+        let rates = rate::measure(&presentation);
+        let bytes = playlist(&presentation, &rates, &Options::default()).expect("HLS");
+        let (rest, read) = m3u8_rs::parse_master_playlist(&bytes).expect("well formed");
+        assert!(rest.is_empty());
+        assert_eq!(read.variants.len(), read.variants.iter().filter(|v| v.codecs.is_some()).count());
+        String::from_utf8(bytes).expect("text")
+    }
+
+    fn one(build: fixture::Build) -> SwitchingSet {
+        fixture::set(vec![build.done()])
+    }
+
+    #[test]
+    fn ladder_with_two_languages_and_both_kinds_of_text() {
+        let ladder = fixture::set(vec![
+            fixture::video("v720").regular(3).colour(1).done(),
+            fixture::video("v360").size((640, 360)).cut(&[(20_000, 76_800); 3]).colour(1).done(),
+        ]);
+        let mut irregular = one(fixture::video("v180").regular(1));
+        irregular.aligned = false;
+        let text = |name, format, tag| one(fixture::text(name, format).cut(&[(100, 6000); 3]).language(tag));
+        let audio = |name, tag| one(fixture::audio(name).cut(&[(96_000, 288_000); 3]).language(tag));
+        let sets = vec![
+            ladder,
+            irregular,
+            audio("en", "en"),
+            audio("de", "de"),
+            text("sub_en", b"wvtt", "en"),
+            text("sub_de", b"wvtt", "de"),
+            text("ttml_en", b"stpp", "en"),
+            text("ttml_de", b"stpp", "de"),
+        ];
+        insta::assert_snapshot!(check(sets), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="en/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="de/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="de",NAME="Deutsch",AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="sub_en/0123456789abcdef/media.m3u8",GROUP-ID="text-vtt",LANGUAGE="en",NAME="English",AUTOSELECT=YES
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="sub_de/0123456789abcdef/media.m3u8",GROUP-ID="text-vtt",LANGUAGE="de",NAME="Deutsch",AUTOSELECT=YES
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="ttml_en/0123456789abcdef/media.m3u8",GROUP-ID="text-imsc",LANGUAGE="en",NAME="English",AUTOSELECT=YES
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="ttml_de/0123456789abcdef/media.m3u8",GROUP-ID="text-imsc",LANGUAGE="de",NAME="Deutsch",AUTOSELECT=YES
+        #EXT-X-STREAM-INF:BANDWIDTH=192134,AVERAGE-BANDWIDTH=192134,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-vtt"
+        v720/0123456789abcdef/media.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=154801,AVERAGE-BANDWIDTH=154801,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-vtt"
+        v360/0123456789abcdef/media.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=192134,AVERAGE-BANDWIDTH=192134,CODECS="avc1.64001f,mp4a.40.2,stpp.ttml.im1t",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-imsc"
+        v720/0123456789abcdef/media.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=154801,AVERAGE-BANDWIDTH=154801,CODECS="avc1.64001f,mp4a.40.2,stpp.ttml.im1t",RESOLUTION=640x360,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-imsc"
+        v360/0123456789abcdef/media.m3u8
+        "#);
+    }
+
+    #[test]
+    fn a_language_that_lacks_a_codec_lends_its_nearest() {
+        let surround = ChannelLayout::Dolby { map: 0xf801, joc_complexity: Some(16) };
+        let atmos = fixture::audio("en_atmos").codecs(b"ec-3", "ec-3").channels(6, surround).language("en");
+        let sets = vec![
+            one(fixture::video("v").regular(2)),
+            one(fixture::audio("en").cut(&[(96_000, 288_000); 2]).language("en").role(Role::Main)),
+            one(atmos.cut(&[(480_000, 288_000); 2]).role(Role::Main)),
+            one(fixture::audio("fr").cut(&[(100_000, 288_000); 2]).language("fr").role(Role::Main)),
+        ];
+        insta::assert_snapshot!(check(sets), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="en/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="fr/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="fr",NAME="Français",AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="en_atmos/0123456789abcdef/media.m3u8",GROUP-ID="audio-ec-3-16/JOC",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="16/JOC"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="fr/0123456789abcdef/media.m3u8",GROUP-ID="audio-ec-3-16/JOC",LANGUAGE="fr",NAME="Français",AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-STREAM-INF:BANDWIDTH=197334,AVERAGE-BANDWIDTH=197334,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2"
+        v/0123456789abcdef/media.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=704000,AVERAGE-BANDWIDTH=704000,CODECS="avc1.64001f,ec-3,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-ec-3-16/JOC"
+        v/0123456789abcdef/media.m3u8
+        "#);
+    }
+
+    #[test]
+    fn bit_rates_of_one_codec_are_groups() {
+        let audio = |name: &str, bytes| fixture::audio(name).cut(&[(bytes, 288_000); 2]);
+        let sets = vec![
+            one(fixture::video("v").regular(2)),
+            fixture::set(vec![
+                audio("en128", 96_000).language("en").done(),
+                audio("en64", 48_000).language("en").done(),
+            ]),
+            one(audio("de120", 90_000).language("de")),
+        ];
+        insta::assert_snapshot!(check(sets), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="en128/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="de120/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="de",NAME="Deutsch",AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="en64/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2_2",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="de120/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2_2",LANGUAGE="de",NAME="Deutsch",AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-STREAM-INF:BANDWIDTH=192000,AVERAGE-BANDWIDTH=192000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2"
+        v/0123456789abcdef/media.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=184000,AVERAGE-BANDWIDTH=184000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2_2"
+        v/0123456789abcdef/media.m3u8
+        "#);
+    }
+
+    #[test]
+    fn what_it_is_for_is_said() {
+        let audio = |name: &str| fixture::audio(name).regular(1).language("en");
+        let sets = vec![
+            one(fixture::video("v").regular(1)),
+            one(audio("talk").role(Role::Commentary)),
+            one(audio("described").role(Role::Description).label("For the \"blind\"\n")),
+            one(audio("main").role(Role::Main)),
+            one(audio("other").role(Role::Alternate)),
+            one(fixture::text("cc", b"wvtt").regular(1).language("en").role(Role::Caption)),
+            one(fixture::text("forced", b"wvtt").regular(1).language("en").role(Role::ForcedSubtitle)),
+            one(fixture::text("unknown", b"wvtt").regular(1)),
+        ];
+        insta::assert_snapshot!(check(sets), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="talk/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English (commentary)",CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="described/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="For the blind",AUTOSELECT=YES,CHARACTERISTICS="public.accessibility.describes-video",CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="main/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="other/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English 2",CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="cc/0123456789abcdef/media.m3u8",GROUP-ID="text-vtt",LANGUAGE="en",NAME="English (captions)",AUTOSELECT=YES,CHARACTERISTICS="public.accessibility.transcribes-spoken-dialog,public.accessibility.describes-music-and-sound"
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="forced/0123456789abcdef/media.m3u8",GROUP-ID="text-vtt",LANGUAGE="en",NAME="English (forced)",AUTOSELECT=YES,FORCED=YES
+        #EXT-X-MEDIA:TYPE=SUBTITLES,URI="unknown/0123456789abcdef/media.m3u8",GROUP-ID="text-vtt",NAME="Subtitles",AUTOSELECT=YES
+        #EXT-X-STREAM-INF:BANDWIDTH=192000,AVERAGE-BANDWIDTH=192000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-vtt"
+        v/0123456789abcdef/media.m3u8
+        "#);
+    }
+
+    #[test]
+    fn sound_alone() {
+        let sets = vec![fixture::set(vec![
+            fixture::audio("high").cut(&[(96_000, 288_000); 2]).done(),
+            fixture::audio("low").cut(&[(48_000, 288_000); 2]).done(),
+        ])];
+        insta::assert_snapshot!(check(sets), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-STREAM-INF:BANDWIDTH=128000,AVERAGE-BANDWIDTH=128000,CODECS="mp4a.40.2"
+        high/0123456789abcdef/media.m3u8
+        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="mp4a.40.2"
+        low/0123456789abcdef/media.m3u8
+        "#);
+        let sets = vec![
+            one(fixture::audio("en").regular(2).language("en")),
+            one(fixture::audio("pt").regular(2).language("pt-BR")),
+        ];
+        insta::assert_snapshot!(check(sets), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="en/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="en",NAME="English",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-MEDIA:TYPE=AUDIO,URI="pt/0123456789abcdef/media.m3u8",GROUP-ID="audio-mp4a.40.2-2",LANGUAGE="pt-BR",NAME="Português (BR)",AUTOSELECT=YES,CHANNELS="2"
+        #EXT-X-STREAM-INF:BANDWIDTH=128000,AVERAGE-BANDWIDTH=128000,CODECS="mp4a.40.2",AUDIO="audio-mp4a.40.2-2"
+        en/0123456789abcdef/media.m3u8
+        "#);
+    }
+
+    #[test]
+    fn high_dynamic_range_and_dolby_vision() {
+        let vision = fixture::video("v").codecs(b"hvc1", "hvc1.2.4.L153.B0").colour(18).regular(1);
+        let vision = vision.with(|track| {
+            track.entry.supplemental_codecs = Some("dvh1.08.07/db4h".into());
+            track.frame_rate = Some((30_000, 1001));
+        });
+        insta::assert_snapshot!(check(vec![one(vision)]), @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="hvc1.2.4.L153.B0",RESOLUTION=1280x720,FRAME-RATE=29.97,VIDEO-RANGE=HLG,SUPPLEMENTAL-CODECS="dvh1.08.07/db4h"
+        v/0123456789abcdef/media.m3u8
+        "#);
+    }
+
+    #[test]
+    fn one_segment_without_a_sync_sample_takes_independence_away() {
+        let dependent = fixture::video("v").regular(3).with(|track| track.segments[1].starts_with_sync = false);
+        assert!(!check(vec![one(dependent)]).contains("INDEPENDENT"));
+        assert!(check(vec![one(fixture::video("v").regular(3))]).contains("INDEPENDENT"));
+    }
+
+    #[test]
+    fn why_there_is_none() {
+        let why = |presentation: &Presentation| {
+            playlist(presentation, &rate::measure(presentation), &Options::default()).expect_err("none").to_string()
+        };
+        let text = fixture::presentation(vec![one(fixture::text("t", b"wvtt").regular(1))]);
+        assert_eq!(why(&text), "no video and no audio for HLS");
+        let locked = fixture::presentation(vec![one(fixture::video("v").protected(b"cenc", [1; 16]).regular(1))]);
+        let expected =
+            "track v is encrypted: HLS needs a configured key URI, or a pssh box of Widevine or PlayReady in the media";
+        assert_eq!(why(&locked), expected);
+        let mut two = fixture::presentation(vec![one(fixture::video("v").regular(1))]);
+        two.periods.push(two.periods[0].clone());
+        assert_eq!(why(&two), "HLS of 2 periods is not written yet");
+    }
+}
