@@ -1,1 +1,3 @@
-//! To be written.
+//! Where media comes from: the library.
+
+pub mod library;

@@ -2,4 +2,5 @@
 
 pub mod listing;
 pub mod object;
+pub mod options;
 pub mod serve;
