@@ -1,1 +1,448 @@
-//! To be written.
+//! Configuration in two steps: [`Written`] is what a person wrote, in a TOML file or as options of the command line, which
+//! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
+
+pub mod machine;
+pub mod quantity;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::config::machine::Machine;
+use crate::config::quantity::{Share, Size, Span};
+use crate::{content, origin, server};
+
+/// Descriptors that are not for connections: one in this many, for sources.
+const SOURCES_SHARE: usize = 4;
+/// Of the memory the process may use; the page cache of the sources and the connections need the rest.
+const CACHE_PERCENT: u8 = 25;
+/// The smallest cache that holds a segment of every usual bit rate.
+const CACHE_BYTES_MIN: u64 = 16 << 20;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The longest segment: what players buffer is a few of them.
+const SEGMENT_MAX: Duration = Duration::from_secs(60);
+
+/// What a person wrote; what was left out is `None`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Written {
+    /// In a file: the folder or media file to serve, relative to the file's own folder.
+    #[arg(skip)]
+    pub source: Option<PathBuf>,
+
+    /// Address of the media listener, for players and CDNs [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Listeners")]
+    pub listen: Option<SocketAddr>,
+    /// Address of the admin listener (page, API, metrics), or `off` [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
+    pub admin: Option<AdminAddress>,
+
+    /// Length that segments are cut to, at the next sync point [default: 6s]
+    #[arg(long, value_name = "DURATION", help_heading = "Library")]
+    pub segment_duration: Option<Span>,
+    /// Time between two looks for new, changed and gone files [default: 2s]
+    #[arg(long, value_name = "DURATION", help_heading = "Library")]
+    pub scan_interval: Option<Span>,
+    /// How long the old version of a replaced file is still answered [default: its duration and two minutes, at most 6h]
+    #[arg(long, value_name = "DURATION", help_heading = "Library")]
+    pub grace: Option<Span>,
+    /// Let symbolic links lead out of the folder [default: they do not]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Library")]
+    pub follow_symlinks: Option<bool>,
+
+    /// Memory for the cache: a percentage of what the process may use, or a size such as 512MiB [default: 25%]
+    #[arg(long, value_name = "SHARE", help_heading = "Making")]
+    pub cache_memory: Option<Share>,
+    /// Segments made ahead of the one asked for [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Making")]
+    pub prefetch: Option<u32>,
+    /// URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted [default: none]
+    #[arg(long, value_name = "TEMPLATE", help_heading = "Making")]
+    pub key_uri: Option<String>,
+    /// How long a playlist or MPD may be used without asking again [default: 120s]
+    #[arg(long, value_name = "DURATION", help_heading = "Making")]
+    pub manifest_max_age: Option<Span>,
+    /// Threads that serve [default: one a core]
+    #[arg(long, value_name = "N", help_heading = "Making")]
+    pub threads: Option<usize>,
+
+    /// Connections open at once; more are refused with 503 [default: 16384, or three quarters of the descriptors]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub connections_max: Option<usize>,
+    /// Requests whose answers are being made at once; more are refused with 503 [default: 4096]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub requests_max: Option<usize>,
+    /// Objects being made at once; more wait [default: 256]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub flights_max: Option<usize>,
+    /// Longest path and query of a request; longer ones are refused with 414 [default: 4KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub url_max: Option<Size>,
+    /// Largest request head; larger ones are refused with 431 [default: 64KiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub head_max: Option<Size>,
+    /// Time for a request head to come, from its first byte [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
+    pub head_timeout: Option<Span>,
+    /// Time a connection may be kept without a request [default: 600s]
+    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
+    pub idle_timeout: Option<Span>,
+    /// Time a peer may take no byte of an answer [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
+    pub write_timeout: Option<Span>,
+    /// Time for connections to finish after SIGTERM [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
+    pub drain_timeout: Option<Span>,
+
+    /// How the log, on the standard error stream, is written; auto is text in a terminal and json otherwise [default: auto]
+    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug (every request) or trace, also by module [default: info]
+    #[arg(long, value_name = "FILTER", help_heading = "Log")]
+    pub log: Option<String>,
+}
+
+/// Where the admin listener is, if there is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub enum AdminAddress {
+    /// There.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
+impl FromStr for AdminAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AdminAddress, String> {
+        match text {
+            "off" => Ok(AdminAddress::Off),
+            _ => text
+                .parse()
+                .map(AdminAddress::At)
+                .map_err(|_| format!("{text:?} is neither `off` nor an address and port")),
+        }
+    }
+}
+
+impl TryFrom<String> for AdminAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<AdminAddress, String> {
+        text.parse()
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Text in a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What it comes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// For the library.
+    pub library: content::library::Options,
+    /// For the origin.
+    pub origin: origin::options::Options,
+    /// For the listeners.
+    pub server: server::Options,
+    /// Threads that serve, from 1.
+    pub threads: usize,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// What is logged, as tracing-subscriber's `EnvFilter` has it.
+    pub log: String,
+    /// What it was resolved for.
+    pub machine: Machine,
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{}: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}:{line}: {message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// An option has a value that cannot be used.
+    #[error("{option}: {message}")]
+    Value {
+        /// Its name.
+        option: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// Reads the configuration for `target`, a folder, a media file or a configuration file; `options` override the latter.
+pub fn load(target: &Path, options: Written, machine: Machine) -> Result<Config, Error> {
+    if target.extension().is_none_or(|extension| extension != "toml") {
+        return resolve(target.to_owned(), options, machine);
+    }
+    let text = std::fs::read_to_string(target).map_err(|cause| Error::Read { path: target.to_owned(), cause })?;
+    let (source, written) = parse(target, &text)?;
+    resolve(source, options.over(written), machine)
+}
+
+/// The source and the options that the file at `path` names, given its text.
+fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
+    let error = |cause: toml::de::Error| {
+        let at = cause.span().map_or(0, |span| span.start.min(text.len()));
+        let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        Error::Parse { path: path.to_owned(), line, message: cause.message().trim_end().replace('\n', " ") }
+    };
+    let mut written: Written = toml::from_str(text).map_err(error)?;
+    let source = written.source.take().ok_or_else(|| Error::Parse {
+        path: path.to_owned(),
+        line: 1,
+        message: "missing key `source`: the folder or file to serve".into(),
+    })?;
+    Ok((path.parent().unwrap_or(Path::new("")).join(source), written))
+}
+
+impl Written {
+    /// These, and those of `under` where these say nothing.
+    fn over(self, under: Written) -> Written {
+        macro_rules! over {
+            ($($field:ident),+ $(,)?) => { Written { $($field: self.$field.or(under.$field)),+ } };
+        }
+        over!(
+            source,
+            listen,
+            admin,
+            segment_duration,
+            scan_interval,
+            grace,
+            follow_symlinks,
+            cache_memory,
+            prefetch,
+            key_uri,
+            manifest_max_age,
+            threads,
+            connections_max,
+            requests_max,
+            flights_max,
+            url_max,
+            head_max,
+            head_timeout,
+            idle_timeout,
+            write_timeout,
+            drain_timeout,
+            log_format,
+            log,
+        )
+    }
+}
+
+/// What `written` comes to on `machine`, serving `root`.
+fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, Error> {
+    let mut library = content::library::Options::new(root);
+    let mut origin = origin::options::Options::default();
+    let mut server = server::Options::default();
+
+    set(
+        "segment-duration",
+        &mut library.segment_target,
+        written.segment_duration,
+        Duration::from_millis(500)..=SEGMENT_MAX,
+    )?;
+    set("scan-interval", &mut library.scan_interval, written.scan_interval, Duration::from_millis(100)..=HOUR)?;
+    library.grace = written.grace.map(|Span(grace)| grace);
+    library.follow_symlinks = written.follow_symlinks.unwrap_or(library.follow_symlinks);
+
+    let cache = written.cache_memory.unwrap_or(Share::Percent(CACHE_PERCENT)).of(machine.memory_bytes);
+    origin.cache_bytes = bounded("cache-memory", cache, CACHE_BYTES_MIN..=machine.memory_bytes.max(CACHE_BYTES_MIN))?;
+    origin.prefetch = bounded("prefetch", written.prefetch.unwrap_or(origin.prefetch), 0..=16)?;
+    origin.flights_max = bounded("flights-max", written.flights_max.unwrap_or(origin.flights_max), 1..=1 << 16)?;
+    set("manifest-max-age", &mut origin.manifest_max_age, written.manifest_max_age, Duration::from_secs(1)..=DAY)?;
+    if written.key_uri.as_ref().is_some_and(|template| !template.contains("{kid}")) {
+        return Err(Error::Value { option: "key-uri", message: "the template has no {kid}".into() });
+    }
+    origin.key_uri = written.key_uri;
+
+    server.listen = written.listen.unwrap_or(server.listen);
+    server.admin = match written.admin {
+        Some(AdminAddress::At(address)) => Some(address),
+        Some(AdminAddress::Off) => None,
+        None => server.admin,
+    };
+    let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
+    let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
+    server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;
+    let requests = written.requests_max.unwrap_or(server.requests_max);
+    server.requests_max = bounded("requests-max", requests, 1..=1 << 20)?;
+    let size = |size: Option<Size>, default: usize| size.map_or(default, |Size(bytes)| bytes as usize);
+    server.url_bytes_max = bounded("url-max", size(written.url_max, server.url_bytes_max), 256..=32 << 10)?;
+    // hyper's smallest buffer.
+    server.head_bytes_max = bounded("head-max", size(written.head_max, server.head_bytes_max), 8 << 10..=1 << 20)?;
+    let second = Duration::from_secs(1);
+    set("head-timeout", &mut server.head_timeout, written.head_timeout, second..=HOUR)?;
+    set("idle-timeout", &mut server.idle_timeout, written.idle_timeout, second..=DAY)?;
+    set("write-timeout", &mut server.write_timeout, written.write_timeout, second..=HOUR)?;
+    set("drain-timeout", &mut server.drain_timeout, written.drain_timeout, Duration::ZERO..=HOUR)?;
+
+    Ok(Config {
+        library,
+        origin,
+        server,
+        threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
+        log_format: written.log_format.unwrap_or_default(),
+        log: written.log.unwrap_or_else(|| "info".into()),
+        machine,
+    })
+}
+
+/// Sets what was written, if it is in `range`.
+fn set(
+    option: &'static str,
+    place: &mut Duration,
+    written: Option<Span>,
+    range: RangeInclusive<Duration>,
+) -> Result<(), Error> {
+    if let Some(Span(value)) = written {
+        if !range.contains(&value) {
+            let message = format!("{value:?} is not between {:?} and {:?}", range.start(), range.end());
+            return Err(Error::Value { option, message });
+        }
+        *place = value;
+    }
+    Ok(())
+}
+
+fn bounded<T: PartialOrd + fmt::Display>(option: &'static str, value: T, range: RangeInclusive<T>) -> Result<T, Error> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::Value { option, message: format!("{value} is not between {} and {}", range.start(), range.end()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MACHINE: Machine = Machine { memory_bytes: 8 << 30, cores: 4, descriptors: 20_000 };
+
+    fn error(text: &str) -> String {
+        parse(Path::new("conf/site.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn nothing_written_comes_to_the_defaults_of_the_modules() {
+        let config = resolve("media".into(), Written::default(), MACHINE).unwrap();
+        assert_eq!(config.library, content::library::Options::new("media".into()));
+        assert_eq!(config.server, server::Options { connections_max: 15_000, ..server::Options::default() });
+        let origin = origin::options::Options { cache_bytes: 2 << 30, ..origin::options::Options::default() };
+        assert_eq!(config.origin, origin);
+        assert_eq!((config.threads, config.log_format), (4, LogFormat::Auto));
+    }
+
+    #[test]
+    fn a_file_may_say_all_that_the_command_line_may() {
+        let text = r#"
+            source = "../media"
+            listen = "0.0.0.0:80"
+            admin = "off"
+            segment-duration = "4s"
+            scan-interval = "500ms"
+            grace = "1h"
+            follow-symlinks = true
+            cache-memory = "1GiB"
+            prefetch = 2
+            key-uri = "skd://{kid}"
+            manifest-max-age = "10s"
+            threads = 3
+            connections-max = 100
+            requests-max = 10
+            flights-max = 5
+            url-max = "1KiB"
+            head-max = "16KiB"
+            head-timeout = "5s"
+            idle-timeout = "60s"
+            write-timeout = "20s"
+            drain-timeout = "0s"
+            log-format = "json"
+            log = "debug"
+        "#;
+        let (source, written) = parse(Path::new("conf/site.toml"), text).unwrap();
+        assert_eq!(source, Path::new("conf/../media"));
+        let options: Vec<String> = {
+            use clap::CommandFactory;
+            #[derive(clap::Parser)]
+            struct Cli {
+                #[command(flatten)]
+                written: Written,
+            }
+            Cli::command().get_arguments().filter_map(|arg| arg.get_long()).map(String::from).collect()
+        };
+        for option in options.iter().filter(|option| *option != "help") {
+            assert!(text.contains(&format!("{option} = ")), "{option} is not in the file above");
+        }
+        let config = resolve(source, written, MACHINE).unwrap();
+        assert_eq!(config.server.admin, None);
+        assert_eq!(config.server.url_bytes_max, 1024);
+        assert_eq!(config.library.grace, Some(Duration::from_secs(3600)));
+        assert_eq!(config.origin.cache_bytes, 1 << 30);
+        assert!(config.library.follow_symlinks);
+    }
+
+    #[test]
+    fn options_override_the_file() {
+        let (_, file) = parse(Path::new("site.toml"), "source = \"a\"\nprefetch = 1\nthreads = 2").unwrap();
+        let options = Written { prefetch: Some(3), ..Written::default() };
+        let config = resolve("a".into(), options.over(file), MACHINE).unwrap();
+        assert_eq!((config.origin.prefetch, config.threads), (3, 2));
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        let unknown = error("source = \"a\"\n\nthread = 2\n");
+        assert!(unknown.starts_with("conf/site.toml:3: unknown field `thread`"), "{unknown}");
+        let value = error("source = \"a\"\ngrace = \"soon\"\n");
+        assert!(value.starts_with("conf/site.toml:2: \"soon\" is no duration"), "{value}");
+        assert!(error("source = \n").starts_with("conf/site.toml:1: "));
+        assert!(error("threads = 1").starts_with("conf/site.toml:1: missing key `source`"));
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_by_name() {
+        let refusal = |written: Written| resolve("a".into(), written, MACHINE).unwrap_err().to_string();
+        let written = Written { connections_max: Some(20_000), ..Written::default() };
+        assert_eq!(refusal(written), "connections-max: 20000 is not between 1 and 15000");
+        let written = Written { segment_duration: Some(Span(Duration::ZERO)), ..Written::default() };
+        assert_eq!(refusal(written), "segment-duration: 0ns is not between 500ms and 60s");
+        let written = Written { key_uri: Some("https://keys/".into()), ..Written::default() };
+        assert_eq!(refusal(written), "key-uri: the template has no {kid}");
+        assert!(refusal(Written { threads: Some(0), ..Written::default() }).starts_with("threads: "));
+    }
+}

@@ -1,2 +1,8 @@
 //! The `headwater` program: arguments, then configuration, then run.
-fn main() {}
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    headwater::cli::run()
+}

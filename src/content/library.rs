@@ -21,7 +21,7 @@ use crate::media::track::Kind;
 use crate::time::{MediaTime, Timescale, Utc};
 
 /// How a library is read.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// The folder, or the one file.
     pub root: PathBuf,
@@ -54,7 +54,7 @@ const DEPTH_MAX: usize = 16;
 /// The most files of a library that are looked at.
 const FILES_MAX: usize = 1_000_000;
 /// A file modified less than this ago may still grow, and is left alone until it rests.
-const REST: Duration = Duration::from_secs(2);
+pub const REST: Duration = Duration::from_secs(2);
 /// Files that proof finds to belong together: as many as a rich ladder with all its languages has.
 const PROOF_FILES_MAX: usize = 64;
 

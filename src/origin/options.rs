@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-/// How objects are made and kept.
-#[derive(Clone, Debug)]
+/// How the origin behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
-    /// Bytes of memory that all caches together may keep alive: 512 MiB here; the program takes a share of what there is.
+    /// Bytes of memory that all instances of the cache together may keep.
     pub cache_bytes: u64,
-    /// Where players of HLS find keys: a URI with `{kid}` for the key's id. Without it HLS of encrypted media needs `pssh` boxes.
+    /// URI of a content key in HLS, with `{kid}` for the key's id in hexadecimal digits; `None`: presentations whose keys
+    /// nothing else tells are not offered as HLS.
     pub key_uri: Option<String>,
-    /// How many segments after a requested one are made before they are asked for: 0, since a CDN that wants them will ask.
+    /// Segments that are made ahead of the one asked for. None by default: a CDN asks for what its viewers watch, and reading
+    /// ahead doubles what a disk has to give to who jumps.
     pub prefetch: u32,
-    /// How many objects may be made at once before others are refused with 503: 256, each with a segment in memory.
+    /// Objects being made at once. Each keeps about a segment, a few megabytes, and one read of a source.
     pub flights_max: usize,
-    /// How long master playlists and MPDs of presentations on demand may be used without asking again: 60 s.
+    /// How long a playlist or MPD on demand may be used without asking again: a replaced source is seen after that.
     pub manifest_max_age: Duration,
 }
 
@@ -24,7 +26,7 @@ impl Default for Options {
             key_uri: None,
             prefetch: 0,
             flights_max: 256,
-            manifest_max_age: Duration::from_secs(60),
+            manifest_max_age: Duration::from_secs(120),
         }
     }
 }

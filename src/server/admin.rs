@@ -22,6 +22,7 @@ use crate::origin::listing::{ClassFill, Listing};
 use crate::origin::object::Body;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
+use crate::time::Utc;
 use crate::telemetry::{self, CacheClass, Label};
 
 /// Presentations in one answer of the API.
@@ -45,7 +46,7 @@ impl Answer for Admin {
         let (request, body) = server_http::without_body(request).await;
         let base = media_url(self.media, request.headers().get(header::HOST));
         let mut response = match body {
-            Ok(()) => respond(&state, &base, &request),
+            Ok(()) => respond(&state, &base, &request, now).await,
             Err(refusal) => refusal,
         };
         protect(&mut response, &base);
@@ -54,7 +55,7 @@ impl Answer for Admin {
     }
 }
 
-fn respond(state: &State, base: &str, request: &Request<()>) -> Response<Body> {
+async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> Response<Body> {
     if let Some(response) = server_http::common(state, request) {
         return response;
     }
@@ -67,14 +68,14 @@ fn respond(state: &State, base: &str, request: &Request<()>) -> Response<Body> {
         "/" => text("text/html; charset=utf-8", PAGE),
         "/page.css" => text("text/css; charset=utf-8", STYLE),
         "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
-        "/api/presentations" => presentations(state, base, request.uri().query().unwrap_or("")),
+        "/api/presentations" => presentations(state, base, request.uri().query().unwrap_or(""), now).await,
         "/api/status" => as_json(&status(state, base)),
         "/metrics" => metrics(state),
         _ => server_http::error(StatusCode::NOT_FOUND, "no such page", "no-store"),
     }
 }
 
-fn presentations(state: &State, base: &str, query: &str) -> Response<Body> {
+async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Response<Body> {
     let mut after = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match (pair.split_once('='), after.is_some()) {
@@ -85,7 +86,7 @@ fn presentations(state: &State, base: &str, query: &str) -> Response<Body> {
             _ => return server_http::error(StatusCode::BAD_REQUEST, "the only parameter is `after`", "no-store"),
         }
     }
-    let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX);
+    let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX, now).await;
     as_json(&listings.into_iter().map(|listing| absolute(listing, base)).collect::<Vec<_>>())
 }
 

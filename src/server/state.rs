@@ -31,9 +31,16 @@ impl State {
 }
 
 #[cfg(test)]
+use crate::content::library::Library;
+
+#[cfg(test)]
 impl State {
     /// A server without a library.
     pub fn for_tests() -> State {
-        State::new(Arc::new(Origin {}), Arc::default(), Options::default())
+        let nowhere = std::env::temp_dir().join("headwater-library-that-is-not-there");
+        let library = Arc::new(Library::new(crate::content::library::Options::new(nowhere)));
+        let telemetry = Arc::<Telemetry>::default();
+        let origin = Origin::new(library, crate::origin::options::Options::default(), Arc::clone(&telemetry));
+        State::new(Arc::new(origin), telemetry, Options::default())
     }
 }

@@ -1,0 +1,319 @@
+//! `headwater serve`: from configuration to a running server, and what it says at its start.
+
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::machine::Machine;
+use crate::config::quantity::readable_bytes;
+use crate::config::{self, Config, LogFormat, Written};
+use crate::content::library::{self, Library};
+use crate::origin::listing::{Listing, TrackListing};
+use crate::origin::serve::Origin;
+use crate::server::http::utc;
+use crate::server::run::{Server, stop_signal};
+use crate::telemetry::Telemetry;
+
+/// Presentations shown with their tracks; the page shows them all.
+const SHOWN_MAX: usize = 8;
+/// Warnings shown of a presentation.
+const WARNINGS_SHOWN_MAX: usize = 3;
+/// Presentations counted at once.
+const COUNTED_AT_ONCE: usize = 100;
+/// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
+const BLOCKING_THREADS_MAX: usize = 32;
+
+/// Serves `target` until a signal says to stop.
+pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
+    let config = config::load(target, options, Machine::read())?;
+    log(&config)?;
+    runtime(config.threads)?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+    let telemetry = Arc::<Telemetry>::default();
+    let origin = open(&config, &telemetry).await?;
+    tokio::spawn(keep(Arc::clone(&origin)));
+    let server = Server::bind(config.server.clone(), origin.clone(), telemetry)?;
+    let (media, admin) = (server.media_url(), server.admin_url());
+    let found = listings(&origin).await;
+    {
+        let mut out = io::stdout().lock();
+        greet(&mut out, &config, &found, &media, admin.as_deref())?;
+        out.flush()?;
+    }
+    tracing::info!(media, admin, cache_bytes = config.origin.cache_bytes, threads = config.threads, "serving");
+    let left = server
+        .run(async {
+            if let Err(error) = stop_signal().await {
+                tracing::error!(%error, "signals_unavailable");
+                std::future::pending().await
+            }
+            tracing::info!("draining");
+        })
+        .await;
+    tracing::info!(connections_cut = left, "ended");
+    Ok(())
+}
+
+/// The origin for the library that `config` names, looked at once.
+async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
+    let library = Arc::new(Library::new(config.library.clone()));
+    let origin = Arc::new(Origin::new(library, config.origin.clone(), Arc::clone(telemetry)));
+    rescan(&origin).await.map_err(|error| format!("{}: {error}", config.library.root.display()))?;
+    if origin.library().catalog().is_unsettled {
+        // Files that were written just now: a moment later it shows whether they still grow.
+        tokio::time::sleep(library::REST).await;
+        rescan(&origin).await?;
+    }
+    Ok(origin)
+}
+
+async fn rescan(origin: &Arc<Origin>) -> io::Result<()> {
+    let library = Arc::clone(origin.library());
+    let before = library.catalog();
+    let scan = tokio::task::spawn_blocking(move || library.rescan(utc()).map(|()| library));
+    let library = scan.await.map_err(io::Error::other)??;
+    let after = library.catalog();
+    for warning in after.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+/// Looks for changed files, and lets the caches settle, as long as the server runs.
+async fn keep(origin: Arc<Origin>) {
+    let interval = origin.library().options().scan_interval;
+    let (mut wait, mut scanned) = (interval, Instant::now());
+    loop {
+        tokio::time::sleep(Duration::from_secs(1).min(interval)).await;
+        origin.settle(utc()).await;
+        if scanned.elapsed() < wait {
+            continue;
+        }
+        let began = Instant::now();
+        if let Err(error) = rescan(&origin).await {
+            tracing::warn!(%error, "the library can't be looked at; what was found before is served");
+        }
+        scanned = Instant::now();
+        // A large library, or a slow one, is looked at less often: for a fiftieth of the time at most.
+        wait = interval.max(50 * (scanned - began));
+    }
+}
+
+/// One thread runs everything itself, which spares the hand-over between threads (measured at 6 to 12 % of a request); more
+/// share one runtime, because a runtime a core gained nothing measurable and leaves cores idle when few connections are busy.
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads).max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
+}
+
+/// Sends the log to the standard error stream.
+fn log(config: &Config) -> Result<(), Box<dyn Error>> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let is_terminal = io::stderr().is_terminal();
+    match config.log_format {
+        LogFormat::Text => builder.with_ansi(is_terminal).init(),
+        LogFormat::Auto if is_terminal => builder.init(),
+        LogFormat::Auto | LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// All presentations, by name.
+async fn listings(origin: &Origin) -> Vec<Listing> {
+    let mut all: Vec<Listing> = Vec::new();
+    loop {
+        let page = origin.listings(all.last().map(|last| last.name.as_str()), COUNTED_AT_ONCE, utc()).await;
+        if page.is_empty() {
+            return all;
+        }
+        all.extend(page);
+    }
+}
+
+/// Says what was found, and where it plays.
+fn greet(out: &mut impl Write, config: &Config, all: &[Listing], media: &str, admin: Option<&str>) -> io::Result<()> {
+    let root = config.library.root.display();
+    let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let warned = all.iter().filter(|listing| !listing.warnings.is_empty()).count();
+    write!(out, "Headwater {}: {} in {root}", env!("CARGO_PKG_VERSION"), plural(all.len(), "presentation"))?;
+    match warned {
+        0 => writeln!(out)?,
+        _ => writeln!(out, ", {warned} of them with warnings")?,
+    }
+    for listing in all.iter().take(SHOWN_MAX) {
+        show(out, listing, media)?;
+    }
+    if all.len() > SHOWN_MAX {
+        writeln!(out, "\n  ... and {} more", all.len() - SHOWN_MAX)?;
+    }
+    let machine = &config.machine;
+    writeln!(
+        out,
+        "\n  Cache   {} of {} memory\n  Limits  {} ({} descriptors), {} in flight, {}",
+        readable_bytes(config.origin.cache_bytes),
+        readable_bytes(machine.memory_bytes),
+        plural(config.server.connections_max, "connection"),
+        machine.descriptors,
+        plural(config.server.requests_max, "request"),
+        plural(config.threads, "thread"),
+    )?;
+    writeln!(out, "  Media   {media}/")?;
+    if let Some(admin) = admin {
+        writeln!(out, "  Page    {admin}")?;
+    }
+    writeln!(out, "\nCtrl-C ends it.")
+}
+
+fn show(out: &mut impl Write, listing: &Listing, media: &str) -> io::Result<()> {
+    write!(out, "\n  {}", listing.name)?;
+    match listing.duration_s {
+        Some(seconds) => writeln!(out, "  {}", clock(seconds))?,
+        None => writeln!(out, "  live")?,
+    }
+    for track in &listing.tracks {
+        writeln!(out, "    {}", track_line(track))?;
+    }
+    for warning in listing.warnings.iter().take(WARNINGS_SHOWN_MAX) {
+        writeln!(out, "    warning: {warning}")?;
+    }
+    if listing.warnings.len() > WARNINGS_SHOWN_MAX {
+        writeln!(out, "    ... and {} more warnings", listing.warnings.len() - WARNINGS_SHOWN_MAX)?;
+    }
+    for (format, path) in [("HLS ", &listing.hls), ("DASH", &listing.dash)] {
+        if let Some(path) = path {
+            writeln!(out, "    {format}  {media}/{}", path.trim_start_matches('/'))?;
+        }
+    }
+    Ok(())
+}
+
+/// `video  avc1.64001f  1280x720  25 fps  1.2 Mb/s`
+fn track_line(track: &TrackListing) -> String {
+    let mut line = format!("{:<5}  {}", track.kind, track.codec);
+    if let (Some(width), Some(height)) = (track.width, track.height) {
+        line += &format!("  {width}x{height}");
+    }
+    if let Some(rate) = track.frame_rate {
+        let rate = format!("{rate:.3}");
+        line += &format!("  {} fps", rate.trim_end_matches('0').trim_end_matches('.'));
+    }
+    if let Some(channels) = track.channels {
+        line += &format!("  {channels} ch");
+    }
+    if let Some(rate) = track.sample_rate {
+        line += &format!("  {} Hz", rate);
+    }
+    if let Some(language) = &track.language {
+        line += &format!("  {language}");
+    }
+    match track.bandwidth {
+        0 => {}
+        bits @ ..1_000_000 => line += &format!("  {} kb/s", bits.div_ceil(1000)),
+        bits => line += &format!("  {:.1} Mb/s", bits as f64 / 1e6),
+    }
+    if let Some(scheme) = &track.protection {
+        line += &format!("  encrypted ({scheme})");
+    }
+    line
+}
+
+/// `1:05`, `2:03:04`.
+fn clock(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match seconds / 3600 {
+        0 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(kind: &str, codec: &str, bandwidth: u64) -> TrackListing {
+        TrackListing {
+            name: kind.into(),
+            kind: kind.into(),
+            codec: codec.into(),
+            language: None,
+            bandwidth,
+            segments: 10,
+            width: None,
+            height: None,
+            frame_rate: None,
+            channels: None,
+            sample_rate: None,
+            protection: None,
+        }
+    }
+
+    #[test]
+    fn a_start_says_what_was_found_and_where_it_plays() {
+        let machine = Machine { memory_bytes: 8 << 30, cores: 2, descriptors: 20_000 };
+        let config = config::load(Path::new("media"), Written::default(), machine).unwrap();
+        let video = TrackListing {
+            width: Some(1280),
+            height: Some(720),
+            frame_rate: Some(29.97003),
+            ..track("video", "avc1.64001f", 2_345_678)
+        };
+        let audio = TrackListing {
+            channels: Some(2),
+            sample_rate: Some(48000),
+            language: Some("en".into()),
+            protection: Some("cbcs".into()),
+            ..track("audio", "mp4a.40.2", 128_000)
+        };
+        let film = Listing {
+            name: "film".into(),
+            live: false,
+            duration_s: Some(64.6),
+            hls: Some("/film/master.m3u8".into()),
+            dash: None,
+            rule: "a file of its own".into(),
+            tracks: vec![video, audio],
+            warnings: (1..6).map(|n| format!("oddity {n}")).collect(),
+        };
+        let more = (0..9).map(|n| Listing { name: format!("x{n}"), warnings: vec![], ..film.clone() });
+        let all: Vec<Listing> = [film.clone()].into_iter().chain(more).collect();
+        let mut out = Vec::new();
+        greet(&mut out, &config, &all, "http://127.0.0.1:8080", Some("http://127.0.0.1:8081/")).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        for line in [
+            "Headwater 0.1.0: 10 presentations in media, 1 of them with warnings",
+            "  film  1:05",
+            "    video  avc1.64001f  1280x720  29.97 fps  2.3 Mb/s",
+            "    audio  mp4a.40.2  2 ch  48000 Hz  en  128 kb/s  encrypted (cbcs)",
+            "    warning: oddity 3",
+            "    ... and 2 more warnings",
+            "    HLS   http://127.0.0.1:8080/film/master.m3u8",
+            "  ... and 2 more",
+            "  Cache   2.0 GiB of 8.0 GiB memory",
+            "  Limits  15000 connections (20000 descriptors), 4096 requests in flight, 2 threads",
+            "  Page    http://127.0.0.1:8081/",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line:?} is not in\n{text}");
+        }
+        assert!(!text.contains("DASH"));
+        assert!(!text.contains("oddity 4"));
+    }
+
+    #[test]
+    fn durations_read_like_a_clock() {
+        for (seconds, text) in [(0.0, "0:00"), (59.6, "1:00"), (3599.0, "59:59"), (7384.0, "2:03:04")] {
+            assert_eq!(clock(seconds), text);
+        }
+    }
+}
