@@ -364,7 +364,7 @@ impl Mpd<'_> {
     }
 
     /// ISO/IEC 23091-2 code points. High dynamic range is essential where there is another set to fall back on; where there is
-    /// none, a player that does not know the property should still play (dash.js 5 would leave the set out).
+    /// none, a player that does not know the property should still play.
     fn colour(&mut self, period: &Period, colour: Colour) {
         let is_high = |colour: Colour| matches!(colour.transfer, 16 | 18);
         let videos = || period.sets.iter().filter(|set| set.kind == Kind::Video).flat_map(|set| &set.tracks);

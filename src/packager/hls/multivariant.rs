@@ -254,7 +254,9 @@ fn audio_groups<'a>(slots: &[Slot<'a>], rates: &Rates) -> Vec<Group<'a>> {
     groups
 }
 
-/// Groups of text: one a format, since players that do not know `stpp` pass over a variant whose CODECS name it.
+/// Groups of text: one a format. With both in one group, CODECS would name `stpp` for all, and hls.js 1.7.4 and Shaka Player
+/// 5.2.12 then show none of its WebVTT. A language that lacks a format lends the other all the same, since groups of one type
+/// must have the same members (rfc8216bis §4.4.6.1.1).
 fn text_groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
     let mut groups = Vec::new();
     for (form, id) in [(Form::WebVtt, "text-vtt"), (Form::Fmp4, "text-imsc")] {
