@@ -76,7 +76,7 @@ pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
         let last = *boundaries.last().unwrap_or(&start);
         boundaries.extend(timeline::grid(last, end, target));
     }
-    arranged.arrange_others(others, &boundaries);
+    arranged.arrange_others(others, &boundaries, target);
     arranged
 }
 
@@ -146,13 +146,16 @@ impl Arranged {
         main
     }
 
-    fn arrange_others(&mut self, tracks: Vec<Track>, boundaries: &[MediaTime]) {
+    fn arrange_others(&mut self, tracks: Vec<Track>, boundaries: &[MediaTime], target: Duration) {
         let (mut audio, mut text): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|t| t.kind == Kind::Audio);
         audio.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| by_falling_quality(a, b)));
         text.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| a.name.cmp(&b.name)));
         for mut track in audio.into_iter().chain(text) {
+            // A boundary soon after the track's start would cut off a sliver, of priming mostly.
+            let start = track.time(media_start(&track));
+            let soon = boundaries.iter().take_while(|&&boundary| !is_far(start, boundary, target)).count();
             track.segments =
-                timeline::cut(&track.samples, track.media_time, boundaries, track.timescale, MediaTime::ZERO);
+                timeline::cut(&track.samples, track.media_time, &boundaries[soon..], track.timescale, MediaTime::ZERO);
             self.place(track, true);
         }
     }
@@ -176,6 +179,12 @@ impl Arranged {
             }),
         }
     }
+}
+
+/// Whether at least half of `target` lies between `start` and `boundary`.
+fn is_far(start: MediaTime, boundary: MediaTime, target: Duration) -> bool {
+    let half = MediaTime::new(target.as_millis() as i64 / 2, Timescale::MILLI);
+    boundary > start && !boundary.is_within(start, half)
 }
 
 fn longest(boundaries: &[MediaTime], end: MediaTime) -> MediaTime {

@@ -11,16 +11,13 @@ use crate::formats::isobmff::sample_entry::{ChannelLayout, Colour};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Pssh, Role, Segment, Track};
 use crate::packager::push;
-use crate::packager::rate::Rates;
+use crate::packager::rate::{self, Rates};
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// Bytes of an MPD without its timelines, an AdaptationSet or a Representation.
 const ELEMENT_BYTES: usize = 1536;
 /// Bytes of an `S`, its time included.
 const S_BYTES: usize = 56;
-/// Seconds a player buffers before it starts, at least: with `bandwidth` the peak of whole segments, this covers the key frame
-/// that a segment begins with.
-const MIN_BUFFER_TIME_S: u64 = 2;
 /// What ECMAScript players can count to exactly.
 const MAX_TIME: i64 = 1 << 53;
 
@@ -88,7 +85,9 @@ impl Mpd<'_> {
         self.raw(" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" type=\"static\" mediaPresentationDuration=\"");
         self.duration(presentation.duration());
         self.raw("\" minBufferTime=\"PT");
-        push::decimal(&mut self.out, MIN_BUFFER_TIME_S);
+        // At `bandwidth`, the peak of whole segments, the longest segment comes within its own duration (ISO/IEC 23009-1 §5.3.5.2).
+        let longest_s = presentation.periods.iter().map(rate::target_duration_s).max().unwrap_or(1);
+        push::decimal(&mut self.out, longest_s);
         self.raw("S\">\n");
         for period in &presentation.periods {
             self.period(period);
@@ -574,7 +573,7 @@ mod tests {
         ];
         insta::assert_snapshot!(written(&fixture::presentation(sets)), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
-        <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT20S" minBufferTime="PT2S">
+        <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT20S" minBufferTime="PT6S">
          <Period id="0" start="PT0S" duration="PT20S">
           <AdaptationSet id="1" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1" maxWidth="1280" maxHeight="720" maxFrameRate="25" par="16:9">
            <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>
@@ -670,7 +669,7 @@ mod tests {
         ];
         insta::assert_snapshot!(written(&fixture::presentation(sets)), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
-        <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" xmlns:cenc="urn:mpeg:cenc:2013" xmlns:scte214="urn:scte:dash:scte214-extensions" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT6S" minBufferTime="PT2S">
+        <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" xmlns:cenc="urn:mpeg:cenc:2013" xmlns:scte214="urn:scte:dash:scte214-extensions" profiles="urn:mpeg:dash:profile:isoff-live:2011" type="static" mediaPresentationDuration="PT6S" minBufferTime="PT6S">
          <Period id="0" start="PT0S" duration="PT6S">
           <AdaptationSet id="1" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1" par="16:9">
            <ContentProtection schemeIdUri="urn:mpeg:dash:mp4protection:2011" value="cbcs" cenc:default_KID="01234567-89ab-cdef-0123-456789abcdef"/>

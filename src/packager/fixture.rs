@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Colour, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
-use crate::media::sample::{Sample, SampleFlags, SampleTable};
-use crate::media::track::{KeyChange, Kind, Pssh, Role, Segment, Track, Version};
+use crate::media::sample::{SourceRange, Sample, SampleFlags, SampleTable};
+use crate::media::track::{Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};
 use crate::time::{MediaTime, Timescale};
 
 pub(crate) struct Build(Track);
@@ -81,6 +81,10 @@ impl Build {
         }
         let duration = samples.iter().map(|&(_, ticks)| i64::from(ticks)).sum();
         track.segments.push(Segment { first_sample, time, duration, starts_with_sync: true });
+        // Intact, so that a segment has the very bytes that the test gives its samples.
+        let bytes = samples.iter().map(|&(size, _)| u64::from(size)).sum();
+        let intact = Some(SourceRange { file: 0, range: 0..bytes });
+        track.fragments.push(Fragment { first_sample, sequence_number: 1, description_index: 1, intact, moof: None });
         self
     }
 

@@ -262,10 +262,10 @@ mod tests {
         }
     }
 
-    fn get(path: &str, method: Method) -> Response<Body> {
+    async fn get(path: &str, method: Method) -> Response<Body> {
         let state = State::for_tests();
         let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost").body(()).unwrap();
-        respond(&state, "http://127.0.0.1:8080", &request)
+        respond(&state, "http://127.0.0.1:8080", &request, Utc(0)).await
     }
 
     async fn body(response: Response<Body>) -> String {
@@ -287,16 +287,16 @@ mod tests {
 
     #[tokio::test]
     async fn every_path_answers_in_its_own_format() {
-        assert_eq!(body(get("/api/presentations?after=a%20b", Method::GET)).await, "[]");
-        let status: serde_json::Value = serde_json::from_str(&body(get("/api/status", Method::GET)).await).unwrap();
+        assert_eq!(body(get("/api/presentations?after=a%20b", Method::GET).await).await, "[]");
+        let status: serde_json::Value = serde_json::from_str(&body(get("/api/status", Method::GET).await).await).unwrap();
         for key in ["requests", "hits", "misses", "flights", "bytes_out", "connections_open", "uptime_s"] {
             assert_eq!(status[key], 0, "{key}");
         }
         assert_eq!(status["media"], "http://127.0.0.1:8080");
         assert!(status["cache"]["classes"].is_array());
-        assert!(body(get("/", Method::GET)).await.starts_with("<!doctype html>"));
-        assert!(body(get("/metrics", Method::GET)).await.ends_with("# EOF\n"));
-        assert_eq!(body(get("/healthz", Method::GET)).await, "{\"status\":\"ok\"}");
+        assert!(body(get("/", Method::GET).await).await.starts_with("<!doctype html>"));
+        assert!(body(get("/metrics", Method::GET).await).await.ends_with("# EOF\n"));
+        assert_eq!(body(get("/healthz", Method::GET).await).await, "{\"status\":\"ok\"}");
         for (path, method, status) in [
             ("/api", Method::GET, 404),
             ("/page.css/", Method::GET, 404),
@@ -306,7 +306,7 @@ mod tests {
             ("/", Method::POST, 405),
             ("/api/status", Method::DELETE, 405),
         ] {
-            let response = get(path, method);
+            let response = get(path, method).await;
             assert_eq!(response.status(), status, "{path}");
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
             assert!(response.headers().contains_key(header::CACHE_CONTROL));
