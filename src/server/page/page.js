@@ -279,6 +279,7 @@ function drawStage(one) {
   engine.hidden = engines.length < 2;
   const variant = el("select", { "aria-label": "Quality", hidden: true });
   const go = el("button", { type: "button", className: "go" }, "Play");
+  const screen = el("div", { className: "player" }, video, go);
   const begin = (at = 0, index = -1) => {
     player?.close();
     go.hidden = true;
@@ -299,7 +300,7 @@ function drawStage(one) {
   engine.onchange = () => { if (player) begin(video.currentTime); };
   variant.onchange = () => begin(video.currentTime, Number(variant.value));
   if (!one.hls) {
-    go.hidden = engine.hidden = true;
+    screen.hidden = engine.hidden = true;
     tell("There is no HLS to play here; the warnings say why.");
   } else if (!engines.length) {
     go.disabled = true;
@@ -307,7 +308,7 @@ function drawStage(one) {
   } else if (one.tracks.some((track) => track.protection)) {
     tell("Encrypted: this page has no keys, so a player with a licence server is needed.");
   }
-  return el("div", { className: "stage" }, el("div", { className: "player" }, video, go), el("div", { className: "under" }, engine, variant, say));
+  return el("div", { className: "stage" }, screen, el("div", { className: "under" }, engine, variant, say));
 }
 
 // ---- the players
