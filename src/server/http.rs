@@ -40,6 +40,7 @@ const BACKLOG: i32 = 4096;
 /// Unsent bytes the kernel may hold for a connection; it asks for more when half are sent. Without it a grown send buffer
 /// takes a megabyte and more at a time, so that a slow reader, though reading, seems to take nothing until the write deadline;
 /// and thousands of them hold gigabytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
@@ -367,7 +368,7 @@ fn date(now: Utc) -> HeaderValue {
     })
 }
 
-/// An error as short JSON: `{"status":404,"error":"no such thing"}`.
+/// An error as short JSON: `{"error":"no such thing","status":404}`.
 pub fn error(status: StatusCode, message: &str, cache_control: &'static str) -> Response<Body> {
     let body = serde_json::json!({ "status": status.as_u16(), "error": message });
     json(status, HeaderValue::from_static(cache_control), body.to_string())
