@@ -455,9 +455,10 @@ class MsePlayer {
     }));
     const main = this.tracks[0];
     const live = !lists.every((list) => list.ended);
-    source.duration = live ? Infinity : Math.max(...lists.map((list) => list.segments.at(-1).end));
     if (live) at = Math.max(0, main.list.segments.at(-1).end - 3 * main.list.target);
     await this.align(main);
+    // Only now: appending a first segment of a late time has moved the end.
+    source.duration = live ? Infinity : Math.max(...lists.map((list) => list.segments.at(-1).end));
     for (const track of this.tracks) this.locate(track, at);
     video.currentTime = at;
 
