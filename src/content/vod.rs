@@ -297,6 +297,8 @@ struct Collected {
     /// KIDs of its samples, run by run (number of samples, KID), if groups say so; and the `pssh` of its `moof`.
     kids: Vec<(u32, Option<[u8; 16]>)>,
     pssh: Vec<Pssh>,
+    /// What a new fragment of all its samples would hold for their protection, in bytes.
+    protection_bytes: u32,
 }
 
 /// The fragments of each track, in the order of their decode times.
@@ -326,9 +328,11 @@ fn collect(
             };
             let base = match traf.base_data_offset {
                 Some(base) => base,
-                // ISO/IEC 14496-12 §8.8.7.1: else the moof, or where the data of the traf before end.
                 None if traf.default_base_is_moof || index == 0 => fragment.moof.start,
-                None => data_end,
+                // ISO/IEC 14496-12 §8.8.7.1: where the data of the traf before end. Some writers count from the moof all the
+                // same, without the flag that says so; what lies in the mdat tells.
+                None if lies_within(fragment, traf, header, data_end) || !lies_within(fragment, traf, header, fragment.moof.start) => data_end,
+                None => fragment.moof.start,
             };
             let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end);
             tracks.entry(traf.track_id).or_default().push(read);
@@ -345,6 +349,20 @@ fn collect(
         }
     }
     tracks
+}
+
+/// Whether the data of `traf`, counted from `base`, lies in the `mdat` after its `moof`.
+fn lies_within(fragment: &ScannedFragment, traf: &TrackFragment<'_>, header: &TrackHeader, base: u64) -> bool {
+    let Some(mdat) = &fragment.mdat else { return false };
+    let mut position = base;
+    traf.runs.iter().all(|run| {
+        if let Some(offset) = run.data_offset {
+            position = base.saturating_add_signed(offset.into());
+        }
+        let start = position;
+        position += traf.samples(run, &header.trex).map(|sample| u64::from(sample.size)).sum::<u64>();
+        mdat.start <= start && position <= mdat.end
+    })
 }
 
 fn collect_traf(
@@ -382,6 +400,8 @@ fn collect_traf(
     };
     let kids = cenc::sample_kids(&traf.protection, samples.len() as u32);
     let pssh = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
+    let moof_pssh: usize = moof.pssh.iter().map(|bytes| bytes.len()).sum();
+    let protection_bytes = (cenc::weight(&traf.protection, samples.len() as u32) + moof_pssh) as u32;
     Collected {
         file: fragment.file,
         decode_time: traf.base_media_decode_time.map(|time| time as i64),
@@ -392,6 +412,7 @@ fn collect_traf(
         moof: Some(place(fragment.moof.clone())),
         kids,
         pssh,
+        protection_bytes,
     }
 }
 
@@ -428,6 +449,7 @@ fn build(
             moof: None,
             kids: Vec::new(),
             pssh: Vec::new(),
+            protection_bytes: 0,
         });
     }
     all.extend(fragments);
@@ -448,7 +470,7 @@ fn build(
     fragments.shrink_to_fit();
     let init = write_init(moov, header.id, media_time).map_err(|e| e.to_string())?;
     let frame_rate = match kind {
-        Kind::Video => table.usual_duration().map(|duration| reduce(header.timescale.get(), duration)),
+        Kind::Video => table.usual_interval().map(|interval| reduce(header.timescale.get(), interval)),
         _ => None,
     };
     let track = Track {
@@ -545,6 +567,7 @@ impl Builder {
                 description_index: collected.description_index,
                 intact: collected.intact.filter(|_| delay == 0),
                 moof: collected.moof,
+                protection_bytes: collected.protection_bytes,
             });
         }
         Ok(())

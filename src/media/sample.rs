@@ -236,15 +236,36 @@ impl SampleTable {
         places
     }
 
-    /// The most common duration of a sample, in ticks: what a frame rate is named after. `None` of an empty table.
+    /// The most common interval between samples as they are presented, in ticks: what a frame rate is named after. `None` if
+    /// there are none. Looks at the first thousands where durations vary.
+    pub fn usual_interval(&self) -> Option<u32> {
+        if self.times.iter().all(|run| run.duration == self.times[0].duration) {
+            return self.usual_duration();
+        }
+        let mut times: Vec<i64> = (self.iter(0..self.len().min(INTERVALS_LOOKED_AT)))
+            .map(|sample| sample.decode_time.saturating_add(sample.composition_offset.into()))
+            .collect();
+        times.sort_unstable();
+        let intervals = times.windows(2).filter_map(|pair| u32::try_from(pair[1] - pair[0]).ok()).filter(|&interval| interval > 0);
+        most_common(intervals.map(|interval| (interval, 1))).or_else(|| self.usual_duration())
+    }
+
+    /// The most common duration of a sample, in ticks. `None` of an empty table.
     pub fn usual_duration(&self) -> Option<u32> {
         let ends = self.times.iter().skip(1).map(|run| run.first).chain([self.len()]);
-        let mut counts = std::collections::BTreeMap::<u32, u64>::new();
-        for (run, end) in self.times.iter().zip(ends) {
-            *counts.entry(run.duration).or_default() += u64::from(end - run.first);
-        }
-        counts.into_iter().filter(|&(duration, _)| duration > 0).max_by_key(|&(_, count)| count).map(|(duration, _)| duration)
+        most_common(self.times.iter().zip(ends).map(|(run, end)| (run.duration, end - run.first)))
     }
+}
+
+/// How many samples tell a frame rate.
+const INTERVALS_LOOKED_AT: u32 = 4096;
+
+fn most_common(counted: impl Iterator<Item = (u32, u32)>) -> Option<u32> {
+    let mut counts = std::collections::BTreeMap::<u32, u64>::new();
+    for (value, count) in counted {
+        *counts.entry(value).or_default() += u64::from(count);
+    }
+    counts.into_iter().filter(|&(value, _)| value > 0).max_by_key(|&(_, count)| count).map(|(value, _)| value)
 }
 
 #[cfg(test)]

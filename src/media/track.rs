@@ -94,6 +94,8 @@ pub struct Fragment {
     pub intact: Option<SourceRange>,
     /// Its `moof`, for what is read from it when a fragment is rebuilt; `None` of samples that the `moov` lists.
     pub moof: Option<SourceRange>,
+    /// What a new fragment of all its samples would hold for their protection, in bytes.
+    pub protection_bytes: u32,
 }
 
 /// A segment: addressable, named by `time`.

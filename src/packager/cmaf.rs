@@ -86,14 +86,17 @@ pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malfo
     Ok(if needs.is_empty() { Step::Ready(plan) } else { Step::Need(needs) })
 }
 
-/// Bytes of segment `index` of `track` as it is sent; of a protected fragment that must be rebuilt without its
-/// `senc`, which is not known without reading.
+/// Bytes of segment `index` of `track` as it is sent; of a protected fragment that is cut, what each sample has of its
+/// protection is taken to be equal, since only reading would tell.
 pub fn segment_len(track: &Track, index: usize) -> u64 {
     let len = |stretch: Stretch| match stretch {
         Stretch::Intact(range) => range.len(),
         Stretch::Rebuilt { samples, fragments } => {
             let media = track.samples.size(samples.clone());
-            new_fragment(track, samples, fragments, CutProtection::default()).len() as u64 + media
+            let whole: u64 = fragments.clone().map(|index| u64::from(track.fragments[index].protection_bytes)).sum();
+            let count = fragments.clone().map(|index| track.fragment_samples(index).len() as u64).sum::<u64>().max(1);
+            let protection = (whole * samples.len() as u64).div_ceil(count);
+            protection + new_fragment(track, samples, fragments, CutProtection::default()).len() as u64 + media
         }
     };
     stretches(track, track.segment_samples(index)).into_iter().map(len).sum()

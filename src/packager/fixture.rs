@@ -84,7 +84,7 @@ impl Build {
         // Intact, so that a segment has the very bytes that the test gives its samples.
         let bytes = samples.iter().map(|&(size, _)| u64::from(size)).sum();
         let intact = Some(SourceRange { file: 0, range: 0..bytes });
-        track.fragments.push(Fragment { first_sample, sequence_number: 1, description_index: 1, intact, moof: None });
+        track.fragments.push(Fragment { first_sample, sequence_number: 1, description_index: 1, intact, moof: None, protection_bytes: 0 });
         self
     }
 

@@ -31,6 +31,7 @@ pub const LISTINGS_MAX: usize = 100;
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
+const ICON: &str = include_str!("page/icon.svg");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Answers on the admin listener, for a media listener at the address.
@@ -69,6 +70,7 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         "/page.css" => text("text/css; charset=utf-8", STYLE),
         "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
         "/api/presentations" => presentations(state, base, request.uri().query().unwrap_or(""), now).await,
+        "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
         "/metrics" => metrics(state),
         _ => server_http::error(StatusCode::NOT_FOUND, "no such page", "no-store"),
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_page_asks_no_outside_host() {
-        for text in [PAGE, STYLE, SCRIPT] {
+        for text in [PAGE, STYLE, SCRIPT, ICON] {
             let outside = text.match_indices("://").find(|(at, _)| {
                 !text[..*at].ends_with("http") || {
                     let rest = &text[at + 3..];

@@ -37,9 +37,11 @@ use crate::time::Utc;
 
 /// Connections the kernel may complete before we accept them: a CDN's burst after a restart.
 const BACKLOG: i32 = 4096;
-/// Unsent bytes the kernel may hold for a connection. Without it a grown send buffer takes megabytes at a time, and a slow
-/// reader, though reading, would seem to take nothing for longer than the write deadline.
-const UNSENT_BYTES_MAX: u32 = 1024 * 1024;
+/// Unsent bytes the kernel may hold for a connection; it asks for more when half are sent. Without it a grown send buffer
+/// takes a megabyte and more at a time, so that a slow reader, though reading, seems to take nothing until the write deadline;
+/// and thousands of them hold gigabytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 /// Header lines of a request.
@@ -366,7 +368,7 @@ fn date(now: Utc) -> HeaderValue {
     })
 }
 
-/// An error as short JSON: `{"status":404,"error":"no such thing"}`.
+/// An error as short JSON: `{"error":"no such thing","status":404}`.
 pub fn error(status: StatusCode, message: &str, cache_control: &'static str) -> Response<Body> {
     let body = serde_json::json!({ "status": status.as_u16(), "error": message });
     json(status, HeaderValue::from_static(cache_control), body.to_string())
@@ -413,10 +415,13 @@ mod tests {
         Conn::new(io, DEADLINES, Arc::default(), Arc::default())
     }
 
+    /// Address and length of each slice of a write.
+    type Places = Vec<(usize, usize)>;
+
     /// Gives one request and records where the bytes of each write lie.
     struct Recorder {
         request: &'static [u8],
-        writes: Arc<Mutex<Vec<Vec<(usize, usize)>>>>,
+        writes: Arc<Mutex<Vec<Places>>>,
         write_bytes_max: usize,
     }
 
@@ -466,7 +471,7 @@ mod tests {
     }
 
     /// The writes that `request` leads to when each answer is a rope of `slices`.
-    async fn writes(request: &'static [u8], slices: &[Bytes], write_bytes_max: usize) -> Vec<Vec<(usize, usize)>> {
+    async fn writes(request: &'static [u8], slices: &[Bytes], write_bytes_max: usize) -> Vec<Places> {
         let writes = Arc::<Mutex<Vec<_>>>::default();
         let io = Recorder { request, writes: writes.clone(), write_bytes_max };
         let slices = slices.to_vec();
@@ -479,7 +484,7 @@ mod tests {
         writes.clone()
     }
 
-    fn places(slices: &[Bytes]) -> Vec<(usize, usize)> {
+    fn places(slices: &[Bytes]) -> Places {
         slices.iter().map(|slice| (slice.as_ptr() as usize, slice.len())).collect()
     }
 
@@ -516,6 +521,36 @@ mod tests {
         };
         let body_bytes: usize = writes.concat().into_iter().filter(|&place| inside(place)).map(|(_, len)| len).sum();
         assert_eq!(body_bytes, 32_400);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_served_though_the_kernel_buffers_megabytes() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream);
+        let deadlines = Deadlines { write: Duration::from_millis(600), ..DEADLINES };
+        let telemetry = Arc::<Telemetry>::default();
+        let conn = Conn::new(stream, deadlines, telemetry.clone(), Arc::default());
+        let body = Bytes::from(vec![7; 64 << 20]);
+        let service = service_fn(move |_| {
+            let body = Body::new(Rope::from(body.clone()));
+            async move { Ok(Response::new(body)) }
+        });
+        tokio::spawn(async move { converse(conn, &Drain::default(), 64 * 1024, service).await });
+        // A receive buffer that has grown is told to the sender in leaps of its own, which are not what is tried here.
+        SockRef::from(&client).set_recv_buffer_size(256 << 10).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut space = vec![0; 256 << 10];
+        // Fast at first, so that the kernel's buffers grow, then slowly.
+        for _ in 0..64 {
+            client.read_exact(&mut space).await.unwrap();
+        }
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            client.read_exact(&mut space[..64 << 10]).await.unwrap();
+        }
+        assert_eq!(telemetry.connections_open.get(), 1, "it was cut off");
     }
 
     #[tokio::test(start_paused = true)]

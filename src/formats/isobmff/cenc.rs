@@ -114,6 +114,18 @@ fn read_sizes(saiz: BoxRef<'_>) -> Result<Vec<u8>, Malformed> {
     Ok(vec![default; count as usize])
 }
 
+/// Bytes that the boxes of `protection` take in a new fragment of all its `samples`: `senc`, `saiz`, `saio`, `sgpd`, `sbgp`.
+pub fn weight(protection: &FragmentProtection<'_>, samples: u32) -> usize {
+    let auxiliary = match (protection.senc, protection.saiz) {
+        (Some(senc), _) => senc.payload().len().saturating_sub(8),
+        (None, Some(saiz)) => read_sizes(saiz).map_or(0, |sizes| sizes.iter().map(|&size| usize::from(size)).sum()),
+        (None, None) => 0,
+    };
+    let groups = [protection.sgpd, protection.sbgp].into_iter().flatten().map(|b| b.bytes().len()).sum::<usize>();
+    // senc 16, saiz 17 and a byte a sample, saio 20.
+    if auxiliary == 0 { groups } else { auxiliary + 16 + 17 + samples as usize + 20 + groups }
+}
+
 /// What is kept of a fragment's protection for some of its samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CutProtection {
