@@ -254,6 +254,15 @@ fn audio_groups<'a>(slots: &[Slot<'a>], rates: &Rates) -> Vec<Group<'a>> {
     groups
 }
 
+/// What CODECS says of text in `stpp`. IMSC is what HLS takes (rfc8216bis §3.1.3), under a name with its profile: hls.js 1.7.4
+/// shows no cue of what is called `stpp` alone, as an entry without a `mime` box is (ISO/IEC 14496-30 §5.4).
+fn text_codecs(track: &Track) -> &str {
+    match &track.entry.codecs[..] {
+        "stpp" => "stpp.ttml.im1t",
+        codecs => codecs,
+    }
+}
+
 /// Groups of text: one a format. With both in one group, CODECS would name `stpp` for all, and hls.js 1.7.4 and Shaka Player
 /// 5.2.12 then show none of its WebVTT. A language that lacks a format lends the other all the same, since groups of one type
 /// must have the same members (rfc8216bis §4.4.6.1.1).
@@ -307,7 +316,7 @@ fn variant(track: &Track, audio: Option<&Group<'_>>, text: Option<&Group<'_>>, r
         rate.average += largest(|rate| rate.average);
         // WebVTT segments are no format that CODECS could name (`wvtt` is that of fragmented MP4).
         codecs
-            .extend(others().filter(|member| member.entry.format.0 != *b"wvtt").map(|member| &member.entry.codecs[..]));
+            .extend(others().filter(|member| member.entry.format.0 != *b"wvtt").map(|member| text_codecs(member)));
     }
     let mut distinct: Vec<&str> = Vec::new();
     codecs.retain(|codec| {
