@@ -163,7 +163,7 @@ fn refuse(stream: TcpStream) {
 }
 
 /// Serves one connection to its end; when `drain` begins it finishes what is under way and closes.
-async fn converse<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
+pub async fn converse<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
