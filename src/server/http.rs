@@ -42,8 +42,8 @@ const BACKLOG: i32 = 4096;
 const UNSENT_BYTES_MAX: u32 = 1024 * 1024;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
-/// Header lines of a request.
-const HEADERS_MAX: usize = 128;
+/// Header lines of a request: what hyper parses on the stack. One more would cost two allocations of 4 KiB a request.
+const HEADERS_MAX: usize = 100;
 /// HTTP/2 streams open at once on a connection: what RFC 9113 §6.5.2 recommends at least.
 const STREAMS_MAX: u32 = 128;
 /// HTTP/2 streams that a peer may have reset before we have looked at them (the "rapid reset" attack).
