@@ -93,12 +93,17 @@ pub fn coding(headers: &HeaderMap) -> Coding {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or("");
             let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(Some(1000), quality);
-            let slot = match name.to_ascii_lowercase().as_str() {
-                "gzip" | "x-gzip" => &mut gzip,
-                "br" => &mut brotli,
-                "identity" => &mut identity,
-                "*" => &mut any,
-                _ => continue,
+            let is = |coding: &str| name.eq_ignore_ascii_case(coding);
+            let slot = if is("br") {
+                &mut brotli
+            } else if is("gzip") || is("x-gzip") {
+                &mut gzip
+            } else if is("identity") {
+                &mut identity
+            } else if is("*") {
+                &mut any
+            } else {
+                continue;
             };
             *slot = weight;
         }

@@ -44,8 +44,8 @@ const BACKLOG: i32 = 4096;
 const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
-/// Header lines of a request.
-const HEADERS_MAX: usize = 128;
+/// Header lines of a request: what hyper parses on the stack. One more would cost two allocations of 4 KiB a request.
+const HEADERS_MAX: usize = 100;
 /// HTTP/2 streams open at once on a connection: what RFC 9113 §6.5.2 recommends at least.
 const STREAMS_MAX: u32 = 128;
 /// HTTP/2 streams that a peer may have reset before we have looked at them (the "rapid reset" attack).
@@ -165,7 +165,7 @@ fn refuse(stream: TcpStream) {
 }
 
 /// Serves one connection to its end; when `drain` begins it finishes what is under way and closes.
-async fn converse<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
+pub async fn converse<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,

@@ -1,0 +1,166 @@
+//! What a hot hit allocates, and that eviction gives memory back; counted by the allocator itself.
+//!
+//! Counts are printed by `cargo test --test allocations -- --nocapture`.
+
+#![expect(unsafe_code, reason = "an allocator that counts can't be written without")]
+#![expect(clippy::print_stdout, reason = "the counts are worth reading")]
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{Wire, connection, copy, get, head, origin, paths, runtime, serve, server, testdata};
+use headwater::server::http::utc;
+use http::StatusCode;
+use tempfile::TempDir;
+
+/// Allocations of a hot hit at most, hyper included.
+const HIT_ALLOCATIONS_MAX: f64 = 5.0;
+/// Of a range: it has two header values, a list of ranges and a list of slices of its own.
+const RANGE_ALLOCATIONS_MAX: f64 = 9.0;
+
+thread_local! {
+    /// Allocations made by this thread; growing in place counts as one.
+    static MADE: Cell<u64> = const { Cell::new(0) };
+}
+/// Bytes allocated and not freed, by any thread.
+static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
+/// Tests that measure take turns.
+static ALONE: Mutex<()> = Mutex::new(());
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size as i64 - layout.size() as i64);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.realloc(block, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE_BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+fn count(bytes: i64) {
+    // A thread that is ending has no counter any more.
+    let _ = MADE.try_with(|made| made.set(made.get() + 1));
+    LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed);
+}
+
+fn made() -> u64 {
+    MADE.with(Cell::get)
+}
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Allocations of one request of `lines` on a connection that is kept, hyper included: the difference between 2,000 requests
+/// and 1,000.
+fn per_request(path: &str, lines: &str) -> f64 {
+    const COUNT: usize = 1000;
+    let state = server(&origin(&testdata(), 256 << 20));
+    let request = head(path, lines);
+    runtime().block_on(async {
+        let run = async |count: usize| {
+            let wire = Wire::new(std::iter::repeat_n(request.clone(), count));
+            let before = made();
+            connection(state.clone(), wire).await;
+            made() - before
+        };
+        run(COUNT).await;
+        let (short, long) = (run(COUNT).await, run(2 * COUNT).await);
+        assert_eq!(state.origin.telemetry().flights_started.get(), 1, "all but the first were hits");
+        (long - short) as f64 / COUNT as f64
+    })
+}
+
+fn segment() -> String {
+    let paths = paths(&origin(&testdata(), 1 << 20), "tour");
+    paths.iter().find(|paths| paths.track == "video-144p").unwrap().segments[1].clone()
+}
+
+#[test]
+fn a_hot_hit_makes_at_most_five_allocations() {
+    let _alone = alone();
+    let path = segment();
+    let whole = per_request(&path, "");
+    let range = per_request(&path, "Range: bytes=100-999\r\n");
+    let playlist = per_request("/tour/master.m3u8", "Accept-Encoding: gzip, br\r\n");
+    println!("allocations a request, hyper included: segment {whole:.2}, range {range:.2}, playlist {playlist:.2}");
+    assert!(whole <= HIT_ALLOCATIONS_MAX, "{whole} allocations");
+    assert!(playlist <= HIT_ALLOCATIONS_MAX, "{playlist} allocations");
+    assert!(range <= RANGE_ALLOCATIONS_MAX, "{range} allocations");
+}
+
+#[test]
+fn serving_a_hit_copies_its_head_and_nothing_else() {
+    let _alone = alone();
+    let path = segment();
+    let origin = origin(&testdata(), 256 << 20);
+    runtime().block_on(async {
+        let (request, now) = (get(&path), utc());
+        assert_eq!(origin.serve(&request, now).await.status(), StatusCode::OK);
+        let before = made();
+        for _ in 0..1000 {
+            assert_eq!(origin.serve(&request, now).await.status(), StatusCode::OK);
+        }
+        let each = (made() - before) as f64 / 1000.0;
+        println!("allocations of serve() alone: {each:.2}");
+        assert!(each <= 3.0, "{each} allocations");
+    });
+}
+
+#[test]
+fn eviction_gives_memory_back() {
+    let _alone = alone();
+    const CACHE_BYTES: u64 = 4 << 20;
+    let folder = TempDir::new().unwrap();
+    // Some hundred segments of 20 KiB and more, several times what the cache may keep.
+    for copied in 0..64 {
+        copy(&testdata().join("muxed.mp4"), &folder.path().join(format!("muxed{copied}.mp4")));
+        copy(&testdata().join("vp9.mp4"), &folder.path().join(format!("vp9-{copied}.mp4")));
+    }
+    runtime().block_on(async {
+        let origin = origin(folder.path(), CACHE_BYTES);
+        let names: Vec<String> = origin.library().catalog().entries.keys().cloned().collect();
+        let paths: Vec<String> =
+            names.iter().flat_map(|name| paths(&origin, name)).flat_map(|paths| paths.segments).collect();
+        let before = LIVE_BYTES.load(Ordering::Relaxed);
+        let mut served = 0;
+        for path in &paths {
+            served += serve(&origin, path).await.body().len() as i64;
+        }
+        // moka frees what it evicted when no reader can be left, which its own turns find out.
+        for _ in 0..100 {
+            origin.settle(utc()).await;
+        }
+        let kept = LIVE_BYTES.load(Ordering::Relaxed) - before;
+        println!("{served} bytes served through a cache of {CACHE_BYTES}; {kept} are alive");
+        assert!(served > 2 * CACHE_BYTES as i64, "{served} bytes served are too few to evict anything");
+        assert!(kept < CACHE_BYTES as i64 * 5 / 4, "{kept} bytes are alive under a ceiling of {CACHE_BYTES}");
+    });
+}
