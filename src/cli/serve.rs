@@ -24,8 +24,9 @@ use crate::telemetry::Telemetry;
 const SHOWN_MAX: usize = 8;
 /// Warnings shown of a presentation.
 const WARNINGS_SHOWN_MAX: usize = 3;
-/// Presentations counted at once.
-const COUNTED_AT_ONCE: usize = 100;
+/// Presentations opened before serving begins, to say how they are; of a larger library the others are opened when they are asked
+/// for.
+const OPENED_MAX: usize = 100;
 /// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
 const BLOCKING_THREADS_MAX: usize = 32;
 
@@ -42,10 +43,11 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     tokio::spawn(keep(Arc::clone(&origin)));
     let server = Server::bind(config.server.clone(), origin.clone(), telemetry)?;
     let (media, admin) = (server.media_url(), server.admin_url());
-    let found = listings(&origin).await;
+    let count = origin.library().catalog().entries.len();
+    let opened = origin.listings(None, OPENED_MAX, utc()).await;
     {
         let mut out = io::stdout().lock();
-        greet(&mut out, &config, &found, &media, admin.as_deref())?;
+        greet(&mut out, &config, count, &opened, &media, admin.as_deref())?;
         out.flush()?;
     }
     tracing::info!(media, admin, cache_bytes = config.origin.cache_bytes, threads = config.threads, "serving");
@@ -130,33 +132,29 @@ fn log(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// All presentations, by name.
-async fn listings(origin: &Origin) -> Vec<Listing> {
-    let mut all: Vec<Listing> = Vec::new();
-    loop {
-        let page = origin.listings(all.last().map(|last| last.name.as_str()), COUNTED_AT_ONCE, utc()).await;
-        if page.is_empty() {
-            return all;
-        }
-        all.extend(page);
-    }
-}
-
 /// Says what was found, and where it plays.
-fn greet(out: &mut impl Write, config: &Config, all: &[Listing], media: &str, admin: Option<&str>) -> io::Result<()> {
+fn greet(
+    out: &mut impl Write,
+    config: &Config,
+    count: usize,
+    opened: &[Listing],
+    media: &str,
+    admin: Option<&str>,
+) -> io::Result<()> {
     let root = config.library.root.display();
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-    let warned = all.iter().filter(|listing| !listing.warnings.is_empty()).count();
-    write!(out, "Headwater {}: {} in {root}", env!("CARGO_PKG_VERSION"), plural(all.len(), "presentation"))?;
+    let warned = opened.iter().filter(|listing| !listing.warnings.is_empty()).count();
+    write!(out, "Headwater {}: {} in {root}", env!("CARGO_PKG_VERSION"), plural(count, "presentation"))?;
     match warned {
         0 => writeln!(out)?,
+        _ if opened.len() < count => writeln!(out, ", {warned} of the first {} with warnings", opened.len())?,
         _ => writeln!(out, ", {warned} of them with warnings")?,
     }
-    for listing in all.iter().take(SHOWN_MAX) {
+    for listing in opened.iter().take(SHOWN_MAX) {
         show(out, listing, media)?;
     }
-    if all.len() > SHOWN_MAX {
-        writeln!(out, "\n  ... and {} more", all.len() - SHOWN_MAX)?;
+    if count > SHOWN_MAX {
+        writeln!(out, "\n  ... and {} more", count - SHOWN_MAX)?;
     }
     let machine = &config.machine;
     writeln!(
@@ -180,7 +178,8 @@ fn show(out: &mut impl Write, listing: &Listing, media: &str) -> io::Result<()> 
     write!(out, "\n  {}", listing.name)?;
     match listing.duration_s {
         Some(seconds) => writeln!(out, "  {}", clock(seconds))?,
-        None => writeln!(out, "  live")?,
+        None if listing.live => writeln!(out, "  live")?,
+        None => writeln!(out)?,
     }
     for track in &listing.tracks {
         writeln!(out, "    {}", track_line(track))?;
@@ -289,7 +288,7 @@ mod tests {
         let more = (0..9).map(|n| Listing { name: format!("x{n}"), warnings: vec![], ..film.clone() });
         let all: Vec<Listing> = [film.clone()].into_iter().chain(more).collect();
         let mut out = Vec::new();
-        greet(&mut out, &config, &all, "http://127.0.0.1:8080", Some("http://127.0.0.1:8081/")).unwrap();
+        greet(&mut out, &config, all.len(), &all, "http://127.0.0.1:8080", Some("http://127.0.0.1:8081/")).unwrap();
         let text = String::from_utf8(out).unwrap();
         for line in [
             "Headwater 0.1.0: 10 presentations in media, 1 of them with warnings",

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::content::source::{Source, SourceError, Window};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxHead, Boxes, HEAD_MAX};
+use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
 use crate::formats::isobmff::fragment::MovieFragment;
 use crate::formats::isobmff::movie::Movie;
 
@@ -12,6 +13,8 @@ use crate::formats::isobmff::movie::Movie;
 const MOOV_BYTES_MAX: u64 = 256 << 20;
 /// A larger `moof` likewise.
 const MOOF_BYTES_MAX: u64 = 16 << 20;
+/// A larger `emsg` is carried, but not looked at.
+const EMSG_BYTES_MAX: u64 = 64 << 10;
 /// All `moof` of one movie together, held while it is opened.
 const MOOF_BYTES_TOTAL_MAX: u64 = 512 << 20;
 /// How much of the media's two ends tells one file from another.
@@ -46,6 +49,8 @@ pub struct ScannedFragment {
     pub bytes: Vec<u8>,
     /// The payload of the `mdat` that follows it directly.
     pub mdat: Option<Range<u64>>,
+    /// Of the `emsg` boxes right before it: scheme and value.
+    pub events: Vec<EventScheme>,
 }
 
 /// A movie: one file, or an initialization segment and its media segments.
@@ -207,6 +212,7 @@ impl Scan {
         let mut offset = 0;
         // Where the prft and emsg boxes right before the next moof begin.
         let mut prefix = None;
+        let mut events = Vec::new();
         while offset < window.len() {
             let left = window.len() - offset;
             let head = BoxHead::parse(window.at(offset, HEAD_MAX)?)
@@ -236,7 +242,7 @@ impl Scan {
                             return Err(wrong(Malformed::new(what, offset)));
                         }
                         let start = prefix.unwrap_or(offset);
-                        self.fragments.push(ScannedFragment { file, start, moof: offset..end, bytes, mdat: None });
+                        self.fragments.push(ScannedFragment { file, start, moof: offset..end, bytes, mdat: None, events: std::mem::take(&mut events) });
                     } else if self.moov.is_none() {
                         self.moov = Some((offset, bytes));
                     }
@@ -254,9 +260,18 @@ impl Scan {
                 _ if cut => return Err(too_long()),
                 _ => {}
             }
+            if head.kind.0 == *b"emsg" && size <= EMSG_BYTES_MAX {
+                let bytes = window.at(offset, size as usize)?;
+                if let Some(Ok(found)) = Boxes::new(bytes, offset).next() {
+                    events.extend(event_scheme(found).ok());
+                }
+            }
             prefix = match &head.kind.0 {
                 b"prft" | b"emsg" => prefix.or(Some(offset)),
-                _ => None,
+                _ => {
+                    events.clear();
+                    None
+                }
             };
             offset = end;
         }

@@ -1,6 +1,6 @@
 //! From files to a presentation: what each movie holds, track by track, exactly as it is presented.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use crate::content::source::{Source, SourceError};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::cenc;
+use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::fragment::{MovieFragment, RunSample, TrackFragment};
 use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
@@ -26,6 +27,9 @@ use crate::time::{MediaTime, Rounding, rescale};
 
 /// The most tracks of a presentation.
 const TRACKS_MAX: usize = 200;
+
+/// The most schemes of event messages that a track is said to carry.
+const EVENT_SCHEMES_MAX: usize = 16;
 
 /// A movie that a presentation is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,6 +303,8 @@ struct Collected {
     pssh: Vec<Pssh>,
     /// What a new fragment of all its samples would hold for their protection, in bytes.
     protection_bytes: u32,
+    /// Schemes of the event messages that come with it.
+    events: Vec<EventScheme>,
 }
 
 /// The fragments of each track, in the order of their decode times.
@@ -413,6 +419,7 @@ fn collect_traf(
         kids,
         pssh,
         protection_bytes,
+        events: fragment.events.clone(),
     }
 }
 
@@ -450,10 +457,15 @@ fn build(
             kids: Vec::new(),
             pssh: Vec::new(),
             protection_bytes: 0,
+            events: Vec::new(),
         });
     }
     all.extend(fragments);
     let mut builder = Builder { table: SampleTable::default(), fragments: Vec::new(), keys: Vec::new(), end: 0 };
+    // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
+    let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
+    let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
+    let events = events.into_iter().take(EVENT_SCHEMES_MAX).collect();
     let default_kid = header.entry.protection.as_ref().map(|p| p.default_kid);
     for collected in all {
         let at = collected.moof.as_ref().map_or(scanned.moov_offset, |moof| moof.range.start);
@@ -488,6 +500,7 @@ fn build(
         init: Bytes::from(init),
         pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
         keys: Vec::new(),
+        events,
         samples: table,
         fragments,
         segments: Vec::new(),

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
 use crate::media::sample::{SampleTable, SourceRange};
 use crate::time::{MediaTime, Timescale};
@@ -162,6 +163,8 @@ pub struct Track {
     pub pssh: Vec<Pssh>,
     /// Keys, where they change or differ from `tenc`; empty if the default key holds for the whole track.
     pub keys: Vec<KeyChange>,
+    /// Schemes of the event messages that come with its fragments, sorted.
+    pub events: Vec<EventScheme>,
     /// All samples, an initial delay added to their decode times.
     pub samples: SampleTable,
     /// The fragments they came in, by first sample.

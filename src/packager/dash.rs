@@ -143,6 +143,7 @@ impl Mpd<'_> {
         if set.kind == Kind::Audio && set.tracks.iter().all(|track| track.audio() == first.audio()) {
             self.joint_objects("   ", first);
         }
+        self.event_streams(set);
         if let Some(Some(label)) = common(set, |track| track.label.as_deref()) {
             self.raw("   <Label>");
             self.text(label);
@@ -162,6 +163,19 @@ impl Mpd<'_> {
             self.representation(period, set, track, !common_kid, !common_timeline);
         }
         self.raw("  </AdaptationSet>\n");
+    }
+
+    /// The schemes of the event messages that come in its segments (ISO/IEC 23009-1 §5.10.3.2).
+    fn event_streams(&mut self, set: &SwitchingSet) {
+        let mut schemes: Vec<_> = set.tracks.iter().flat_map(|track| &track.events).collect();
+        schemes.sort_unstable();
+        schemes.dedup();
+        for scheme in schemes {
+            self.raw("   <InbandEventStream");
+            self.attribute("schemeIdUri", &scheme.uri);
+            self.attribute("value", &scheme.value);
+            self.raw("/>\n");
+        }
     }
 
     /// The largest picture and frame rate, of several; the shape of the picture, if all share it.

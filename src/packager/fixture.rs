@@ -34,6 +34,7 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
         init: Bytes::new(),
         pssh: Vec::new(),
         keys: Vec::new(),
+        events: Vec::new(),
         samples: SampleTable::default(),
         fragments: Vec::new(),
         segments: Vec::new(),

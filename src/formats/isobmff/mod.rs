@@ -2,6 +2,7 @@
 
 pub mod boxes;
 pub mod cenc;
+pub mod emsg;
 pub mod fragment;
 pub mod movie;
 pub mod sample_entry;
