@@ -9,6 +9,8 @@ shared=../shared
 judges=$shared/verify
 media_address=127.0.0.1:18080
 admin_address=127.0.0.1:18081
+# Where the HLS of encrypted presentations says that keys are; nobody fetches them.
+key_uri=https://keys.example/{kid}
 exceptions=.ci/exceptions.txt
 # The program under test; another one for trying the scripts themselves.
 headwater=${HEADWATER:-target/release/headwater}
@@ -102,8 +104,8 @@ install_judges() {
 # start_server LIBRARY: serves it and waits until it is ready.
 start_server() {
   local log=$scratch/server.log
-  printf '\n$ %s\n' "$headwater serve $1 --listen $media_address --admin $admin_address"
-  "$headwater" serve "$1" --listen "$media_address" --admin "$admin_address" >"$log" 2>&1 &
+  printf '\n$ %s\n' "$headwater serve $1 --key-uri $key_uri --listen $media_address --admin $admin_address"
+  "$headwater" serve "$1" --key-uri "$key_uri" --listen "$media_address" --admin "$admin_address" >"$log" 2>&1 &
   server_pid=$!
   local waited
   for waited in $(seq 120); do
