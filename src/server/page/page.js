@@ -29,6 +29,10 @@ function scaled(value, units, base) {
 const bytes = (value) => scaled(value, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 1024);
 const bits = (value) => scaled(value, ["b/s", "kb/s", "Mb/s", "Gb/s", "Tb/s"], 1000);
 const rate = (value) => `${value > 0 && value < 10 ? value.toFixed(1) : number.format(value)}/s`;
+function length(one) {
+  return one.duration_s == null ? "" : clock(one.duration_s);
+}
+
 function clock(seconds) {
   const s = Math.round(seconds);
   const pad = (n) => String(n).padStart(2, "0");
@@ -171,7 +175,7 @@ function drawList() {
     const odd = one.warnings.length ? el("span", { className: "odd" }, ` · ${one.warnings.length} warning${one.warnings.length > 1 ? "s" : ""}`) : null;
     const button = el("button", { type: "button", onclick: () => open(one) },
       el("span", { className: "name" }, one.name),
-      el("span", { className: "time" }, one.live ? "live" : clock(one.duration_s ?? 0)),
+      el("span", { className: "time" }, one.live ? "live" : length(one)),
       el("span", { className: "sum" }, summary(one), odd));
     button.dataset.name = one.name;
     return el("li", {}, button);
@@ -211,7 +215,7 @@ function select(one) {
   const detail = $("detail");
   detail.hidden = one === null;
   if (one === null) return;
-  const facts = [one.live ? "live" : clock(one.duration_s ?? 0), summary(one), one.rule].filter(Boolean).join(" · ");
+  const facts = [one.live ? "live" : length(one), summary(one), one.rule].filter(Boolean).join(" · ");
   detail.setAttribute("aria-label", one.name);
   detail.replaceChildren(
     el("div", {}, el("h2", {}, one.name), el("p", { className: "rule" }, facts)),
