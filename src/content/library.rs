@@ -233,10 +233,16 @@ impl Library {
                 Some(old) if old.stamps == stamps => old.clone(),
                 _ => Judged { groups: judge(folder, &below, root, is_root), stamps },
             };
-            let whole = judgement.groups.iter().any(|g| matches!(g.rule, Rule::Packaging)) && folder.media.is_empty();
-            if whole {
-                claimed.push(folder.path.clone());
+            let of_several = judgement.groups.iter().filter(|g| matches!(g.rule, Rule::Packaging | Rule::Said));
+            for group in of_several {
+                if folder.media.is_empty() {
+                    claimed.push(folder.path.clone());
+                }
+                // Folders below whose files it has are no presentations of their own.
+                let folders = group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
+                claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
+            claimed.dedup();
             for group in &judgement.groups {
                 let files: Vec<&PathBuf> = group.parts.iter().flatten().flat_map(|part| &part.files).collect();
                 let made_of = judgement.stamps.iter().filter(|(path, _)| files.contains(&path) || sidecar::is_sidecar(path));
@@ -397,8 +403,9 @@ fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<
         let parts = Sidecar::read(path).and_then(|sidecar| sidecar.parts(&folder.path));
         return vec![Group { name, rule: Rule::Said, parts }];
     }
-    if let Some(parts) = packaging(folder, below) {
-        return vec![Group { name, rule: Rule::Packaging, parts }];
+    if let Some((parts, movies)) = packaging(folder, below) {
+        let packaged = Group { name, rule: Rule::Packaging, parts };
+        return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
     }
     if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
         && let Some((rule, parts)) = proof(&folder.media)
@@ -417,11 +424,13 @@ fn looks_of(media: &[(PathBuf, Stamp)]) -> Vec<Looks> {
     media.iter().map(|file| look(file).unwrap_or(Looks::Other)).collect()
 }
 
-/// The parts of an existing packaging: flat, or one folder a track.
-fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Result<Vec<Part>, String>> {
+/// The parts of an existing packaging, flat or one folder a track; and whole movies that lie beside it.
+fn packaging(folder: &Folder, below: &[&Folder]) -> Option<(Result<Vec<Part>, String>, Vec<PathBuf>)> {
     if !folder.media.is_empty() {
         let looks = looks_of(&folder.media);
-        return flat(&folder.media, &looks);
+        let files = folder.media.iter().zip(&looks);
+        let movies = files.filter(|(_, look)| **look == Looks::Movie).map(|((path, _), _)| path.clone()).collect();
+        return flat(&folder.media, &looks).map(|parts| (parts, movies));
     }
     // One folder a track; deeper only where a manifest says that this is the top.
     let tracks: Vec<&&Folder> = below.iter().filter(|f| !f.media.is_empty()).collect();
@@ -432,6 +441,9 @@ fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Result<Vec<Part>, Str
     let mut parts = Vec::new();
     for track in tracks {
         let looks = looks_of(&track.media);
+        if looks.contains(&Looks::Movie) {
+            return None;
+        }
         let Some(Ok(found)) = flat(&track.media, &looks) else { return None };
         let prefix = track_name(&track.path.strip_prefix(&folder.path).unwrap_or(&track.path).to_string_lossy());
         let several = found.len() > 1;
@@ -440,7 +452,7 @@ fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Result<Vec<Part>, Str
             ..part
         }));
     }
-    Some(Ok(parts))
+    Some((Ok(parts), Vec::new()))
 }
 
 /// The tracks of a packaging whose files lie in one folder; `None` if it is no packaging.
@@ -452,7 +464,8 @@ fn flat(media: &[(PathBuf, Stamp)], looks: &[Looks]) -> Option<Result<Vec<Part>,
         return None;
     }
     if inits.is_empty() {
-        return Some(Err("media segments, but no initialization segment".to_owned()));
+        let first = segments[0].file_name().unwrap_or_default().to_string_lossy();
+        return Some(Err(format!("{first}: a media segment, but there is no initialization segment")));
     }
     let mut parts: Vec<Part> = inits
         .iter()

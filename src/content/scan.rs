@@ -221,6 +221,10 @@ impl Scan {
             let size = head.size.unwrap_or(left);
             let cut = size > left;
             let too_long = || {
+                let known = matches!(&head.kind.0, b"ftyp" | b"styp" | b"moov" | b"moof" | b"mdat" | b"free" | b"skip" | b"sidx");
+                if offset == 0 && !known {
+                    return wrong(Malformed::new("not an MP4 file: it does not begin with a box", 0));
+                }
                 let what = format!("a box of {size} bytes, {left} left in the file");
                 wrong(Malformed::new(what, offset).within(head.kind))
             };

@@ -6,6 +6,7 @@
 //!
 //! [[file]]
 //! path = "commentary.mp4"
+//! name = "talk"
 //! language = "en"
 //! label = "Director's commentary"
 //! roles = ["commentary"]
@@ -47,6 +48,9 @@ pub struct File {
     /// Instead of `path`: an initialization segment and its media segments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathBuf>,
+    /// What its tracks are named after in URLs; else the first path is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// BCP 47 tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
@@ -73,6 +77,23 @@ impl Sidecar {
     /// Reads its text.
     pub fn parse(text: &str) -> Result<Sidecar, String> {
         toml::from_str(text).map_err(|e| format!("{NAME}: {}", e.to_string().trim_end()))
+    }
+
+    /// What says of `folder` that it is one presentation of `parts`, under the names they have; `None` if a file lies elsewhere.
+    pub fn of(parts: &[Part], folder: &Path) -> Option<Sidecar> {
+        let file = |part: &Part| {
+            let relative = |path: &PathBuf| path.strip_prefix(folder).map(Path::to_path_buf).ok();
+            let mut paths = part.files.iter().map(relative).collect::<Option<Vec<_>>>()?;
+            let name = Some(part.name.clone()).filter(|name| paths.first().is_none_or(|first| *name != name_after(first)));
+            let path = if paths.len() == 1 { paths.pop() } else { None };
+            Some(File { path, paths, name, ..File::default() })
+        };
+        Some(Sidecar { file: parts.iter().map(file).collect::<Option<_>>()? })
+    }
+
+    /// Its text.
+    pub fn text(&self) -> String {
+        toml::to_string(self).expect("paths are UTF-8, since the library leaves out others, and the rest is plain")
     }
 
     /// The parts it names in `folder`.
@@ -114,10 +135,21 @@ impl File {
             Some(tag) if !is_language_tag(tag) => return Err(format!("{NAME}: {tag:?} is no BCP 47 tag")),
             tag => tag.clone(),
         };
-        let stem = paths[0].with_extension("").to_string_lossy().into_owned();
+        let name = match &self.name {
+            Some(name) if name.is_empty() || *name != track_name(name) => {
+                return Err(format!("{NAME}: the name {name:?} is not made of letters, digits, `_` and `-`"));
+            }
+            Some(name) => name.clone(),
+            None => name_after(paths[0]),
+        };
         let files = paths.iter().map(|path| folder.join(path)).collect();
-        Ok(Part { name: track_name(&stem), files, said: Said { language, label, roles } })
+        Ok(Part { name, files, said: Said { language, label, roles } })
     }
+}
+
+/// What tracks are named after if nothing is said: the first file they come from.
+fn name_after(path: &Path) -> String {
+    track_name(&path.with_extension("").to_string_lossy())
 }
 
 /// Whether `tag` has the shape of a BCP 47 tag (RFC 5646 §2.1).
@@ -150,5 +182,24 @@ mod tests {
         check("[[file]]\npath = \"a.mp4\"\nroles = [\"hero\"]", "no role is called \"hero\"");
         check("[[file]]\npath = \"a.mp4\"\nlanguage = \"english!\"", "no BCP 47 tag");
         check("[[file]]\npath = \"a.mp4\"\nlang = \"en\"", "line 3");
+        check("[[file]]\npath = \"a.mp4\"\nname = \"a/b\"", "not made of letters");
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_parts() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(dir.path().join("v")).expect("made");
+        let file = |name: &str| {
+            std::fs::write(dir.path().join(name), b"").expect("written");
+            dir.path().join(name)
+        };
+        let part = |name: &str, files: Vec<PathBuf>| Part { name: name.to_owned(), files, said: Said::default() };
+        let parts = vec![
+            part("my-film", vec![file("my film.mp4")]),
+            part("v", vec![file("v/init.mp4"), file("v/1.m4s"), file("v/\"2\".m4s")]),
+        ];
+        let sidecar = Sidecar::of(&parts, dir.path()).expect("all lie in the folder");
+        assert_eq!(Sidecar::parse(&sidecar.text()).and_then(|read| read.parts(dir.path())), Ok(parts.clone()));
+        assert!(Sidecar::of(&parts, &dir.path().join("v")).is_none());
     }
 }

@@ -588,7 +588,7 @@ impl Builder {
 }
 
 /// The initial delay in ticks, and the media time at which presentation begins (ISO/IEC 14496-12 §8.6.6).
-fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>) -> (i64, i64) {
+pub(crate) fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>) -> (i64, i64) {
     let empty = header.edits.iter().take_while(|edit| edit.media_time < 0);
     let delay: u64 = empty.map(|edit| edit.segment_duration).fold(0, u64::saturating_add);
     let delay = rescale(i64::try_from(delay).unwrap_or(0), movie.timescale, header.timescale, Rounding::Nearest);
