@@ -61,9 +61,9 @@ pub fn grid(last: MediaTime, end: MediaTime, target: Duration) -> Vec<MediaTime>
     let target_ms = (target.as_millis() as i64).max(1);
     let first = last.to(Timescale::MILLI, Rounding::Down).div_euclid(target_ms) + 1;
     let stop = end.to(Timescale::MILLI, Rounding::Up).div_euclid(target_ms);
-    let all: Vec<MediaTime> = (first..=stop).map(|k| MediaTime::new(k.saturating_mul(target_ms), Timescale::MILLI)).collect();
+    let stop = stop.min(first.saturating_add(SEGMENTS_MAX));
     let mut chosen = vec![last];
-    for time in all {
+    for time in (first..=stop).map(|k| MediaTime::new(k.saturating_mul(target_ms), Timescale::MILLI)) {
         if time < end && starts_segment(*chosen.last().expect("it began with one"), time, target) {
             chosen.push(time);
         }
@@ -71,7 +71,7 @@ pub fn grid(last: MediaTime, end: MediaTime, target: Duration) -> Vec<MediaTime>
     chosen.split_off(1)
 }
 
-/// The most segments a track is cut into: more than a day of 2 s segments.
+/// The most segments that a grid gives: more than two days of 2 s segments. A decode time may claim to be any number.
 pub const SEGMENTS_MAX: i64 = 100_000;
 
 /// Cuts a track at `boundaries` (ascending): a segment begins at the first sync sample that is presented at or after a
@@ -150,6 +150,12 @@ mod tests {
     fn what_no_video_leads_is_cut_at_multiples_of_the_target() {
         let [start, end] = [0.0, 20.0].map(|s| seconds(&[s])[0]);
         assert_eq!(grid(start, end, Duration::from_secs(6)), seconds(&[6.0, 12.0, 18.0]));
+    }
+
+    #[test]
+    fn a_last_decode_time_far_away_cost_memory_without_bound() {
+        let end = MediaTime::new(i64::MAX / 4, Timescale::MILLI);
+        assert_eq!(grid(MediaTime::ZERO, end, Duration::from_secs(6)).len() as i64, SEGMENTS_MAX + 1);
     }
 
     #[test]
