@@ -79,7 +79,7 @@ pub struct Written {
     /// Requests whose answers are being made at once; more are refused with 503 [default: 4096]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub requests_max: Option<usize>,
-    /// Objects being made at once; more wait [default: 256]
+    /// Objects being made at once; more are refused with 503 [default: 256]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub flights_max: Option<usize>,
     /// Longest path and query of a request; longer ones are refused with 414 [default: 4KiB]

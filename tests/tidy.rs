@@ -45,8 +45,8 @@ const IMPURE_PATHS: &[&str] = &[
     "tracing",
     "tracing_subscriber",
 ];
-/// `std::io::IoSlice` is a borrowed slice, no I/O.
-const PURE_ALL_THE_SAME: &[&str] = &["std::io::IoSlice"];
+/// `std::io::IoSlice` is a borrowed slice, and `std::io::Cursor` a slice and a position: no I/O.
+const PURE_ALL_THE_SAME: &[&str] = &["std::io::IoSlice", "std::io::Cursor"];
 const LOG_MACROS: &[&str] = &["print", "println", "eprint", "eprintln"];
 
 /// Where no HTTP word may stand, and the crates that speak it.

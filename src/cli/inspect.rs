@@ -12,10 +12,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::quantity::readable_bytes;
-use crate::content::library::track_name;
 use crate::content::scan::{self, Looks};
 use crate::content::source::Source;
-use crate::content::vod::{self, Opened, Part, Said};
+use crate::content::vod::{self, Opened, Part, Said, track_name};
 use crate::formats::isobmff::boxes::Boxes;
 use crate::formats::isobmff::fragment::{MovieFragment, TrackFragment};
 use crate::formats::isobmff::movie::{Movie, TrackHeader};
@@ -621,7 +620,7 @@ mod tests {
         for (name, expected) in [
             ("shape-mfra.mp4", "4: 4 sent as they are"),
             ("muxed.mp4", "3: 3 rebuilt: it came with other tracks"),
-            ("shape-base-data-offset.mp4", "4: 4 rebuilt: its data is not counted from the moof"),
+            ("shape-one-fragment.mp4", "1: 1 rebuilt: it came with other tracks"),
             ("hybrid.mp4", "8: 7 rebuilt: it came with other tracks; 1 rebuilt: its samples are listed in the moov"),
         ] {
             assert_eq!(fragments(name)[0], expected, "{name}");

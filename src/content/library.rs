@@ -15,7 +15,7 @@ use crate::cache::Lease;
 use crate::content::scan::{self, Looks};
 use crate::content::sidecar::{self, Sidecar};
 use crate::content::source::{Source, Stamp};
-use crate::content::vod::{self, OpenError, Opened, Part, Said};
+use crate::content::vod::{self, OpenError, Opened, Part, Said, track_name};
 use crate::media::presentation::Presentation;
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Timescale, Utc};
@@ -209,7 +209,6 @@ impl Library {
     }
 
     /// Judges each folder, or remembers how it was judged.
-    #[expect(clippy::type_complexity, reason = "a list of groups with the files they were made of")]
     fn judge_all(
         &self,
         folders: &[Folder],
@@ -386,12 +385,6 @@ fn lone(path: &Path, root: &Path) -> Group {
     Group { name, rule: Rule::File, parts: Ok(vec![part]) }
 }
 
-/// What a file's name gives a track: letters, digits, `_` and `-` stay.
-pub fn track_name(stem: &str) -> String {
-    let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-    if name.is_empty() { "track".to_owned() } else { name }
-}
-
 /// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
 fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
     let name = name_of(&folder.path, root);
@@ -403,7 +396,7 @@ fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<
         let parts = Sidecar::read(path).and_then(|sidecar| sidecar.parts(&folder.path));
         return vec![Group { name, rule: Rule::Said, parts }];
     }
-    if let Some((parts, movies)) = packaging(folder, below) {
+    if let Some(Packaging { parts, movies }) = packaging(folder, below) {
         let packaged = Group { name, rule: Rule::Packaging, parts };
         return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
     }
@@ -424,13 +417,20 @@ fn looks_of(media: &[(PathBuf, Stamp)]) -> Vec<Looks> {
     media.iter().map(|file| look(file).unwrap_or(Looks::Other)).collect()
 }
 
-/// The parts of an existing packaging, flat or one folder a track; and whole movies that lie beside it.
-fn packaging(folder: &Folder, below: &[&Folder]) -> Option<(Result<Vec<Part>, String>, Vec<PathBuf>)> {
+/// An existing packaging.
+struct Packaging {
+    parts: Result<Vec<Part>, String>,
+    /// Whole movies that lie beside it.
+    movies: Vec<PathBuf>,
+}
+
+/// The packaging that a folder holds, flat or one folder a track.
+fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Packaging> {
     if !folder.media.is_empty() {
         let looks = looks_of(&folder.media);
         let files = folder.media.iter().zip(&looks);
         let movies = files.filter(|(_, look)| **look == Looks::Movie).map(|((path, _), _)| path.clone()).collect();
-        return flat(&folder.media, &looks).map(|parts| (parts, movies));
+        return flat(&folder.media, &looks).map(|parts| Packaging { parts, movies });
     }
     // One folder a track; deeper only where a manifest says that this is the top.
     let tracks: Vec<&&Folder> = below.iter().filter(|f| !f.media.is_empty()).collect();
@@ -452,7 +452,7 @@ fn packaging(folder: &Folder, below: &[&Folder]) -> Option<(Result<Vec<Part>, St
             ..part
         }));
     }
-    Some((Ok(parts), Vec::new()))
+    Some(Packaging { parts: Ok(parts), movies: Vec::new() })
 }
 
 /// The tracks of a packaging whose files lie in one folder; `None` if it is no packaging.

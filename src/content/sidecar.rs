@@ -16,8 +16,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::library::track_name;
-use crate::content::vod::{Part, Said, role_named};
+use crate::content::vod::{Part, Said, role_named, track_name};
 
 /// The name of the file.
 pub const NAME: &str = "presentation.toml";

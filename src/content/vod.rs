@@ -42,6 +42,12 @@ pub struct Part {
     pub said: Said,
 }
 
+/// What a file's name gives a track: letters, digits, `_` and `-` stay.
+pub fn track_name(stem: &str) -> String {
+    let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    if name.is_empty() { "track".to_owned() } else { name }
+}
+
 /// What is said of the tracks of a movie from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
