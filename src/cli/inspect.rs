@@ -377,7 +377,7 @@ impl TrackReport {
         line("Bit rate", format!("{} peak, {} average", bits(served.bandwidth), bits(served.average_bandwidth)))?;
         match served.key_changes {
             0 => Ok(()),
-            changes => line("Keys", format!("{changes} segments at which they change")),
+            changes => line("Keys", format!("they change at {changes} of the segments")),
         }
     }
 }
@@ -541,7 +541,7 @@ impl SyncPoints {
         let SyncPoints { count, gop_min_s, gop_median_s, gop_max_s, .. } = self;
         let at = if first.is_empty() { String::new() } else { format!(" at {}{more} s", first.join(" ")) };
         let gops = format!("GOPs of {gop_min_s:.3} to {gop_max_s:.3} s, median {gop_median_s:.3} s");
-        format!("{samples}, {count} sync points{at}; {gops}")
+        format!("{samples}, {count} sync point{}{at}; {gops}", if *count == 1 { "" } else { "s" })
     }
 }
 
@@ -576,7 +576,7 @@ impl Fragments {
 
     fn sentence(&self) -> String {
         let mut parts = Vec::new();
-        for (count, what) in [(self.intact, "sent as they are"), (self.cut, "cut where a segment begins")] {
+        for (count, what) in [(self.intact, "sent unchanged"), (self.cut, "cut where a segment begins")] {
             if count > 0 {
                 parts.push(format!("{count} {what}"));
             }
@@ -618,7 +618,7 @@ mod tests {
     #[test]
     fn why_fragments_are_rebuilt() {
         for (name, expected) in [
-            ("shape-mfra.mp4", "4: 4 sent as they are"),
+            ("shape-mfra.mp4", "4: 4 sent unchanged"),
             ("muxed.mp4", "3: 3 rebuilt: it came with other tracks"),
             ("shape-one-fragment.mp4", "1: 1 rebuilt: it came with other tracks"),
             ("hybrid.mp4", "8: 7 rebuilt: it came with other tracks; 1 rebuilt: its samples are listed in the moov"),
