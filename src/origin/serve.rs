@@ -78,9 +78,8 @@ impl Origin {
             return if method == Method::OPTIONS { preflight() } else { not_allowed(method) };
         }
         // A query is no part of any name that is on demand, so it is dropped, and the path is the key.
-        let path = request.uri().path();
-        let Some(class) = Class::of(path) else { return no_such_object().response(method) };
-        let Some(key) = decode(path) else { return no_such_object().response(method) };
+        let Some(key) = decode(request.uri().path()) else { return no_such_object().response(method) };
+        let Some(class) = Class::of(&key) else { return no_such_object().response(method) };
         let hit = self.cache(class).get(&key).await.filter(|object| object.is_servable(now));
         let object = match hit {
             Some(object) => {
