@@ -112,15 +112,17 @@ where
         self.map.insert(key.into(), value).await;
     }
 
-    /// Makes the value of `key` by `making`, unless it is being made: then waits for that. What comes of it is kept.
+    /// Makes the value of `key` by `making`, unless it is being made: then waits for that. What comes of it is kept. Nothing is
+    /// made if a value that `will_do` lies there by now: a flight may have landed since the caller looked.
     ///
     /// Dropping the future leaves the flight under way.
     pub async fn make(
         &self,
         key: &str,
+        will_do: impl FnOnce(&V) -> bool + Send + 'static,
         making: impl Future<Output = Result<Arc<V>, E>> + Send + 'static,
     ) -> (Role, Result<Arc<V>, FlightError<E>>) {
-        let (role, mut landing) = self.board(key, making);
+        let (role, mut landing) = self.board(key, will_do, making);
         let result = match landing.wait_for(Option::is_some).await {
             Ok(result) => result.clone().expect("waited for").map_err(FlightError::Failed),
             Err(_) => Err(FlightError::Lost),
@@ -128,7 +130,12 @@ where
         (role, result)
     }
 
-    fn board(&self, key: &str, making: impl Future<Output = Result<Arc<V>, E>> + Send + 'static) -> (Role, Landing<V, E>) {
+    fn board(
+        &self,
+        key: &str,
+        will_do: impl FnOnce(&V) -> bool + Send + 'static,
+        making: impl Future<Output = Result<Arc<V>, E>> + Send + 'static,
+    ) -> (Role, Landing<V, E>) {
         let mut flights = lock(&self.flights);
         if let Some(landing) = flights.get(key) {
             return (Role::Joined, landing.clone());
@@ -139,10 +146,16 @@ where
         let ended = Ended { flights: Arc::clone(&self.flights), key: Arc::clone(&key) };
         let map = self.map.clone();
         tokio::spawn(async move {
-            let result = making.await;
-            if let Ok(value) = &result {
-                map.insert(key, Arc::clone(value)).await;
-            }
+            let result = match map.get(&key).await.filter(|value| will_do(value)) {
+                Some(value) => Ok(value),
+                None => {
+                    let made = making.await;
+                    if let Ok(value) = &made {
+                        map.insert(key, Arc::clone(value)).await;
+                    }
+                    made
+                }
+            };
             // Off the board before it lands, so that who comes now finds the cache and not a flight that is over.
             drop(ended);
             let _ = sender.send(Some(result));
@@ -215,7 +228,7 @@ mod tests {
                     go.notified().await;
                     Ok(Arc::new(vec![1, 2, 3]))
                 };
-                cache.make("key", making).await
+                cache.make("key", |_| true, making).await
             })
         };
         let first = ask();
@@ -241,14 +254,26 @@ mod tests {
     #[tokio::test]
     async fn a_failure_reaches_who_waited_and_is_not_kept() {
         let cache = Bytes::new(1 << 20);
-        let (_, result) = cache.make("key", async { Err("no") }).await;
+        let (_, result) = cache.make("key", |_| true, async { Err("no") }).await;
         assert_eq!(result, Err(FlightError::Failed("no")));
         assert!(cache.get("key").await.is_none());
-        let (_, result) = cache.make("key", async { panic!("on purpose") }).await;
+        let (_, result) = cache.make("key", |_| true, async { panic!("on purpose") }).await;
         assert_eq!(result, Err(FlightError::Lost));
         assert_eq!(cache.flights(), 0);
-        let (_, result) = cache.make("key", async { Ok(Arc::new(vec![7])) }).await;
+        let (_, result) = cache.make("key", |_| true, async { Ok(Arc::new(vec![7])) }).await;
         assert_eq!(result.expect("made").as_slice(), [7]);
+    }
+
+    #[tokio::test]
+    async fn who_looked_before_a_landing_and_boards_after_it_makes_nothing() {
+        let cache = Bytes::new(1 << 20);
+        assert!(cache.get("key").await.is_none());
+        cache.insert("key", Arc::new(vec![1])).await;
+        let (_, result) = cache.make("key", |_| true, async { panic!("made again") }).await;
+        assert_eq!(result.expect("there").as_slice(), [1]);
+        let (_, result) = cache.make("key", |value| value[0] == 2, async { Ok(Arc::new(vec![2])) }).await;
+        assert_eq!(result.expect("made").as_slice(), [2]);
+        assert_eq!(cache.get("key").await.expect("kept").as_slice(), [2]);
     }
 
     #[tokio::test]

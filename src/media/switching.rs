@@ -70,11 +70,14 @@ pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
     let mut arranged = Arranged::default();
     video.sort_by(|a, b| by_falling_quality(a, b));
     let mut boundaries = arranged.arrange_video(video, target);
+    let video_end = arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.time(track.end())).max();
     let end = others.iter().filter(|t| t.kind == Kind::Audio || boundaries.is_empty()).map(media_end).max();
     if let Some(end) = end {
         let start = others.iter().map(|track| track.time(media_start(track))).min().unwrap_or(MediaTime::ZERO);
-        let last = *boundaries.last().unwrap_or(&start);
-        boundaries.extend(timeline::grid(last, end, target));
+        // What goes on after the video is cut from there, unless it is too short for a segment of its own.
+        let goes_on = video_end.filter(|&video_end| is_far(video_end, end, target));
+        boundaries.extend(goes_on);
+        boundaries.extend(timeline::grid(video_end.unwrap_or(start), end, target));
     }
     arranged.arrange_others(others, &boundaries, target);
     arranged
@@ -181,7 +184,7 @@ impl Arranged {
     }
 }
 
-/// Whether at least half of `target` lies between `start` and `boundary`.
+/// Whether more than half of `target` lies between `start` and `boundary`.
 fn is_far(start: MediaTime, boundary: MediaTime, target: Duration) -> bool {
     let half = MediaTime::new(target.as_millis() as i64 / 2, Timescale::MILLI);
     boundary > start && !boundary.is_within(start, half)

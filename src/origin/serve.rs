@@ -78,9 +78,8 @@ impl Origin {
             return if method == Method::OPTIONS { preflight() } else { not_allowed(method) };
         }
         // A query is no part of any name that is on demand, so it is dropped, and the path is the key.
-        let path = request.uri().path();
-        let Some(class) = Class::of(path) else { return no_such_object().response(method) };
-        let Some(key) = decode(path) else { return no_such_object().response(method) };
+        let Some(key) = decode(request.uri().path()) else { return no_such_object().response(method) };
+        let Some(class) = Class::of(&key) else { return no_such_object().response(method) };
         let hit = self.cache(class).get(&key).await.filter(|object| object.is_servable(now));
         let object = match hit {
             Some(object) => {
@@ -152,15 +151,15 @@ impl Origin {
                 return Ok(Arc::new(head));
             }
         }
-        let object = self.fly(key, class, render.clone(), item.clone()).await?;
+        let object = self.fly(key, class, render.clone(), item.clone(), now).await?;
         if class == Class::Segment && self.options.prefetch > 0 {
-            self.prefetch(key, &render, &item);
+            self.prefetch(key, &render, &item, now);
         }
         Ok(object)
     }
 
     /// Makes what `item` names in one flight, however many ask.
-    async fn fly(&self, key: &str, class: Class, render: Render, item: Item) -> Result<Arc<Object>, Problem> {
+    async fn fly(&self, key: &str, class: Class, render: Render, item: Item, now: Utc) -> Result<Arc<Object>, Problem> {
         let permits = Arc::clone(&self.permits);
         let telemetry = Arc::clone(&self.telemetry);
         let making = async move {
@@ -174,7 +173,7 @@ impl Origin {
             };
             object.map(Arc::new)
         };
-        let (role, result) = self.cache(class).make(key, making).await;
+        let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
         self.landed(role, result)
     }
 
@@ -189,7 +188,7 @@ impl Origin {
     }
 
     /// Makes the segments after the one at `key`, for who asks next.
-    fn prefetch(self: &Arc<Self>, key: &str, render: &Render, item: &Item) {
+    fn prefetch(self: &Arc<Self>, key: &str, render: &Render, item: &Item, now: Utc) {
         let Item::Of { track: name, version, part: TrackItem::Segment(time) } = item else { return };
         let Some((_, track)) = render.indexed.opened.presentation.track(name) else { return };
         let Some((folder, index)) = key.rsplit_once('/').map(|(folder, _)| folder).zip(track.segment_at(*time)) else { return };
@@ -200,7 +199,7 @@ impl Origin {
             tokio::spawn(async move {
                 if origin.segments.get(&key).await.is_none() {
                     // Nobody waits for it, so nobody is told why it could not be made.
-                    let _ = origin.fly(&key, Class::Segment, render, item).await;
+                    let _ = origin.fly(&key, Class::Segment, render, item, now).await;
                 }
             });
         }
@@ -239,13 +238,14 @@ impl Origin {
     async fn open(&self, entry: Arc<Entry>) -> Result<Arc<Indexed>, Problem> {
         let name = entry.name.clone();
         let permits = Arc::clone(&self.permits);
+        let wanted = Arc::clone(&entry);
         let opening = async move {
             let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
             let opening = tokio::task::spawn_blocking(move || Indexed::open(entry));
             let opened = opening.await.map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;
             opened.map(Arc::new)
         };
-        let (role, result) = self.index.make(&name, opening).await;
+        let (role, result) = self.index.make(&name, move |known| Arc::ptr_eq(&known.entry, &wanted), opening).await;
         self.landed(role, result)
     }
 

@@ -1,0 +1,16 @@
+//! What Headwater promises, seen from outside: full URLs, a simulated clock, libraries in folders of their own, and real sockets
+//! where bytes on a wire are the promise.
+
+mod encrypted;
+mod flights;
+mod golden;
+mod library;
+mod mp4;
+mod paths;
+mod presentations;
+mod replaced;
+mod representation;
+mod scene;
+mod sockets;
+mod text;
+mod twins;
