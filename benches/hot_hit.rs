@@ -1,0 +1,66 @@
+//! A cached segment: served with head and body ready, alone and through hyper on a kept connection in memory; whole, as a
+//! range, and told "you have it".
+//!
+//! The connection takes slices as `writev` would, without copying them: what is measured is this program, not the kernel.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Wire, connection, get, head, origin, paths, runtime, serve, server, testdata};
+use criterion::{Criterion, Throughput};
+use headwater::server::http::utc;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    hot_hit(&mut criterion);
+    criterion.final_summary();
+}
+
+fn hot_hit(criterion: &mut Criterion) {
+    let origin = origin(&testdata(), 256 << 20);
+    let runtime = runtime();
+    let tour = paths(&origin, "tour");
+    let path = &tour.iter().find(|paths| paths.track == "video-144p").expect("the tour has it").segments[1];
+    let response = runtime.block_on(serve(&origin, path));
+    let etag = response.headers()["etag"].to_str().expect("ours").to_owned();
+    let (state, segment_bytes) = (server(&origin), response.body().len());
+
+    let mut group = criterion.benchmark_group("hot_hit");
+    group.throughput(Throughput::Bytes(segment_bytes));
+    let (request, now) = (get(path), utc());
+    group.bench_function("serve", |bencher| {
+        bencher.iter_custom(|count| {
+            runtime.block_on(async {
+                let began = Instant::now();
+                for _ in 0..count {
+                    std::hint::black_box(origin.serve(&request, now).await);
+                }
+                began.elapsed()
+            })
+        });
+    });
+    let cases = [
+        ("http1", path.as_str(), String::new(), segment_bytes),
+        ("http1_range", path, "Range: bytes=1000-1999\r\n".to_owned(), 1000),
+        ("http1_not_modified", path, format!("If-None-Match: {etag}\r\n"), 0),
+        ("http1_playlist", "/tour/master.m3u8", "Accept-Encoding: gzip\r\n".to_owned(), 0),
+    ];
+    for (name, path, lines, bytes) in cases {
+        let request = head(path, &lines);
+        if bytes > 0 {
+            group.throughput(Throughput::Bytes(bytes))
+        } else {
+            group.throughput(Throughput::Elements(1))
+        };
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                let wire = Wire::new(std::iter::repeat_n(request.clone(), count as usize));
+                let began = Instant::now();
+                runtime.block_on(connection(state.clone(), wire));
+                began.elapsed().max(Duration::from_nanos(1))
+            });
+        });
+    }
+    group.finish();
+}

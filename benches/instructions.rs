@@ -1,0 +1,111 @@
+//! One case of work, so many times, for counting its instructions under callgrind: `instructions CASE`. `.ci/instructions`
+//! runs all of them and compares.
+//!
+//! One thread, one order, no clock that decides anything: the count differs by next to nothing from run to run. Preparation
+//! runs outside the function `measured`, which alone is counted (`--toggle-collect`).
+
+#![expect(clippy::print_stdout, reason = "the list of cases is what it is asked for")]
+
+mod common;
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{Wire, connection, copy, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
+use headwater::origin::serve::Origin;
+use headwater::packager::{dash, rate};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Each case and how many times its work is done.
+const CASES: [(&str, u64); 7] = [
+    ("hot_hit", 1000),
+    ("playlist_hit", 1000),
+    ("not_modified", 1000),
+    ("range", 1000),
+    ("cold_segment", 100),
+    ("mpd_2h", 10),
+    ("open_2h", 5),
+];
+
+fn main() {
+    // `cargo bench` and `cargo test --benches` add options of their own.
+    let asked = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let Some((case, count)) = CASES.into_iter().find(|(case, _)| asked.as_deref() == Some(case)) else {
+        CASES.iter().for_each(|(case, count)| println!("{case} {count}"));
+        return;
+    };
+    let count = count as usize;
+    let runtime = runtime();
+    match case {
+        "cold_segment" => cold_segment(&runtime, count),
+        "mpd_2h" | "open_2h" => two_hours(case, count),
+        _ => hit(&runtime, case, count),
+    }
+}
+
+/// What is counted.
+#[inline(never)]
+fn measured(work: impl FnOnce()) {
+    work();
+}
+
+fn hit(runtime: &Runtime, case: &str, count: usize) {
+    let origin = origin(&testdata(), 256 << 20);
+    let tour = paths(&origin, "tour");
+    let segment = &tour.iter().find(|paths| paths.track == "video-144p").expect("the tour has it").segments[1];
+    let etag = runtime.block_on(serve(&origin, segment)).headers()["etag"].to_str().expect("ours").to_owned();
+    let request = match case {
+        "hot_hit" => head(segment, ""),
+        "playlist_hit" => head("/tour/master.m3u8", "Accept-Encoding: gzip\r\n"),
+        "not_modified" => head(segment, &format!("If-None-Match: {etag}\r\n")),
+        _ => head(segment, "Range: bytes=1000-1999\r\n"),
+    };
+    let state = server(&origin);
+    let run = |request: Bytes, count| {
+        runtime.block_on(connection(state.clone(), Wire::new(std::iter::repeat_n(request, count))));
+    };
+    // Puts what is asked for in the cache.
+    run(request.clone(), 10);
+    measured(|| run(request, count));
+}
+
+fn cold_segment(runtime: &Runtime, count: usize) {
+    let folder = TempDir::new().expect("a folder");
+    let copied = |copied: usize| format!("muxed{copied:03}");
+    (0..count).for_each(|n| copy(&testdata().join("muxed.mp4"), &folder.path().join(copied(n) + ".mp4")));
+    let origin: Arc<Origin> = origin(folder.path(), 1 << 30);
+    let all: Vec<_> = (0..count).map(|n| paths(&origin, &copied(n)).swap_remove(0)).collect();
+    runtime.block_on(async {
+        for paths in &all {
+            serve(&origin, &paths.init).await;
+        }
+    });
+    let segments: Vec<String> = all.into_iter().map(|mut paths| paths.segments.swap_remove(0)).collect();
+    measured(|| {
+        runtime.block_on(async {
+            for path in &segments {
+                black_box(serve(&origin, path).await);
+            }
+        });
+    });
+}
+
+fn two_hours(case: &str, count: usize) {
+    let folder = TempDir::new().expect("a folder");
+    let tracks = if case == "mpd_2h" { &synthetic::TRACKS[..] } else { &synthetic::TRACKS[..1] };
+    synthetic::write(&folder.path().join("film"), tracks, 7200, 16);
+    let origin = origin(folder.path(), 1 << 20);
+    let name = origin.library().catalog().entries.keys().next().expect("it was written").clone();
+    let presentation = open(&origin, &name).presentation;
+    let rates = rate::measure(&presentation);
+    measured(|| {
+        for _ in 0..count {
+            match case {
+                "mpd_2h" => drop(black_box(dash::mpd(&presentation, &rates))),
+                _ => drop(black_box(open(&origin, &name))),
+            }
+        }
+    });
+}

@@ -1,0 +1,32 @@
+//! Writing HLS playlists of an opened presentation of three tracks, 10 minutes and 2 hours long.
+
+mod common;
+
+use common::{open, origin, synthetic};
+use criterion::{Criterion, Throughput};
+use headwater::packager::{hls, rate};
+use tempfile::TempDir;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let folder = TempDir::new().expect("a folder");
+    for (name, seconds) in [("10min", 600), ("2h", 7200)] {
+        synthetic::write(&folder.path().join(name), &synthetic::TRACKS, seconds, 16);
+    }
+    let origin = origin(folder.path(), 1 << 20);
+    let options = hls::Options::default();
+    let mut group = criterion.benchmark_group("playlist");
+    for name in ["10min", "2h"] {
+        let presentation = open(&origin, name).presentation;
+        let (period, track) = presentation.track("video-144p").expect("it was written");
+        let media = || hls::media::playlist(period, track, &options).expect("HLS can say it");
+        group.throughput(Throughput::Elements(track.segments.len() as u64));
+        group.bench_function(format!("media_{name}"), |bencher| bencher.iter(media));
+        let rates = rate::measure(&presentation);
+        let multivariant = || hls::multivariant::playlist(&presentation, &rates, &options).expect("HLS can say it");
+        group.throughput(Throughput::Elements(synthetic::TRACKS.len() as u64));
+        group.bench_function(format!("multivariant_{name}"), |bencher| bencher.iter(multivariant));
+    }
+    group.finish();
+    criterion.final_summary();
+}
