@@ -61,11 +61,12 @@ pub enum FlightError<E> {
 }
 
 type Landing<V, E> = watch::Receiver<Option<Result<Arc<V>, E>>>;
+type Flights<V, E> = Arc<Mutex<HashMap<Arc<str>, Landing<V, E>>>>;
 
 /// One class of objects: a map with a ceiling, and its flights.
 pub struct Cache<V, E> {
     map: moka::future::Cache<Arc<str>, Arc<V>>,
-    flights: Arc<Mutex<HashMap<Arc<str>, Landing<V, E>>>>,
+    flights: Flights<V, E>,
     ceiling_bytes: u64,
 }
 
@@ -191,7 +192,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Takes a flight off the board when it ends, also by a panic.
 struct Ended<V, E> {
-    flights: Arc<Mutex<HashMap<Arc<str>, Landing<V, E>>>>,
+    flights: Flights<V, E>,
     key: Arc<str>,
 }
 

@@ -172,7 +172,14 @@ impl Library {
 
     /// Looks at all files, ends the leases of what changed, and publishes what there is now. Blocks.
     pub fn rescan(&self, now: Utc) -> std::io::Result<()> {
-        let mut walk = Walk { options: &self.options, now, folders: Vec::new(), files: 0, warnings: Vec::new(), is_unsettled: false };
+        let mut walk = Walk {
+            options: &self.options,
+            now,
+            folders: Vec::new(),
+            files: 0,
+            warnings: Vec::new(),
+            is_unsettled: false,
+        };
         let root = self.options.root.canonicalize()?;
         let groups = if root.is_file() {
             let stamp = Stamp::at(&root)?;
@@ -184,7 +191,8 @@ impl Library {
             *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = taken;
             groups
         };
-        let mut catalog = Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled: walk.is_unsettled };
+        let mut catalog =
+            Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled: walk.is_unsettled };
         let old = self.catalog.load();
         for (group, stamps) in groups {
             let Group { name, rule, parts } = group;
@@ -223,7 +231,8 @@ impl Library {
                 continue;
             }
             let is_root = folder.path == root;
-            let below: Vec<&Folder> = folders.iter().filter(|f| f.path != folder.path && f.path.starts_with(&folder.path)).collect();
+            let below: Vec<&Folder> =
+                folders.iter().filter(|f| f.path != folder.path && f.path.starts_with(&folder.path)).collect();
             let mut stamps = folder.all_stamps();
             if !is_root {
                 stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
@@ -238,13 +247,15 @@ impl Library {
                     claimed.push(folder.path.clone());
                 }
                 // Folders below whose files it has are no presentations of their own.
-                let folders = group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
+                let folders =
+                    group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
             claimed.dedup();
             for group in &judgement.groups {
                 let files: Vec<&PathBuf> = group.parts.iter().flatten().flat_map(|part| &part.files).collect();
-                let made_of = judgement.stamps.iter().filter(|(path, _)| files.contains(&path) || sidecar::is_sidecar(path));
+                let made_of =
+                    judgement.stamps.iter().filter(|(path, _)| files.contains(&path) || sidecar::is_sidecar(path));
                 groups.push((group.clone(), made_of.cloned().collect()));
             }
             judged.insert(folder.path.clone(), judgement);
@@ -256,7 +267,8 @@ impl Library {
 /// Two things with one name: neither is served, and both are named.
 fn clash(a: &Entry, b: Entry) -> Entry {
     let files = |entry: &Entry| {
-        let first = entry.stamps.first().map(|(path, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let first =
+            entry.stamps.first().map(|(path, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         first.unwrap_or_default()
     };
     let why = format!("two things are called {}: {} and {}", a.name, files(a), files(&b));
@@ -318,7 +330,8 @@ impl Walk<'_> {
             let Ok(kind) = std::fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
             if kind.is_symlink() && !self.options.follow_symlinks {
                 if is_media(name) || path.is_dir() {
-                    self.warnings.push(format!("{}: a symbolic link, left out (see --follow-symlinks)", path.display()));
+                    self.warnings
+                        .push(format!("{}: a symbolic link, left out (see --follow-symlinks)", path.display()));
                 }
                 continue;
             }
@@ -366,7 +379,10 @@ fn has_extension(name: &str, extensions: &[&str]) -> bool {
 
 /// Whether a file is taken for MP4 by its name.
 pub fn is_media(name: &str) -> bool {
-    has_extension(name, &["mp4", "m4v", "m4a", "m4s", "m4f", "mov", "cmfv", "cmfa", "cmft", "cmfm", "fmp4", "ismv", "isma", "f4v"])
+    has_extension(
+        name,
+        &["mp4", "m4v", "m4a", "m4s", "m4f", "mov", "cmfv", "cmfa", "cmft", "cmfm", "fmp4", "ismv", "isma", "f4v"],
+    )
 }
 
 /// The name of what lies at `path`, under `root`.
@@ -457,7 +473,8 @@ fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Packaging> {
 
 /// The tracks of a packaging whose files lie in one folder; `None` if it is no packaging.
 fn flat(media: &[(PathBuf, Stamp)], looks: &[Looks]) -> Option<Result<Vec<Part>, String>> {
-    let of = |wanted: Looks| media.iter().zip(looks).filter(move |(_, l)| **l == wanted).map(|((path, _), _)| path.clone());
+    let of =
+        |wanted: Looks| media.iter().zip(looks).filter(move |(_, l)| **l == wanted).map(|((path, _), _)| path.clone());
     let inits: Vec<PathBuf> = of(Looks::Init).collect();
     let segments: Vec<PathBuf> = of(Looks::Segment).collect();
     if segments.is_empty() {
@@ -472,7 +489,8 @@ fn flat(media: &[(PathBuf, Stamp)], looks: &[Looks]) -> Option<Result<Vec<Part>,
         .map(|init| Part { name: track_name(&stem(init)), files: vec![init.clone()], said: Said::default() })
         .collect();
     let ids: Vec<Vec<u32>> = inits.iter().map(|path| track_ids(path)).collect();
-    let distinct = ids.iter().enumerate().all(|(i, a)| ids.iter().skip(i + 1).all(|b| a.iter().all(|id| !b.contains(id))));
+    let distinct =
+        ids.iter().enumerate().all(|(i, a)| ids.iter().skip(i + 1).all(|b| a.iter().all(|id| !b.contains(id))));
     for segment in segments {
         let index = if inits.len() == 1 {
             Some(0)
@@ -498,7 +516,12 @@ fn flat(media: &[(PathBuf, Stamp)], looks: &[Looks]) -> Option<Result<Vec<Part>,
 fn nearest_name(segment: &Path, inits: &[PathBuf]) -> Option<usize> {
     let (own, names) = (stem(segment), inits.iter().map(|init| stem(init)));
     // `init-v1` and `v1-00001`, `video_init` and `video_3`: what matters is the words they share.
-    let words = |name: &str| name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let words = |name: &str| {
+        name.split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|w| !w.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let own = words(&own);
     let shared: Vec<usize> = names.map(|name| words(&name).iter().filter(|word| own.contains(word)).count()).collect();
     let best = *shared.iter().max()?;
@@ -518,7 +541,8 @@ fn track_ids(path: &Path) -> Vec<u32> {
 
 /// Whether files are one presentation on proof: all of single tracks and of one length, or muxed with the same audio.
 fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
-    let part = |path: &Path| Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
+    let part =
+        |path: &Path| Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
     // Segment boundaries do not matter here; any target will do.
     let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Duration::from_secs(6)).ok();
     let opened: Vec<Opened> = media.iter().map(open).collect::<Option<_>>()?;
@@ -531,7 +555,9 @@ fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
     if single && first.is_within(*last, second) {
         return Some((Rule::EqualTracks, parts));
     }
-    let audio = |o: &Opened| o.presentation.tracks().find(|t| t.kind == Kind::Audio).map(|t| t.samples.sizes(0..t.samples.len()).to_vec());
+    let audio = |o: &Opened| {
+        o.presentation.tracks().find(|t| t.kind == Kind::Audio).map(|t| t.samples.sizes(0..t.samples.len()).to_vec())
+    };
     let firsts: Vec<Vec<u32>> = opened.iter().map(audio).collect::<Option<_>>()?;
     let muxed = opened.iter().all(|o| o.presentation.tracks().any(|t| t.kind == Kind::Video));
     let alike = muxed && firsts.windows(2).all(|pair| pair[0] == pair[1]) && shares_audio(&parts, opened.len());

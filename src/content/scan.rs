@@ -72,13 +72,24 @@ pub struct ScannedMovie {
 
 /// Scans the movie that the files `files` of `source` hold; the first has the `moov`.
 pub fn scan(source: &Source, files: Range<u32>) -> Result<ScannedMovie, ScanError> {
-    let mut scan = Scan { moov: None, fragments: Vec::new(), hasher: blake3::Hasher::new(), mdats: Vec::new(), warnings: Vec::new(), total: 0 };
+    let mut scan = Scan {
+        moov: None,
+        fragments: Vec::new(),
+        hasher: blake3::Hasher::new(),
+        mdats: Vec::new(),
+        warnings: Vec::new(),
+        total: 0,
+    };
     for file in files.clone() {
         scan.file(source, file)?;
     }
     let first = name(source, files.start);
     let Some((moov_offset, moov)) = scan.moov else {
-        let what = if scan.fragments.is_empty() { "no moov box: not an MP4 file" } else { "movie fragments, but no moov box before them" };
+        let what = if scan.fragments.is_empty() {
+            "no moov box: not an MP4 file"
+        } else {
+            "movie fragments, but no moov box before them"
+        };
         return Err(ScanError::Malformed { file: first, error: Malformed::new(what, 0) });
     };
     if let (Some((first, head)), Some((last, tail))) = (scan.mdats.first(), scan.mdats.last()) {
@@ -164,7 +175,9 @@ pub fn track_ids(source: &Source, index: u32) -> Result<Vec<u32>, SourceError> {
             if head.kind.0 == *b"moov" {
                 return Ok(Movie::parse(found).map(|m| m.tracks.iter().map(|t| t.id).collect()).unwrap_or_default());
             }
-            return Ok(MovieFragment::parse(found).map(|m| m.trafs.iter().map(|t| t.track_id).collect()).unwrap_or_default());
+            return Ok(MovieFragment::parse(found)
+                .map(|m| m.trafs.iter().map(|t| t.track_id).collect())
+                .unwrap_or_default());
         }
         match offset.checked_add(size) {
             Some(next) if next < window.len() => offset = next,
@@ -216,12 +229,17 @@ impl Scan {
         while offset < window.len() {
             let left = window.len() - offset;
             let head = BoxHead::parse(window.at(offset, HEAD_MAX)?)
-                .and_then(|head| head.ok_or_else(|| Malformed::new(format!("{left} stray bytes, too few for a box"), 0)))
+                .and_then(|head| {
+                    head.ok_or_else(|| Malformed::new(format!("{left} stray bytes, too few for a box"), 0))
+                })
                 .map_err(|error| wrong(error.shifted(offset)))?;
             let size = head.size.unwrap_or(left);
             let cut = size > left;
             let too_long = || {
-                let known = matches!(&head.kind.0, b"ftyp" | b"styp" | b"moov" | b"moof" | b"mdat" | b"free" | b"skip" | b"sidx");
+                let known = matches!(
+                    &head.kind.0,
+                    b"ftyp" | b"styp" | b"moov" | b"moof" | b"mdat" | b"free" | b"skip" | b"sidx"
+                );
                 if offset == 0 && !known {
                     return wrong(Malformed::new("not an MP4 file: it does not begin with a box", 0));
                 }
@@ -246,7 +264,14 @@ impl Scan {
                             return Err(wrong(Malformed::new(what, offset)));
                         }
                         let start = prefix.unwrap_or(offset);
-                        self.fragments.push(ScannedFragment { file, start, moof: offset..end, bytes, mdat: None, events: std::mem::take(&mut events) });
+                        self.fragments.push(ScannedFragment {
+                            file,
+                            start,
+                            moof: offset..end,
+                            bytes,
+                            mdat: None,
+                            events: std::mem::take(&mut events),
+                        });
                     } else if self.moov.is_none() {
                         self.moov = Some((offset, bytes));
                     }

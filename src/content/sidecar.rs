@@ -83,7 +83,8 @@ impl Sidecar {
         let file = |part: &Part| {
             let relative = |path: &PathBuf| path.strip_prefix(folder).map(Path::to_path_buf).ok();
             let mut paths = part.files.iter().map(relative).collect::<Option<Vec<_>>>()?;
-            let name = Some(part.name.clone()).filter(|name| paths.first().is_none_or(|first| *name != name_after(first)));
+            let name =
+                Some(part.name.clone()).filter(|name| paths.first().is_none_or(|first| *name != name_after(first)));
             let path = if paths.len() == 1 { paths.pop() } else { None };
             Some(File { path, paths, name, ..File::default() })
         };
@@ -112,7 +113,8 @@ impl File {
         }
         for path in &paths {
             // It may not lead out of its folder, and with that not out of the library.
-            let stays = path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
+            let stays =
+                path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
             if !stays {
                 return Err(format!("{NAME}: {} leads out of the folder", path.display()));
             }
@@ -120,7 +122,8 @@ impl File {
                 return Err(format!("{NAME}: {} is not there", path.display()));
             }
         }
-        let roles = self.roles.iter().map(|role| role_named(role).ok_or_else(|| format!("{NAME}: no role is called {role:?}")));
+        let roles =
+            self.roles.iter().map(|role| role_named(role).ok_or_else(|| format!("{NAME}: no role is called {role:?}")));
         let mut roles = roles.collect::<Result<Vec<_>, String>>()?;
         roles.sort_unstable();
         roles.dedup();

@@ -150,7 +150,11 @@ impl Source {
                 match rustix::io::preadv2(file.as_fd(), &mut rest, offset + done as u64, ReadWriteFlags::NOWAIT) {
                     Ok(0) => {
                         let wanted = (buffer.len() - done) as u64;
-                        return Err(SourceError::Short { path: path.to_path_buf(), offset: offset + done as u64, wanted });
+                        return Err(SourceError::Short {
+                            path: path.to_path_buf(),
+                            offset: offset + done as u64,
+                            wanted,
+                        });
                     }
                     Ok(count) => done += count,
                     Err(Errno::INTR) => {}

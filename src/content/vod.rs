@@ -204,16 +204,21 @@ const COMPARED_SAMPLES: u32 = 32;
 /// Whether two tracks hold the same samples at the same times.
 pub fn same_media(a: &Track, b: &Track, source: &Source) -> bool {
     let (n, m) = (a.samples.len(), b.samples.len());
-    let alike = a.kind == b.kind && a.entry == b.entry && a.language == b.language && a.timescale == b.timescale && n == m
+    let alike = a.kind == b.kind
+        && a.entry == b.entry
+        && a.language == b.language
+        && a.timescale == b.timescale
+        && n == m
         && a.samples.sizes(0..n) == b.samples.sizes(0..m)
         && a.samples.decode_time(0) - a.media_time == b.samples.decode_time(0) - b.media_time
         && a.samples.end() - a.media_time == b.samples.end() - b.media_time;
     let ends = [0..n.min(COMPARED_SAMPLES), n.saturating_sub(COMPARED_SAMPLES)..n];
-    alike && ends.into_iter().all(|range| {
-        let bytes = |track: &Track| source.read(&track.samples.places(range.clone())).ok();
-        let (x, y) = (bytes(a), bytes(b));
-        x.is_some() && x == y
-    })
+    alike
+        && ends.into_iter().all(|range| {
+            let bytes = |track: &Track| source.read(&track.samples.places(range.clone())).ok();
+            let (x, y) = (bytes(a), bytes(b));
+            x.is_some() && x == y
+        })
 }
 
 struct PartReader {
@@ -242,7 +247,8 @@ impl PartReader {
         let mut numbers = BTreeMap::<Kind, u32>::new();
         let count = movie.tracks.len();
         for header in &movie.tracks {
-            let mut left_out = |why: String| reader.warnings.push(format!("{file_name}: track {} is left out: {why}", header.id));
+            let mut left_out =
+                |why: String| reader.warnings.push(format!("{file_name}: track {} is left out: {why}", header.id));
             let kind = match (&header.entry.media, &header.handler.0) {
                 (Media::Video(_), b"vide" | b"auxv") => Kind::Video,
                 (Media::Audio(_), _) => Kind::Audio,
@@ -266,7 +272,9 @@ impl PartReader {
             };
             match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start) {
                 Ok((mut track, keys, notes)) => {
-                    reader.warnings.extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
+                    reader
+                        .warnings
+                        .extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
                     part.said.apply(&mut track);
                     reader.tracks.push((track, Details { fingerprint: scanned.fingerprint, keys }));
                 }
@@ -343,7 +351,11 @@ fn collect(
                 None if traf.default_base_is_moof || index == 0 => fragment.moof.start,
                 // ISO/IEC 14496-12 §8.8.7.1: where the data of the traf before end. Some writers count from the moof all the
                 // same, without the flag that says so; what lies in the mdat tells.
-                None if lies_within(fragment, traf, header, data_end) || !lies_within(fragment, traf, header, fragment.moof.start) => data_end,
+                None if lies_within(fragment, traf, header, data_end)
+                    || !lies_within(fragment, traf, header, fragment.moof.start) =>
+                {
+                    data_end
+                }
                 None => fragment.moof.start,
             };
             let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end);
@@ -351,7 +363,8 @@ fn collect(
         }
     }
     if unknown > 0 {
-        warnings.push(format!("{file_name}: {unknown} track fragments belong to no track of the moov and are left out"));
+        warnings
+            .push(format!("{file_name}: {unknown} track fragments belong to no track of the moov and are left out"));
     }
     // Files of a packaging come in any order; within one file the order is that of the file.
     let several = scanned.fragments.iter().any(|f| f.file != scanned.fragments[0].file);
@@ -575,7 +588,11 @@ impl Builder {
                 push(FragmentKey { first_sample, kid: default_kid, pssh: collected.pssh.clone() });
             }
             for &(count, kid) in &collected.kids {
-                push(FragmentKey { first_sample: first, kid: kid.unwrap_or(default_kid), pssh: collected.pssh.clone() });
+                push(FragmentKey {
+                    first_sample: first,
+                    kid: kid.unwrap_or(default_kid),
+                    pssh: collected.pssh.clone(),
+                });
                 first += count;
             }
         }

@@ -112,7 +112,10 @@ impl<'a> Bits<'a> {
     pub fn read(&mut self, count: u32) -> Result<u32, Malformed> {
         debug_assert!(count <= 32);
         if count as usize > self.remaining() {
-            return Err(Malformed::new(format!("{count} bits wanted, {} left", self.remaining()), self.position as u64 / 8));
+            return Err(Malformed::new(
+                format!("{count} bits wanted, {} left", self.remaining()),
+                self.position as u64 / 8,
+            ));
         }
         let mut value = 0u64;
         for _ in 0..count {
@@ -131,7 +134,10 @@ impl<'a> Bits<'a> {
     /// Passes over `count` bits.
     pub fn skip(&mut self, count: usize) -> Result<(), Malformed> {
         if count > self.remaining() {
-            return Err(Malformed::new(format!("{count} bits wanted, {} left", self.remaining()), self.position as u64 / 8));
+            return Err(Malformed::new(
+                format!("{count} bits wanted, {} left", self.remaining()),
+                self.position as u64 / 8,
+            ));
         }
         self.position += count;
         Ok(())
@@ -143,7 +149,10 @@ impl<'a> Bits<'a> {
         while !self.flag()? {
             zeros += 1;
             if zeros > 31 {
-                return Err(Malformed::new("an Exp-Golomb code of more than 31 leading zeros", self.position as u64 / 8));
+                return Err(Malformed::new(
+                    "an Exp-Golomb code of more than 31 leading zeros",
+                    self.position as u64 / 8,
+                ));
             }
         }
         Ok(((1u64 << zeros) - 1) as u32 + self.read(zeros)?)

@@ -47,7 +47,9 @@ pub struct SwitchingSet {
 impl Presentation {
     /// The track called `name`, with its period.
     pub fn track(&self, name: &str) -> Option<(&Period, &Track)> {
-        self.periods.iter().find_map(|period| period.tracks().find(|track| track.name == name).map(|track| (period, track)))
+        self.periods
+            .iter()
+            .find_map(|period| period.tracks().find(|track| track.name == name).map(|track| (period, track)))
     }
 
     /// All tracks of all periods.

@@ -246,7 +246,8 @@ impl SampleTable {
             .map(|sample| sample.decode_time.saturating_add(sample.composition_offset.into()))
             .collect();
         times.sort_unstable();
-        let intervals = times.windows(2).filter_map(|pair| u32::try_from(pair[1] - pair[0]).ok()).filter(|&interval| interval > 0);
+        let intervals =
+            times.windows(2).filter_map(|pair| u32::try_from(pair[1] - pair[0]).ok()).filter(|&interval| interval > 0);
         most_common(intervals.map(|interval| (interval, 1))).or_else(|| self.usual_duration())
     }
 

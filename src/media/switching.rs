@@ -68,7 +68,7 @@ fn half_frame(track: &Track) -> MediaTime {
 pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
     let (mut video, others): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|track| track.kind == Kind::Video);
     let mut arranged = Arranged::default();
-    video.sort_by(|a, b| by_falling_quality(a, b));
+    video.sort_by(by_falling_quality);
     let mut boundaries = arranged.arrange_video(video, target);
     let video_end = arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.time(track.end())).max();
     let end = others.iter().filter(|t| t.kind == Kind::Audio || boundaries.is_empty()).map(media_end).max();
@@ -169,7 +169,10 @@ impl Arranged {
         let fits = |set: &&mut SwitchingSet| {
             let first = &set.tracks[0];
             // Text is chosen, not switched: two texts in one language are two offers.
-            set.aligned == aligned && track.kind != Kind::Text && Likeness::of(first) == likeness && same_boundaries(first, &track)
+            set.aligned == aligned
+                && track.kind != Kind::Text
+                && Likeness::of(first) == likeness
+                && same_boundaries(first, &track)
         };
         match self.sets.iter_mut().find(fits) {
             Some(set) => set.tracks.push(track),

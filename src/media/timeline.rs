@@ -50,7 +50,8 @@ pub fn boundaries(candidates: &[MediaTime], target: Duration) -> Vec<MediaTime> 
 fn starts_segment(last: MediaTime, time: MediaTime, target: Duration) -> bool {
     let target_ns = target.as_nanos().max(1) as i128;
     // In nanoseconds times the timescale everything is whole.
-    let cell = |t: MediaTime| (i128::from(t.ticks) * 1_000_000_000).div_euclid(target_ns * i128::from(t.timescale.get()));
+    let cell =
+        |t: MediaTime| (i128::from(t.ticks) * 1_000_000_000).div_euclid(target_ns * i128::from(t.timescale.get()));
     let (a, b) = (i128::from(last.timescale.get()), i128::from(time.timescale.get()));
     let passed = (i128::from(time.ticks) * a - i128::from(last.ticks) * b) * 1_000_000_000;
     cell(time) != cell(last) && passed * 2 >= target_ns * a * b
@@ -76,7 +77,13 @@ pub const SEGMENTS_MAX: i64 = 100_000;
 
 /// Cuts a track at `boundaries` (ascending): a segment begins at the first sync sample that is presented at or after a
 /// boundary less `tolerance`, and the first at the first sample.
-pub fn cut(samples: &SampleTable, media_time: i64, boundaries: &[MediaTime], timescale: Timescale, tolerance: MediaTime) -> Vec<Segment> {
+pub fn cut(
+    samples: &SampleTable,
+    media_time: i64,
+    boundaries: &[MediaTime],
+    timescale: Timescale,
+    tolerance: MediaTime,
+) -> Vec<Segment> {
     let presented = |index: u32| {
         let sample = samples.get(index);
         sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time)

@@ -178,11 +178,29 @@ mod tests {
     #[test]
     fn what_names_nothing() {
         for path in [
-            "", "/", "master.m3u8", "/master.m3u8", "//master.m3u8", "/a//master.m3u8", "/../a/master.m3u8", "/a/../master.m3u8",
-            "/a/./master.m3u8", "/%2e%2e/a/master.m3u8", "/a%2fb/master.m3u8", "/a%00/master.m3u8", "/%ff/master.m3u8",
-            "/a%2/master.m3u8", "/a/v/0123456789ABCDEF/0.m4s", "/a/v/0123456789abcdef/00.m4s", "/a/v/0123456789abcdef/-1.m4s",
-            "/a/v/0123456789abcdef/+1.m4s", "/a/v/0123456789abcdef/99999999999999999999.m4s", "/a/v/0123456789abcde/0.m4s",
-            "/v/0123456789abcdef/0.m4s", "/a/v/0123456789abcdef/0.mp4", "/.git/master.m3u8",
+            "",
+            "/",
+            "master.m3u8",
+            "/master.m3u8",
+            "//master.m3u8",
+            "/a//master.m3u8",
+            "/../a/master.m3u8",
+            "/a/../master.m3u8",
+            "/a/./master.m3u8",
+            "/%2e%2e/a/master.m3u8",
+            "/a%2fb/master.m3u8",
+            "/a%00/master.m3u8",
+            "/%ff/master.m3u8",
+            "/a%2/master.m3u8",
+            "/a/v/0123456789ABCDEF/0.m4s",
+            "/a/v/0123456789abcdef/00.m4s",
+            "/a/v/0123456789abcdef/-1.m4s",
+            "/a/v/0123456789abcdef/+1.m4s",
+            "/a/v/0123456789abcdef/99999999999999999999.m4s",
+            "/a/v/0123456789abcde/0.m4s",
+            "/v/0123456789abcdef/0.m4s",
+            "/a/v/0123456789abcdef/0.mp4",
+            "/.git/master.m3u8",
         ] {
             assert_eq!(parsed(path), None, "{path}");
         }

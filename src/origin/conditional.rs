@@ -26,7 +26,8 @@ pub fn judge(headers: &HeaderMap, etag: &str, modified_s: u64) -> Verdict {
     }
     if headers.contains_key(IF_NONE_MATCH) {
         // Weak comparison (§13.1.2).
-        let matches = lists(headers, &IF_NONE_MATCH, |candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == etag);
+        let matches =
+            lists(headers, &IF_NONE_MATCH, |candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == etag);
         return if matches { Verdict::NotModified } else { Verdict::Proceed };
     }
     match date(headers, &IF_MODIFIED_SINCE) {
@@ -92,7 +93,8 @@ pub fn coding(headers: &HeaderMap) -> Coding {
         for item in value.split(',') {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or("");
-            let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(Some(1000), quality);
+            let weight =
+                parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(Some(1000), quality);
             let is = |coding: &str| name.eq_ignore_ascii_case(coding);
             let slot = if is("br") {
                 &mut brotli
@@ -140,14 +142,18 @@ mod tests {
     use http::HeaderValue;
 
     fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
-        list.iter().map(|&(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        list.iter()
+            .map(|&(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     const DAY: &str = "Thu, 01 Jan 1970 00:01:40 GMT"; // 100 s
 
     #[test]
     fn conditions() {
-        let check = |list: &[(&'static str, &'static str)], expected| assert_eq!(judge(&headers(list), "\"a\"", 100), expected, "{list:?}");
+        let check = |list: &[(&'static str, &'static str)], expected| {
+            assert_eq!(judge(&headers(list), "\"a\"", 100), expected, "{list:?}")
+        };
         check(&[], Verdict::Proceed);
         check(&[("if-none-match", "\"a\"")], Verdict::NotModified);
         check(&[("if-none-match", "W/\"a\"")], Verdict::NotModified);
@@ -168,7 +174,9 @@ mod tests {
 
     #[test]
     fn if_range() {
-        let check = |value: &'static str, expected| assert_eq!(range_holds(&headers(&[("if-range", value)]), "\"a\"", 100), expected, "{value}");
+        let check = |value: &'static str, expected| {
+            assert_eq!(range_holds(&headers(&[("if-range", value)]), "\"a\"", 100), expected, "{value}")
+        };
         check("\"a\"", true);
         check("\"b\"", false);
         check("W/\"a\"", false);
@@ -179,7 +187,9 @@ mod tests {
 
     #[test]
     fn codings() {
-        let check = |value: &'static str, expected| assert_eq!(coding(&headers(&[("accept-encoding", value)])), expected, "{value}");
+        let check = |value: &'static str, expected| {
+            assert_eq!(coding(&headers(&[("accept-encoding", value)])), expected, "{value}")
+        };
         check("gzip, deflate, br", Coding::Brotli);
         check("gzip", Coding::Gzip);
         check("gzip;q=1.0, br;q=0.5", Coding::Gzip);

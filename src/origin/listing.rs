@@ -96,7 +96,12 @@ impl Origin {
 
     /// How full the cache is.
     pub fn fill(&self) -> Fill {
-        let class = |(class, (bytes, entries, ceiling))| ClassFill { name: crate::telemetry::Label::value(class).to_owned(), bytes, entries, ceiling };
+        let class = |(class, (bytes, entries, ceiling))| ClassFill {
+            name: crate::telemetry::Label::value(class).to_owned(),
+            bytes,
+            entries,
+            ceiling,
+        };
         Fill { classes: self.fills().map(class).into() }
     }
 }
@@ -138,7 +143,8 @@ impl Listing {
             }
         });
         let refusals = [("HLS", &hls), ("DASH", &dash)];
-        let refusals = refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
+        let refusals =
+            refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
         Listing {
             name: name.clone(),
             live: false,

@@ -9,8 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -22,7 +22,8 @@ use crate::rope::{Rope, RopeBuf, SLICES_MAX};
 use crate::time::Utc;
 
 /// What scripts of other origins may read.
-pub(crate) const EXPOSED: HeaderValue = HeaderValue::from_static("Content-Length, Content-Range, Date, ETag, Retry-After");
+pub(crate) const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Content-Length, Content-Range, Date, ETag, Retry-After");
 /// Anybody may play what we serve.
 pub(crate) const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 
@@ -259,8 +260,9 @@ impl Representation {
     }
 
     fn unsatisfiable(&self) -> Response<Body> {
-        let mut response = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "no byte of the range exists")
-            .response(&Method::GET);
+        let mut response =
+            Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "no byte of the range exists")
+                .response(&Method::GET);
         let range = format!("bytes */{}", self.len);
         response.headers_mut().insert(CONTENT_RANGE, HeaderValue::from_str(&range).expect("digits are ASCII"));
         response
@@ -315,7 +317,11 @@ impl Problem {
     }
 
     fn precondition_failed() -> Problem {
-        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", "the object is not the one the request names")
+        Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition_failed",
+            "the object is not the one the request names",
+        )
     }
 
     /// How long it may be remembered.

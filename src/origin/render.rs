@@ -57,7 +57,9 @@ impl Indexed {
         let opened = entry.open().map_err(|error| {
             tracing::warn!(presentation = entry.name, %error, "can't be served");
             match error {
-                OpenError::Nothing(why) => Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name)),
+                OpenError::Nothing(why) => {
+                    Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name))
+                }
                 OpenError::Source(error) => source_problem(&error),
             }
         })?;
@@ -87,7 +89,9 @@ fn source_problem(error: &SourceError) -> Problem {
             Problem::not_found("source_gone", "the source file is not there any more")
         }
         SourceError::Replaced { .. } => Problem::unavailable("source_replaced", "the source file is being replaced"),
-        SourceError::Short { .. } => Problem::unavailable("source_short", "the source file ends before this part of it"),
+        SourceError::Short { .. } => {
+            Problem::unavailable("source_short", "the source file ends before this part of it")
+        }
         SourceError::Io { .. } => Problem::unavailable("source_unreadable", "the source file can't be read"),
     }
 }
@@ -125,7 +129,11 @@ impl Render {
     fn manifest(&self, content_type: &'static str, cache_control: String, grace: Duration, text: Vec<u8>) -> Object {
         let hash = blake3::hash(&text);
         let etag = hash.to_hex()[..16].to_owned();
-        let coded = if text.len() < CODED_MIN_BYTES { Vec::new() } else { vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))] };
+        let coded = if text.len() < CODED_MIN_BYTES {
+            Vec::new()
+        } else {
+            vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))]
+        };
         let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
         Object::new(Recipe { coded, grace, ..recipe })
     }
@@ -175,7 +183,12 @@ impl Render {
             }
             TrackItem::Init => {
                 let etag = format!("{version}-init");
-                Ok(Object::new(self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::from(track.init.clone()))))
+                Ok(Object::new(self.recipe(
+                    media_type(track),
+                    etag,
+                    IMMUTABLE.to_owned(),
+                    Rope::from(track.init.clone()),
+                )))
             }
             TrackItem::Segment(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
@@ -196,7 +209,12 @@ impl Render {
                     return Err(no_such_object());
                 }
                 let body = self.web_vtt(track, index).await?;
-                Ok(Object::new(self.recipe("text/vtt", format!("{version}-{time}"), IMMUTABLE.to_owned(), Rope::from(body))))
+                Ok(Object::new(self.recipe(
+                    "text/vtt",
+                    format!("{version}-{time}"),
+                    IMMUTABLE.to_owned(),
+                    Rope::from(body),
+                )))
             }
         }
     }
@@ -262,7 +280,11 @@ fn no_hls(why: hls::NoHls) -> Problem {
 
 fn broken(track: &str, error: &dyn std::fmt::Display) -> Problem {
     tracing::warn!(track, %error, "a segment can't be made");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "broken_source", format!("the source of {track} is broken here: {error}"))
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "broken_source",
+        format!("the source of {track} is broken here: {error}"),
+    )
 }
 
 fn gzip(text: &[u8]) -> Bytes {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW,
-    CACHE_CONTROL, IF_NONE_MATCH,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -191,11 +191,14 @@ impl Origin {
     fn prefetch(self: &Arc<Self>, key: &str, render: &Render, item: &Item, now: Utc) {
         let Item::Of { track: name, version, part: TrackItem::Segment(time) } = item else { return };
         let Some((_, track)) = render.indexed.opened.presentation.track(name) else { return };
-        let Some((folder, index)) = key.rsplit_once('/').map(|(folder, _)| folder).zip(track.segment_at(*time)) else { return };
+        let Some((folder, index)) = key.rsplit_once('/').map(|(folder, _)| folder).zip(track.segment_at(*time)) else {
+            return;
+        };
         for segment in track.segments.iter().skip(index + 1).take(self.options.prefetch as usize) {
             let key = format!("{folder}/{}.m4s", segment.time);
             let part = TrackItem::Segment(segment.time);
-            let (origin, render, item) = (Arc::clone(self), render.clone(), Item::Of { track: name.clone(), version: *version, part });
+            let (origin, render, item) =
+                (Arc::clone(self), render.clone(), Item::Of { track: name.clone(), version: *version, part });
             tokio::spawn(async move {
                 if origin.segments.get(&key).await.is_none() {
                     // Nobody waits for it, so nobody is told why it could not be made.
@@ -242,7 +245,9 @@ impl Origin {
         let opening = async move {
             let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
             let opening = tokio::task::spawn_blocking(move || Indexed::open(entry));
-            let opened = opening.await.map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;
+            let opened = opening
+                .await
+                .map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;
             opened.map(Arc::new)
         };
         let (role, result) = self.index.make(&name, move |known| Arc::ptr_eq(&known.entry, &wanted), opening).await;
@@ -252,10 +257,10 @@ impl Origin {
     /// The presentation called `name` in the state that gave `track` this `version`: the current one, or a replaced one whose
     /// grace lasts.
     async fn version(&self, name: &str, track: &str, version: Version, now: Utc) -> Result<Arc<Indexed>, Problem> {
-        let has = |indexed: &Indexed| indexed.opened.presentation.track(track).is_some_and(|(_, t)| t.version == version);
-        let within_grace = |indexed: &Indexed| {
-            indexed.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(indexed)))
-        };
+        let has =
+            |indexed: &Indexed| indexed.opened.presentation.track(track).is_some_and(|(_, t)| t.version == version);
+        let within_grace =
+            |indexed: &Indexed| indexed.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(indexed)));
         // A replaced one may still lie in the cache, when nobody has asked for the new one yet.
         if let Some(known) = self.index.get(name).await.filter(|known| has(known) && within_grace(known)) {
             return Ok(known);
@@ -267,7 +272,9 @@ impl Origin {
         }
         let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let found = retired.iter().rev().find(|old| old.entry.name == name && has(old) && within_grace(old));
-        found.cloned().ok_or_else(|| Problem::not_found("unknown_version", "this version is not served, or not any more"))
+        found
+            .cloned()
+            .ok_or_else(|| Problem::not_found("unknown_version", "this version is not served, or not any more"))
     }
 
     /// Keeps a replaced presentation, whose files are still open, for who plays it.

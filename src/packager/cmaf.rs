@@ -75,7 +75,9 @@ pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malfo
         match stretch {
             Stretch::Intact(range) => plan.source(range),
             Stretch::Rebuilt { samples, fragments } => {
-                let Some(protection) = protection(track, samples.clone(), fragments.clone(), given, &mut needs)? else { continue };
+                let Some(protection) = protection(track, samples.clone(), fragments.clone(), given, &mut needs)? else {
+                    continue;
+                };
                 plan.made(Bytes::from(new_fragment(track, samples.clone(), fragments, protection).write()));
                 for place in track.samples.places(samples) {
                     plan.source(place);
@@ -114,7 +116,9 @@ fn stretches(track: &Track, samples: Range<u32>) -> Vec<Stretch> {
         match &fragment.intact {
             Some(range) if part == whole => stretches.push(Stretch::Intact(range.clone())),
             _ => match stretches.last_mut() {
-                Some(Stretch::Rebuilt { samples, fragments }) if continues(track, fragments.start, index, part.start) => {
+                Some(Stretch::Rebuilt { samples, fragments })
+                    if continues(track, fragments.start, index, part.start) =>
+                {
                     samples.end = part.end;
                     fragments.end = index + 1;
                 }
@@ -167,7 +171,9 @@ fn protection(
         needs.push(place.clone());
         return Ok(None);
     };
-    let moof = Boxes::new(bytes, place.range.start).next().unwrap_or_else(|| Err(Malformed::new("no moof", place.range.start)))?;
+    let moof = Boxes::new(bytes, place.range.start)
+        .next()
+        .unwrap_or_else(|| Err(Malformed::new("no moof", place.range.start)))?;
     let moof = MovieFragment::parse(moof)?;
     let whole = track.fragment_samples(fragments.start);
     let mut before = 0;
@@ -197,7 +203,10 @@ fn protection(
         cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
         return Ok(Some(cut));
     }
-    Err(Malformed::new(format!("{before} samples in the fragment, not those that were there when it was opened"), place.range.start))
+    Err(Malformed::new(
+        format!("{before} samples in the fragment, not those that were there when it was opened"),
+        place.range.start,
+    ))
 }
 
 fn sample_count(traf: &TrackFragment<'_>) -> u32 {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Colour, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
-use crate::media::sample::{SourceRange, Sample, SampleFlags, SampleTable};
+use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::track::{Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};
 use crate::time::{MediaTime, Timescale};
 
@@ -85,7 +85,14 @@ impl Build {
         // Intact, so that a segment has the very bytes that the test gives its samples.
         let bytes = samples.iter().map(|&(size, _)| u64::from(size)).sum();
         let intact = Some(SourceRange { file: 0, range: 0..bytes });
-        track.fragments.push(Fragment { first_sample, sequence_number: 1, description_index: 1, intact, moof: None, protection_bytes: 0 });
+        track.fragments.push(Fragment {
+            first_sample,
+            sequence_number: 1,
+            description_index: 1,
+            intact,
+            moof: None,
+            protection_bytes: 0,
+        });
         self
     }
 

@@ -22,8 +22,8 @@ use crate::origin::listing::{ClassFill, Listing};
 use crate::origin::object::Body;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
-use crate::time::Utc;
 use crate::telemetry::{self, CacheClass, Label};
+use crate::time::Utc;
 
 /// Presentations in one answer of the API.
 pub const LISTINGS_MAX: usize = 100;
@@ -290,7 +290,8 @@ mod tests {
     #[tokio::test]
     async fn every_path_answers_in_its_own_format() {
         assert_eq!(body(get("/api/presentations?after=a%20b", Method::GET).await).await, "[]");
-        let status: serde_json::Value = serde_json::from_str(&body(get("/api/status", Method::GET).await).await).unwrap();
+        let status: serde_json::Value =
+            serde_json::from_str(&body(get("/api/status", Method::GET).await).await).unwrap();
         for key in ["requests", "hits", "misses", "flights", "bytes_out", "connections_open", "uptime_s"] {
             assert_eq!(status[key], 0, "{key}");
         }

@@ -151,7 +151,9 @@ impl<'a> Boxes<'a> {
             .ok_or_else(|| Malformed::new(format!("{left} stray bytes, too few for a box"), 0))?;
         let size = head.size.unwrap_or(left as u64);
         if size > left as u64 {
-            return Err(Malformed::new(format!("a box of {size} bytes, {left} left in what holds it"), 0).within(head.kind));
+            return Err(
+                Malformed::new(format!("a box of {size} bytes, {left} left in what holds it"), 0).within(head.kind)
+            );
         }
         let (bytes, rest) = self.rest.split_at(size as usize);
         let found = BoxRef { kind: head.kind, offset: self.offset, head_len: head.head_len.into(), bytes };

@@ -91,7 +91,9 @@ pub fn auxiliary_range(protection: &FragmentProtection<'_>, base: u64) -> Result
     }
     let count = fields.u32()?;
     if count != 1 {
-        return Err(Malformed::new(format!("{count} offsets, of several runs: one is read"), saio.offset).within("saio"));
+        return Err(
+            Malformed::new(format!("{count} offsets, of several runs: one is read"), saio.offset).within("saio")
+        );
     }
     let start = base.saturating_add(fields.u32_or_u64(version == 1)?);
     Ok(Some(start..start.saturating_add(total)))
@@ -109,7 +111,9 @@ fn read_sizes(saiz: BoxRef<'_>) -> Result<Vec<u8>, Malformed> {
         return Ok(fields.take(count as usize)?.to_vec());
     }
     if count > GROUPS_MAX {
-        return Err(Malformed::new(format!("{count} samples, at most {GROUPS_MAX} are read"), saiz.offset).within("saiz"));
+        return Err(
+            Malformed::new(format!("{count} samples, at most {GROUPS_MAX} are read"), saiz.offset).within("saiz")
+        );
     }
     Ok(vec![default; count as usize])
 }

@@ -300,11 +300,17 @@ impl NewFragment {
     }
 
     fn shape(&self) -> Shape {
-        let first = self.samples.first().copied().unwrap_or(RunSample { duration: 0, size: 0, flags: 0, composition_offset: 0 });
+        let first = self.samples.first().copied().unwrap_or(RunSample {
+            duration: 0,
+            size: 0,
+            flags: 0,
+            composition_offset: 0,
+        });
         let rest = self.samples.get(1..).unwrap_or(&[]);
         let second = rest.first().copied().unwrap_or(first);
         // description index and default-base-is-moof always; data_offset always.
-        let mut shape = Shape { header_flags: 0x2_0002, run_flags: 0x1, defaults: [first.duration, first.size, second.flags] };
+        let mut shape =
+            Shape { header_flags: 0x2_0002, run_flags: 0x1, defaults: [first.duration, first.size, second.flags] };
         let mut choose = |uniform: bool, default: u32, each: u32| {
             if uniform { shape.header_flags |= default } else { shape.run_flags |= each }
         };
@@ -343,7 +349,9 @@ impl NewFragment {
             }
             for sample in &self.samples {
                 let RunSample { duration, size, flags, composition_offset } = *sample;
-                for (flag, value) in [(0x100, duration), (0x200, size), (0x400, flags), (0x800, composition_offset as u32)] {
+                for (flag, value) in
+                    [(0x100, duration), (0x200, size), (0x400, flags), (0x800, composition_offset as u32)]
+                {
                     if shape.run_flags & flag != 0 {
                         put(out, value);
                     }
@@ -406,7 +414,8 @@ mod tests {
     fn run_samples() -> impl Strategy<Value = Vec<RunSample>> {
         let one = (0u32..3, 0u32..3, 0u32..2, -1i32..2);
         prop::collection::vec(one, 1..20).prop_map(|list| {
-            let sample = |(duration, size, flags, composition_offset)| RunSample { duration, size, flags, composition_offset };
+            let sample =
+                |(duration, size, flags, composition_offset)| RunSample { duration, size, flags, composition_offset };
             list.into_iter().map(sample).collect()
         })
     }

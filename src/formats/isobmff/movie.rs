@@ -81,7 +81,8 @@ impl Movie {
     pub fn parse(moov: BoxRef<'_>) -> Result<Movie, Malformed> {
         let mvhd = moov.required(b"mvhd")?;
         let timescale = header_timescale(mvhd, 8).map_err(|e| e.within("moov/mvhd"))?;
-        let mut movie = Movie { timescale, tracks: Vec::new(), rejected: Vec::new(), pssh: Vec::new(), is_fragmented: false };
+        let mut movie =
+            Movie { timescale, tracks: Vec::new(), rejected: Vec::new(), pssh: Vec::new(), is_fragmented: false };
         let mut extends = Vec::new();
         for child in moov.children() {
             let child = child.map_err(|e| e.within("moov"))?;

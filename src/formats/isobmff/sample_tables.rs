@@ -46,7 +46,9 @@ pub fn read(moov: BoxRef<'_>, id: u32) -> Result<Vec<TableSample>, Malformed> {
     let offsets = tables.ctts.as_ref().map(|ctts| ctts.entries.as_slice()).unwrap_or_default();
     let mut offsets = offsets.iter().flat_map(|e| repeat(e.sample_offset, e.sample_count));
     let mut syncs = tables.stss.as_ref().map(|stss| stss.entries.iter().copied().peekable());
-    let mut places = ChunkWalk::new(tables.stsc.entries.iter().map(|e| (e.first_chunk.saturating_sub(1), e.samples_per_chunk)).collect());
+    let mut places = ChunkWalk::new(
+        tables.stsc.entries.iter().map(|e| (e.first_chunk.saturating_sub(1), e.samples_per_chunk)).collect(),
+    );
     let chunk_offset = |chunk: u32| match (&tables.stco, &tables.co64) {
         (Some(stco), _) => stco.entries.get(chunk as usize).map(|&offset| u64::from(offset)),
         (None, Some(co64)) => co64.entries.get(chunk as usize).copied(),
@@ -68,9 +70,14 @@ pub fn read(moov: BoxRef<'_>, id: u32) -> Result<Vec<TableSample>, Malformed> {
             0 => tables.stsz.sample_sizes[index as usize],
             size => size,
         };
-        let offset = places.next(size, chunk_offset).ok_or_else(|| inconsistent("stsc and stco name fewer samples than stsz"))?;
+        let offset = places
+            .next(size, chunk_offset)
+            .ok_or_else(|| inconsistent("stsc and stco name fewer samples than stsz"))?;
         let composition_offset = offsets.next().unwrap_or(0);
-        samples.push(TableSample { sample: RunSample { duration, size, flags: FLAGS[usize::from(sync)], composition_offset }, offset });
+        samples.push(TableSample {
+            sample: RunSample { duration, size, flags: FLAGS[usize::from(sync)], composition_offset },
+            offset,
+        });
     }
     Ok(samples)
 }

@@ -315,8 +315,7 @@ fn variant(track: &Track, audio: Option<&Group<'_>>, text: Option<&Group<'_>>, r
         rate.peak += largest(|rate| rate.peak);
         rate.average += largest(|rate| rate.average);
         // WebVTT segments are no format that CODECS could name (`wvtt` is that of fragmented MP4).
-        codecs
-            .extend(others().filter(|member| member.entry.format.0 != *b"wvtt").map(|member| text_codecs(member)));
+        codecs.extend(others().filter(|member| member.entry.format.0 != *b"wvtt").map(|member| text_codecs(member)));
     }
     let mut distinct: Vec<&str> = Vec::new();
     codecs.retain(|codec| {
