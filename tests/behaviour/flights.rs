@@ -65,7 +65,7 @@ async fn a_first_requester_who_leaves_takes_nothing_with_him() {
         let leaving = scene.get(&url);
         tokio::pin!(leaving);
         let started = scene.telemetry.flights_joined.get();
-        let polled = futures_poll_once(leaving.as_mut()).await;
+        let polled = answered_at_once(leaving.as_mut()).await;
         assert!(polled.is_none(), "it waits for its flight");
         assert_eq!(scene.telemetry.flights_joined.get(), started);
     }
@@ -82,7 +82,7 @@ async fn a_first_requester_who_leaves_takes_nothing_with_him() {
 }
 
 /// What a future answers at once.
-async fn futures_poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+async fn answered_at_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         std::task::Poll::Ready(match future.as_mut().poll(context) {
             std::task::Poll::Ready(output) => Some(output),

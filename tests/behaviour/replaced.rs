@@ -126,7 +126,8 @@ fn check_spoiled(answer: &Answer, whole: &[u8], url: &str) {
 
 #[tokio::test]
 async fn a_file_spoiled_while_it_is_served_never_makes_a_short_answer() {
-    let spoilt: &[(&str, &dyn Fn(&Scene))] = &[
+    type Spoil<'a> = &'a dyn Fn(&Scene);
+    let spoilt: &[(&str, Spoil)] = &[
         ("overwritten in place", &|scene| write(&scene.path("film.mp4"), &fs::read(testdata("hevc")).unwrap(), LATER)),
         ("filled with nothing", &|scene| {
             let len = fs::metadata(scene.path("film.mp4")).unwrap().len() as usize;

@@ -401,28 +401,30 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
                 base.push_str(&text);
             }
             Event::End(_) => {
-                if open.pop().is_some_and(|name| name == "Representation") {
-                    let id = get(&representation, "id").unwrap();
-                    let url = |reference: &str| {
-                        let reference = reference.replace("$RepresentationID$", &id);
-                        resolve(&resolve(path, &base), &reference)
-                    };
-                    let media = get(&template, "media").unwrap();
-                    let segment = |&(time, duration): &(u64, u64)| TimelineSegment {
-                        url: url(&media.replace("$Time$", &time.to_string())),
-                        time,
-                        duration,
-                    };
-                    found.push(Representation {
-                        content_type: content_type.clone(),
-                        codecs: get(&representation, "codecs").unwrap(),
-                        init: url(&get(&template, "initialization").unwrap()),
-                        timescale: number(&template, "timescale").unwrap(),
-                        offset: number(&template, "presentationTimeOffset").unwrap_or(0),
-                        segments: timeline.iter().map(segment).collect(),
-                        id,
-                    });
+                if open.pop().as_deref() != Some("Representation") {
+                    continue;
                 }
+
+                let id = get(&representation, "id").unwrap();
+                let url = |reference: &str| {
+                    let reference = reference.replace("$RepresentationID$", &id);
+                    resolve(&resolve(path, &base), &reference)
+                };
+                let media = get(&template, "media").unwrap();
+                let segment = |&(time, duration): &(u64, u64)| TimelineSegment {
+                    url: url(&media.replace("$Time$", &time.to_string())),
+                    time,
+                    duration,
+                };
+                found.push(Representation {
+                    content_type: content_type.clone(),
+                    codecs: get(&representation, "codecs").unwrap(),
+                    init: url(&get(&template, "initialization").unwrap()),
+                    timescale: number(&template, "timescale").unwrap(),
+                    offset: number(&template, "presentationTimeOffset").unwrap_or(0),
+                    segments: timeline.iter().map(segment).collect(),
+                    id,
+                });
             }
             _ => {}
         }

@@ -72,7 +72,7 @@ async fn pipelined_requests_are_answered_in_order_each_with_its_bytes() {
     }
     stream.get_mut().write_all(text.as_bytes()).await.unwrap();
     for (url, expected) in &all {
-        same(&response(&mut stream, true).await.2, expected, &format!("{url}"));
+        same(&response(&mut stream, true).await.2, expected, url);
         assert_eq!(response(&mut stream, false).await.0, 200);
         let (status, _, part) = response(&mut stream, true).await;
         assert_eq!((status, &part[..]), (206, &expected[100..120]), "{url}");
@@ -145,6 +145,6 @@ async fn who_hangs_up_in_the_middle_harms_nobody() {
         drop(leaving);
         let mut staying = BufReader::new(TcpStream::connect(&running.address).await.unwrap());
         staying.get_mut().write_all(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-        same(&response(&mut staying, true).await.2, expected, &format!("{url}"));
+        same(&response(&mut staying, true).await.2, expected, url);
     }
 }
