@@ -115,7 +115,6 @@ pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
         let details = &details[&track.name];
         track.keys = key_changes(track, &details.keys);
-        track.version = version(track, &details.fingerprint);
         let over = track.segments.iter().filter(|s| !s.starts_with_sync).count();
         if over > 0 {
             warnings.push(format!("{}: {over} segments do not begin with a sync sample", track.name));
@@ -127,6 +126,14 @@ pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
     let end = timed().map(|track| track.time(track.end())).max();
     let end = end.or_else(|| tracks().map(|track| track.time(track.end())).max()).unwrap_or(MediaTime::ZERO);
     let duration = MediaTime::new(end.ticks - origin.to(end.timescale, Rounding::Nearest), end.timescale);
+    // A media playlist has the target duration of all, and text begins where the period does.
+    let longest = tracks()
+        .flat_map(|track| track.segments.iter().map(|s| track.time(s.duration)))
+        .max()
+        .unwrap_or(MediaTime::ZERO);
+    for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
+        track.version = version(track, &details[&track.name].fingerprint, [origin, longest]);
+    }
     let period = Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets };
     Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
 }
@@ -146,12 +153,16 @@ struct FragmentKey {
 }
 
 /// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
-fn version(track: &Track, fingerprint: &[u8; 32]) -> Version {
+fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2]) -> Version {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORMAT_VERSION.to_be_bytes());
     hasher.update(fingerprint);
     hasher.update(&track.id.to_be_bytes());
     hasher.update(&track.init);
+    for time in shared {
+        hasher.update(&time.ticks.to_be_bytes());
+        hasher.update(&time.timescale.get().to_be_bytes());
+    }
     for segment in &track.segments {
         hasher.update(&segment.first_sample.to_be_bytes());
         hasher.update(&segment.time.to_be_bytes());

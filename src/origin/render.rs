@@ -179,7 +179,9 @@ impl Render {
         match part {
             TrackItem::Playlist => {
                 let text = hls::media::playlist(period, track, &self.hls_options()).map_err(no_hls)?;
-                Ok(self.manifest(HLS, IMMUTABLE.to_owned(), self.grace, text))
+                // Where keys are is configured, and no part of the version.
+                let cache_control = if track.is_protected() { self.revalidated() } else { IMMUTABLE.to_owned() };
+                Ok(self.manifest(HLS, cache_control, self.grace, text))
             }
             TrackItem::Init => {
                 let etag = format!("{version}-init");
