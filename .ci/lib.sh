@@ -75,7 +75,7 @@ install_packages() {
 }
 
 install_build_tools() {
-  install_packages cc:build-essential git:git curl:curl python3:python3
+  install_packages cc:build-essential git:git curl:curl python3:python3 valgrind:valgrind node:nodejs
   command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later"; exit 2; }
   for component in fmt clippy; do
     cargo "$component" --version >/dev/null 2>&1 && continue

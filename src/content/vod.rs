@@ -17,7 +17,7 @@ use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::fragment::{MovieFragment, RunSample, TrackFragment};
 use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
-use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX};
+use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
 use crate::formats::language;
 use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
@@ -250,10 +250,6 @@ impl PartReader {
             let track = id.map_or("a track".to_owned(), |id| format!("track {id}"));
             reader.warnings.push(format!("{file_name}: {track} is left out: {error}"));
         }
-        if scanned.fragments.is_empty() && !movie.is_fragmented {
-            let what = "a progressive file (no movie fragments): only fragmented MP4 is served so far";
-            return Err(malformed(Malformed::new(what, scanned.moov_offset)));
-        }
         let mut collected = collect(source, &scanned, &movie, &file_name, &mut reader.warnings);
         let mut numbers = BTreeMap::<Kind, u32>::new();
         let count = movie.tracks.len();
@@ -475,7 +471,10 @@ fn build(
     let (delay, media_time) = edits(header, movie, &mut notes);
     let mut all = Vec::new();
     if header.sample_count > 0 {
-        let listed = sample_tables::read(moov, header.id).map_err(|e| e.to_string())?;
+        let mut listed = sample_tables::read(moov, header.id).map_err(|e| e.to_string())?;
+        if !movie.is_fragmented {
+            trim(&mut listed, header, movie);
+        }
         all.push(Collected {
             file: moov_file,
             decode_time: Some(0),
@@ -619,6 +618,26 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// Takes off what a progressive file's edit list ends before (ISO/IEC 14496-12 §8.6.6): the samples decoded after the last
+/// that is presented.
+fn trim(samples: &mut Vec<TableSample>, header: &TrackHeader, movie: &Movie) {
+    let Some(edit) = header.edits.iter().find(|edit| edit.media_time >= 0).filter(|edit| edit.segment_duration > 0)
+    else {
+        return;
+    };
+    let length = i64::try_from(edit.segment_duration).unwrap_or(i64::MAX);
+    let end = edit.media_time.saturating_add(rescale(length, movie.timescale, header.timescale, Rounding::Up));
+    let mut time = 0i64;
+    let mut kept = samples.len();
+    for (index, listed) in samples.iter().enumerate() {
+        if time.saturating_add(listed.sample.composition_offset.into()) < end {
+            kept = index + 1;
+        }
+        time = time.saturating_add(listed.sample.duration.into());
+    }
+    samples.truncate(kept);
 }
 
 /// The initial delay in ticks, and the media time at which presentation begins (ISO/IEC 14496-12 §8.6.6).

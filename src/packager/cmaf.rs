@@ -145,7 +145,8 @@ fn new_fragment(track: &Track, samples: Range<u32>, fragments: Range<usize>, pro
         RunSample { duration, size, flags: flags.0, composition_offset }
     };
     NewFragment {
-        sequence_number: fragment.sequence_number,
+        // Samples of the moov come in no fragment that had a number; theirs rise with them (ISO/IEC 14496-12 §8.8.5.3).
+        sequence_number: if fragment.moof.is_some() { fragment.sequence_number } else { samples.start + 1 },
         track_id: track.id,
         description_index: fragment.description_index,
         base_media_decode_time: u64::try_from(track.samples.decode_time(samples.start)).unwrap_or(0),
