@@ -130,9 +130,11 @@ fn movie(bytes: &[u8], moov: &Box) -> BTreeMap<u32, Track> {
         let handler = bytes[hdlr.content.start + 8..hdlr.content.start + 12].try_into().unwrap();
         let stbl = of(&[b"mdia", b"minf", b"stbl"]).unwrap();
         let stsd = descend(bytes, &stbl, &[b"stsd"]).unwrap();
-        let trex = children(bytes, &descend(bytes, moov, &[b"mvex"]).unwrap(), b"trex");
-        let trex = trex.into_iter().find(|trex| u32(bytes, trex.content.start + 4) == id).unwrap();
-        let defaults = [0, 1, 2, 3].map(|field| u32(bytes, trex.content.start + 8 + 4 * field));
+        // A progressive file has no mvex.
+        let trex = descend(bytes, moov, &[b"mvex"]).map_or(Vec::new(), |mvex| children(bytes, &mvex, b"trex"));
+        let trex = trex.into_iter().find(|trex| u32(bytes, trex.content.start + 4) == id);
+        let defaults =
+            trex.map_or([0; 4], |trex| [0, 1, 2, 3].map(|field| u32(bytes, trex.content.start + 8 + 4 * field)));
         let mut shift = 0;
         if let Some(elst) = of(&[b"edts", b"elst"]) {
             let at = elst.content.start + 8;

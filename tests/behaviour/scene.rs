@@ -28,6 +28,7 @@ pub(crate) const CLEAR: &[&str] = &[
     "hevc",
     "hevc-hdr10",
     "hybrid",
+    "progressive",
     "muxed",
     "packaging",
     "packaging-flat",
