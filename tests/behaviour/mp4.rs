@@ -131,8 +131,9 @@ fn movie(bytes: &[u8], moov: &Box) -> BTreeMap<u32, Track> {
         let stbl = of(&[b"mdia", b"minf", b"stbl"]).unwrap();
         let stsd = descend(bytes, &stbl, &[b"stsd"]).unwrap();
         // A progressive file has no mvex.
-        let trex = descend(bytes, moov, &[b"mvex"]).map_or(Vec::new(), |mvex| children(bytes, &mvex, b"trex"));
-        let trex = trex.into_iter().find(|trex| u32(bytes, trex.content.start + 4) == id);
+        let mvex = descend(bytes, moov, &[b"mvex"]);
+        let trex =
+            mvex.and_then(|mvex| children(bytes, &mvex, b"trex").find(|trex| u32(bytes, trex.content.start + 4) == id));
         let defaults =
             trex.map_or([0; 4], |trex| [0, 1, 2, 3].map(|field| u32(bytes, trex.content.start + 8 + 4 * field)));
         let mut shift = 0;
