@@ -3,7 +3,7 @@
 //! A file directly in the root is a presentation of its own. In a folder below, media files make one together when a
 //! `presentation.toml` says so, when they are an existing packaging, or on proof; else each is one of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -225,18 +225,17 @@ impl Library {
     ) -> BTreeMap<PathBuf, Judged> {
         let before = std::mem::take(&mut *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let mut judged = BTreeMap::new();
-        let mut claimed: Vec<PathBuf> = Vec::new();
-        for folder in folders {
-            if claimed.iter().any(|claim| folder.path.starts_with(claim)) {
+        let mut claimed: BTreeSet<PathBuf> = BTreeSet::new();
+        for (index, folder) in folders.iter().enumerate() {
+            if folder.path.ancestors().any(|above| claimed.contains(above)) {
                 continue;
             }
             let is_root = folder.path == root;
-            let below: Vec<&Folder> =
-                folders.iter().filter(|f| f.path != folder.path && f.path.starts_with(&folder.path)).collect();
+            // The walk goes down before it goes on, so the folders below follow.
+            let after = if is_root { &[] } else { &folders[index + 1..] };
+            let below: Vec<&Folder> = after.iter().take_while(|f| f.path.starts_with(&folder.path)).collect();
             let mut stamps = folder.all_stamps();
-            if !is_root {
-                stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
-            }
+            stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
             let judgement = match before.get(&folder.path) {
                 Some(old) if old.stamps == stamps => old.clone(),
                 _ => Judged { groups: judge(folder, &below, root, is_root), stamps },
@@ -244,18 +243,17 @@ impl Library {
             let of_several = judgement.groups.iter().filter(|g| matches!(g.rule, Rule::Packaging | Rule::Said));
             for group in of_several {
                 if folder.media.is_empty() {
-                    claimed.push(folder.path.clone());
+                    claimed.insert(folder.path.clone());
                 }
                 // Folders below whose files it has are no presentations of their own.
                 let folders =
                     group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
-            claimed.dedup();
             for group in &judgement.groups {
-                let files: Vec<&PathBuf> = group.parts.iter().flatten().flat_map(|part| &part.files).collect();
+                let files: BTreeSet<&PathBuf> = group.parts.iter().flatten().flat_map(|part| &part.files).collect();
                 let made_of =
-                    judgement.stamps.iter().filter(|(path, _)| files.contains(&path) || sidecar::is_sidecar(path));
+                    judgement.stamps.iter().filter(|(path, _)| files.contains(path) || sidecar::is_sidecar(path));
                 groups.push((group.clone(), made_of.cloned().collect()));
             }
             judged.insert(folder.path.clone(), judgement);
