@@ -1,0 +1,23 @@
+//! A whole file, from scanning to the segments of every track.
+#![no_main]
+
+use std::time::Duration;
+
+use headwater::content::vod::{self, Part, Said};
+use headwater::packager::cmaf::{self, Given, Step};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), bytes).expect("written");
+    let part = Part { name: "track".to_owned(), files: vec![file.path().to_path_buf()], said: Said::default() };
+    let Ok(opened) = vod::open(&[part], Duration::from_secs(2)) else { return };
+    for track in opened.presentation.tracks() {
+        for index in 0..track.segments.len().min(4) {
+            if let Ok(Step::Ready(plan)) = cmaf::segment(track, index, &Given::default()) {
+                let media = opened.source.read(&plan.reads()).expect("what was found in the file can be read");
+                assert_eq!(plan.assemble(media).len(), plan.len());
+            }
+        }
+    }
+});

@@ -1,0 +1,11 @@
+//! A presentation.toml.
+#![no_main]
+
+use headwater::content::sidecar::Sidecar;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(sidecar) = Sidecar::parse(text) {
+        let _ = sidecar.parts(std::path::Path::new("a-folder-that-is-not-there"));
+    }
+});
