@@ -138,7 +138,7 @@ impl Report {
                 continue;
             }
             let folder = self.root.join(&entry.name);
-            let Some(sidecar) = Sidecar::of(parts, &folder) else { continue };
+            let Some(sidecar) = Sidecar::of(parts, &entry.texts, &folder) else { continue };
             let path = folder.join(sidecar::NAME);
             let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {

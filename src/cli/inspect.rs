@@ -21,7 +21,7 @@ use crate::formats::isobmff::movie::{Movie, TrackHeader};
 use crate::formats::isobmff::sample_entry::{Media, Protection};
 use crate::formats::language;
 use crate::media::timeline;
-use crate::media::track::{Role, Track};
+use crate::media::track::Track;
 use crate::packager::rate::{self, Rates};
 use crate::time::MediaTime;
 
@@ -206,7 +206,7 @@ impl Report {
         };
         let movie = headers(file);
         let part = Part { name: track_name(&stem), files: vec![file.to_path_buf()], said: Said::default() };
-        let opened = match vod::open(&[part], TARGET) {
+        let opened = match vod::open(&[part], Vec::new(), TARGET) {
             Ok(opened) => Some(opened),
             Err(error) => {
                 let why = part_of_a_packaging(file).map_or_else(|| error.to_string(), str::to_owned);
@@ -475,7 +475,7 @@ impl Served {
         Served {
             name: track.name.clone(),
             label: track.label.clone(),
-            roles: track.roles.iter().map(|role| role_name(*role)).collect(),
+            roles: track.roles.iter().map(|role| role.name()).collect(),
             start_ticks: track.start(),
             start_s: seconds(track.start()),
             duration_ticks: track.end() - track.start(),
@@ -496,20 +496,6 @@ impl Served {
             average_bandwidth: rate.average,
             key_changes: track.keys.len(),
         }
-    }
-}
-
-/// What `presentation.toml` calls it.
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Main => "main",
-        Role::Alternate => "alternate",
-        Role::Commentary => "commentary",
-        Role::Description => "description",
-        Role::Dub => "dub",
-        Role::Caption => "caption",
-        Role::Subtitle => "subtitle",
-        Role::ForcedSubtitle => "forced-subtitle",
     }
 }
 

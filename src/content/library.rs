@@ -15,6 +15,7 @@ use crate::cache::Lease;
 use crate::content::scan::{self, Looks};
 use crate::content::sidecar::{self, Sidecar};
 use crate::content::source::{Source, Stamp};
+use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{self, OpenError, Opened, Part, Said, track_name};
 use crate::media::presentation::Presentation;
 use crate::media::track::Kind;
@@ -94,6 +95,8 @@ pub struct Entry {
     pub rule: Rule,
     /// What it is made of; or why it can't be served.
     pub parts: Result<Vec<Part>, String>,
+    /// Subtitles beside them.
+    pub texts: Vec<TextFile>,
     /// Ends when its files change.
     pub lease: Arc<Lease>,
     /// The files and what they were like.
@@ -105,13 +108,19 @@ impl Entry {
     /// Opens it. Blocks.
     pub fn open(&self) -> Result<Opened, OpenError> {
         match &self.parts {
-            Ok(parts) => vod::open(parts, self.target),
+            Ok(parts) => {
+                let mut warnings = Vec::new();
+                let texts = self.texts.iter().filter_map(|file| subtitles::read(file, &mut warnings)).collect();
+                let mut opened = vod::open(parts, texts, self.target)?;
+                opened.presentation.warnings.extend(warnings);
+                Ok(opened)
+            }
             Err(why) => Err(OpenError::Nothing(why.clone())),
         }
     }
 
     fn is_same(&self, other: &Entry) -> bool {
-        self.rule == other.rule && self.parts == other.parts && self.stamps == other.stamps
+        self.rule == other.rule && self.parts == other.parts && self.texts == other.texts && self.stamps == other.stamps
     }
 }
 
@@ -147,6 +156,7 @@ struct Group {
     name: String,
     rule: Rule,
     parts: Result<Vec<Part>, String>,
+    texts: Vec<TextFile>,
 }
 
 impl Library {
@@ -182,8 +192,12 @@ impl Library {
         };
         let root = self.options.root.canonicalize()?;
         let groups = if root.is_file() {
-            let stamp = Stamp::at(&root)?;
-            vec![(lone(&root, Path::new("")), vec![(root.clone(), stamp)])]
+            let mut stamps = vec![(root.clone(), Stamp::at(&root)?)];
+            let mut groups = vec![lone(&root, Path::new(""))];
+            let found = walk.texts_beside(&root);
+            attach(&mut groups, &found, None);
+            stamps.extend(found.into_iter().filter(|(path, _)| groups[0].texts.iter().any(|text| text.path == *path)));
+            groups.into_iter().map(|group| (group, stamps.clone())).collect()
         } else {
             walk.folder(&root, 0);
             let mut groups = Vec::new();
@@ -195,9 +209,10 @@ impl Library {
             Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled: walk.is_unsettled };
         let old = self.catalog.load();
         for (group, stamps) in groups {
-            let Group { name, rule, parts } = group;
+            let Group { name, rule, parts, texts } = group;
             let lease = Arc::default();
-            let entry = Entry { name: name.clone(), rule, parts, lease, stamps, target: self.options.segment_target };
+            let entry =
+                Entry { name: name.clone(), rule, parts, texts, lease, stamps, target: self.options.segment_target };
             let entry = match catalog.entries.get(&name) {
                 Some(twin) => clash(twin, entry),
                 None => entry,
@@ -251,7 +266,8 @@ impl Library {
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
             for group in &judgement.groups {
-                let files: BTreeSet<&PathBuf> = group.parts.iter().flatten().flat_map(|part| &part.files).collect();
+                let files = group.parts.iter().flatten().flat_map(|part| &part.files);
+                let files: BTreeSet<&PathBuf> = files.chain(group.texts.iter().map(|text| &text.path)).collect();
                 let made_of =
                     judgement.stamps.iter().filter(|(path, _)| files.contains(path) || sidecar::is_sidecar(path));
                 groups.push((group.clone(), made_of.cloned().collect()));
@@ -280,6 +296,8 @@ struct Folder {
     path: PathBuf,
     /// Media files that rest, by name.
     media: Vec<(PathBuf, Stamp)>,
+    /// Files of subtitles that rest, by name.
+    texts: Vec<(PathBuf, Stamp)>,
     /// `presentation.toml`, if it is there.
     sidecar: Option<(PathBuf, Stamp)>,
     has_manifest: bool,
@@ -287,7 +305,7 @@ struct Folder {
 
 impl Folder {
     fn all_stamps(&self) -> Vec<(PathBuf, Stamp)> {
-        self.media.iter().chain(&self.sidecar).cloned().collect()
+        self.media.iter().chain(&self.texts).chain(&self.sidecar).cloned().collect()
     }
 }
 
@@ -315,7 +333,13 @@ impl Walk<'_> {
         };
         let mut names: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         names.sort();
-        let mut folder = Folder { path: path.to_path_buf(), media: Vec::new(), sidecar: None, has_manifest: false };
+        let mut folder = Folder {
+            path: path.to_path_buf(),
+            media: Vec::new(),
+            texts: Vec::new(),
+            sidecar: None,
+            has_manifest: false,
+        };
         let mut below = Vec::new();
         for path in names {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
@@ -347,11 +371,14 @@ impl Walk<'_> {
             folder.has_manifest |= has_extension(name, &["mpd", "m3u8"]);
             if sidecar::is_sidecar(&path) {
                 folder.sidecar = Stamp::at(&path).ok().map(|stamp| (path, stamp));
-            } else if is_media(name)
-                && let Ok(stamp) = Stamp::at(&path)
+            } else if let Some(files) = match (is_media(name), subtitles::is_text(&path)) {
+                (true, _) => Some(&mut folder.media),
+                (false, true) => Some(&mut folder.texts),
+                (false, false) => None,
+            } && let Ok(stamp) = Stamp::at(&path)
             {
                 if self.rests(&stamp) {
-                    folder.media.push((path, stamp));
+                    files.push((path, stamp));
                 } else {
                     self.is_unsettled = true;
                 }
@@ -361,6 +388,31 @@ impl Walk<'_> {
         for path in below {
             self.folder(&path, depth + 1);
         }
+    }
+
+    /// Files of subtitles that may belong to the file at `media`: they rest, and their names begin as its does.
+    fn texts_beside(&mut self, media: &Path) -> Vec<(PathBuf, Stamp)> {
+        let stem = stem(media);
+        let Some(Ok(entries)) = media.parent().map(std::fs::read_dir) else { return Vec::new() };
+        let mut found = Vec::new();
+        for path in entries.take(FILES_MAX).filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            let named = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&stem));
+            let is_file =
+                || std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_file() || self.options.follow_symlinks);
+            if named
+                && subtitles::is_text(&path)
+                && is_file()
+                && let Ok(stamp) = Stamp::at(&path)
+            {
+                if self.rests(&stamp) {
+                    found.push((path, stamp));
+                } else {
+                    self.is_unsettled = true;
+                }
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
     }
 
     fn rests(&self, stamp: &Stamp) -> bool {
@@ -396,28 +448,81 @@ fn stem(path: &Path) -> String {
 fn lone(path: &Path, root: &Path) -> Group {
     let name = if root.as_os_str().is_empty() { stem(path) } else { name_of(&path.with_extension(""), root) };
     let part = Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
-    Group { name, rule: Rule::File, parts: Ok(vec![part]) }
+    Group { name, rule: Rule::File, parts: Ok(vec![part]), texts: Vec::new() }
+}
+
+/// The most files of subtitles of one presentation.
+const TEXTS_MAX: usize = 150;
+
+/// Gives each of `texts` to the presentation that its name speaks of: of `groups` in one folder, the file whose name it begins
+/// with; else all of the `folder` if that is one presentation.
+fn attach(groups: &mut [Group], texts: &[(PathBuf, Stamp)], folder: Option<&Path>) {
+    let mut files: BTreeMap<String, usize> = BTreeMap::new();
+    let mut members: BTreeSet<String> = BTreeSet::new();
+    let mut whole = None;
+    for (index, group) in groups.iter().enumerate() {
+        let stems = group.parts.iter().flatten().flat_map(|part| &part.files).map(|file| stem(file));
+        match group.rule {
+            Rule::File => files.extend(stems.map(|stem| (stem, index))),
+            Rule::Said => {}
+            Rule::Packaging | Rule::EqualTracks | Rule::SharedAudio => {
+                members.extend(stems.chain(folder.map(stem)));
+                whole = Some(index);
+            }
+        }
+    }
+    if let [Group { rule: Rule::File, .. }] = groups {
+        whole = folder.map(|_| 0);
+    }
+    for (path, _) in texts {
+        let stem = stem(path);
+        // `film.de.vtt` belongs to `film.de.mp4`, if that is there, and not to `film.mp4`.
+        let beginnings =
+            || std::iter::successors(Some(&stem[..]), |name| name.rsplit_once('.').map(|(beginning, _)| beginning));
+        let of_file = beginnings().find_map(|name| Some((*files.get(name)?, subtitles::beside(path, name)?)));
+        let of_whole = || {
+            let of_member = || beginnings().find_map(|name| subtitles::beside(path, members.get(name)?));
+            Some((whole?, subtitles::in_folder(path).or_else(of_member)?))
+        };
+        if let Some((index, text)) = of_file.or_else(of_whole)
+            && groups[index].texts.len() < TEXTS_MAX
+        {
+            groups[index].texts.push(text);
+        }
+    }
+}
+
+/// Which presentations the files of `folder` are, with their subtitles.
+fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
+    let mut groups = media_groups(folder, below, root, is_root);
+    attach(&mut groups, &folder.texts, (!is_root).then_some(&folder.path));
+    groups
 }
 
 /// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
-fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
+fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
     let name = name_of(&folder.path, root);
     let each = || folder.media.iter().map(|(path, _)| lone(path, root)).collect::<Vec<_>>();
     if is_root {
         return each();
     }
     if let Some((path, _)) = &folder.sidecar {
-        let parts = Sidecar::read(path).and_then(|sidecar| sidecar.parts(&folder.path));
-        return vec![Group { name, rule: Rule::Said, parts }];
+        let read =
+            Sidecar::read(path).and_then(|sidecar| Ok((sidecar.parts(&folder.path)?, sidecar.texts(&folder.path)?)));
+        let (parts, texts) = match read {
+            Ok((parts, texts)) => (Ok(parts), texts),
+            Err(why) => (Err(why), Vec::new()),
+        };
+        return vec![Group { name, rule: Rule::Said, parts, texts }];
     }
     if let Some(Packaging { parts, movies }) = packaging(folder, below) {
-        let packaged = Group { name, rule: Rule::Packaging, parts };
+        let packaged = Group { name, rule: Rule::Packaging, parts, texts: Vec::new() };
         return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
     }
     if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
         && let Some((rule, parts)) = proof(&folder.media)
     {
-        return vec![Group { name, rule, parts: Ok(parts) }];
+        return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new() }];
     }
     each()
 }
@@ -542,7 +647,7 @@ fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
     let part =
         |path: &Path| Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
     // Segment boundaries do not matter here; any target will do.
-    let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Duration::from_secs(6)).ok();
+    let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Vec::new(), Duration::from_secs(6)).ok();
     let opened: Vec<Opened> = media.iter().map(open).collect::<Option<_>>()?;
     let parts: Vec<Part> = media.iter().map(|(path, _)| part(path)).collect();
     let single = opened.iter().all(|o| o.presentation.tracks().count() == 1);
@@ -564,7 +669,7 @@ fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
 
 /// Whether opening `parts` together finds the audio of all but one to be the same, byte for byte.
 fn shares_audio(parts: &[Part], files: usize) -> bool {
-    let Ok(together) = vod::open(parts, Duration::from_secs(6)) else { return false };
+    let Ok(together) = vod::open(parts, Vec::new(), Duration::from_secs(6)) else { return false };
     let audio = together.presentation.tracks().filter(|t| t.kind == Kind::Audio).count();
     let video = together.presentation.tracks().filter(|t| t.kind == Kind::Video).count();
     video >= files && audio < files

@@ -1,7 +1,9 @@
 //! Where media comes from: files of a library, read by ranges and understood as presentations.
 
 pub mod library;
+pub mod made;
 pub mod scan;
 pub mod sidecar;
 pub mod source;
+pub mod subtitles;
 pub mod vod;

@@ -10,13 +10,20 @@
 //! language = "en"
 //! label = "Director's commentary"
 //! roles = ["commentary"]
+//!
+//! [[text]]
+//! path = "subtitles/english.srt"
+//! language = "en"
+//! roles = ["forced-subtitle"]
 //! ```
 
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{Part, Said, role_named, track_name};
+use crate::formats::language;
 
 /// The name of the file.
 pub const NAME: &str = "presentation.toml";
@@ -35,6 +42,9 @@ pub struct Sidecar {
     /// What the presentation is made of.
     #[serde(default)]
     pub file: Vec<File>,
+    /// Subtitles beside the movies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub text: Vec<Text>,
 }
 
 /// A movie, and what is said of its tracks.
@@ -62,6 +72,26 @@ pub struct File {
     pub roles: Vec<String>,
 }
 
+/// A file of subtitles, and what is said of it.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// A `.vtt`, `.srt`, `.ttml` or `.xml` file, under the folder of the `presentation.toml`.
+    pub path: PathBuf,
+    /// What its track is named in URLs; else the path is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// BCP 47 tag; else that in the file's name, or in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// A name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// As those of a [`File`]; else those in the file's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+}
+
 impl Sidecar {
     /// Reads the file at `path`; the error says what is wrong, and in which line.
     pub fn read(path: &Path) -> Result<Sidecar, String> {
@@ -78,8 +108,9 @@ impl Sidecar {
         toml::from_str(text).map_err(|e| format!("{NAME}: {}", e.to_string().trim_end()))
     }
 
-    /// What says of `folder` that it is one presentation of `parts`, under the names they have; `None` if a file lies elsewhere.
-    pub fn of(parts: &[Part], folder: &Path) -> Option<Sidecar> {
+    /// What says of `folder` that it is one presentation of `parts` and `texts`, under the names they have; `None` if a file lies
+    /// elsewhere.
+    pub fn of(parts: &[Part], texts: &[TextFile], folder: &Path) -> Option<Sidecar> {
         let file = |part: &Part| {
             let relative = |path: &PathBuf| path.strip_prefix(folder).map(Path::to_path_buf).ok();
             let mut paths = part.files.iter().map(relative).collect::<Option<Vec<_>>>()?;
@@ -88,7 +119,16 @@ impl Sidecar {
             let path = if paths.len() == 1 { paths.pop() } else { None };
             Some(File { path, paths, name, ..File::default() })
         };
-        Some(Sidecar { file: parts.iter().map(file).collect::<Option<_>>()? })
+        let text = |text: &TextFile| {
+            let path = text.path.strip_prefix(folder).ok()?.to_path_buf();
+            let name = Some(text.name.clone()).filter(|name| *name != name_after(&path));
+            let roles = text.said.roles.iter().map(|role| role.name().to_owned()).collect();
+            Some(Text { name, language: text.said.language.clone(), label: text.said.label.clone(), roles, path })
+        };
+        Some(Sidecar {
+            file: parts.iter().map(file).collect::<Option<_>>()?,
+            text: texts.iter().map(text).collect::<Option<_>>()?,
+        })
     }
 
     /// Its text.
@@ -105,47 +145,75 @@ impl Sidecar {
     }
 }
 
+impl Sidecar {
+    /// The texts it names in `folder`.
+    pub fn texts(&self, folder: &Path) -> Result<Vec<TextFile>, String> {
+        self.text.iter().map(|text| text.file(folder)).collect()
+    }
+}
+
 impl File {
     fn part(&self, folder: &Path) -> Result<Part, String> {
         let paths: Vec<&PathBuf> = self.path.iter().chain(&self.paths).collect();
         if self.path.is_some() != self.paths.is_empty() {
             return Err(format!("{NAME}: a [[file]] has either `path` or `paths`"));
         }
-        for path in &paths {
-            // It may not lead out of its folder, and with that not out of the library.
-            let stays =
-                path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
-            if !stays {
-                return Err(format!("{NAME}: {} leads out of the folder", path.display()));
-            }
-            if !folder.join(path).is_file() {
-                return Err(format!("{NAME}: {} is not there", path.display()));
-            }
-        }
-        let roles =
-            self.roles.iter().map(|role| role_named(role).ok_or_else(|| format!("{NAME}: no role is called {role:?}")));
-        let mut roles = roles.collect::<Result<Vec<_>, String>>()?;
-        roles.sort_unstable();
-        roles.dedup();
-        let label = match &self.label {
-            Some(label) if label.contains('"') || label.chars().any(char::is_control) => {
-                return Err(format!("{NAME}: the label {label:?} has a quote or a control character"));
-            }
-            label => label.clone(),
-        };
-        let language = match &self.language {
-            Some(tag) if !is_language_tag(tag) => return Err(format!("{NAME}: {tag:?} is no BCP 47 tag")),
-            tag => tag.clone(),
-        };
-        let name = match &self.name {
-            Some(name) if name.is_empty() || *name != track_name(name) => {
-                return Err(format!("{NAME}: the name {name:?} is not made of letters, digits, `_` and `-`"));
-            }
-            Some(name) => name.clone(),
-            None => name_after(paths[0]),
-        };
+        paths.iter().try_for_each(|path| is_there(path, folder))?;
+        let said = said(self.language.as_ref(), self.label.as_ref(), &self.roles)?;
+        let name = name(self.name.as_ref(), paths[0])?;
         let files = paths.iter().map(|path| folder.join(path)).collect();
-        Ok(Part { name, files, said: Said { language, label, roles } })
+        Ok(Part { name, files, said })
+    }
+}
+
+impl Text {
+    fn file(&self, folder: &Path) -> Result<TextFile, String> {
+        is_there(&self.path, folder)?;
+        if !subtitles::is_text(&self.path) {
+            return Err(format!("{NAME}: {} is no .vtt, .srt, .ttml or .xml", self.path.display()));
+        }
+        let said = said(self.language.as_ref(), self.label.as_ref(), &self.roles)?;
+        let of_name = subtitles::said_at_the_end(&self.path).unwrap_or_default();
+        let roles = if self.roles.is_empty() { of_name.roles } else { said.roles };
+        let said = Said { language: said.language.or(of_name.language), label: said.label, roles };
+        Ok(TextFile { name: name(self.name.as_ref(), &self.path)?, path: folder.join(&self.path), said })
+    }
+}
+
+/// A path may not lead out of its folder, and with that not out of the library.
+fn is_there(path: &Path, folder: &Path) -> Result<(), String> {
+    let stays = path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
+    if !stays {
+        return Err(format!("{NAME}: {} leads out of the folder", path.display()));
+    }
+    if !folder.join(path).is_file() {
+        return Err(format!("{NAME}: {} is not there", path.display()));
+    }
+    Ok(())
+}
+
+fn said(language: Option<&String>, label: Option<&String>, roles: &[String]) -> Result<Said, String> {
+    let roles = roles.iter().map(|role| role_named(role).ok_or_else(|| format!("{NAME}: no role is called {role:?}")));
+    let mut roles = roles.collect::<Result<Vec<_>, String>>()?;
+    roles.sort_unstable();
+    roles.dedup();
+    if let Some(label) = label.filter(|label| label.contains('"') || label.chars().any(char::is_control)) {
+        return Err(format!("{NAME}: the label {label:?} has a quote or a control character"));
+    }
+    if let Some(tag) = language.filter(|tag| !language::is_tag(tag)) {
+        return Err(format!("{NAME}: {tag:?} is no BCP 47 tag"));
+    }
+    Ok(Said { language: language.cloned(), label: label.cloned(), roles })
+}
+
+/// The name that is given, or else that of the file at `path`.
+fn name(given: Option<&String>, path: &Path) -> Result<String, String> {
+    match given {
+        Some(name) if name.is_empty() || *name != track_name(name) => {
+            Err(format!("{NAME}: the name {name:?} is not made of letters, digits, `_` and `-`"))
+        }
+        Some(name) => Ok(name.clone()),
+        None => Ok(name_after(path)),
     }
 }
 
@@ -154,18 +222,10 @@ fn name_after(path: &Path) -> String {
     track_name(&path.with_extension("").to_string_lossy())
 }
 
-/// Whether `tag` has the shape of a BCP 47 tag (RFC 5646 §2.1).
-fn is_language_tag(tag: &str) -> bool {
-    let mut subtags = tag.split('-');
-    let primary = subtags.next().unwrap_or("");
-    (2..=8).contains(&primary.len())
-        && primary.bytes().all(|b| b.is_ascii_alphabetic())
-        && subtags.all(|s| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::track::Role;
 
     fn check(text: &str, expected: &str) {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -200,8 +260,28 @@ mod tests {
             part("my-film", vec![file("my film.mp4")]),
             part("v", vec![file("v/init.mp4"), file("v/1.m4s"), file("v/\"2\".m4s")]),
         ];
-        let sidecar = Sidecar::of(&parts, dir.path()).expect("all lie in the folder");
-        assert_eq!(Sidecar::parse(&sidecar.text()).and_then(|read| read.parts(dir.path())), Ok(parts.clone()));
-        assert!(Sidecar::of(&parts, &dir.path().join("v")).is_none());
+        let said = Said { language: Some("en".into()), label: None, roles: vec![Role::ForcedSubtitle] };
+        let texts = vec![TextFile { name: "t".into(), path: file("my film.en.srt"), said }];
+        let sidecar = Sidecar::of(&parts, &texts, dir.path()).expect("all lie in the folder");
+        let read = Sidecar::parse(&sidecar.text()).expect("what we write");
+        assert_eq!((read.parts(dir.path()), read.texts(dir.path())), (Ok(parts.clone()), Ok(texts)));
+        assert!(Sidecar::of(&parts, &[], &dir.path().join("v")).is_none());
+    }
+
+    #[test]
+    fn a_text_is_what_is_said_of_it_and_else_what_its_name_says() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("a.de.sdh.srt"), b"").expect("written");
+        let texts = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.texts(dir.path()));
+        let read = texts("[[text]]\npath = \"a.de.sdh.srt\"").expect("there");
+        assert_eq!((&*read[0].name, read[0].said.language.as_deref()), ("a-de-sdh", Some("de")));
+        assert_eq!(read[0].said.roles, [Role::Caption]);
+        let read = texts(
+            "[[text]]\npath = \"a.de.sdh.srt\"\nlanguage = \"fr\"\nlabel = \"L\"\nroles = [\"main\"]\nname = \"n\"",
+        );
+        let said = Said { language: Some("fr".into()), label: Some("L".into()), roles: vec![Role::Main] };
+        assert_eq!(read.expect("there")[0], TextFile { name: "n".into(), path: dir.path().join("a.de.sdh.srt"), said });
+        let error = texts("[[text]]\npath = \"a.txt\"").expect_err("not there");
+        assert!(error.contains("is not there"), "{error}");
     }
 }

@@ -76,7 +76,25 @@ impl Stamp {
 struct SourceFile {
     path: PathBuf,
     stamp: Stamp,
-    open: Option<File>,
+    bytes: FileBytes,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug)]
+enum FileBytes {
+    /// In the file, which may be kept open.
+    OnDisk(Option<File>),
+    /// In memory: what was made of it.
+    Made(Bytes),
+}
+
+impl SourceFile {
+    fn len(&self) -> u64 {
+        match &self.bytes {
+            FileBytes::OnDisk(_) => self.stamp.len,
+            FileBytes::Made(bytes) => bytes.len() as u64,
+        }
+    }
 }
 
 /// The files that a presentation is made of, as they were when it was opened.
@@ -96,19 +114,41 @@ impl Source {
             if !metadata.is_file() {
                 return Err(failed(io::Error::other("not a file")));
             }
-            Ok(SourceFile { path: path.clone(), stamp: Stamp::of(&metadata), open: keep.then_some(file) })
+            let bytes = FileBytes::OnDisk(keep.then_some(file));
+            Ok(SourceFile { path: path.clone(), stamp: Stamp::of(&metadata), bytes })
         };
         Ok(Source { files: paths.iter().map(open).collect::<Result<_, _>>()? })
     }
 
-    /// Number of files.
-    pub fn file_count(&self) -> usize {
-        self.files.len()
+    /// The index that the next file will have.
+    pub fn next_file(&self) -> u32 {
+        self.files.len() as u32
+    }
+
+    /// Adds a file of which only `bytes`, made of what it held when `stamp` was taken, are ever read; returns its index.
+    pub fn add_made(&mut self, path: PathBuf, stamp: Stamp, bytes: Bytes) -> u32 {
+        self.files.push(SourceFile { path, stamp, bytes: FileBytes::Made(bytes) });
+        self.files.len() as u32 - 1
+    }
+
+    /// Bytes of memory that it keeps, and a guess at what its open files cost.
+    pub fn weight(&self) -> usize {
+        // An open file costs the kernel about as much again as it does us.
+        let made = |file: &SourceFile| match &file.bytes {
+            FileBytes::OnDisk(_) => 512,
+            FileBytes::Made(bytes) => bytes.len() + 128,
+        };
+        self.files.iter().map(made).sum()
     }
 
     /// Bytes of file `index`.
     pub fn file_len(&self, index: u32) -> u64 {
-        self.files[index as usize].stamp.len
+        self.files[index as usize].len()
+    }
+
+    /// What file `index` was like when it was opened.
+    pub fn stamp(&self, index: u32) -> Stamp {
+        self.files[index as usize].stamp
     }
 
     /// Path of file `index`.
@@ -127,7 +167,7 @@ impl Source {
         self.files.iter().all(|file| Stamp::at(&file.path).is_ok_and(|stamp| stamp == file.stamp))
     }
 
-    /// The bytes of `ranges`, one after another, in one allocation of their own. Blocks.
+    /// The bytes of `ranges`, one after another, in one allocation. Blocks.
     pub fn read(&self, ranges: &[SourceRange]) -> Result<Bytes, SourceError> {
         self.fill(ranges, |file, buffer, offset, path| {
             file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
@@ -176,13 +216,13 @@ impl Source {
         read.await.expect("reading does not panic, and the runtime outlives its requests")
     }
 
-    /// Reads file `index` from front to back, a window at a time.
+    /// Reads file `index`, not one of those made, from front to back, a window at a time.
     pub fn window(&self, index: u32) -> Result<Window<'_>, SourceError> {
         let file = &self.files[index as usize];
         let failed = |error| SourceError::Io { path: file.path.clone(), error };
-        let handle = match &file.open {
-            Some(handle) => handle.try_clone().map_err(failed)?,
-            None => File::open(&file.path).map_err(failed)?,
+        let handle = match &file.bytes {
+            FileBytes::OnDisk(Some(handle)) => handle.try_clone().map_err(failed)?,
+            FileBytes::OnDisk(None) | FileBytes::Made(_) => File::open(&file.path).map_err(failed)?,
         };
         Ok(Window { file, handle, start: 0, bytes: Vec::new() })
     }
@@ -195,10 +235,16 @@ impl Source {
         let total: u64 = ranges.iter().map(SourceRange::len).sum();
         for range in ranges {
             let file = &self.files[range.file as usize];
-            if range.range.end > file.stamp.len {
+            if range.range.end > file.len() {
                 let (offset, wanted) = (range.range.start, range.len());
                 return Err(SourceError::Short { path: file.path.clone(), offset, wanted });
             }
+        }
+        // What is in memory already is shared, not copied.
+        if let [SourceRange { file, range }] = ranges
+            && let FileBytes::Made(bytes) = &self.files[*file as usize].bytes
+        {
+            return Ok(Some(bytes.slice(range.start as usize..range.end as usize)));
         }
         let mut buffer = vec![0; total as usize];
         let mut rest = buffer.as_mut_slice();
@@ -207,9 +253,13 @@ impl Source {
             rest = after;
             let file = &self.files[range.file as usize];
             let opened;
-            let handle = match &file.open {
-                Some(handle) => handle,
-                None => {
+            let handle = match &file.bytes {
+                FileBytes::Made(bytes) => {
+                    part.copy_from_slice(&bytes[range.range.start as usize..range.range.end as usize]);
+                    continue;
+                }
+                FileBytes::OnDisk(Some(handle)) => handle,
+                FileBytes::OnDisk(None) => {
                     opened = File::open(&file.path).map_err(|_| SourceError::Replaced { path: file.path.clone() })?;
                     &opened
                 }
@@ -306,5 +356,24 @@ mod tests {
         file.set_len(5).expect("cut");
         assert!(matches!(source.read(&[range(0..2)]), Err(SourceError::Replaced { .. })));
         assert!(matches!(source.read(&[range(6..8)]), Err(SourceError::Short { .. } | SourceError::Replaced { .. })));
+    }
+
+    #[test]
+    fn made_bytes_are_read_like_a_file() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("a");
+        std::fs::write(&path, b"0123456789").expect("written");
+        let mut source = Source::open(std::slice::from_ref(&path)).expect("opened");
+        let made = source.add_made(path.clone(), source.stamp(0), Bytes::from_static(b"abc"));
+        let of = |range| SourceRange { file: made, range };
+        assert_eq!((made, source.file_len(made)), (1, 3));
+        assert_eq!(source.read(&[of(1..3)]).expect("read"), &b"bc"[..]);
+        assert_eq!(source.read(&[of(0..1), range(8..10), of(2..3)]).expect("read"), &b"a89c"[..]);
+        assert_eq!(source.read_cached(&[of(0..3)]).expect("read"), Some(Bytes::from_static(b"abc")));
+        assert!(matches!(source.read(&[of(2..4)]), Err(SourceError::Short { .. })));
+        // The file that they were made of is still watched.
+        std::fs::write(&path, b"other").expect("written");
+        assert!(!source.is_current());
+        assert_eq!(source.read(&[of(0..3)]).expect("read"), &b"abc"[..]);
     }
 }

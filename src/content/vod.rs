@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
 use crate::content::source::{Source, SourceError};
+use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::cenc;
@@ -18,12 +20,13 @@ use crate::formats::isobmff::fragment::{MovieFragment, RunSample, TrackFragment}
 use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
+use crate::formats::isobmff::tx3g::TextEntry;
 use crate::formats::language;
-use crate::media::presentation::{Period, Presentation};
+use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::arrange;
 use crate::media::track::{FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
-use crate::time::{MediaTime, Rounding, rescale};
+use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
 /// The most tracks of a presentation.
 const TRACKS_MAX: usize = 200;
@@ -79,10 +82,12 @@ pub enum OpenError {
     Nothing(String),
 }
 
-/// Opens the presentation that `parts` make, cut into segments of about `target`. Blocks.
-pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
+/// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
+pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
     let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
-    let source = Source::open(&paths)?;
+    let mut source = Source::open(&paths)?;
+    let beside = texts;
+    let mut texts = Vec::new();
     let mut tracks = Vec::new();
     let mut warnings = Vec::new();
     let mut first_file = 0;
@@ -93,6 +98,7 @@ pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
             Ok(read) => {
                 warnings.extend(read.warnings);
                 tracks.extend(read.tracks);
+                texts.extend(read.texts);
             }
             Err(ScanError::Source(error)) => return Err(error.into()),
             Err(error) => warnings.push(error.to_string()),
@@ -103,15 +109,28 @@ pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
         tracks.truncate(TRACKS_MAX);
     }
-    if tracks.is_empty() {
+    // Text beside what can't be served does not make it something to play.
+    if !(tracks.is_empty() && texts.is_empty()) {
+        texts.extend(beside);
+    }
+    if texts.len() > TRACKS_MAX - tracks.len() {
+        warnings.push(format!("{} texts beside {} tracks, only {TRACKS_MAX} are served", texts.len(), tracks.len()));
+        texts.truncate(TRACKS_MAX - tracks.len());
+    }
+    if tracks.is_empty() && texts.is_empty() {
         let reasons = if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") };
         return Err(OpenError::Nothing(reasons));
     }
     let (tracks, details): (Vec<Track>, Vec<Details>) = tracks.into_iter().unzip();
-    let details: BTreeMap<String, Details> = tracks.iter().map(|t| t.name.clone()).zip(details).collect();
-    let arranged = arrange(tracks, target);
+    let mut details: BTreeMap<String, Details> = tracks.iter().map(|t| t.name.clone()).zip(details).collect();
+    let mut arranged = arrange(tracks, target);
+    let made = made::add(texts, extent(&arranged.sets), &mut arranged, &mut source, target);
+    details.extend(made.into_iter().map(|(name, fingerprint)| (name, Details { fingerprint, keys: Vec::new() })));
     warnings.extend(arranged.warnings);
     let mut sets = arranged.sets;
+    let Some(Extent { origin, end, .. }) = extent(&sets) else {
+        return Err(OpenError::Nothing(warnings.join("; ")));
+    };
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
         let details = &details[&track.name];
         track.keys = key_changes(track, &details.keys);
@@ -121,10 +140,6 @@ pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
         }
     }
     let tracks = || sets.iter().flat_map(|set| &set.tracks);
-    let timed = || tracks().filter(|track| track.kind != Kind::Text);
-    let origin = timed().map(|track| track.time(track.start())).min().unwrap_or(MediaTime::ZERO);
-    let end = timed().map(|track| track.time(track.end())).max();
-    let end = end.or_else(|| tracks().map(|track| track.time(track.end())).max()).unwrap_or(MediaTime::ZERO);
     let duration = MediaTime::new(end.ticks - origin.to(end.timescale, Rounding::Nearest), end.timescale);
     // A media playlist has the target duration of all, and text begins where the period does.
     let longest = tracks()
@@ -136,6 +151,19 @@ pub fn open(parts: &[Part], target: Duration) -> Result<Opened, OpenError> {
     }
     let period = Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets };
     Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// From where to where video and audio go, or text if there is nothing else; `None` if there is not even that.
+fn extent(sets: &[SwitchingSet]) -> Option<Extent> {
+    let tracks = |of: &dyn Fn(Kind) -> bool| -> Vec<&Track> {
+        sets.iter().filter(|set| of(set.kind)).flat_map(|set| &set.tracks).collect()
+    };
+    let (timed, video) = (tracks(&|kind| kind != Kind::Text), tracks(&|kind| kind == Kind::Video));
+    let start = |tracks: &[&Track]| tracks.iter().map(|track| track.time(track.start())).min();
+    let end = |tracks: &[&Track]| tracks.iter().map(|track| track.time(track.end())).max();
+    let origin = start(&timed).unwrap_or(MediaTime::ZERO);
+    let end = end(&timed).or_else(|| end(&tracks(&|_| true)))?;
+    Some(Extent { origin, start: start(&video).unwrap_or(origin), end })
 }
 
 /// What is needed of a track until it is cut.
@@ -234,6 +262,8 @@ pub fn same_media(a: &Track, b: &Track, source: &Source) -> bool {
 
 struct PartReader {
     tracks: Vec<(Track, Details)>,
+    /// Text that is served in another form.
+    texts: Vec<Text>,
     warnings: Vec<String>,
 }
 
@@ -245,7 +275,8 @@ impl PartReader {
         let moov_bytes = std::mem::take(&mut scanned.moov);
         let moov = first_box(&moov_bytes, scanned.moov_offset).map_err(malformed)?;
         let movie = Movie::parse(moov).map_err(malformed)?;
-        let mut reader = PartReader { tracks: Vec::new(), warnings: std::mem::take(&mut scanned.warnings) };
+        let mut reader =
+            PartReader { tracks: Vec::new(), texts: Vec::new(), warnings: std::mem::take(&mut scanned.warnings) };
         for (id, error) in &movie.rejected {
             let track = id.map_or("a track".to_owned(), |id| format!("track {id}"));
             reader.warnings.push(format!("{file_name}: {track} is left out: {error}"));
@@ -265,8 +296,13 @@ impl PartReader {
                     continue;
                 }
             };
-            if kind == Kind::Text && !matches!(&header.entry.format.0, b"wvtt" | b"stpp") {
-                left_out(format!("text as {} is not served so far, only wvtt and stpp", header.entry.format));
+            let is_timed_text = header.entry.format.0 == *b"tx3g";
+            if kind == Kind::Text && !is_timed_text && !matches!(&header.entry.format.0, b"wvtt" | b"stpp") {
+                left_out(format!("text as {} is not served so far, only wvtt, stpp and tx3g", header.entry.format));
+                continue;
+            }
+            if movie.tracks.iter().any(|track| track.chapters.contains(&header.id)) {
+                left_out("it lists chapters".to_owned());
                 continue;
             }
             let fragments = collected.remove(&header.id).unwrap_or_default();
@@ -283,6 +319,10 @@ impl PartReader {
                         .warnings
                         .extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
                     part.said.apply(&mut track);
+                    if is_timed_text {
+                        reader.texts.extend(timed_text(source, files.start, moov, track, &mut reader.warnings));
+                        continue;
+                    }
                     reader.tracks.push((track, Details { fingerprint: scanned.fingerprint, keys }));
                 }
                 Err(why) => left_out(why),
@@ -290,6 +330,78 @@ impl PartReader {
         }
         Ok(reader)
     }
+}
+
+/// The text of a `tx3g` track, if it can be read.
+fn timed_text(source: &Source, file: u32, moov: BoxRef<'_>, track: Track, warnings: &mut Vec<String>) -> Option<Text> {
+    let file_name = source.path(file).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let id = track.id;
+    match read_timed_text(source, file, moov, track) {
+        Ok(text) => {
+            let faults = text.cues.faults.first.iter();
+            warnings.extend(faults.map(|f| format!("{file_name}: track {id}: sample {}: {}", f.line, f.what)));
+            Some(text)
+        }
+        Err(why) => {
+            warnings.push(format!("{file_name}: track {id} is left out: {why}"));
+            None
+        }
+    }
+}
+
+/// The text of a `tx3g` track. Its faults count samples from 1.
+fn read_timed_text(source: &Source, file: u32, moov: BoxRef<'_>, track: Track) -> Result<Text, String> {
+    if track.is_protected() {
+        return Err("it is encrypted, and its text has to be read".to_owned());
+    }
+    let count = track.samples.len();
+    let bytes = track.samples.size(0..count);
+    // As many gaps as there are cues may lie between them.
+    if bytes > FILE_BYTES_MAX || count as usize > 2 * CUES_MAX + 1 {
+        return Err(format!("{count} samples of {bytes} bytes, at most {FILE_BYTES_MAX} are read"));
+    }
+    let entry = TextEntry::of_track(moov, track.id).map_err(|error| error.to_string())?;
+    let data = source.read(&track.samples.places(0..count)).map_err(|error| error.to_string())?;
+    let mut rest = &data[..];
+    let (mut cues, mut palette) = (Cues::default(), Palette::default());
+    for (number, sample) in (1..).zip(track.samples.iter(0..count)) {
+        let (bytes, after) = rest.split_at(sample.size as usize);
+        rest = after;
+        let start =
+            sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(track.media_time);
+        let ms =
+            |ticks| u64::try_from(rescale(ticks, track.timescale, Timescale::MILLI, Rounding::Nearest)).unwrap_or(0);
+        let (start_ms, end_ms) = (ms(start), ms(start.saturating_add(sample.duration.into())));
+        match entry.cue_text(bytes, &mut palette) {
+            Ok(payload) if payload.is_empty() || end_ms <= start_ms => {}
+            Ok(payload) => {
+                let cue = Cue { id: String::new(), start_ms, end_ms, settings: entry.settings.to_owned(), payload };
+                cues.push(cue, number);
+            }
+            Err(error) => cues.faults.push(number, error.to_string()),
+        }
+    }
+    cues.head = palette.head();
+    cues.sort();
+    if cues.cues.is_empty() {
+        return Err("there is no text in it".to_owned());
+    }
+    let mut roles = track.roles;
+    if entry.is_forced && !roles.contains(&Role::ForcedSubtitle) {
+        roles.push(Role::ForcedSubtitle);
+        roles.sort_unstable();
+    }
+    Ok(Text {
+        name: track.name,
+        id: track.id,
+        path: source.path(file).to_path_buf(),
+        stamp: source.stamp(file),
+        language: track.language,
+        label: track.label,
+        roles,
+        counts_from_start: false,
+        cues,
+    })
 }
 
 impl Said {

@@ -21,6 +21,47 @@ pub fn bcp47(packed: u16) -> Option<String> {
     })
 }
 
+/// Whether `tag` has the shape of a BCP 47 tag (RFC 5646 §2.1).
+pub fn is_tag(tag: &str) -> bool {
+    let mut subtags = tag.split('-');
+    let primary = subtags.next().unwrap_or("");
+    (2..=8).contains(&primary.len())
+        && primary.bytes().all(|b| b.is_ascii_alphabetic())
+        && subtags.all(|s| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// The shortest form of a tag: two letters for its language where ISO 639-1 has them.
+pub fn shortest(tag: &str) -> String {
+    let (primary, rest) = tag.split_at(tag.find('-').unwrap_or(tag.len()));
+    let short = packed(primary).filter(|_| primary.len() == 3).and_then(bcp47);
+    format!("{}{rest}", short.unwrap_or_else(|| primary.to_ascii_lowercase()))
+}
+
+/// `und`, packed: nothing is known.
+pub const UNDETERMINED: u16 = 0x55c4;
+
+/// The packed code of the language of a BCP 47 tag, for `mdhd`: the terminology code where there are two; `None` if it has none.
+pub fn packed(tag: &str) -> Option<u16> {
+    let primary = tag.split(['-', '_']).next()?.to_ascii_lowercase();
+    let code = match primary.len() {
+        2 => {
+            let mut codes = ISO_639_1.iter().filter(|(_, two)| *two == primary).map(|(three, _)| *three);
+            codes.find(|three| !NOT_TERMINOLOGY.contains(&three))?
+        }
+        3 => primary.as_bytes().try_into().ok()?,
+        _ => return None,
+    };
+    let letters = code.iter().all(u8::is_ascii_lowercase);
+    letters.then(|| code.iter().fold(0, |packed, &b| packed << 5 | u16::from(b - 0x60)))
+}
+
+/// The bibliographic and withdrawn codes of the table.
+#[rustfmt::skip]
+const NOT_TERMINOLOGY: [&[u8; 3]; 23] = [
+    b"alb", b"arm", b"baq", b"bur", b"chi", b"cze", b"dut", b"fre", b"geo", b"ger", b"gre", b"ice", b"mac", b"mao", b"may",
+    b"per", b"rum", b"slo", b"tib", b"wel", b"scc", b"scr", b"mol",
+];
+
 /// Every ISO 639-2 code whose language has one of ISO 639-1: terminology codes, the twenty bibliographic ones (`ger` beside
 /// `deu`), and three withdrawn ones that old files carry (`scc`, `scr`, `mol`). Sorted.
 #[rustfmt::skip]
@@ -85,6 +126,29 @@ mod tests {
         {
             assert_eq!((bcp47(pack(b)).as_deref(), bcp47(pack(t)).as_deref()), (Some(tag), Some(tag)));
         }
+    }
+
+    #[test]
+    fn a_tag_is_packed_as_its_terminology_code() {
+        for (three, two) in ISO_639_1 {
+            let found = packed(two).expect("it has a code");
+            assert_eq!(bcp47(found).as_deref(), Some(two));
+            assert!(NOT_TERMINOLOGY.iter().all(|other| pack(other) != found), "{three:?}");
+        }
+        assert_eq!(
+            (packed("de-AT"), packed("fil"), packed("und")),
+            (Some(pack(b"deu")), Some(pack(b"fil")), Some(UNDETERMINED))
+        );
+        assert_eq!((packed("xx"), packed("english"), packed(""), packed("a1b")), (None, None, None, None));
+    }
+
+    #[test]
+    fn tags_have_a_shape_and_a_shortest_form() {
+        assert!(is_tag("zh-Hant-TW") && is_tag("fil") && !is_tag("english!") && !is_tag("e") && !is_tag("en-"));
+        assert_eq!(
+            [shortest("ger"), shortest("eng-US"), shortest("EN"), shortest("fil")],
+            ["de", "en-US", "en", "fil"]
+        );
     }
 
     #[test]

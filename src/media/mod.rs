@@ -4,5 +4,6 @@
 pub mod presentation;
 pub mod sample;
 pub mod switching;
+pub mod text;
 pub mod timeline;
 pub mod track;

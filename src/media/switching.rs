@@ -13,6 +13,8 @@ use crate::time::{MediaTime, Rounding, Timescale};
 pub struct Arranged {
     /// Video first, its main set first of all; then audio, then text.
     pub sets: Vec<SwitchingSet>,
+    /// Where audio and text are cut, ascending.
+    pub boundaries: Vec<MediaTime>,
     /// Sentences for people.
     pub warnings: Vec<String>,
 }
@@ -80,6 +82,7 @@ pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
         boundaries.extend(timeline::grid(video_end.unwrap_or(start), end, target));
     }
     arranged.arrange_others(others, &boundaries, target);
+    arranged.boundaries = boundaries;
     arranged
 }
 
@@ -147,6 +150,16 @@ impl Arranged {
             }
         }
         main
+    }
+
+    /// Cuts text that was made to be cut at `boundaries`, and adds it in its place.
+    pub fn add_text(&mut self, tracks: Vec<Track>, target: Duration) {
+        let boundaries = std::mem::take(&mut self.boundaries);
+        self.arrange_others(tracks, &boundaries, target);
+        self.boundaries = boundaries;
+        let first = self.sets.partition_point(|set| set.kind != Kind::Text);
+        self.sets[first..]
+            .sort_by(|a, b| a.language.cmp(&b.language).then_with(|| a.tracks[0].name.cmp(&b.tracks[0].name)));
     }
 
     fn arrange_others(&mut self, tracks: Vec<Track>, boundaries: &[MediaTime], target: Duration) {

@@ -52,6 +52,22 @@ pub enum Role {
     ForcedSubtitle,
 }
 
+impl Role {
+    /// Its value in urn:mpeg:dash:role:2011.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Main => "main",
+            Role::Alternate => "alternate",
+            Role::Commentary => "commentary",
+            Role::Description => "description",
+            Role::Dub => "dub",
+            Role::Caption => "caption",
+            Role::Subtitle => "subtitle",
+            Role::ForcedSubtitle => "forced-subtitle",
+        }
+    }
+}
+
 /// Counts up whenever the same source is cut, packaged or named otherwise than before, so that caches never mix the two.
 pub const FORMAT_VERSION: u32 = 1;
 

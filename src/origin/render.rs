@@ -46,8 +46,7 @@ pub struct Indexed {
 
 impl Weigh for Indexed {
     fn weight(&self) -> u64 {
-        // An open file costs the kernel about as much again.
-        self.opened.presentation.weight() as u64 + self.opened.source.file_count() as u64 * 512
+        (self.opened.presentation.weight() + self.opened.source.weight()) as u64
     }
 }
 

@@ -312,17 +312,7 @@ impl Mpd<'_> {
             }
         }
         for role in &set.roles {
-            let value = match role {
-                Role::Main => "main",
-                Role::Alternate => "alternate",
-                Role::Commentary => "commentary",
-                Role::Description => "description",
-                Role::Dub => "dub",
-                Role::Caption => "caption",
-                Role::Subtitle => "subtitle",
-                Role::ForcedSubtitle => "forced-subtitle",
-            };
-            self.descriptor("   ", "Role", SCHEME, value);
+            self.descriptor("   ", "Role", SCHEME, role.name());
         }
         if set.roles.is_empty() {
             let of_kind = || period.sets.iter().enumerate().filter(|(_, other)| other.kind == set.kind);

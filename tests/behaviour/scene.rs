@@ -19,7 +19,7 @@ use quick_xml::events::Event;
 /// When every scene begins.
 pub(crate) const NOW: Utc = Utc(1_900_000_000_000);
 /// When its files were written: long enough ago that they rest.
-const WRITTEN: Duration = Duration::from_secs(1_899_000_000);
+pub(crate) const WRITTEN: Duration = Duration::from_secs(1_899_000_000);
 
 /// What testdata holds that plays whole, in the clear.
 pub(crate) const CLEAR: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, WRITTEN, copy, testdata, write};
 
 /// The cues of `tour/text-eng.mp4`, as `testdata/make-text.py` writes them: start, end (ms), identifier, text.
 fn cues() -> Vec<(u64, u64, u64, String)> {
@@ -29,11 +29,13 @@ fn read(text: &str) -> Vec<(u64, u64, String, String)> {
         seconds * 1000 + ms.parse::<u64>().unwrap()
     };
     blocks
+        .filter(|block| block.contains("-->"))
         .map(|block| {
             let mut lines = block.lines();
-            let id = lines.next().unwrap().to_owned();
-            let (start, end) = lines.next().unwrap().split_once(" --> ").unwrap();
-            (ms(start), ms(end.split(' ').next().unwrap()), id, lines.collect::<Vec<_>>().join("\n"))
+            let first = lines.next().unwrap();
+            let (id, timing) = if first.contains("-->") { ("", first) } else { (first, lines.next().unwrap()) };
+            let (start, end) = timing.split_once(" --> ").unwrap();
+            (ms(start), ms(end.split(' ').next().unwrap()), id.to_owned(), lines.collect::<Vec<_>>().join("\n"))
         })
         .collect()
 }
@@ -78,4 +80,247 @@ async fn stpp_is_the_same_segment_in_both() {
     assert!(documents.iter().any(|document| document.contains("äöüß")));
     // A time of a text track that is not wvtt is no WebVTT.
     scene.get(&text.segments[0].url.replace(".m4s", ".vtt")).await.problem(404, "public, max-age=5");
+}
+
+/// What is shown: start, end (ms), cue text.
+type Shown = (u64, u64, String);
+
+/// `testdata/muxed.mp4`, 12 s, with files of these names and contents beside it.
+fn muxed_with(files: &[(&str, &[u8])], target_s: u64) -> Scene {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&testdata("muxed"), &dir.path().join("muxed.mp4"));
+    for (name, bytes) in files {
+        write(&dir.path().join(name), bytes, WRITTEN);
+    }
+    Scene::at(dir, |library, _| library.segment_target = Duration::from_secs(target_s))
+}
+
+/// The cues of a track in HLS, each once; every segment must show whole, and show alone, what touches it.
+async fn in_hls(scene: &Scene, presentation: &str, track: &str) -> Vec<Shown> {
+    let hls = scene.hls(presentation).await;
+    let part = format!("/{track}/");
+    let playlist = hls.playlists.iter().find(|playlist| playlist.url.contains(&part)).unwrap();
+    let mut segments = Vec::new();
+    for (url, duration) in playlist.segments.iter().zip(&playlist.durations_us) {
+        segments.push((read(&scene.text(url).await), *duration / 1000, url));
+    }
+    let mut all: Vec<Shown> =
+        segments.iter().flat_map(|(cues, ..)| cues.iter().map(|(a, b, _, text)| (*a, *b, text.clone()))).collect();
+    all.sort();
+    all.dedup();
+    // The first segment's name is when it begins.
+    let name = segments[0].2.rsplit('/').next().unwrap();
+    let mut from: u64 = name.strip_suffix(".vtt").unwrap().parse().unwrap();
+    for (cues, duration, url) in &segments {
+        let to = from + duration;
+        let expected: Vec<&Shown> = all.iter().filter(|cue| cue.0 < to && cue.1 > from).collect();
+        let mut found: Vec<Shown> = cues.iter().map(|(a, b, _, text)| (*a, *b, text.clone())).collect();
+        found.sort();
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{url}: {from} to {to} ms");
+        from = to;
+    }
+    all
+}
+
+/// The cues of a track in DASH, put together again from the samples that they last over.
+async fn in_dash(scene: &Scene, presentation: &str, track: &str) -> Vec<Shown> {
+    let dash = scene.dash(presentation).await;
+    let found = dash.iter().find(|representation| representation.id == track).unwrap();
+    assert_eq!((&*found.codecs, found.timescale), ("wvtt", 1000));
+    let media = crate::mp4::read(&scene.whole(found).await).into_values().next().unwrap();
+    assert_eq!(&media.handler, b"text");
+    // One fragment a segment, and the samples follow one another without a gap.
+    assert_eq!(media.decode_times.len(), found.segments.len());
+    let times: Vec<i64> = found.segments.iter().map(|segment| segment.time as i64).collect();
+    assert_eq!(media.decode_times, times);
+    for pair in media.samples.windows(2) {
+        assert_eq!(pair[0].decode + i64::from(pair[0].duration), pair[1].decode);
+    }
+    let mut cues: Vec<(u32, Shown)> = Vec::new();
+    for sample in &media.samples {
+        assert!(sample.is_sync);
+        let (start, end) = (sample.presented as u64, sample.presented as u64 + u64::from(sample.duration));
+        let boxes = crate::mp4::boxes(&sample.bytes, 0..sample.bytes.len());
+        assert!(!boxes.is_empty(), "a gap is a vtte box");
+        for cue in boxes.iter().filter(|found| found.name == *b"vttc") {
+            let part = |name| crate::mp4::children(&sample.bytes, cue, name).next().unwrap().content;
+            let id = crate::mp4::u32(&sample.bytes, part(b"vsid").start);
+            let text = String::from_utf8(sample.bytes[part(b"payl")].to_vec()).unwrap();
+            match cues.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, shown)) => {
+                    assert_eq!((shown.1, &shown.2), (start, &text), "a cue goes on where it was, and is the same");
+                    shown.1 = end;
+                }
+                None => cues.push((id, (start, end, text))),
+            }
+        }
+    }
+    let mut cues: Vec<Shown> = cues.into_iter().map(|(_, shown)| shown).collect();
+    cues.sort();
+    cues
+}
+
+fn shown(list: &[(u64, u64, &str)]) -> Vec<Shown> {
+    list.iter().map(|(start, end, text)| (*start, *end, (*text).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn sidecars_of_all_forms_show_the_same_in_hls_and_dash() {
+    let names = ["muxed.en.vtt", "muxed.en.forced.srt", "muxed.de.sdh.ttml"];
+    let files = names.map(|name| (name, std::fs::read(testdata("muxed").with_file_name(name)).unwrap()));
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+    let expected = [
+        (
+            "text-en",
+            shown(&[
+                (500, 2000, "Hello &amp; welcome"),
+                (1500, 4250, "<i>Above</i>, to the left"),
+                (5000, 7500, "Over the boundary,\non <c.quiet>two lines</c>"),
+                (7500, 8500, "The next at once"),
+                // It ends with the media.
+                (11_000, 12_000, "Longer than the pictures"),
+            ]),
+        ),
+        (
+            "text-en-forced",
+            shown(&[(3000, 4000, "<c.yellow>[A sign: Ausgang]</c>"), (5900, 6100, "<i>Exit</i> &amp; <b>way out</b>")]),
+        ),
+        (
+            "text-de-sdh",
+            shown(&[
+                (400, 2000, "<c.cyan><i>(Schritte)</i></c>\nGrüße &amp; Küsse"),
+                (5500, 6500, "<c.cyan>Über die Grenze</c>"),
+                (8000, 9000, "Eins"),
+                (9000, 10_000, "Eins, zwei"),
+            ]),
+        ),
+    ];
+    for target_s in [1, 2, 6, 30] {
+        let scene = muxed_with(&files, target_s);
+        let video = scene.dash("muxed").await.into_iter().find(|track| track.content_type == "video").unwrap();
+        for (track, expected) in &expected {
+            assert_eq!(&in_hls(&scene, "muxed", track).await, expected, "{track} at {target_s} s");
+            assert_eq!(&in_dash(&scene, "muxed", track).await, expected, "{track} at {target_s} s");
+            let dash = scene.dash("muxed").await;
+            let text = dash.iter().find(|found| found.id == *track).unwrap();
+            let ms = |time: u64, timescale: u64| time * 1000 / timescale;
+            let cuts: Vec<u64> = text.segments.iter().map(|segment| segment.time).collect();
+            let of_video: Vec<u64> = video.segments.iter().map(|segment| ms(segment.time, video.timescale)).collect();
+            assert_eq!(cuts, of_video, "text is cut where the video is");
+        }
+        let master = scene.text("/muxed/master.m3u8").await;
+        let line = |track: &str| master.lines().find(|line| line.contains(&format!("\"{track}/"))).unwrap().to_owned();
+        assert!(line("text-en").contains("LANGUAGE=\"en\"") && !line("text-en").contains("FORCED"));
+        assert!(line("text-en-forced").contains("FORCED=YES"));
+        assert!(line("text-de-sdh").contains("public.accessibility.transcribes-spoken-dialog"));
+        let mpd = scene.text("/muxed/manifest.mpd").await;
+        assert!(mpd.contains("value=\"forced-subtitle\"") && mpd.contains("value=\"caption\""));
+        let hls = scene.hls("muxed").await;
+        let playlist = hls.playlists.iter().find(|playlist| playlist.url.contains("/text-en/")).unwrap();
+        let mut texts = String::new();
+        for url in &playlist.segments {
+            let text = scene.text(url).await;
+            assert!(text.contains("\nSTYLE\n::cue(.quiet) {"), "{text}");
+            texts.push_str(&text);
+        }
+        assert!(texts.contains("00:00:04.250 line:0 align:start\n"), "{texts}");
+    }
+}
+
+#[tokio::test]
+async fn timed_text_of_a_movie_is_served_in_both() {
+    let scene = Scene::with(&["timed-text"], |library, _| library.segment_target = Duration::from_secs(1));
+    let expected = shown(&[(500, 2000, "<i>Slanted</i> and <b>heavy</b>"), (2500, 4500, "Grüße,\nin two lines")]);
+    assert_eq!(in_hls(&scene, "timed-text", "text1").await, expected);
+    assert_eq!(in_dash(&scene, "timed-text", "text1").await, expected);
+    assert!(scene.text("/timed-text/master.m3u8").await.contains("TYPE=SUBTITLES"));
+}
+
+#[tokio::test]
+async fn a_sidecar_comes_changes_and_goes() {
+    let mut scene = muxed_with(&[], 6);
+    let video = scene.first_segment("muxed", "video").await;
+    assert!(!scene.text("/muxed/master.m3u8").await.contains("SUBTITLES"));
+
+    let path = scene.path("muxed.fr.srt");
+    write(&path, "1\n00:00:01,000 --> 00:00:02,000\nDéjà\n".as_bytes(), WRITTEN);
+    scene.pass(Duration::from_secs(2));
+    scene.rescan();
+    assert_eq!(in_hls(&scene, "muxed", "text-fr").await, shown(&[(1000, 2000, "Déjà")]));
+    assert_eq!(scene.first_segment("muxed", "video").await, video, "the video is what it was");
+    let before = scene.first_segment("muxed", "text-fr").await;
+
+    write(&path, "1\n00:00:01,000 --> 00:00:02,000\nAutre\n".as_bytes(), WRITTEN);
+    scene.pass(Duration::from_secs(2));
+    scene.rescan();
+    assert_eq!(in_dash(&scene, "muxed", "text-fr").await, shown(&[(1000, 2000, "Autre")]));
+    assert_ne!(scene.first_segment("muxed", "text-fr").await, before);
+    assert!(!scene.body(&before).await.is_empty(), "who still plays the old one gets it");
+
+    std::fs::remove_file(&path).unwrap();
+    scene.pass(Duration::from_secs(2));
+    scene.rescan();
+    assert!(!scene.text("/muxed/master.m3u8").await.contains("SUBTITLES"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_sidecar_is_said_and_costs_nothing_else() {
+    let files: [(&str, &[u8]); 5] = [
+        ("muxed.en.vtt", b"no signature\n"),
+        ("muxed.de.srt", b"1\n00:00:01,000 --> soon\nbad\n\n2\n00:00:03,000 --> 00:00:04,000\ngood\n"),
+        ("muxed.fr.ttml", b"<tt>\n<body>\n</p></tt>"),
+        ("muxed.it.srt", b"1\n00:00:01,000 --> 00:00:02,000\n\xe0\n"),
+        ("muxed.xml", b"<project/>"),
+    ];
+    let scene = muxed_with(&files, 6);
+    assert_eq!(in_dash(&scene, "muxed", "text-de").await, shown(&[(3000, 4000, "good")]));
+    let listing = scene.origin.listings(None, 10, scene.now).await.remove(0);
+    let tracks: Vec<&str> = listing.tracks.iter().map(|track| &*track.name).collect();
+    assert_eq!(tracks, ["video1", "audio1", "text-de"]);
+    let warnings = listing.warnings.join("\n");
+    for expected in [
+        "muxed.en.vtt, line 1: no WEBVTT at its start",
+        "muxed.de.srt, line 2: times that can't be read",
+        "muxed.fr.ttml, line 3: not well-formed",
+        "muxed.it.srt, line 3: text that is not UTF-8",
+    ] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
+    }
+    assert_eq!(listing.warnings.len(), 4, "an XML file that is no TTML is none of our business: {warnings}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_one_presentation_has_its_texts_too() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&testdata("tour"), &dir.path().join("tour"));
+    let srt = |text: &str| format!("1\n00:00:05,500 --> 00:00:06,500\n{text}\n").into_bytes();
+    write(&dir.path().join("tour/subs.fr.srt"), &srt("one"), WRITTEN);
+    write(&dir.path().join("tour/tour.forced.srt"), &srt("two"), WRITTEN);
+    write(&dir.path().join("tour/notes.srt"), &srt("of nobody"), WRITTEN);
+    let scene = Scene::at(dir, |_, _| {});
+    assert_eq!(in_hls(&scene, "tour", "subs-fr").await, shown(&[(5500, 6500, "one")]));
+    assert_eq!(in_dash(&scene, "tour", "text-forced").await, shown(&[(5500, 6500, "two")]));
+    let names: Vec<String> = scene.dash("tour").await.into_iter().map(|track| track.id).collect();
+    assert_eq!(names.len(), 8, "{names:?}");
+
+    // What is said goes before what the names say.
+    let said = "[[file]]\npath = \"video-90p.mp4\"\n[[text]]\npath = \"notes.srt\"\nname = \"n\"\nlanguage = \"eo\"\nlabel = \"Notes\"\n";
+    write(&scene.path("tour/presentation.toml"), said.as_bytes(), WRITTEN);
+    scene.rescan();
+    assert_eq!(in_dash(&scene, "tour", "n").await, shown(&[(5500, 6500, "of nobody")]));
+    assert_eq!(scene.dash("tour").await.len(), 2);
+    let master = scene.text("/tour/master.m3u8").await;
+    assert!(master.contains("LANGUAGE=\"eo\",NAME=\"Notes\""), "{master}");
+}
+
+#[tokio::test]
+async fn a_sidecar_counts_from_where_the_media_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&testdata("shape-late-start"), &dir.path().join("late.mp4"));
+    write(&dir.path().join("late.vtt"), b"WEBVTT\n\n00:01.000 --> 00:02.000\n<00:01.500>x\n", WRITTEN);
+    let scene = Scene::at(dir, |_, _| {});
+    // Its video begins at 100 s.
+    let expected = shown(&[(101_000, 102_000, "<00:01:41.500>x")]);
+    assert_eq!(in_dash(&scene, "late", "text").await, expected);
+    assert_eq!(in_hls(&scene, "late", "text").await, expected);
 }

@@ -7,4 +7,5 @@ pub mod fragment;
 pub mod movie;
 pub mod sample_entry;
 pub mod sample_tables;
+pub mod tx3g;
 pub mod wvtt;

@@ -52,6 +52,8 @@ pub struct TrackHeader {
     pub trex: TrackExtends,
     /// `kind` boxes (§8.10.4): scheme and value.
     pub kinds: Vec<(String, String)>,
+    /// track_IDs of the tracks that list its chapters (`tref`, `chap`).
+    pub chapters: Vec<u32>,
 }
 
 /// An entry of an edit list (§8.6.6).
@@ -203,6 +205,11 @@ impl TrackHeader {
                 kinds.push((scheme, value));
             }
         }
+        let chapters = match trak.child(b"tref")? {
+            Some(tref) => tref.child(b"chap").map_err(within)?.map_or(&[][..], |chap| chap.payload()),
+            None => &[],
+        };
+        let chapters = chapters.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(TrackHeader {
             id,
             handler,
@@ -216,6 +223,7 @@ impl TrackHeader {
             sample_count,
             trex: TrackExtends { description_index: 1, ..TrackExtends::default() },
             kinds,
+            chapters,
         })
     }
 }

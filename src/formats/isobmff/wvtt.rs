@@ -7,8 +7,11 @@
 //!   vttc   = [vsid] [iden] [ctim] [sttg] [payl]
 //! ```
 
-use super::boxes::{BoxRef, Boxes, find};
+use super::boxes::{BoxRef, Boxes, find, write_box, write_full_box};
 use crate::formats::error::Malformed;
+use crate::formats::language;
+use crate::formats::webvtt::written_time;
+use crate::time::Timescale;
 
 /// Cues that one sample may hold: far more than can be read at once.
 const CUES_MAX: usize = 1000;
@@ -77,6 +80,107 @@ pub fn head(init: &[u8]) -> Result<&str, Malformed> {
         return config.map_or(Ok(""), |config| text(&config).map_err(|error| error.within(entry.kind)));
     }
     Err(Malformed::new("no wvtt sample entry", moov.offset).within(moov.kind))
+}
+
+/// Appends a `vttc` box for `cue` to a sample that begins at `now_ms`: the current time, where the cue holds times of its own.
+pub fn write_cue(out: &mut Vec<u8>, cue: &CueBox<'_>, now_ms: Option<u64>) {
+    let text = |out: &mut Vec<u8>, kind: &[u8; 4], text: &str| {
+        if !text.is_empty() {
+            write_box(out, kind, |out| out.extend_from_slice(text.as_bytes()));
+        }
+    };
+    write_box(out, b"vttc", |out| {
+        if let Some(id) = cue.source_id {
+            write_box(out, b"vsid", |out| out.extend_from_slice(&id.to_be_bytes()));
+        }
+        text(out, b"iden", cue.id);
+        if let Some(now_ms) = now_ms {
+            text(out, b"ctim", &written_time(now_ms));
+        }
+        text(out, b"sttg", cue.settings);
+        text(out, b"payl", cue.payload);
+    });
+}
+
+/// Appends a `vtte` box: nothing is shown.
+pub fn write_empty_cue(out: &mut Vec<u8>) {
+    write_box(out, b"vtte", |_| {});
+}
+
+/// The initialization segment of a `wvtt` track of `timescale` that we make ourselves: `head` is what the text has before its
+/// first cue, `roles` its kinds in urn:mpeg:dash:role:2011.
+pub fn write_init(id: u32, timescale: Timescale, tag: Option<&str>, roles: &[&str], head: &str) -> Vec<u8> {
+    const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
+    let words =
+        |out: &mut Vec<u8>, words: &[u32]| words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
+    let string = |out: &mut Vec<u8>, text: &str| {
+        out.extend_from_slice(text.as_bytes());
+        out.push(0);
+    };
+    let mut out = Vec::with_capacity(800 + head.len());
+    write_box(&mut out, b"ftyp", |out| out.extend_from_slice(b"iso6\0\0\0\0iso6cmfcmp41"));
+    write_box(&mut out, b"moov", |out| {
+        write_full_box(out, b"mvhd", 0, 0, |out| {
+            words(out, &[0, 0, timescale.get(), 0, 0x1_0000, 0x100_0000, 0, 0]);
+            words(out, &MATRIX);
+            words(out, &[0, 0, 0, 0, 0, 0, id + 1]);
+        });
+        write_box(out, b"trak", |out| {
+            // track_enabled, track_in_movie
+            write_full_box(out, b"tkhd", 0, 3, |out| {
+                words(out, &[0, 0, id, 0, 0, 0, 0, 0, 0]);
+                words(out, &MATRIX);
+                words(out, &[0, 0]);
+            });
+            write_box(out, b"mdia", |out| {
+                write_full_box(out, b"mdhd", 0, 0, |out| {
+                    let packed = tag.and_then(language::packed).unwrap_or(language::UNDETERMINED);
+                    words(out, &[0, 0, timescale.get(), 0, u32::from(packed) << 16]);
+                });
+                write_full_box(out, b"hdlr", 0, 0, |out| {
+                    words(out, &[0, u32::from_be_bytes(*b"text"), 0, 0, 0]);
+                    string(out, "");
+                });
+                if let Some(tag) = tag {
+                    write_full_box(out, b"elng", 0, 0, |out| string(out, tag));
+                }
+                write_box(out, b"minf", |out| {
+                    write_full_box(out, b"nmhd", 0, 0, |_| {});
+                    write_box(out, b"dinf", |out| {
+                        write_full_box(out, b"dref", 0, 0, |out| {
+                            words(out, &[1]);
+                            write_full_box(out, b"url ", 0, 1, |_| {});
+                        });
+                    });
+                    write_box(out, b"stbl", |out| {
+                        write_full_box(out, b"stsd", 0, 0, |out| {
+                            words(out, &[1]);
+                            write_box(out, b"wvtt", |out| {
+                                out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+                                write_box(out, b"vttC", |out| out.extend_from_slice(head.as_bytes()));
+                            });
+                        });
+                        write_full_box(out, b"stts", 0, 0, |out| words(out, &[0]));
+                        write_full_box(out, b"stsc", 0, 0, |out| words(out, &[0]));
+                        write_full_box(out, b"stsz", 0, 0, |out| words(out, &[0, 0]));
+                        write_full_box(out, b"stco", 0, 0, |out| words(out, &[0]));
+                    });
+                });
+            });
+            if !roles.is_empty() {
+                write_box(out, b"udta", |out| {
+                    for role in roles {
+                        write_full_box(out, b"kind", 0, 0, |out| {
+                            string(out, "urn:mpeg:dash:role:2011");
+                            string(out, role);
+                        });
+                    }
+                });
+            }
+        });
+        write_box(out, b"mvex", |out| write_full_box(out, b"trex", 0, 0, |out| words(out, &[id, 1, 0, 0, 0])));
+    });
+    out
 }
 
 /// The payload as text; some writers end it with NUL, which the standard does not.
@@ -163,6 +267,34 @@ mod tests {
         assert_eq!(head(&init(b"WEBVTT\n\nSTYLE\n::cue{}")), Ok("WEBVTT\n\nSTYLE\n::cue{}"));
         assert!(head(&init(b"\xff")).is_err());
         assert_eq!(head(b"").expect_err("empty").to_string(), "no moov box (at 0x0)");
+    }
+
+    #[test]
+    fn a_cue_that_was_written_is_read() {
+        let cue = CueBox { source_id: Some(7), id: "c1", settings: "line:0", payload: "a <00:00:02.000>b" };
+        let mut sample = Vec::new();
+        write_cue(&mut sample, &cue, Some(1500));
+        assert!(sample.windows(16).any(|bytes| bytes == b"ctim00:00:01.500"));
+        write_cue(&mut sample, &CueBox { payload: "second", ..CueBox::default() }, None);
+        write_empty_cue(&mut sample);
+        assert_eq!(cues(&sample), Ok(vec![cue, CueBox { payload: "second", ..CueBox::default() }]));
+    }
+
+    #[test]
+    fn an_initialization_segment_says_what_it_was_told() {
+        let init = write_init(3, Timescale::MILLI, Some("pt-BR"), &["caption"], "WEBVTT\n\nSTYLE\n::cue {}");
+        assert_eq!(head(&init), Ok("WEBVTT\n\nSTYLE\n::cue {}"));
+        let moov = find(Boxes::new(&init, 0), b"moov").expect("well formed").expect("there");
+        let movie = crate::formats::isobmff::movie::Movie::parse(moov).expect("well formed");
+        let track = &movie.tracks[0];
+        assert_eq!((track.id, track.timescale, &track.handler.0), (3, Timescale::MILLI, b"text"));
+        assert_eq!((&track.entry.format.0, &*track.entry.codecs), (b"wvtt", "wvtt"));
+        assert_eq!(
+            (track.extended_language.as_deref(), language::bcp47(track.language)),
+            (Some("pt-BR"), Some("pt".into()))
+        );
+        assert_eq!(track.kinds, [("urn:mpeg:dash:role:2011".to_owned(), "caption".to_owned())]);
+        assert!(movie.is_fragmented);
     }
 
     proptest! {
