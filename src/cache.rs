@@ -164,9 +164,12 @@ where
         (Role::Leader, landing)
     }
 
-    /// Forgets the value of `key`.
-    pub async fn remove(&self, key: &str) {
-        self.map.invalidate(key).await;
+    /// Forgets the values that are over.
+    pub async fn forget(&self, is_over: impl Fn(&V) -> bool) {
+        let over: Vec<Arc<Arc<str>>> = self.map.iter().filter(|(_, value)| is_over(value)).map(|(key, _)| key).collect();
+        for key in over {
+            self.map.invalidate(&**key).await;
+        }
     }
 
     /// Number of flights under way.

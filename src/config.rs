@@ -283,6 +283,8 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
 
     let cache = written.cache_memory.unwrap_or(Share::Percent(CACHE_PERCENT)).of(machine.memory_bytes);
     origin.cache_bytes = bounded("cache-memory", cache, CACHE_BYTES_MIN..=machine.memory_bytes.max(CACHE_BYTES_MIN))?;
+    // The other half is for replaced files that are still played, and for what is open for a moment.
+    origin.open_files_max = (machine.descriptors / SOURCES_SHARE / 2).max(1);
     origin.prefetch = bounded("prefetch", written.prefetch.unwrap_or(origin.prefetch), 0..=16)?;
     origin.flights_max = bounded("flights-max", written.flights_max.unwrap_or(origin.flights_max), 1..=1 << 16)?;
     set("manifest-max-age", &mut origin.manifest_max_age, written.manifest_max_age, Duration::from_secs(1)..=DAY)?;
@@ -362,7 +364,8 @@ mod tests {
         let config = resolve("media".into(), Written::default(), MACHINE).unwrap();
         assert_eq!(config.library, content::library::Options::new("media".into()));
         assert_eq!(config.server, server::Options { connections_max: 15_000, ..server::Options::default() });
-        let origin = origin::options::Options { cache_bytes: 2 << 30, ..origin::options::Options::default() };
+        let origin =
+            origin::options::Options { cache_bytes: 2 << 30, open_files_max: 2500, ..origin::options::Options::default() };
         assert_eq!(config.origin, origin);
         assert_eq!((config.threads, config.log_format), (4, LogFormat::Auto));
     }

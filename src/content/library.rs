@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -102,21 +102,36 @@ pub struct Entry {
     /// The files and what they were like.
     stamps: Vec<(PathBuf, Stamp)>,
     target: Duration,
+    /// Why nothing of it can be served, once that was found: these files will say the same again.
+    refused: OnceLock<String>,
 }
 
 impl Entry {
-    /// Opens it. Blocks.
+    /// Opens it. Blocks, unless it is known already that nothing of it can be served.
     pub fn open(&self) -> Result<Opened, OpenError> {
-        match &self.parts {
-            Ok(parts) => {
-                let mut warnings = Vec::new();
-                let texts = self.texts.iter().filter_map(|file| subtitles::read(file, &mut warnings)).collect();
-                let mut opened = vod::open(parts, texts, self.target)?;
-                opened.presentation.warnings.extend(warnings);
-                Ok(opened)
-            }
-            Err(why) => Err(OpenError::Nothing(why.clone())),
+        if let Some(why) = self.refused.get() {
+            return Err(OpenError::Nothing(why.clone()));
         }
+        let opened = self.read();
+        if let Err(OpenError::Nothing(why)) = &opened {
+            // Who lost a race found the same.
+            let _ = self.refused.set(why.clone());
+        }
+        opened
+    }
+
+    /// Whether it is known that nothing of it can be served.
+    pub fn is_refused(&self) -> bool {
+        self.refused.get().is_some()
+    }
+
+    fn read(&self) -> Result<Opened, OpenError> {
+        let parts = self.parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
+        let mut warnings = Vec::new();
+        let texts = self.texts.iter().filter_map(|file| subtitles::read(file, &mut warnings)).collect();
+        let mut opened = vod::open(parts, texts, self.target)?;
+        opened.presentation.warnings.extend(warnings);
+        Ok(opened)
     }
 
     fn is_same(&self, other: &Entry) -> bool {
@@ -140,6 +155,8 @@ pub struct Catalog {
 pub struct Library {
     options: Options,
     catalog: ArcSwap<Catalog>,
+    /// Counts the changes of the catalogue.
+    generation: AtomicU64,
     /// Folders whose files have not changed since they were judged, and the judgement.
     judged: Mutex<BTreeMap<PathBuf, Judged>>,
 }
@@ -162,7 +179,7 @@ struct Group {
 impl Library {
     /// A library that has not been looked at yet.
     pub fn new(options: Options) -> Library {
-        Library { options, catalog: ArcSwap::default(), judged: Mutex::default() }
+        Library { options, catalog: ArcSwap::default(), generation: AtomicU64::new(0), judged: Mutex::default() }
     }
 
     /// How it is read.
@@ -173,6 +190,11 @@ impl Library {
     /// What it holds.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
+    }
+
+    /// Changes whenever the catalogue does.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The presentation called `name`.
@@ -188,7 +210,8 @@ impl Library {
             folders: Vec::new(),
             files: 0,
             warnings: Vec::new(),
-            is_unsettled: false,
+            unsettled: BTreeSet::new(),
+            unread: Vec::new(),
         };
         let root = self.options.root.canonicalize()?;
         let groups = if root.is_file() {
@@ -205,14 +228,29 @@ impl Library {
             *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = taken;
             groups
         };
-        let mut catalog =
-            Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled: walk.is_unsettled };
+        let is_unsettled = !walk.unsettled.is_empty();
+        let mut catalog = Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled };
         let old = self.catalog.load();
+        // A file that is being replaced, or that can't be looked at just now, takes nothing off the air: what was found before
+        // is kept as it was until it shows what it is.
+        let in_doubt = |(path, _): &(PathBuf, Stamp)| {
+            walk.unsettled.contains(path) || walk.unread.iter().any(|above| path.starts_with(above))
+        };
+        let held = old.entries.values().filter(|entry| entry.lease.is_live() && entry.stamps.iter().any(in_doubt));
+        let mut taken = BTreeSet::new();
+        for entry in held {
+            taken.extend(entry.stamps.iter().map(|(path, _)| path));
+            catalog.entries.insert(entry.name.clone(), Arc::clone(entry));
+        }
+        let target = self.options.segment_target;
         for (group, stamps) in groups {
+            if stamps.iter().any(|(path, _)| taken.contains(path)) {
+                continue;
+            }
             let Group { name, rule, parts, texts } = group;
             let lease = Arc::default();
             let entry =
-                Entry { name: name.clone(), rule, parts, texts, lease, stamps, target: self.options.segment_target };
+                Entry { name: name.clone(), rule, parts, texts, lease, stamps, target, refused: OnceLock::new() };
             let entry = match catalog.entries.get(&name) {
                 Some(twin) => clash(twin, entry),
                 None => entry,
@@ -226,8 +264,13 @@ impl Library {
                 entry.lease.end(now);
             }
         }
+        let same = |(a, b): ((&String, &Arc<Entry>), (&String, &Arc<Entry>))| Arc::ptr_eq(a.1, b.1);
+        let is_changed = old.entries.len() != catalog.entries.len() || !old.entries.iter().zip(&catalog.entries).all(same);
         drop(old);
         self.catalog.store(Arc::new(catalog));
+        if is_changed {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -253,7 +296,7 @@ impl Library {
             stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
             let judgement = match before.get(&folder.path) {
                 Some(old) if old.stamps == stamps => old.clone(),
-                _ => Judged { groups: judge(folder, &below, root, is_root), stamps },
+                _ => Judged { groups: judge(folder, &below, root, self.options.follow_symlinks), stamps },
             };
             let of_several = judgement.groups.iter().filter(|g| matches!(g.rule, Rule::Packaging | Rule::Said));
             for group in of_several {
@@ -272,7 +315,12 @@ impl Library {
                     judgement.stamps.iter().filter(|(path, _)| files.contains(path) || sidecar::is_sidecar(path));
                 groups.push((group.clone(), made_of.cloned().collect()));
             }
-            judged.insert(folder.path.clone(), judgement);
+            // A judgement over files that could not be read is made again next time.
+            let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);
+            let sees_all = was_known || is_root || judgement.stamps.iter().all(|(path, _)| std::fs::File::open(path).is_ok());
+            if sees_all {
+                judged.insert(folder.path.clone(), judgement);
+            }
         }
         judged
     }
@@ -315,7 +363,10 @@ struct Walk<'a> {
     folders: Vec<Folder>,
     files: usize,
     warnings: Vec<String>,
-    is_unsettled: bool,
+    /// Files that may still grow.
+    unsettled: BTreeSet<PathBuf>,
+    /// Folders and files that can't be looked at.
+    unread: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
@@ -328,6 +379,7 @@ impl Walk<'_> {
             Ok(entries) => entries,
             Err(error) => {
                 self.warnings.push(format!("{}: {error}", path.display()));
+                self.unread.push(path.to_path_buf());
                 return;
             }
         };
@@ -347,6 +399,10 @@ impl Walk<'_> {
                 continue;
             };
             if name.starts_with('.') {
+                continue;
+            }
+            if name.contains(char::is_control) {
+                self.warnings.push(format!("{path:?}: a name with control characters, left out"));
                 continue;
             }
             let Ok(kind) = std::fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
@@ -375,13 +431,9 @@ impl Walk<'_> {
                 (true, _) => Some(&mut folder.media),
                 (false, true) => Some(&mut folder.texts),
                 (false, false) => None,
-            } && let Ok(stamp) = Stamp::at(&path)
+            } && let Some(stamp) = self.resting(&path)
             {
-                if self.rests(&stamp) {
-                    files.push((path, stamp));
-                } else {
-                    self.is_unsettled = true;
-                }
+                files.push((path, stamp));
             }
         }
         self.folders.push(folder);
@@ -402,23 +454,32 @@ impl Walk<'_> {
             if named
                 && subtitles::is_text(&path)
                 && is_file()
-                && let Ok(stamp) = Stamp::at(&path)
+                && let Some(stamp) = self.resting(&path)
             {
-                if self.rests(&stamp) {
-                    found.push((path, stamp));
-                } else {
-                    self.is_unsettled = true;
-                }
+                found.push((path, stamp));
             }
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
     }
 
-    fn rests(&self, stamp: &Stamp) -> bool {
+    /// What the file at `path` is like, if it rests; that it may still grow, or can't be looked at, is noted.
+    fn resting(&mut self, path: &Path) -> Option<Stamp> {
+        let stamp = match Stamp::at(path) {
+            Ok(stamp) => stamp,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(_) => {
+                self.unread.push(path.to_path_buf());
+                return None;
+            }
+        };
         let age_ns = i128::from(self.now.0) * 1_000_000 - stamp.modified_ns;
         // A clock that is ahead (a copy that kept its times from elsewhere) is no sign of growth.
-        !(0..REST.as_nanos() as i128).contains(&age_ns)
+        if (0..REST.as_nanos() as i128).contains(&age_ns) {
+            self.unsettled.insert(path.to_path_buf());
+            return None;
+        }
+        Some(stamp)
     }
 }
 
@@ -493,22 +554,29 @@ fn attach(groups: &mut [Group], texts: &[(PathBuf, Stamp)], folder: Option<&Path
 }
 
 /// Which presentations the files of `folder` are, with their subtitles.
-fn judge(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
-    let mut groups = media_groups(folder, below, root, is_root);
-    attach(&mut groups, &folder.texts, (!is_root).then_some(&folder.path));
+fn judge(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks: bool) -> Vec<Group> {
+    let mut groups = media_groups(folder, below, root, follow_symlinks);
+    attach(&mut groups, &folder.texts, (folder.path != root).then_some(&folder.path));
     groups
 }
 
 /// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
-fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) -> Vec<Group> {
+fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks: bool) -> Vec<Group> {
     let name = name_of(&folder.path, root);
     let each = || folder.media.iter().map(|(path, _)| lone(path, root)).collect::<Vec<_>>();
-    if is_root {
+    if folder.path == root {
         return each();
     }
     if let Some((path, _)) = &folder.sidecar {
         let read =
             Sidecar::read(path).and_then(|sidecar| Ok((sidecar.parts(&folder.path)?, sidecar.texts(&folder.path)?)));
+        let read = read.and_then(|(parts, texts): (Vec<Part>, Vec<TextFile>)| {
+            let mut files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
+            match files.find(|file| !follow_symlinks && is_linked(file, &folder.path)) {
+                Some(file) => Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root))),
+                None => Ok((parts, texts)),
+            }
+        });
         let (parts, texts) = match read {
             Ok((parts, texts)) => (Ok(parts), texts),
             Err(why) => (Err(why), Vec::new()),
@@ -525,6 +593,12 @@ fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, is_root: bool) 
         return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new() }];
     }
     each()
+}
+
+/// Whether a symbolic link lies on the way from `folder` to `file`.
+fn is_linked(file: &Path, folder: &Path) -> bool {
+    let way = file.ancestors().take_while(|above| *above != folder);
+    way.into_iter().any(Path::is_symlink)
 }
 
 /// What the files of a folder look like; by index.

@@ -141,6 +141,11 @@ impl Source {
         self.files.iter().map(made).sum()
     }
 
+    /// How many of them are kept open.
+    pub fn open_files(&self) -> usize {
+        self.files.iter().filter(|file| matches!(file.bytes, FileBytes::OnDisk(Some(_)))).count()
+    }
+
     /// Bytes of file `index`.
     pub fn file_len(&self, index: u32) -> u64 {
         self.files[index as usize].len()

@@ -14,14 +14,15 @@ pub enum Verdict {
     PreconditionFailed,
 }
 
-/// Judges the conditions in the order of RFC 9110 §13.2.2. `etag` with its quotes, `modified_s` in seconds since 1970.
-pub fn judge(headers: &HeaderMap, etag: &str, modified_s: u64) -> Verdict {
+/// Judges the conditions in the order of RFC 9110 §13.2.2. `etag` with its quotes, `modified_s` in seconds since 1970 if
+/// the representation has such a date; without one, dates are ignored (§13.1.3).
+pub fn judge(headers: &HeaderMap, etag: &str, modified_s: Option<u64>) -> Verdict {
     if headers.contains_key(IF_MATCH) {
         // Strong comparison (§13.1.1).
         if !lists(headers, &IF_MATCH, |candidate| candidate == etag) {
             return Verdict::PreconditionFailed;
         }
-    } else if date(headers, &IF_UNMODIFIED_SINCE).is_some_and(|since| modified_s > since) {
+    } else if modified_s.zip(date(headers, &IF_UNMODIFIED_SINCE)).is_some_and(|(modified, since)| modified > since) {
         return Verdict::PreconditionFailed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
@@ -30,20 +31,20 @@ pub fn judge(headers: &HeaderMap, etag: &str, modified_s: u64) -> Verdict {
             lists(headers, &IF_NONE_MATCH, |candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == etag);
         return if matches { Verdict::NotModified } else { Verdict::Proceed };
     }
-    match date(headers, &IF_MODIFIED_SINCE) {
-        Some(since) if modified_s <= since => Verdict::NotModified,
+    match modified_s.zip(date(headers, &IF_MODIFIED_SINCE)) {
+        Some((modified, since)) if modified <= since => Verdict::NotModified,
         _ => Verdict::Proceed,
     }
 }
 
 /// Whether a Range is to be honoured (§13.1.5): there is no If-Range, or it names just this representation.
-pub fn range_holds(headers: &HeaderMap, etag: &str, modified_s: u64) -> bool {
+pub fn range_holds(headers: &HeaderMap, etag: &str, modified_s: Option<u64>) -> bool {
     match headers.get(IF_RANGE) {
         None => true,
         Some(value) => match value.to_str() {
             // A weak validator never matches.
             Ok(text) if text.starts_with('"') => text == etag,
-            Ok(_) => date(headers, &IF_RANGE) == Some(modified_s),
+            Ok(_) => modified_s.is_some() && date(headers, &IF_RANGE) == modified_s,
             Err(_) => false,
         },
     }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn conditions() {
         let check = |list: &[(&'static str, &'static str)], expected| {
-            assert_eq!(judge(&headers(list), "\"a\"", 100), expected, "{list:?}")
+            assert_eq!(judge(&headers(list), "\"a\"", Some(100)), expected, "{list:?}")
         };
         check(&[], Verdict::Proceed);
         check(&[("if-none-match", "\"a\"")], Verdict::NotModified);
@@ -166,6 +167,7 @@ mod tests {
         check(&[("if-modified-since", "yesterday")], Verdict::Proceed);
         // If-None-Match has the last word.
         check(&[("if-none-match", "\"b\""), ("if-modified-since", DAY)], Verdict::Proceed);
+        assert_eq!(judge(&headers(&[("if-modified-since", DAY)]), "\"a\"", None), Verdict::Proceed);
         check(&[("if-match", "\"a\"")], Verdict::Proceed);
         check(&[("if-match", "W/\"a\"")], Verdict::PreconditionFailed);
         check(&[("if-match", "\"b\"")], Verdict::PreconditionFailed);
@@ -175,14 +177,14 @@ mod tests {
     #[test]
     fn if_range() {
         let check = |value: &'static str, expected| {
-            assert_eq!(range_holds(&headers(&[("if-range", value)]), "\"a\"", 100), expected, "{value}")
+            assert_eq!(range_holds(&headers(&[("if-range", value)]), "\"a\"", Some(100)), expected, "{value}")
         };
         check("\"a\"", true);
         check("\"b\"", false);
         check("W/\"a\"", false);
         check(DAY, true);
         check("Thu, 01 Jan 1970 00:01:41 GMT", false);
-        assert!(range_holds(&headers(&[]), "\"a\"", 100));
+        assert!(range_holds(&headers(&[]), "\"a\"", Some(100)));
     }
 
     #[test]

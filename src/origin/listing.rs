@@ -123,7 +123,7 @@ impl Listing {
     fn of(render: &Render) -> Listing {
         let presentation = &render.indexed.opened.presentation;
         let name = &render.indexed.entry.name;
-        let (hls, dash) = (render.hls_refusal(), render.dash_refusal());
+        let [hls, dash] = &render.indexed.refusals;
         let url = |refusal: &Option<String>, file: &str| refusal.is_none().then(|| format!("/{}/{file}", encode(name)));
         let tracks = presentation.tracks().map(|track| {
             let (video, audio) = (track.video(), track.audio());
@@ -142,15 +142,15 @@ impl Listing {
                 protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
             }
         });
-        let refusals = [("HLS", &hls), ("DASH", &dash)];
+        let refusals = [("HLS", hls), ("DASH", dash)];
         let refusals =
             refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
         Listing {
             name: name.clone(),
             live: false,
             duration_s: Some(presentation.duration().seconds()),
-            hls: url(&hls, "master.m3u8"),
-            dash: url(&dash, "manifest.mpd"),
+            hls: url(hls, "master.m3u8"),
+            dash: url(dash, "manifest.mpd"),
             rule: String::new(),
             tracks: tracks.collect(),
             warnings: presentation.warnings.iter().cloned().chain(refusals).collect(),

@@ -79,8 +79,9 @@ pub struct Recipe {
     pub content_type: &'static str,
     /// Entity tag without quotes; each content-coding gets one of its own from it.
     pub etag: String,
-    /// Seconds since 1970 of the source's last modification.
-    pub modified_s: u64,
+    /// Seconds since 1970 of the source's last modification; `None` of what may change without it, such as manifests, which
+    /// also options and the absence of files shape.
+    pub modified_s: Option<u64>,
     /// Cache-Control.
     pub cache_control: String,
     /// Bytes of the identity body.
@@ -100,7 +101,7 @@ pub struct Recipe {
 pub struct Object {
     identity: Representation,
     coded: Vec<(Coding, Representation)>,
-    modified_s: u64,
+    modified_s: Option<u64>,
     lease: Arc<Lease>,
     grace: Duration,
 }
@@ -119,8 +120,10 @@ impl Object {
     pub fn new(recipe: Recipe) -> Object {
         let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, lease, grace } = recipe;
         let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
-        let modified = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(modified_s));
-        let modified = HeaderValue::from_str(&modified).expect("a date is ASCII");
+        let modified = modified_s.map(|seconds| {
+            let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+            HeaderValue::from_str(&date).expect("a date is ASCII")
+        });
         let negotiated = !coded.is_empty();
         let representation = |coding: Option<(&'static str, &str)>, body: Rope, len: u64| {
             let tag = coding.map_or_else(|| format!("\"{etag}\""), |(_, suffix)| format!("\"{etag}{suffix}\""));
@@ -129,7 +132,9 @@ impl Object {
             head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             head.insert(CONTENT_LENGTH, HeaderValue::from(len));
             head.insert(ETAG, etag.clone());
-            head.insert(LAST_MODIFIED, modified.clone());
+            if let Some(modified) = &modified {
+                head.insert(LAST_MODIFIED, modified.clone());
+            }
             head.insert(CACHE_CONTROL, cache_control.clone());
             head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
@@ -368,6 +373,8 @@ pub struct Remembered {
     pub problem: Problem,
     /// Until when.
     pub until: Utc,
+    /// Of which state of the library.
+    pub generation: u64,
 }
 
 impl Weigh for Remembered {

@@ -15,6 +15,9 @@ pub struct Options {
     pub prefetch: u32,
     /// Objects being made at once. Each keeps about a segment, a few megabytes, and one read of a source.
     pub flights_max: usize,
+    /// Files of opened presentations that are kept open, so that a replaced one can still be played. A share of the descriptors
+    /// a process may have; beyond it presentations are closed and opened again when they are asked for.
+    pub open_files_max: usize,
     /// How long a playlist or MPD on demand may be used without asking again: a replaced source is seen after that.
     pub manifest_max_age: Duration,
 }
@@ -26,7 +29,18 @@ impl Default for Options {
             key_uri: None,
             prefetch: 0,
             flights_max: 256,
+            open_files_max: 4096,
             manifest_max_age: Duration::from_secs(120),
         }
+    }
+}
+
+/// What of the budget indexes may take, in hundredths.
+pub(crate) const INDEX_SHARE: u64 = 19;
+
+impl Options {
+    /// What of the budget indexes may take.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        self.cache_bytes / 100 * INDEX_SHARE
     }
 }

@@ -42,19 +42,27 @@ pub struct Indexed {
     pub opened: Opened,
     /// Bit rates of its tracks.
     pub rates: Rates,
+    /// Why there is no HLS of it, and why no DASH.
+    pub refusals: [Option<String>; 2],
+    /// What each file that is kept open weighs.
+    file_weight: u64,
 }
 
 impl Weigh for Indexed {
     fn weight(&self) -> u64 {
-        (self.opened.presentation.weight() + self.opened.source.weight()) as u64
+        let Opened { presentation, source } = &self.opened;
+        (presentation.weight() + source.weight()) as u64 + source.open_files() as u64 * self.file_weight
     }
 }
 
 impl Indexed {
     /// Opens `entry`. Blocks.
-    pub fn open(entry: Arc<Entry>) -> Result<Indexed, Problem> {
+    pub fn open(entry: Arc<Entry>, options: &Options) -> Result<Indexed, Problem> {
+        let is_known = entry.is_refused();
         let opened = entry.open().map_err(|error| {
-            tracing::warn!(presentation = entry.name, %error, "can't be served");
+            if !is_known {
+                tracing::warn!(presentation = entry.name, %error, "can't be served");
+            }
             match error {
                 OpenError::Nothing(why) => {
                     Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name))
@@ -66,20 +74,29 @@ impl Indexed {
             tracing::warn!(presentation = entry.name, "{warning}");
         }
         let rates = rate::measure(&opened.presentation);
-        Ok(Indexed { entry, opened, rates })
+        let hls = hls::multivariant::playlist(&opened.presentation, &rates, &hls_options(options)).err();
+        let dash = dash::mpd(&opened.presentation, &rates).err();
+        let refusals = [hls.map(|why| why.to_string()), dash.map(|why| why.to_string())];
+        // So that a full cache holds no more files open than it may.
+        let file_weight = options.index_bytes() / options.open_files_max.max(1) as u64;
+        Ok(Indexed { entry, opened, rates, refusals, file_weight })
     }
 
     /// How long its objects are served after its source was replaced.
     pub fn grace(&self, configured: Option<Duration>, manifest_max_age: Duration) -> Duration {
         configured.unwrap_or_else(|| {
             let seconds = self.opened.presentation.duration().seconds().max(0.0);
-            (Duration::from_secs_f64(seconds.min(GRACE_MAX.as_secs_f64())) + manifest_max_age).min(GRACE_MAX)
+            Duration::from_secs_f64(seconds.min(GRACE_MAX.as_secs_f64())) + manifest_max_age
         })
     }
 
     fn lease(&self) -> Arc<Lease> {
         Arc::clone(&self.entry.lease)
     }
+}
+
+fn hls_options(options: &Options) -> hls::Options {
+    hls::Options { key_uri: options.key_uri.clone() }
 }
 
 fn source_problem(error: &SourceError) -> Problem {
@@ -114,7 +131,7 @@ impl Render {
         Recipe {
             content_type,
             etag,
-            modified_s: source.modified_s(),
+            modified_s: Some(source.modified_s()),
             cache_control,
             len: body.len(),
             body: Some(body),
@@ -133,12 +150,9 @@ impl Render {
         } else {
             vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))]
         };
+        let modified_s = Some(self.indexed.opened.source.modified_s()).filter(|_| cache_control == IMMUTABLE);
         let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
-        Object::new(Recipe { coded, grace, ..recipe })
-    }
-
-    fn hls_options(&self) -> hls::Options {
-        hls::Options { key_uri: self.options.key_uri.clone() }
+        Object::new(Recipe { coded, grace, modified_s, ..recipe })
     }
 
     fn revalidated(&self) -> String {
@@ -148,14 +162,8 @@ impl Render {
     /// The HLS multivariant playlist.
     pub fn multivariant(&self) -> Result<Object, Problem> {
         let Indexed { opened, rates, .. } = &*self.indexed;
-        let text = hls::multivariant::playlist(&opened.presentation, rates, &self.hls_options()).map_err(no_hls)?;
+        let text = hls::multivariant::playlist(&opened.presentation, rates, &hls_options(&self.options)).map_err(no_hls)?;
         Ok(self.manifest(HLS, self.revalidated(), Duration::ZERO, text))
-    }
-
-    /// Whether there is HLS of this presentation; if not, why.
-    pub fn hls_refusal(&self) -> Option<String> {
-        let Indexed { opened, rates, .. } = &*self.indexed;
-        hls::multivariant::playlist(&opened.presentation, rates, &self.hls_options()).err().map(|e| e.to_string())
     }
 
     /// The DASH MPD.
@@ -166,18 +174,13 @@ impl Render {
         Ok(self.manifest("application/dash+xml", self.revalidated(), Duration::ZERO, text))
     }
 
-    /// Whether there is DASH of this presentation; if not, why.
-    pub fn dash_refusal(&self) -> Option<String> {
-        dash::mpd(&self.indexed.opened.presentation, &self.indexed.rates).err().map(|e| e.to_string())
-    }
-
     /// What `part` of track `name` names; its head alone unless `with_media`, where media would have to be read for the body.
     pub async fn of_track(&self, name: &str, part: TrackItem, with_media: bool) -> Result<Object, Problem> {
         let (period, track) = self.indexed.opened.presentation.track(name).ok_or_else(no_such_object)?;
         let version = track.version;
         match part {
             TrackItem::Playlist => {
-                let text = hls::media::playlist(period, track, &self.hls_options()).map_err(no_hls)?;
+                let text = hls::media::playlist(period, track, &hls_options(&self.options)).map_err(no_hls)?;
                 // Where keys are is configured, and no part of the version.
                 let cache_control = if track.is_protected() { self.revalidated() } else { IMMUTABLE.to_owned() };
                 Ok(self.manifest(HLS, cache_control, self.grace, text))

@@ -20,14 +20,14 @@ use crate::content::library::{Entry, Library};
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
-use crate::origin::options::Options;
+use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, Render, no_such_object};
 use crate::telemetry::{CacheClass, Telemetry};
 use crate::time::Utc;
 
 /// The classes of the cache, each with its share of the budget in hundredths.
 const SHARES: [(CacheClass, u64); 4] =
-    [(CacheClass::Index, 19), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
+    [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
 /// The most old versions that are kept for who still plays them.
@@ -116,7 +116,7 @@ impl Origin {
         request: &Request<()>,
         now: Utc,
     ) -> Result<Arc<Object>, Problem> {
-        if let Some(known) = self.remembered.get(key).await.filter(|known| now < known.until) {
+        if let Some(known) = self.remembered.get(key).await.filter(|known| self.is_still_so(known, now)) {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
         }
@@ -125,10 +125,16 @@ impl Origin {
             && problem.status() == StatusCode::NOT_FOUND
             && let Some(age) = problem.max_age()
         {
-            let remembered = Remembered { problem: problem.clone(), until: now.after(age) };
+            let generation = self.library.generation();
+            let remembered = Remembered { problem: problem.clone(), until: now.after(age), generation };
             self.remembered.insert(key, Arc::new(remembered)).await;
         }
         made
+    }
+
+    /// What did not exist may do so as soon as the library changes.
+    fn is_still_so(&self, known: &Remembered, now: Utc) -> bool {
+        now < known.until && known.generation == self.library.generation()
     }
 
     async fn find(
@@ -226,7 +232,6 @@ impl Origin {
                     self.telemetry.cache_hits.at(CacheClass::Index).inc();
                     return Ok(known);
                 }
-                self.index.remove(name).await;
                 self.retire(known, now);
             }
             self.telemetry.cache_misses.at(CacheClass::Index).inc();
@@ -242,9 +247,10 @@ impl Origin {
         let name = entry.name.clone();
         let permits = Arc::clone(&self.permits);
         let wanted = Arc::clone(&entry);
+        let options = Arc::clone(&self.options);
         let opening = async move {
             let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
-            let opening = tokio::task::spawn_blocking(move || Indexed::open(entry));
+            let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
             let opened = opening
                 .await
                 .map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;
@@ -281,6 +287,9 @@ impl Origin {
     fn retire(&self, indexed: Arc<Indexed>, now: Utc) {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.retain(|old| old.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(old))));
+        if retired.iter().any(|old| Arc::ptr_eq(old, &indexed)) {
+            return;
+        }
         if retired.len() >= RETIRED_MAX {
             retired.remove(0);
         }
@@ -305,6 +314,8 @@ impl Origin {
     /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
     /// then.
     pub async fn settle(&self, now: Utc) {
+        // Also what nobody asked for since it changed: it holds files open, and their space on disk.
+        self.index.forget(|old| old.entry.lease.ended().is_some_and(|ended| now >= ended.after(self.grace(old)))).await;
         self.index.settle().await;
         self.inits.settle().await;
         self.manifests.settle().await;
