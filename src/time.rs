@@ -47,11 +47,20 @@ pub fn rescale(ticks: i64, from: Timescale, to: Timescale, rounding: Rounding) -
     }
     let (num, den) = (i128::from(ticks) * i128::from(to.get()), i128::from(from.get()));
     let value = match rounding {
-        Rounding::Down => num.div_euclid(den),
-        Rounding::Up => -(-num).div_euclid(den),
-        Rounding::Nearest => (2 * num + den).div_euclid(2 * den),
+        Rounding::Down => floor(num, den),
+        Rounding::Up => -floor(-num, den),
+        Rounding::Nearest => floor(2 * num + den, 2 * den),
     };
     value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
+
+/// `num / den` toward minus infinity. `den` is positive.
+fn floor(num: i128, den: i128) -> i128 {
+    // Times that occur fit in 64 bits, and a division of 128 takes several times as long.
+    match (i64::try_from(num), i64::try_from(den)) {
+        (Ok(num), Ok(den)) => num.div_euclid(den).into(),
+        _ => num.div_euclid(den),
+    }
 }
 
 /// A moment or a length on a media timeline: exact, comparable across timescales.
@@ -110,6 +119,9 @@ impl PartialOrd for MediaTime {
 
 impl Ord for MediaTime {
     fn cmp(&self, other: &MediaTime) -> Ordering {
+        if self.timescale == other.timescale {
+            return self.ticks.cmp(&other.ticks);
+        }
         (i128::from(self.ticks) * other.scale()).cmp(&(i128::from(other.ticks) * self.scale()))
     }
 }

@@ -16,7 +16,7 @@ const MOOF_BYTES_MAX: u64 = 16 << 20;
 /// A larger `emsg` is carried, but not looked at.
 const EMSG_BYTES_MAX: u64 = 64 << 10;
 /// All `moof` of one movie together, held while it is opened.
-const MOOF_BYTES_TOTAL_MAX: u64 = 512 << 20;
+const MOOF_BYTES_TOTAL_MAX: usize = 512 << 20;
 /// How much of the media's two ends tells one file from another.
 const FINGERPRINT_BYTES: u64 = 64 << 10;
 
@@ -45,8 +45,7 @@ pub struct ScannedFragment {
     pub start: u64,
     /// Where its `moof` lies.
     pub moof: Range<u64>,
-    /// The `moof`.
-    pub bytes: Vec<u8>,
+    bytes: Range<usize>,
     /// The payload of the `mdat` that follows it directly.
     pub mdat: Option<Range<u64>>,
     /// Of the `emsg` boxes right before it: scheme and value.
@@ -62,6 +61,8 @@ pub struct ScannedMovie {
     pub moov_offset: u64,
     /// In the order of files and offsets.
     pub fragments: Vec<ScannedFragment>,
+    /// The `moof` of all of them, one after another: thousands of small allocations cost more than what they hold.
+    moofs: Vec<u8>,
     /// The payloads of all `mdat`, with the files they lie in, in that order.
     pub mdats: Vec<(u32, Range<u64>)>,
     /// Hash of what tells this movie from another: lengths, index bytes, both ends of the media.
@@ -70,15 +71,22 @@ pub struct ScannedMovie {
     pub warnings: Vec<String>,
 }
 
+impl ScannedMovie {
+    /// The `moof` of `fragment`, which is one of these.
+    pub fn moof(&self, fragment: &ScannedFragment) -> &[u8] {
+        &self.moofs[fragment.bytes.clone()]
+    }
+}
+
 /// Scans the movie that the files `files` of `source` hold; the first has the `moov`.
 pub fn scan(source: &Source, files: Range<u32>) -> Result<ScannedMovie, ScanError> {
     let mut scan = Scan {
         moov: None,
         fragments: Vec::new(),
-        hasher: blake3::Hasher::new(),
+        moofs: Vec::new(),
+        fingerprint: Fingerprint::default(),
         mdats: Vec::new(),
         warnings: Vec::new(),
-        total: 0,
     };
     for file in files.clone() {
         scan.file(source, file)?;
@@ -97,15 +105,16 @@ pub fn scan(source: &Source, files: Range<u32>) -> Result<ScannedMovie, ScanErro
             (*first, head.start..head.end.min(head.start + FINGERPRINT_BYTES)),
             (*last, tail.start.max(tail.end.saturating_sub(FINGERPRINT_BYTES))..tail.end),
         ] {
-            scan.hasher.update(source.window(file)?.at(range.start, (range.end - range.start) as usize)?);
+            scan.fingerprint.add(source.window(file)?.at(range.start, (range.end - range.start) as usize)?);
         }
     }
     Ok(ScannedMovie {
         moov,
         moov_offset,
         fragments: scan.fragments,
+        moofs: scan.moofs,
         mdats: scan.mdats,
-        fingerprint: *scan.hasher.finalize().as_bytes(),
+        fingerprint: scan.fingerprint.finish(),
         warnings: scan.warnings,
     })
 }
@@ -194,17 +203,41 @@ fn name(source: &Source, file: u32) -> String {
 struct Scan {
     moov: Option<(u64, Vec<u8>)>,
     fragments: Vec<ScannedFragment>,
-    hasher: blake3::Hasher,
+    moofs: Vec<u8>,
+    fingerprint: Fingerprint,
     mdats: Vec<(u32, Range<u64>)>,
     warnings: Vec<String>,
-    total: u64,
+}
+
+/// A hash that is given little at a time: blake3 takes many blocks at once several times faster than one after another.
+#[derive(Default)]
+struct Fingerprint {
+    hasher: blake3::Hasher,
+    waiting: Vec<u8>,
+}
+
+/// What blake3 is given at once: enough for the widest vectors there are (16 chunks of 1 KiB), a few times over.
+const HASHED_BYTES: usize = 64 << 10;
+
+impl Fingerprint {
+    fn add(&mut self, bytes: &[u8]) {
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= HASHED_BYTES {
+            self.hasher.update(&self.waiting);
+            self.waiting.clear();
+        }
+    }
+
+    fn finish(mut self) -> [u8; 32] {
+        *self.hasher.update(&self.waiting).finalize().as_bytes()
+    }
 }
 
 impl Scan {
     /// Walks one file. What is wrong behind the `moov` costs what comes after it, and is a warning.
     fn file(&mut self, source: &Source, file: u32) -> Result<(), ScanError> {
         let mut window = source.window(file)?;
-        self.hasher.update(&window.len().to_be_bytes());
+        self.fingerprint.add(&window.len().to_be_bytes());
         match self.boxes(&mut window, file) {
             Ok(()) => Ok(()),
             Err(ScanError::Malformed { error, .. }) if self.moov.is_some() => {
@@ -255,25 +288,26 @@ impl Scan {
                         let what = format!("a box of {size} bytes, at most {limit} are read");
                         return Err(wrong(Malformed::new(what, offset).within(head.kind)));
                     }
-                    let bytes = window.at(offset, size as usize)?.to_vec();
-                    self.hasher.update(&bytes);
+                    let bytes = window.at(offset, size as usize)?;
+                    self.fingerprint.add(bytes);
                     if head.kind.0 == *b"moof" {
-                        self.total += size;
-                        if self.total > MOOF_BYTES_TOTAL_MAX {
+                        let from = self.moofs.len();
+                        if from + bytes.len() > MOOF_BYTES_TOTAL_MAX {
                             let what = format!("more than {MOOF_BYTES_TOTAL_MAX} bytes of moof");
                             return Err(wrong(Malformed::new(what, offset)));
                         }
+                        self.moofs.extend_from_slice(bytes);
                         let start = prefix.unwrap_or(offset);
                         self.fragments.push(ScannedFragment {
                             file,
                             start,
                             moof: offset..end,
-                            bytes,
+                            bytes: from..self.moofs.len(),
                             mdat: None,
                             events: std::mem::take(&mut events),
                         });
                     } else if self.moov.is_none() {
-                        self.moov = Some((offset, bytes));
+                        self.moov = Some((offset, bytes.to_vec()));
                     }
                 }
                 b"mdat" => {

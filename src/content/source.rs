@@ -229,7 +229,7 @@ impl Source {
             FileBytes::OnDisk(Some(handle)) => handle.try_clone().map_err(failed)?,
             FileBytes::OnDisk(None) | FileBytes::Made(_) => File::open(&file.path).map_err(failed)?,
         };
-        Ok(Window { file, handle, start: 0, bytes: Vec::new() })
+        Ok(Window { file, handle, start: 0, filled: 0, bytes: Vec::new() })
     }
 
     fn fill(
@@ -292,6 +292,8 @@ pub struct Window<'a> {
     file: &'a SourceFile,
     handle: File,
     start: u64,
+    /// Bytes of `bytes` that were read; the rest is of earlier reads.
+    filled: usize,
     bytes: Vec<u8>,
 }
 
@@ -309,21 +311,23 @@ impl Window<'_> {
     /// The `wanted` bytes at `offset`, or as many as there are before the end of the file.
     pub fn at(&mut self, offset: u64, wanted: usize) -> Result<&[u8], SourceError> {
         let wanted = self.len().saturating_sub(offset).min(wanted as u64) as usize;
-        let inside = offset >= self.start && offset + wanted as u64 <= self.start + self.bytes.len() as u64;
+        let inside = offset >= self.start && offset + wanted as u64 <= self.start + self.filled as u64;
         if !inside {
             let count = self.len().saturating_sub(offset).min(wanted.max(WINDOW_BYTES) as u64) as usize;
-            self.bytes.clear();
-            self.bytes.resize(count, 0);
-            self.start = offset;
-            self.handle.read_exact_at(&mut self.bytes, offset).map_err(|error| {
+            if self.bytes.len() < count {
+                self.bytes.resize(count, 0);
+            }
+            (self.start, self.filled) = (offset, 0);
+            self.handle.read_exact_at(&mut self.bytes[..count], offset).map_err(|error| {
                 let path = self.file.path.clone();
                 match error.kind() {
                     io::ErrorKind::UnexpectedEof => SourceError::Replaced { path },
                     _ => SourceError::Io { path, error },
                 }
             })?;
+            self.filled = count;
         }
-        let from = (offset - self.start).min(self.bytes.len() as u64) as usize;
+        let from = (offset - self.start).min(self.filled as u64) as usize;
         Ok(&self.bytes[from..from + wanted])
     }
 }

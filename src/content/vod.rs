@@ -16,7 +16,7 @@ use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::cenc;
 use crate::formats::isobmff::emsg::EventScheme;
-use crate::formats::isobmff::fragment::{MovieFragment, RunSample, TrackFragment};
+use crate::formats::isobmff::fragment::{MovieFragment, RunSample, SampleDefaults, TrackFragment, TrackRun};
 use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
@@ -191,10 +191,12 @@ fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2]) -> Ver
         hasher.update(&time.ticks.to_be_bytes());
         hasher.update(&time.timescale.get().to_be_bytes());
     }
+    let mut cuts = Vec::with_capacity(track.segments.len() * 12);
     for segment in &track.segments {
-        hasher.update(&segment.first_sample.to_be_bytes());
-        hasher.update(&segment.time.to_be_bytes());
+        cuts.extend_from_slice(&segment.first_sample.to_be_bytes());
+        cuts.extend_from_slice(&segment.time.to_be_bytes());
     }
+    hasher.update(&cuts);
     let hash = hasher.finalize();
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
     Version(u64::from_be_bytes(*first))
@@ -423,12 +425,14 @@ fn first_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {
 }
 
 /// The samples of one track in one fragment, or in the `moov`.
-struct Collected {
+struct Collected<'a> {
     file: u32,
     decode_time: Option<i64>,
     sequence_number: u32,
     description_index: u32,
-    samples: Vec<(RunSample, u64)>,
+    samples: Samples<'a>,
+    /// Where the bytes of its samples lie: of each run, or of each stretch of samples that the `moov` lists.
+    places: Vec<Range<u64>>,
     intact: Option<SourceRange>,
     moof: Option<SourceRange>,
     /// KIDs of its samples, run by run (number of samples, KID), if groups say so; and the `pssh` of its `moof`.
@@ -440,18 +444,63 @@ struct Collected {
     events: Vec<EventScheme>,
 }
 
+/// Samples where they are written down: what two hours of them say is read once, into the table, and not stored in between.
+enum Samples<'a> {
+    /// In the runs of a fragment.
+    Runs(Vec<TrackRun<'a>>, SampleDefaults),
+    /// In the `moov`.
+    Listed(Vec<TableSample>),
+}
+
+impl Collected<'_> {
+    fn sample_count(&self) -> u64 {
+        match &self.samples {
+            Samples::Runs(runs, _) => runs.iter().map(|run| u64::from(run.sample_count)).sum(),
+            Samples::Listed(listed) => listed.len() as u64,
+        }
+    }
+
+    /// Hands every sample to `take`, with the offset of its bytes.
+    fn try_each<E>(&self, mut take: impl FnMut(RunSample, u64) -> Result<(), E>) -> Result<(), E> {
+        match &self.samples {
+            Samples::Runs(runs, defaults) => runs.iter().zip(&self.places).try_for_each(|(run, place)| {
+                let mut offset = place.start;
+                run.samples(*defaults).try_for_each(|sample| {
+                    let at = offset;
+                    offset += u64::from(sample.size);
+                    take(sample, at)
+                })
+            }),
+            Samples::Listed(listed) => listed.iter().try_for_each(|listed| take(listed.sample, listed.offset)),
+        }
+    }
+}
+
+/// Where the bytes of `listed` lie, those that follow one another as one.
+fn stretches(listed: &[TableSample]) -> Vec<Range<u64>> {
+    let mut places: Vec<Range<u64>> = Vec::new();
+    for TableSample { sample, offset } in listed {
+        let end = offset.saturating_add(sample.size.into());
+        match places.last_mut() {
+            Some(last) if last.end == *offset => last.end = end,
+            _ => places.push(*offset..end),
+        }
+    }
+    places
+}
+
 /// The fragments of each track, in the order of their decode times.
-fn collect(
+fn collect<'a>(
     source: &Source,
-    scanned: &ScannedMovie,
+    scanned: &'a ScannedMovie,
     movie: &Movie,
     file_name: &str,
     warnings: &mut Vec<String>,
-) -> BTreeMap<u32, Vec<Collected>> {
-    let mut tracks = BTreeMap::<u32, Vec<Collected>>::new();
+) -> BTreeMap<u32, Vec<Collected<'a>>> {
+    let mut tracks = BTreeMap::<u32, Vec<Collected<'a>>>::new();
     let mut unknown = 0;
     for fragment in &scanned.fragments {
-        let moof = match first_box(&fragment.bytes, fragment.moof.start).and_then(MovieFragment::parse) {
+        let moof = match first_box(scanned.moof(fragment), fragment.moof.start).and_then(MovieFragment::parse) {
             Ok(moof) => moof,
             Err(error) => {
                 let file = source.path(fragment.file).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -465,13 +514,14 @@ fn collect(
                 unknown += u32::from(movie.rejected.iter().all(|(id, _)| *id != Some(traf.track_id)));
                 continue;
             };
+            let defaults = traf.defaults(&header.trex);
             let base = match traf.base_data_offset {
                 Some(base) => base,
                 None if traf.default_base_is_moof || index == 0 => fragment.moof.start,
                 // ISO/IEC 14496-12 §8.8.7.1: where the data of the traf before end. Some writers count from the moof all the
                 // same, without the flag that says so; what lies in the mdat tells.
-                None if lies_within(fragment, traf, header, data_end)
-                    || !lies_within(fragment, traf, header, fragment.moof.start) =>
+                None if lies_within(fragment, traf, defaults, data_end)
+                    || !lies_within(fragment, traf, defaults, fragment.moof.start) =>
                 {
                     data_end
                 }
@@ -496,7 +546,7 @@ fn collect(
 }
 
 /// Whether the data of `traf`, counted from `base`, lies in the `mdat` after its `moof`.
-fn lies_within(fragment: &ScannedFragment, traf: &TrackFragment<'_>, header: &TrackHeader, base: u64) -> bool {
+fn lies_within(fragment: &ScannedFragment, traf: &TrackFragment<'_>, defaults: SampleDefaults, base: u64) -> bool {
     let Some(mdat) = &fragment.mdat else { return false };
     let mut position = base;
     traf.runs.iter().all(|run| {
@@ -504,21 +554,22 @@ fn lies_within(fragment: &ScannedFragment, traf: &TrackFragment<'_>, header: &Tr
             position = base.saturating_add_signed(offset.into());
         }
         let start = position;
-        position += traf.samples(run, &header.trex).map(|sample| u64::from(sample.size)).sum::<u64>();
+        position = position.saturating_add(run.size(defaults));
         mdat.start <= start && position <= mdat.end
     })
 }
 
-fn collect_traf(
+fn collect_traf<'a>(
     fragment: &ScannedFragment,
-    moof: &MovieFragment<'_>,
-    traf: &TrackFragment<'_>,
+    moof: &MovieFragment<'a>,
+    traf: &TrackFragment<'a>,
     header: &TrackHeader,
     base: u64,
     data_end: &mut u64,
-) -> Collected {
+) -> Collected<'a> {
     let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
-    let mut samples = Vec::new();
+    let defaults = traf.defaults(&header.trex);
+    let mut places = Vec::with_capacity(traf.runs.len());
     let mut position = base;
     let mut inside = fragment.mdat.is_some();
     let mut unsigned = false;
@@ -527,11 +578,10 @@ fn collect_traf(
             position = base.saturating_add_signed(offset.into());
         }
         let start = position;
-        for sample in traf.samples(run, &header.trex) {
-            samples.push((sample, position));
-            position = position.saturating_add(sample.size.into());
-            unsigned |= run.version() == 0 && sample.composition_offset < 0;
-        }
+        position = position.saturating_add(run.size(defaults));
+        // A run without samples may point anywhere.
+        places.push(if run.sample_count > 0 { start..position } else { 0..0 });
+        unsigned |= run.has_unsigned_negatives();
         inside &= fragment.mdat.as_ref().is_some_and(|mdat| mdat.start <= start && position <= mdat.end);
     }
     *data_end = position;
@@ -542,16 +592,18 @@ fn collect_traf(
         }
         _ => None,
     };
-    let kids = cenc::sample_kids(&traf.protection, samples.len() as u32);
+    let sample_count = traf.runs.iter().map(|run| run.sample_count).fold(0, u32::saturating_add);
+    let kids = cenc::sample_kids(&traf.protection, sample_count);
     let pssh = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
     let moof_pssh: usize = moof.pssh.iter().map(|bytes| bytes.len()).sum();
-    let protection_bytes = (cenc::weight(&traf.protection, samples.len() as u32) + moof_pssh) as u32;
+    let protection_bytes = (cenc::weight(&traf.protection, sample_count) + moof_pssh) as u32;
     Collected {
         file: fragment.file,
         decode_time: traf.base_media_decode_time.map(|time| time as i64),
         sequence_number: moof.sequence_number,
         description_index: traf.description_index.unwrap_or(header.trex.description_index),
-        samples,
+        samples: Samples::Runs(traf.runs.clone(), defaults),
+        places,
         intact,
         moof: Some(place(fragment.moof.clone())),
         kids,
@@ -574,7 +626,7 @@ fn build(
     movie: &Movie,
     moov: BoxRef<'_>,
     header: &TrackHeader,
-    fragments: Vec<Collected>,
+    fragments: Vec<Collected<'_>>,
     name: String,
     kind: Kind,
     moov_file: u32,
@@ -592,7 +644,8 @@ fn build(
             decode_time: Some(0),
             sequence_number: 0,
             description_index: 1,
-            samples: listed.into_iter().map(|s| (s.sample, s.offset)).collect(),
+            places: stretches(&listed),
+            samples: Samples::Listed(listed),
             intact: None,
             moof: None,
             kids: Vec::new(),
@@ -659,7 +712,7 @@ struct Builder {
 impl Builder {
     fn push(
         &mut self,
-        collected: Collected,
+        collected: Collected<'_>,
         delay: i64,
         default_kid: Option<[u8; 16]>,
         source: &Source,
@@ -675,28 +728,22 @@ impl Builder {
                 return Err(format!("decode time goes back from {} to {start}", self.end));
             }
         }
-        if self.table.len() as usize + collected.samples.len() > SAMPLES_MAX as usize {
+        let sample_count = collected.sample_count();
+        if u64::from(self.table.len()) + sample_count > u64::from(SAMPLES_MAX) {
             return Err(format!("more than {SAMPLES_MAX} samples"));
         }
-        for &(sample, offset) in &collected.samples {
-            let end = offset.checked_add(sample.size.into()).ok_or("sample data past the end of any file")?;
-            if end > source.file_len(collected.file) {
-                return Err(format!("sample data at {offset:#x} run past the end of the file"));
-            }
-            let at = scanned.mdats.partition_point(|(file, mdat)| (*file, mdat.start) <= (collected.file, offset));
-            let mdat = at.checked_sub(1).map(|at| &scanned.mdats[at]);
-            if sample.size > 0 && mdat.is_none_or(|(file, mdat)| *file != collected.file || end > mdat.end) {
-                return Err(format!("sample data at {offset:#x} lie outside any mdat"));
-            }
+        for place in &collected.places {
+            self.check(collected.file, place, source, scanned)?;
         }
         let mut time = start;
-        for &(sample, offset) in &collected.samples {
+        collected.try_each(|sample, offset| {
             let RunSample { duration, size, flags, composition_offset } = sample;
             let decode_time = time.checked_add(delay).ok_or("a decode time beyond 64 bits")?;
             let flags = SampleFlags(flags);
             self.table.push(Sample { decode_time, duration, composition_offset, size, flags }, collected.file, offset);
             time = time.checked_add(duration.into()).ok_or("a decode time beyond 64 bits")?;
-        }
+            Ok::<(), &str>(())
+        })?;
         self.end = time;
         if let Some(default_kid) = default_kid {
             let mut first = first_sample;
@@ -718,7 +765,7 @@ impl Builder {
                 first += count;
             }
         }
-        if !collected.samples.is_empty() {
+        if sample_count > 0 {
             self.fragments.push(Fragment {
                 first_sample,
                 sequence_number: collected.sequence_number,
@@ -727,6 +774,19 @@ impl Builder {
                 moof: collected.moof,
                 protection_bytes: collected.protection_bytes,
             });
+        }
+        Ok(())
+    }
+
+    /// Whether there is media at `place`, all of it in one `mdat`: neighbours in two have a head between them.
+    fn check(&self, file: u32, place: &Range<u64>, source: &Source, scanned: &ScannedMovie) -> Result<(), String> {
+        if place.end > source.file_len(file) {
+            return Err(format!("sample data at {:#x} run past the end of the file", place.start));
+        }
+        let at = scanned.mdats.partition_point(|(other, mdat)| (*other, mdat.start) <= (file, place.start));
+        let mdat = at.checked_sub(1).map(|at| &scanned.mdats[at]);
+        if !place.is_empty() && mdat.is_none_or(|(other, mdat)| *other != file || place.end > mdat.end) {
+            return Err(format!("sample data at {:#x} lie outside any mdat", place.start));
         }
         Ok(())
     }

@@ -129,7 +129,9 @@ impl SampleTable {
         self.end = sample.decode_time.saturating_add(sample.duration.into());
         self.sizes.push(sample.size);
         if sample.composition_offset != 0 || !self.composition_offsets.is_empty() {
-            self.composition_offsets.resize(index as usize, 0);
+            if self.composition_offsets.is_empty() {
+                self.composition_offsets.resize(index as usize, 0);
+            }
             self.composition_offsets.push(sample.composition_offset);
         }
         if self.flags.last().is_none_or(|run| run.flags != sample.flags) {
@@ -194,7 +196,7 @@ impl SampleTable {
             Sample {
                 decode_time: run.decode_time + i64::from(run.duration) * i64::from(index - run.first),
                 duration: run.duration,
-                composition_offset: self.composition_offsets.get(index as usize).copied().unwrap_or(0),
+                composition_offset: self.composition_offset(index),
                 size: self.sizes[index as usize],
                 flags: self.flags[flag].flags,
             }
@@ -206,10 +208,21 @@ impl SampleTable {
         self.flags.iter().all(|run| run.flags.is_sync())
     }
 
-    /// Indices of the sync samples, ascending.
-    pub fn syncs(&self) -> impl Iterator<Item = u32> + '_ {
+    /// Indices of the sync samples, ascending, each with its composition time in ticks: decode time and offset.
+    pub fn syncs(&self) -> impl Iterator<Item = (u32, i64)> + '_ {
         let ends = self.flags.iter().skip(1).map(|run| run.first).chain([self.len()]);
-        self.flags.iter().zip(ends).filter(|(run, _)| run.flags.is_sync()).flat_map(|(run, end)| run.first..end)
+        let syncs = self.flags.iter().zip(ends).filter(|(run, _)| run.flags.is_sync());
+        let mut time = 0;
+        syncs.flat_map(|(run, end)| run.first..end).map(move |index| {
+            time += self.times[time + 1..].iter().take_while(|run| run.first <= index).count();
+            let run = self.times[time];
+            let decode_time = run.decode_time + i64::from(run.duration) * i64::from(index - run.first);
+            (index, decode_time.saturating_add(self.composition_offset(index).into()))
+        })
+    }
+
+    fn composition_offset(&self, index: u32) -> i32 {
+        self.composition_offsets.get(index as usize).copied().unwrap_or(0)
     }
 
     /// Where the bytes of the samples in `range` lie, neighbours merged, in decode order.
@@ -305,7 +318,11 @@ mod tests {
             for index in range.clone() {
                 prop_assert_eq!(table.decode_time(index as u32), whole[index].decode_time);
             }
-            let syncs: Vec<u32> = (0..table.len()).filter(|&i| table.get(i).flags.is_sync()).collect();
+            let syncs: Vec<(u32, i64)> = (0..table.len())
+                .map(|index| (index, table.get(index)))
+                .filter(|(_, sample)| sample.flags.is_sync())
+                .map(|(index, sample)| (index, sample.decode_time + i64::from(sample.composition_offset)))
+                .collect();
             prop_assert_eq!(table.syncs().collect::<Vec<_>>(), syncs);
             let bytes: Vec<u64> = table.places(range.start as u32..range.end as u32).into_iter().flat_map(|p| p.range).collect();
             let expected: Vec<u64> = list[range].iter().flat_map(|(s, offset)| *offset..offset + u64::from(s.size)).collect();

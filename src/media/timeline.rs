@@ -11,11 +11,8 @@ use crate::time::{MediaTime, Rounding, Timescale};
 
 /// Presentation times at which a player may start, ascending, edits applied.
 pub fn sync_times(samples: &SampleTable, media_time: i64, timescale: Timescale) -> Vec<MediaTime> {
-    let time = |index| {
-        let sample = samples.get(index);
-        let ticks = sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time);
-        MediaTime::new(ticks, timescale)
-    };
+    let time =
+        |(_, composition_time): (u32, i64)| MediaTime::new(composition_time.saturating_sub(media_time), timescale);
     let mut times: Vec<MediaTime> = samples.syncs().map(time).collect();
     times.sort();
     times
@@ -84,15 +81,11 @@ pub fn cut(
     timescale: Timescale,
     tolerance: MediaTime,
 ) -> Vec<Segment> {
-    let presented = |index: u32| {
-        let sample = samples.get(index);
-        sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time)
-    };
     let slack = tolerance.to(timescale, Rounding::Up);
     let mut firsts: Vec<u32> = vec![0];
     let mut wanted = boundaries.iter().map(|b| b.to(timescale, Rounding::Up).saturating_sub(slack)).peekable();
-    for index in samples.syncs() {
-        let time = presented(index);
+    for (index, composition_time) in samples.syncs() {
+        let time = composition_time.saturating_sub(media_time);
         let mut passed = false;
         while wanted.next_if(|&boundary| boundary <= time).is_some() {
             passed = true;
@@ -119,10 +112,10 @@ pub fn cut(
             segments.push(Segment { first_sample: first, time, duration: 0, starts_with_sync });
         }
     }
+    // A last sample may claim no duration, but a segment without one can't be listed (ISO/IEC 23009-1 §5.3.9.6: no `d="0"`).
+    let least = i64::from(samples.usual_duration().unwrap_or(1));
     for index in 0..segments.len() {
         let end = segments.get(index + 1).map_or(latest, |next| next.time);
-        // A last sample may claim no duration, but a segment without one can't be listed (FACTS of DASH: no `d="0"`).
-        let least = i64::from(samples.usual_duration().unwrap_or(1));
         segments[index].duration = if end > segments[index].time { end - segments[index].time } else { least };
     }
     segments

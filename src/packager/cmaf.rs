@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::Boxes;
 use crate::formats::isobmff::cenc::{self, CutProtection};
-use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, TrackFragment};
+use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, Shape, TrackFragment};
 use crate::media::sample::{Sample, SourceRange};
 use crate::media::track::Track;
 use crate::packager::plan::Plan;
@@ -53,9 +53,9 @@ impl Given {
 }
 
 /// A stretch of a segment.
-enum Stretch {
+enum Stretch<'a> {
     /// A fragment as it is.
-    Intact(SourceRange),
+    Intact(&'a SourceRange),
     /// Samples of consecutive fragments, to be put in one new fragment.
     Rebuilt {
         samples: Range<u32>,
@@ -73,7 +73,7 @@ pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malfo
     let mut needs = Vec::new();
     for stretch in stretches(track, track.segment_samples(index)) {
         match stretch {
-            Stretch::Intact(range) => plan.source(range),
+            Stretch::Intact(range) => plan.source(range.clone()),
             Stretch::Rebuilt { samples, fragments } => {
                 let Some(protection) = protection(track, samples.clone(), fragments.clone(), given, &mut needs)? else {
                     continue;
@@ -91,42 +91,41 @@ pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malfo
 /// Bytes of segment `index` of `track` as it is sent; of a protected fragment that is cut, what each sample has of its
 /// protection is taken to be equal, since only reading would tell.
 pub fn segment_len(track: &Track, index: usize) -> u64 {
-    let len = |stretch: Stretch| match stretch {
+    let len = |stretch: Stretch<'_>| match stretch {
         Stretch::Intact(range) => range.len(),
         Stretch::Rebuilt { samples, fragments } => {
-            let media = track.samples.size(samples.clone());
             let whole: u64 = fragments.clone().map(|index| u64::from(track.fragments[index].protection_bytes)).sum();
             let count = fragments.clone().map(|index| track.fragment_samples(index).len() as u64).sum::<u64>().max(1);
             let protection = (whole * samples.len() as u64).div_ceil(count);
-            protection + new_fragment(track, samples, fragments, CutProtection::default()).len() as u64 + media
+            protection + Shape::of(track.samples.iter(samples).map(run_sample)).len()
         }
     };
-    stretches(track, track.segment_samples(index)).into_iter().map(len).sum()
+    stretches(track, track.segment_samples(index)).map(len).sum()
 }
 
-fn stretches(track: &Track, samples: Range<u32>) -> Vec<Stretch> {
-    let mut stretches: Vec<Stretch> = Vec::new();
-    let first = track.fragments.partition_point(|f| f.first_sample <= samples.start).saturating_sub(1);
-    for (index, fragment) in track.fragments.iter().enumerate().skip(first) {
+fn stretches(track: &Track, samples: Range<u32>) -> impl Iterator<Item = Stretch<'_>> {
+    let mut next = track.fragments.partition_point(|f| f.first_sample <= samples.start).saturating_sub(1);
+    // What of fragment `index` belongs to `samples`; and its bytes, if it passes as it is.
+    let part = move |index: usize| {
+        let fragment = track.fragments.get(index)?;
         let whole = track.fragment_samples(index);
-        if whole.start >= samples.end {
-            break;
-        }
         let part = whole.start.max(samples.start)..whole.end.min(samples.end);
-        match &fragment.intact {
-            Some(range) if part == whole => stretches.push(Stretch::Intact(range.clone())),
-            _ => match stretches.last_mut() {
-                Some(Stretch::Rebuilt { samples, fragments })
-                    if continues(track, fragments.start, index, part.start) =>
-                {
-                    samples.end = part.end;
-                    fragments.end = index + 1;
-                }
-                _ => stretches.push(Stretch::Rebuilt { samples: part, fragments: index..index + 1 }),
-            },
+        let intact = fragment.intact.as_ref().filter(|_| part == whole);
+        (!part.is_empty()).then_some((part, intact))
+    };
+    std::iter::from_fn(move || {
+        let first = next;
+        let (mut samples, intact) = part(first)?;
+        next += 1;
+        if let Some(range) = intact {
+            return Some(Stretch::Intact(range));
         }
-    }
-    stretches
+        while let Some((more, None)) = part(next).filter(|(more, _)| continues(track, first, next, more.start)) {
+            samples.end = more.end;
+            next += 1;
+        }
+        Some(Stretch::Rebuilt { samples, fragments: first..next })
+    })
 }
 
 /// Whether the samples from `sample` on, of fragment `index`, may join a new fragment that began in fragment `first`.
@@ -140,10 +139,6 @@ fn continues(track: &Track, first: usize, index: usize, sample: u32) -> bool {
 
 fn new_fragment(track: &Track, samples: Range<u32>, fragments: Range<usize>, protection: CutProtection) -> NewFragment {
     let fragment = &track.fragments[fragments.start];
-    let run_sample = |sample: Sample| {
-        let Sample { duration, size, composition_offset, flags, .. } = sample;
-        RunSample { duration, size, flags: flags.0, composition_offset }
-    };
     NewFragment {
         // Samples of the moov come in no fragment that had a number; theirs rise with them (ISO/IEC 14496-12 §8.8.5.3).
         sequence_number: if fragment.moof.is_some() { fragment.sequence_number } else { samples.start + 1 },
@@ -155,6 +150,11 @@ fn new_fragment(track: &Track, samples: Range<u32>, fragments: Range<usize>, pro
         encryption: protection.encryption,
         pssh: protection.pssh,
     }
+}
+
+fn run_sample(sample: Sample) -> RunSample {
+    let Sample { duration, size, composition_offset, flags, .. } = sample;
+    RunSample { duration, size, flags: flags.0, composition_offset }
 }
 
 /// What `samples` keep of the protection of the fragment they are cut from; `None` if something must be read for it first.

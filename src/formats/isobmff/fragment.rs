@@ -3,7 +3,6 @@
 use super::boxes::{BoxRef, write_box, write_full_box};
 use super::movie::TrackExtends;
 use crate::formats::error::Malformed;
-use crate::formats::fields::Fields;
 
 /// The most samples of a run that says nothing of each (all by default), so that a count costs no memory by itself.
 const DEFAULT_SAMPLES_MAX: u32 = 1 << 20;
@@ -49,7 +48,9 @@ pub struct TrackRun<'a> {
     first_sample_flags: Option<u32>,
     version: u8,
     flags: u32,
-    fields: Fields<'a>,
+    /// What is said of each sample, `row_bytes` of each.
+    rows: &'a [u8],
+    row_bytes: usize,
 }
 
 /// Boxes of a `traf` that Common Encryption uses (ISO/IEC 23001-7 §7), each whole.
@@ -65,6 +66,17 @@ pub struct FragmentProtection<'a> {
     pub sgpd: Option<BoxRef<'a>>,
     /// `sbgp` of grouping type `seig`.
     pub sbgp: Option<BoxRef<'a>>,
+}
+
+/// What holds of the samples of a fragment unless their run says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampleDefaults {
+    /// default_sample_duration.
+    pub duration: u32,
+    /// default_sample_size.
+    pub size: u32,
+    /// default_sample_flags.
+    pub flags: u32,
 }
 
 /// What a `trun` says of one sample, defaults filled in.
@@ -94,8 +106,9 @@ impl<'a> MovieFragment<'a> {
                     fragment.sequence_number = fields.u32().map_err(|e| e.within("moof/mfhd"))?;
                 }
                 b"traf" => {
-                    let place = format!("moof/traf[{}]", fragment.trafs.len());
-                    fragment.trafs.push(TrackFragment::parse(child).map_err(|e| e.within(place))?);
+                    let index = fragment.trafs.len();
+                    let within = |e: Malformed| e.within(format_args!("moof/traf[{index}]"));
+                    fragment.trafs.push(TrackFragment::parse(child).map_err(within)?);
                 }
                 b"pssh" => fragment.pssh.push(child.bytes()),
                 _ => {}
@@ -156,22 +169,14 @@ impl<'a> TrackFragment<'a> {
         })
     }
 
-    /// The samples of `run`, with the defaults of this fragment and of `trex` filled in.
-    pub fn samples(&self, run: &TrackRun<'a>, trex: &TrackExtends) -> impl Iterator<Item = RunSample> + use<'a> {
+    /// What its runs leave unsaid, from the fragment or from `trex`.
+    pub fn defaults(&self, trex: &TrackExtends) -> SampleDefaults {
         let [duration, size, flags] = self.defaults;
-        let (duration, size) = (duration.unwrap_or(trex.duration), size.unwrap_or(trex.size));
-        let flags = flags.unwrap_or(trex.flags);
-        let TrackRun { flags: has, first_sample_flags, mut fields, .. } = *run;
-        (0..run.sample_count).map(move |index| {
-            // `parse` has seen that all of them are there.
-            let mut field = |flag: u32| if has & flag != 0 { fields.u32().ok() } else { None };
-            let duration = field(0x100).unwrap_or(duration);
-            let size = field(0x200).unwrap_or(size);
-            let first = if index == 0 { first_sample_flags } else { None };
-            let flags = field(0x400).or(first).unwrap_or(flags);
-            let composition_offset = field(0x800).unwrap_or(0) as i32;
-            RunSample { duration, size, flags, composition_offset }
-        })
+        SampleDefaults {
+            duration: duration.unwrap_or(trex.duration),
+            size: size.unwrap_or(trex.size),
+            flags: flags.unwrap_or(trex.flags),
+        }
     }
 }
 
@@ -204,12 +209,49 @@ impl<'a> TrackRun<'a> {
             let what = format!("{sample_count} samples of default size, more than {DEFAULT_SAMPLES_MAX}");
             return Err(Malformed::new(what, trun.offset));
         }
-        Ok(TrackRun { sample_count, data_offset, first_sample_flags, version, flags, fields })
+        let rows = &fields.rest()[..wanted as usize];
+        Ok(TrackRun { sample_count, data_offset, first_sample_flags, version, flags, rows, row_bytes: each as usize })
     }
 
-    /// Version of the box: 1 has signed composition offsets.
-    pub fn version(&self) -> u8 {
-        self.version
+    /// Its samples, with `defaults` filled in.
+    pub fn samples(&self, defaults: SampleDefaults) -> impl Iterator<Item = RunSample> + use<'a> {
+        let run = *self;
+        let [duration, size, flags, composition_offset] = [0x100, 0x200, 0x400, 0x800].map(|flag| run.field_at(flag));
+        (0..run.sample_count as usize).map(move |index| {
+            let row = run.row(index);
+            let field = |at: Option<usize>| at.map(|at| be_u32(row, at));
+            let first = if index == 0 { run.first_sample_flags } else { None };
+            RunSample {
+                duration: field(duration).unwrap_or(defaults.duration),
+                size: field(size).unwrap_or(defaults.size),
+                flags: field(flags).or(first).unwrap_or(defaults.flags),
+                composition_offset: field(composition_offset).unwrap_or(0) as i32,
+            }
+        })
+    }
+
+    /// Bytes of all its samples, with `defaults` filled in.
+    pub fn size(&self, defaults: SampleDefaults) -> u64 {
+        match self.field_at(0x200) {
+            Some(at) => (0..self.sample_count as usize).map(|index| u64::from(be_u32(self.row(index), at))).sum(),
+            None => u64::from(defaults.size) * u64::from(self.sample_count),
+        }
+    }
+
+    /// What is said of sample `index` alone.
+    fn row(&self, index: usize) -> &'a [u8] {
+        &self.rows[index * self.row_bytes..][..self.row_bytes]
+    }
+
+    /// Where in a row the field of `flag` is, if each sample has one (§8.8.8.2): after those of lower flags.
+    fn field_at(&self, flag: u32) -> Option<usize> {
+        (self.flags & flag != 0).then(|| (self.flags & 0xf00 & (flag - 1)).count_ones() as usize * 4)
+    }
+
+    /// Whether any composition offset is negative though the version has none of these.
+    pub fn has_unsigned_negatives(&self) -> bool {
+        let negative = |at| (0..self.sample_count as usize).any(|index| (be_u32(self.row(index), at) as i32) < 0);
+        self.version == 0 && self.field_at(0x800).is_some_and(negative)
     }
 }
 
@@ -248,18 +290,18 @@ pub struct SampleEncryption {
 impl NewFragment {
     /// The `moof`, and the head of the `mdat` whose payload is the samples' bytes.
     pub fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len());
+        let shape = self.shape();
+        let mut out = Vec::with_capacity(self.len_as(&shape));
         let mut data_offset_at = 0;
         write_box(&mut out, b"moof", |out| {
             write_full_box(out, b"mfhd", 0, 0, |out| put(out, self.sequence_number));
-            write_box(out, b"traf", |out| data_offset_at = self.write_traf(out));
+            write_box(out, b"traf", |out| data_offset_at = self.write_traf(&shape, out));
             for pssh in &self.pssh {
                 out.extend_from_slice(pssh);
             }
         });
-        let media: u64 = self.samples.iter().map(|s| u64::from(s.size)).sum();
         let moof_len = out.len();
-        match u32::try_from(media + 8) {
+        match u32::try_from(shape.media + 8) {
             Ok(size) => {
                 put(&mut out, size);
                 out.extend_from_slice(b"mdat");
@@ -267,7 +309,7 @@ impl NewFragment {
             Err(_) => {
                 put(&mut out, 1);
                 out.extend_from_slice(b"mdat");
-                out.extend_from_slice(&(media + 16).to_be_bytes());
+                out.extend_from_slice(&(shape.media + 16).to_be_bytes());
             }
         }
         let data_offset = out.len() as u32;
@@ -279,19 +321,15 @@ impl NewFragment {
 
     /// Bytes that [`NewFragment::write`] makes.
     pub fn len(&self) -> usize {
-        let shape = self.shape();
-        let each = (shape.run_flags & 0xf00).count_ones() as usize * 4;
-        let tfhd = 12 + 4 + (shape.header_flags & 0x3a).count_ones() as usize * 4;
-        let first = if shape.run_flags & 0x4 != 0 { 4 } else { 0 };
-        let trun = 12 + 4 + 4 + first + each * self.samples.len();
+        self.len_as(&self.shape())
+    }
+
+    fn len_as(&self, shape: &Shape) -> usize {
         let encryption = self.encryption.as_ref().map_or(0, |e| {
             let saiz = 12 + 5 + if e.uniform_size().is_some() { 0 } else { e.sizes.len() };
             16 + e.entries.len() + saiz + 12 + 8
         });
-        let traf = 8 + tfhd + 20 + trun + self.groups.len() + encryption;
-        let media: u64 = self.samples.iter().map(|s| u64::from(s.size)).sum();
-        let mdat = if media + 8 > u64::from(u32::MAX) { 16 } else { 8 };
-        8 + 16 + traf + self.pssh.iter().map(|p| p.len()).sum::<usize>() + mdat
+        shape.heads_len() + self.groups.len() + encryption + self.pssh.iter().map(|p| p.len()).sum::<usize>()
     }
 
     /// Whether there is no sample.
@@ -300,35 +338,11 @@ impl NewFragment {
     }
 
     fn shape(&self) -> Shape {
-        let first = self.samples.first().copied().unwrap_or(RunSample {
-            duration: 0,
-            size: 0,
-            flags: 0,
-            composition_offset: 0,
-        });
-        let rest = self.samples.get(1..).unwrap_or(&[]);
-        let second = rest.first().copied().unwrap_or(first);
-        // description index and default-base-is-moof always; data_offset always.
-        let mut shape =
-            Shape { header_flags: 0x2_0002, run_flags: 0x1, defaults: [first.duration, first.size, second.flags] };
-        let mut choose = |uniform: bool, default: u32, each: u32| {
-            if uniform { shape.header_flags |= default } else { shape.run_flags |= each }
-        };
-        choose(rest.iter().all(|s| s.duration == first.duration), 0x8, 0x100);
-        choose(rest.iter().all(|s| s.size == first.size), 0x10, 0x200);
-        choose(rest.iter().all(|s| s.flags == second.flags), 0x20, 0x400);
-        if shape.run_flags & 0x400 == 0 && first.flags != second.flags {
-            shape.run_flags |= 0x4;
-        }
-        if self.samples.iter().any(|s| s.composition_offset != 0) {
-            shape.run_flags |= 0x800;
-        }
-        shape
+        Shape::of(self.samples.iter().copied())
     }
 
     /// Appends the boxes of the `traf`; returns where the data_offset is to be filled in.
-    fn write_traf(&self, out: &mut Vec<u8>) -> usize {
-        let shape = self.shape();
+    fn write_traf(&self, shape: &Shape, out: &mut Vec<u8>) -> usize {
         write_full_box(out, b"tfhd", 0, shape.header_flags, |out| {
             put(out, self.track_id);
             put(out, self.description_index);
@@ -366,10 +380,79 @@ impl NewFragment {
     }
 }
 
-struct Shape {
+/// What a new fragment says once for all of its samples, and what of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
     header_flags: u32,
     run_flags: u32,
     defaults: [u32; 3],
+    samples: usize,
+    media: u64,
+}
+
+impl Shape {
+    /// That of a fragment of `samples`, looked at once.
+    pub fn of(mut samples: impl Iterator<Item = RunSample>) -> Shape {
+        let none = RunSample { duration: 0, size: 0, flags: 0, composition_offset: 0 };
+        let first = samples.next();
+        let mut count = usize::from(first.is_some());
+        let first = first.unwrap_or(none);
+        let mut second = None;
+        let (mut one_duration, mut one_size, mut one_flags) = (true, true, true);
+        let mut has_offsets = first.composition_offset != 0;
+        let mut media = u64::from(first.size);
+        for sample in samples {
+            one_duration &= sample.duration == first.duration;
+            one_size &= sample.size == first.size;
+            // The first of a fragment differs from the rest mostly, and has a field for that.
+            one_flags &= sample.flags == second.get_or_insert(sample).flags;
+            has_offsets |= sample.composition_offset != 0;
+            media += u64::from(sample.size);
+            count += 1;
+        }
+        let second = second.unwrap_or(first);
+        // description index and default-base-is-moof always; data_offset always.
+        let mut shape = Shape {
+            header_flags: 0x2_0002,
+            run_flags: 0x1,
+            defaults: [first.duration, first.size, second.flags],
+            samples: count,
+            media,
+        };
+        let mut choose = |uniform: bool, default: u32, each: u32| {
+            if uniform { shape.header_flags |= default } else { shape.run_flags |= each }
+        };
+        choose(one_duration, 0x8, 0x100);
+        choose(one_size, 0x10, 0x200);
+        choose(one_flags, 0x20, 0x400);
+        if shape.run_flags & 0x400 == 0 && first.flags != second.flags {
+            shape.run_flags |= 0x4;
+        }
+        if has_offsets {
+            shape.run_flags |= 0x800;
+        }
+        shape
+    }
+
+    /// Bytes of the fragment, its media included, if nothing is protected.
+    pub fn len(&self) -> u64 {
+        self.heads_len() as u64 + self.media
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.samples == 0
+    }
+
+    /// Bytes before the media, if nothing is protected.
+    fn heads_len(&self) -> usize {
+        let each = (self.run_flags & 0xf00).count_ones() as usize * 4;
+        let tfhd = 12 + 4 + (self.header_flags & 0x3a).count_ones() as usize * 4;
+        let first = if self.run_flags & 0x4 != 0 { 4 } else { 0 };
+        let trun = 12 + 4 + 4 + first + each * self.samples;
+        let mdat = if self.media + 8 > u64::from(u32::MAX) { 16 } else { 8 };
+        8 + 16 + (8 + tfhd + 20 + trun) + mdat
+    }
 }
 
 impl SampleEncryption {
@@ -399,6 +482,10 @@ impl SampleEncryption {
             out.extend_from_slice(&self.entries);
         });
     }
+}
+
+fn be_u32(row: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
 }
 
 fn put(out: &mut Vec<u8>, value: u32) {
@@ -441,7 +528,7 @@ mod tests {
             prop_assert!(traf.default_base_is_moof);
             let run = &traf.runs[0];
             prop_assert_eq!(run.data_offset, Some(bytes.len() as i32));
-            prop_assert_eq!(traf.samples(run, &TrackExtends::default()).collect::<Vec<_>>(), samples.clone());
+            prop_assert_eq!(run.samples(traf.defaults(&TrackExtends::default())).collect::<Vec<_>>(), samples.clone());
             if encrypted {
                 let saio = traf.protection.saio.expect("there").payload();
                 let at = u32::from_be_bytes(saio[8..12].try_into().expect("four bytes")) as usize;
