@@ -308,12 +308,14 @@ impl Library {
                     group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
+            let by_path: BTreeMap<&PathBuf, &Stamp> = judgement.stamps.iter().map(|(path, stamp)| (path, stamp)).collect();
+            let sidecar = folder.sidecar.iter().map(|(path, _)| path);
             for group in &judgement.groups {
                 let files = group.parts.iter().flatten().flat_map(|part| &part.files);
-                let files: BTreeSet<&PathBuf> = files.chain(group.texts.iter().map(|text| &text.path)).collect();
-                let made_of =
-                    judgement.stamps.iter().filter(|(path, _)| files.contains(path) || sidecar::is_sidecar(path));
-                groups.push((group.clone(), made_of.cloned().collect()));
+                let files = files.chain(group.texts.iter().map(|text| &text.path)).chain(sidecar.clone());
+                let made_of: BTreeMap<&PathBuf, &Stamp> =
+                    files.filter_map(|path| by_path.get(path).map(|stamp| (path, *stamp))).collect();
+                groups.push((group.clone(), made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect()));
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);

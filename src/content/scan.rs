@@ -13,6 +13,10 @@ use crate::formats::isobmff::movie::Movie;
 const MOOV_BYTES_MAX: u64 = 256 << 20;
 /// A larger `moof` likewise.
 const MOOF_BYTES_MAX: u64 = 16 << 20;
+/// More fragments than a day has frames, nearly.
+const FRAGMENTS_MAX: usize = 1 << 20;
+/// The most event messages of one fragment that are looked at.
+const EVENTS_MAX: usize = 16;
 /// A larger `emsg` is carried, but not looked at.
 const EMSG_BYTES_MAX: u64 = 64 << 10;
 /// All `moof` of one movie together, held while it is opened.
@@ -48,6 +52,8 @@ pub struct ScannedFragment {
     bytes: Range<usize>,
     /// The payload of the `mdat` that follows it directly.
     pub mdat: Option<Range<u64>>,
+    /// Whether that `mdat` says its size, and has it: one that runs to the end of its file would swallow what is sent after it.
+    pub is_sized: bool,
     /// Of the `emsg` boxes right before it: scheme and value.
     pub events: Vec<EventScheme>,
 }
@@ -164,8 +170,8 @@ fn has_samples(window: &mut Window<'_>) -> Result<bool, SourceError> {
         if head.kind.0 == *b"mdat" {
             return Ok(true);
         }
-        match head.size {
-            Some(size) => offset += size,
+        match head.size.and_then(|size| offset.checked_add(size)) {
+            Some(next) => offset = next,
             None => break,
         }
     }
@@ -292,6 +298,9 @@ impl Scan {
                     self.fingerprint.add(bytes);
                     if head.kind.0 == *b"moof" {
                         let from = self.moofs.len();
+                        if self.fragments.len() >= FRAGMENTS_MAX {
+                            return Err(wrong(Malformed::new(format!("more than {FRAGMENTS_MAX} fragments"), offset)));
+                        }
                         if from + bytes.len() > MOOF_BYTES_TOTAL_MAX {
                             let what = format!("more than {MOOF_BYTES_TOTAL_MAX} bytes of moof");
                             return Err(wrong(Malformed::new(what, offset)));
@@ -304,6 +313,7 @@ impl Scan {
                             moof: offset..end,
                             bytes: from..self.moofs.len(),
                             mdat: None,
+                            is_sized: false,
                             events: std::mem::take(&mut events),
                         });
                     } else if self.moov.is_none() {
@@ -314,6 +324,7 @@ impl Scan {
                     let payload = offset + u64::from(head.head_len)..end;
                     if let Some(last) = self.fragments.last_mut().filter(|f| f.file == file && f.moof.end == offset) {
                         last.mdat = Some(payload.clone());
+                        last.is_sized = head.size.is_some() && !cut;
                     }
                     self.mdats.push((file, payload));
                     if cut {
@@ -323,10 +334,13 @@ impl Scan {
                 _ if cut => return Err(too_long()),
                 _ => {}
             }
-            if head.kind.0 == *b"emsg" && size <= EMSG_BYTES_MAX {
-                let bytes = window.at(offset, size as usize)?;
-                if let Some(Ok(found)) = Boxes::new(bytes, offset).next() {
-                    events.extend(event_scheme(found).ok());
+            if matches!(&head.kind.0, b"prft" | b"emsg") {
+                // They go out with the fragment, so what they say is part of what tells one file from another.
+                let bytes = window.at(offset, size.min(EMSG_BYTES_MAX) as usize)?;
+                self.fingerprint.add(bytes);
+                let whole = Boxes::new(bytes, offset).next().and_then(Result::ok);
+                if let Some(emsg) = whole.filter(|b| b.kind.0 == *b"emsg" && events.len() < EVENTS_MAX) {
+                    events.extend(event_scheme(emsg).ok());
                 }
             }
             prefix = match &head.kind.0 {

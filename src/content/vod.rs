@@ -31,6 +31,11 @@ use crate::time::{MediaTime, Rounding, Timescale, rescale};
 /// The most tracks of a presentation.
 const TRACKS_MAX: usize = 200;
 
+/// The most samples without bytes that a track may have.
+const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
+/// The most warnings of one kind of thing; more say how many they are.
+const WARNINGS_MAX: usize = 50;
+
 /// The most schemes of event messages that a track is said to carry.
 const EVENT_SCHEMES_MAX: usize = 16;
 
@@ -105,6 +110,7 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         }
     }
     leave_out_repeated_audio(&mut tracks, &source, &mut warnings);
+    give_each_a_name(&mut tracks, &mut warnings);
     if tracks.len() > TRACKS_MAX {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
         tracks.truncate(TRACKS_MAX);
@@ -118,6 +124,7 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         texts.truncate(TRACKS_MAX - tracks.len());
     }
     if tracks.is_empty() && texts.is_empty() {
+        warnings.truncate(WARNINGS_MAX);
         let reasons = if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") };
         return Err(OpenError::Nothing(reasons));
     }
@@ -134,6 +141,10 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
         let details = &details[&track.name];
         track.keys = key_changes(track, &details.keys);
+        let longest = track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
+        if track.kind != Kind::Text && longest.seconds() > 4.0 * target.as_secs_f64() {
+            warnings.push(format!("{}: a segment of {:.1} s, since no sync sample comes sooner", track.name, longest.seconds()));
+        }
         let over = track.segments.iter().filter(|s| !s.starts_with_sync).count();
         if over > 0 {
             warnings.push(format!("{}: {over} segments do not begin with a sync sample", track.name));
@@ -149,8 +160,29 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
         track.version = version(track, &details[&track.name].fingerprint, [origin, longest]);
     }
+    if warnings.len() > WARNINGS_MAX {
+        let more = warnings.len() - WARNINGS_MAX;
+        warnings.truncate(WARNINGS_MAX);
+        warnings.push(format!("and {more} more"));
+    }
     let period = Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets };
     Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// Files of different names may give one name to their tracks (`film.m4v` and `film.m4a`): the later gets a number.
+fn give_each_a_name(tracks: &mut [(Track, Details)], warnings: &mut Vec<String>) {
+    let mut taken: BTreeSet<String> = tracks.iter().map(|(track, _)| track.name.clone()).collect();
+    let mut seen = BTreeSet::new();
+    for (track, _) in tracks {
+        if !seen.insert(track.name.clone()) {
+            let free = (2..).map(|number| format!("{}-{number}", track.name)).find(|name| !taken.contains(name));
+            let free = free.expect("numbers do not end");
+            warnings.push(format!("two tracks are called {}: one of them is {free}", track.name));
+            taken.insert(free.clone());
+            seen.insert(free.clone());
+            track.name = free;
+        }
+    }
 }
 
 /// From where to where video and audio go, or text if there is nothing else; `None` if there is not even that.
@@ -290,7 +322,7 @@ impl PartReader {
             let mut left_out =
                 |why: String| reader.warnings.push(format!("{file_name}: track {} is left out: {why}", header.id));
             let kind = match (&header.entry.media, &header.handler.0) {
-                (Media::Video(_), b"vide" | b"auxv") => Kind::Video,
+                (Media::Video(_), b"vide") => Kind::Video,
                 (Media::Audio(_), _) => Kind::Audio,
                 (Media::Text, _) => Kind::Text,
                 _ => {
@@ -508,6 +540,7 @@ fn collect<'a>(
                 continue;
             }
         };
+        let moof_pssh: Vec<Pssh> = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
         let mut data_end = fragment.moof.start;
         for (index, traf) in moof.trafs.iter().enumerate() {
             let Some(header) = movie.tracks.iter().find(|track| track.id == traf.track_id) else {
@@ -527,7 +560,10 @@ fn collect<'a>(
                 }
                 None => fragment.moof.start,
             };
-            let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end);
+            if traf.runs.iter().all(|run| run.sample_count == 0) {
+                continue;
+            }
+            let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end, &moof_pssh);
             tracks.entry(traf.track_id).or_default().push(read);
         }
     }
@@ -539,7 +575,7 @@ fn collect<'a>(
     let several = scanned.fragments.iter().any(|f| f.file != scanned.fragments[0].file);
     if several {
         for fragments in tracks.values_mut() {
-            fragments.sort_by_key(|fragment| (fragment.decode_time, fragment.file));
+            fragments.sort_by_key(|fragment| (fragment.decode_time, fragment.sequence_number, fragment.file));
         }
     }
     tracks
@@ -566,6 +602,7 @@ fn collect_traf<'a>(
     header: &TrackHeader,
     base: u64,
     data_end: &mut u64,
+    moof_pssh: &[Pssh],
 ) -> Collected<'a> {
     let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
     let defaults = traf.defaults(&header.trex);
@@ -587,16 +624,15 @@ fn collect_traf<'a>(
     *data_end = position;
     let alone = moof.trafs.len() == 1 && traf.default_base_is_moof && traf.base_data_offset.is_none();
     let intact = match &fragment.mdat {
-        Some(mdat) if alone && inside && !unsigned && traf.base_media_decode_time.is_some() => {
+        Some(mdat) if alone && inside && !unsigned && fragment.is_sized && traf.base_media_decode_time.is_some() => {
             Some(place(fragment.start..mdat.end))
         }
         _ => None,
     };
     let sample_count = traf.runs.iter().map(|run| run.sample_count).fold(0, u32::saturating_add);
     let kids = cenc::sample_kids(&traf.protection, sample_count);
-    let pssh = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
-    let moof_pssh: usize = moof.pssh.iter().map(|bytes| bytes.len()).sum();
-    let protection_bytes = (cenc::weight(&traf.protection, sample_count) + moof_pssh) as u32;
+    let pssh_bytes: usize = moof.pssh.iter().map(|bytes| bytes.len()).sum();
+    let protection_bytes = (cenc::weight(&traf.protection, sample_count) + pssh_bytes) as u32;
     Collected {
         file: fragment.file,
         decode_time: traf.base_media_decode_time.map(|time| time as i64),
@@ -607,7 +643,7 @@ fn collect_traf<'a>(
         intact,
         moof: Some(place(fragment.moof.clone())),
         kids,
-        pssh,
+        pssh: moof_pssh.to_vec(),
         protection_bytes,
         events: fragment.events.clone(),
     }
@@ -635,7 +671,11 @@ fn build(
     let (delay, media_time) = edits(header, movie, &mut notes);
     let mut all = Vec::new();
     if header.sample_count > 0 {
-        let mut listed = sample_tables::read(moov, header.id).map_err(|e| e.to_string())?;
+        if header.entry.protection.is_some() {
+            return Err("it is encrypted, and samples that the moov lists have their keys elsewhere than is read".to_owned());
+        }
+        let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
+        let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
         if !movie.is_fragmented {
             trim(&mut listed, header, movie);
         }
@@ -655,7 +695,8 @@ fn build(
         });
     }
     all.extend(fragments);
-    let mut builder = Builder { table: SampleTable::default(), fragments: Vec::new(), keys: Vec::new(), end: 0 };
+    let mut builder =
+        Builder { table: SampleTable::default(), fragments: Vec::new(), keys: Vec::new(), end: 0, empty_samples: 0 };
     // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
@@ -707,6 +748,8 @@ struct Builder {
     fragments: Vec<Fragment>,
     keys: Vec<FragmentKey>,
     end: i64,
+    /// Samples without bytes so far, which a few bytes of a run can claim by the million.
+    empty_samples: u64,
 }
 
 impl Builder {
@@ -723,14 +766,20 @@ impl Builder {
         if start < self.end && first_sample > 0 {
             // Rounding of another clock may cost a little; more is another timeline or the same segment twice.
             let back = self.end - start;
-            let usual = i64::from(self.table.usual_duration().unwrap_or(1));
-            if back > usual {
+            let last = i64::from(self.table.get(first_sample - 1).duration.max(1));
+            if back > last {
                 return Err(format!("decode time goes back from {} to {start}", self.end));
             }
         }
         let sample_count = collected.sample_count();
         if u64::from(self.table.len()) + sample_count > u64::from(SAMPLES_MAX) {
             return Err(format!("more than {SAMPLES_MAX} samples"));
+        }
+        if collected.places.iter().all(Range::is_empty) {
+            self.empty_samples += sample_count;
+            if self.empty_samples > EMPTY_SAMPLES_MAX {
+                return Err(format!("more than {EMPTY_SAMPLES_MAX} samples without bytes"));
+            }
         }
         for place in &collected.places {
             self.check(collected.file, place, source, scanned)?;
@@ -818,7 +867,8 @@ pub(crate) fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>
     let delay: u64 = empty.map(|edit| edit.segment_duration).fold(0, u64::saturating_add);
     let delay = rescale(i64::try_from(delay).unwrap_or(0), movie.timescale, header.timescale, Rounding::Nearest);
     let mut media = header.edits.iter().skip_while(|edit| edit.media_time < 0);
-    let media_time = media.next().map_or(0, |edit| edit.media_time);
+    // As far as decode times go, so that sums of both stay within 64 bits.
+    let media_time = media.next().map_or(0, |edit| edit.media_time).min(i64::MAX / 4);
     if media.next().is_some() {
         notes.push("an edit list of several edits: only its initial delay and its first edit are kept".to_owned());
     }

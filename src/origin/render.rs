@@ -30,6 +30,8 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const CODED_MIN_BYTES: usize = 512;
 /// The longest that an old version is served after its source was replaced, whatever its duration.
 const GRACE_MAX: Duration = Duration::from_secs(6 * 3600);
+/// A larger segment, of a file without sync samples, would take the memory of all others.
+const SEGMENT_BYTES_MAX: u64 = 512 << 20;
 /// How often text may ask for more of its track: its window doubles each time.
 const TEXT_ROUNDS_MAX: usize = 8;
 
@@ -197,6 +199,10 @@ impl Render {
             TrackItem::Segment(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, index).await?;
+                if plan.len() > SEGMENT_BYTES_MAX {
+                    let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
+                    return Err(broken(name, &what));
+                }
                 let etag = format!("{version}-{time}");
                 let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
                 recipe.len = plan.len();

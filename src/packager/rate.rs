@@ -67,6 +67,9 @@ pub(crate) fn rounded_s(duration: MediaTime) -> u64 {
     u64::try_from((micros + 500_000) / 1_000_000).unwrap_or(u64::MAX).max(1)
 }
 
+/// How many segments the target duration spans at most where it matters: more are those of a file with one very long segment.
+const WINDOW_SEGMENTS_MAX: usize = 256;
+
 fn rate(track: &Track, target_s: u64) -> Rate {
     let timescale = u128::from(track.timescale.get());
     let bits_a_second = |bytes: u64, ticks: u64| -> u64 {
@@ -83,7 +86,7 @@ fn rate(track: &Track, target_s: u64) -> Rate {
     let mut peak = None;
     for first in 0..segments.len() {
         let (mut bytes, mut ticks) = (0, 0);
-        for &(segment_bytes, segment_ticks) in &segments[first..] {
+        for &(segment_bytes, segment_ticks) in segments[first..].iter().take(WINDOW_SEGMENTS_MAX) {
             (bytes, ticks) = (bytes + segment_bytes, ticks + segment_ticks);
             if u128::from(ticks) * 2 > target * 3 {
                 break;

@@ -260,5 +260,5 @@ async fn a_late_start_is_offset_in_dash_and_an_initial_delay_is_kept() {
     let delays: Vec<f64> =
         source_tracks("shape-empty-edit").iter().map(|t| t.start().max(0) as f64 / f64::from(t.timescale)).collect();
     assert_eq!(starts, delays);
-    assert!((starts[1] - 0.2).abs() < 0.03, "{starts:?}");
+    assert!((starts[1] - 0.08).abs() < 0.03, "{starts:?}");
 }

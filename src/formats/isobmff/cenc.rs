@@ -30,7 +30,7 @@ pub fn sample_kids(protection: &FragmentProtection<'_>, samples: u32) -> Vec<(u3
         let count = count.min(left);
         left -= count;
         if count > 0 {
-            kids.push((count, group_at(&groups, index).map(|group| group.kid)));
+            kids.push((count, group_at(&groups, index).filter(|group| group.is_protected).map(|group| group.kid)));
         }
     }
     if left > 0 {
@@ -190,7 +190,7 @@ pub fn cut(
         }
         encryption.has_subsamples = has_subsamples;
     } else if let (Some(saiz), Some(mut rest)) = (protection.saiz, auxiliary) {
-        for (index, size) in read_sizes(saiz)?.into_iter().enumerate() {
+        for (index, size) in read_sizes(saiz)?.into_iter().take(count as usize).enumerate() {
             let Some((bytes, after)) = rest.split_at_checked(size.into()) else {
                 return Err(Malformed::new("auxiliary information ends early", saiz.offset).within("saiz"));
             };

@@ -1,7 +1,7 @@
 //! Movie fragments (ISO/IEC 14496-12 §8.8): reading a `moof`, and writing one around the same samples.
 
 use super::boxes::{BoxRef, write_box, write_full_box};
-use super::movie::TrackExtends;
+use super::movie::{PSSH_MAX, TrackExtends};
 use crate::formats::error::Malformed;
 
 /// The most samples of a run that says nothing of each (all by default), so that a count costs no memory by itself.
@@ -110,7 +110,7 @@ impl<'a> MovieFragment<'a> {
                     let within = |e: Malformed| e.within(format_args!("moof/traf[{index}]"));
                     fragment.trafs.push(TrackFragment::parse(child).map_err(within)?);
                 }
-                b"pssh" => fragment.pssh.push(child.bytes()),
+                b"pssh" if fragment.pssh.len() < PSSH_MAX => fragment.pssh.push(child.bytes()),
                 _ => {}
             }
         }

@@ -7,6 +7,8 @@ use crate::time::Timescale;
 
 /// The most tracks of a movie that are looked at.
 pub const TRACKS_MAX: usize = 64;
+/// The most `pssh` boxes of one box that are looked at: there are not so many systems.
+pub const PSSH_MAX: usize = 64;
 /// The most entries of an edit list that are looked at.
 const EDITS_MAX: usize = 1024;
 
@@ -42,10 +44,8 @@ pub struct TrackHeader {
     pub extended_language: Option<String>,
     /// The edit list; empty if there is none.
     pub edits: Vec<Edit>,
-    /// Its first sample entry.
+    /// Its first sample entry; others are like it in codec and protection.
     pub entry: SampleEntry,
-    /// How many sample entries there are.
-    pub entry_count: u32,
     /// Number of samples that the `moov` itself lists.
     pub sample_count: u32,
     /// Defaults of its fragments.
@@ -98,11 +98,11 @@ impl Movie {
                         }
                     }
                 }
-                b"pssh" => movie.pssh.push(child.bytes().to_vec()),
-                b"trak" if movie.tracks.len() + movie.rejected.len() >= TRACKS_MAX => {
+                b"pssh" if movie.pssh.len() < PSSH_MAX => movie.pssh.push(child.bytes().to_vec()),
+                b"trak" if movie.tracks.len() + movie.rejected.len() > TRACKS_MAX => {}
+                b"trak" if movie.tracks.len() + movie.rejected.len() == TRACKS_MAX => {
                     let what = format!("more than {TRACKS_MAX} tracks");
                     movie.rejected.push((None, Malformed::new(what, child.offset).within("moov")));
-                    break;
                 }
                 b"trak" => match TrackHeader::parse(child) {
                     Ok(track) => movie.tracks.push(track),
@@ -173,13 +173,15 @@ impl TrackHeader {
         let minf = mdia.required(b"minf").map_err(within)?;
         let stbl = minf.required(b"stbl").map_err(|e| e.within("trak/mdia"))?;
         let stsd = stbl.required(b"stsd").map_err(|e| e.within("trak/mdia/minf"))?;
-        let entry_count = stsd.payload().get(4..8).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
-        let entry = stsd
-            .children_after(8)
-            .next()
-            .unwrap_or_else(|| Err(Malformed::new("no sample entry", stsd.offset)))
-            .and_then(sample_entry::parse)
-            .map_err(|e| e.within("trak/mdia/minf/stbl/stsd"))?;
+        let mut entries = stsd.children_after(8).map(|entry| entry.and_then(sample_entry::parse));
+        let entry = entries.next().unwrap_or_else(|| Err(Malformed::new("no sample entry", stsd.offset)));
+        let entry = entry.map_err(|e| e.within("trak/mdia/minf/stbl/stsd"))?;
+        // A clear lead in one track, or two codecs: what is said of the first would be wrong of the others.
+        let alike = |other: &SampleEntry| (other.format, &other.protection) == (entry.format, &entry.protection);
+        if !entries.all(|other| other.as_ref().is_ok_and(alike)) {
+            let what = "several sample entries that differ in codec or protection";
+            return Err(Malformed::new(what, stsd.offset).within("trak/mdia/minf/stbl/stsd"));
+        }
         let sample_count = match stbl.child(b"stsz").map_err(within)? {
             Some(stsz) => {
                 let mut fields = stsz.fields();
@@ -219,7 +221,6 @@ impl TrackHeader {
             extended_language,
             edits,
             entry,
-            entry_count,
             sample_count,
             trex: TrackExtends { description_index: 1, ..TrackExtends::default() },
             kinds,

@@ -26,8 +26,8 @@ pub struct TableSample {
 /// sample_depends_on = 2: a sync sample; and = 1 with sample_is_non_sync_sample (§8.8.3.1).
 const FLAGS: [u32; 2] = [0x0101_0000, 0x0200_0000];
 
-/// The samples of the `trak` whose track_ID is `id`.
-pub fn read(moov: BoxRef<'_>, id: u32) -> Result<Vec<TableSample>, Malformed> {
+/// The samples of the `trak` whose track_ID is `id`, in a file with `media_bytes` of media.
+pub fn read(moov: BoxRef<'_>, id: u32, media_bytes: u64) -> Result<Vec<TableSample>, Malformed> {
     let scratch = scratch_movie(moov, id)?;
     let mut reader = Cursor::new(scratch.as_slice());
     let unread = |error: mp4::Error| Malformed::new(format!("sample tables: {error}"), moov.offset).within("moov");
@@ -38,6 +38,9 @@ pub fn read(moov: BoxRef<'_>, id: u32) -> Result<Vec<TableSample>, Malformed> {
     let inconsistent = |what: &'static str| Malformed::new(what, moov.offset).within("moov/trak/mdia/minf/stbl");
     if count > SAMPLES_MAX {
         return Err(inconsistent("more samples than any track may have"));
+    }
+    if u64::from(count) * u64::from(tables.stsz.sample_size) > media_bytes {
+        return Err(inconsistent("stsz: more bytes of samples than there are of media"));
     }
     if tables.stsz.sample_size == 0 && tables.stsz.sample_sizes.len() != count as usize {
         return Err(inconsistent("stsz: fewer sizes than samples"));
