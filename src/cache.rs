@@ -166,7 +166,8 @@ where
 
     /// Forgets the values that are over.
     pub async fn forget(&self, is_over: impl Fn(&V) -> bool) {
-        let over: Vec<Arc<Arc<str>>> = self.map.iter().filter(|(_, value)| is_over(value)).map(|(key, _)| key).collect();
+        let over: Vec<Arc<Arc<str>>> =
+            self.map.iter().filter(|(_, value)| is_over(value)).map(|(key, _)| key).collect();
         for key in over {
             self.map.invalidate(&**key).await;
         }

@@ -364,8 +364,11 @@ mod tests {
         let config = resolve("media".into(), Written::default(), MACHINE).unwrap();
         assert_eq!(config.library, content::library::Options::new("media".into()));
         assert_eq!(config.server, server::Options { connections_max: 15_000, ..server::Options::default() });
-        let origin =
-            origin::options::Options { cache_bytes: 2 << 30, open_files_max: 2500, ..origin::options::Options::default() };
+        let origin = origin::options::Options {
+            cache_bytes: 2 << 30,
+            open_files_max: 2500,
+            ..origin::options::Options::default()
+        };
         assert_eq!(config.origin, origin);
         assert_eq!((config.threads, config.log_format), (4, LogFormat::Auto));
     }

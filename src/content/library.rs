@@ -265,7 +265,8 @@ impl Library {
             }
         }
         let same = |(a, b): ((&String, &Arc<Entry>), (&String, &Arc<Entry>))| Arc::ptr_eq(a.1, b.1);
-        let is_changed = old.entries.len() != catalog.entries.len() || !old.entries.iter().zip(&catalog.entries).all(same);
+        let is_changed =
+            old.entries.len() != catalog.entries.len() || !old.entries.iter().zip(&catalog.entries).all(same);
         drop(old);
         self.catalog.store(Arc::new(catalog));
         if is_changed {
@@ -308,7 +309,8 @@ impl Library {
                     group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
-            let by_path: BTreeMap<&PathBuf, &Stamp> = judgement.stamps.iter().map(|(path, stamp)| (path, stamp)).collect();
+            let by_path: BTreeMap<&PathBuf, &Stamp> =
+                judgement.stamps.iter().map(|(path, stamp)| (path, stamp)).collect();
             let sidecar = folder.sidecar.iter().map(|(path, _)| path);
             for group in &judgement.groups {
                 let files = group.parts.iter().flatten().flat_map(|part| &part.files);
@@ -319,7 +321,8 @@ impl Library {
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);
-            let sees_all = was_known || is_root || judgement.stamps.iter().all(|(path, _)| std::fs::File::open(path).is_ok());
+            let sees_all =
+                was_known || is_root || judgement.stamps.iter().all(|(path, _)| std::fs::File::open(path).is_ok());
             if sees_all {
                 judged.insert(folder.path.clone(), judgement);
             }
@@ -575,7 +578,9 @@ fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks
         let read = read.and_then(|(parts, texts): (Vec<Part>, Vec<TextFile>)| {
             let mut files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
             match files.find(|file| !follow_symlinks && is_linked(file, &folder.path)) {
-                Some(file) => Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root))),
+                Some(file) => {
+                    Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root)))
+                }
                 None => Ok((parts, texts)),
             }
         });

@@ -141,9 +141,14 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
         let details = &details[&track.name];
         track.keys = key_changes(track, &details.keys);
-        let longest = track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
+        let longest =
+            track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
         if track.kind != Kind::Text && longest.seconds() > 4.0 * target.as_secs_f64() {
-            warnings.push(format!("{}: a segment of {:.1} s, since no sync sample comes sooner", track.name, longest.seconds()));
+            warnings.push(format!(
+                "{}: a segment of {:.1} s, since no sync sample comes sooner",
+                track.name,
+                longest.seconds()
+            ));
         }
         let over = track.segments.iter().filter(|s| !s.starts_with_sync).count();
         if over > 0 {
@@ -672,7 +677,9 @@ fn build(
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
-            return Err("it is encrypted, and samples that the moov lists have their keys elsewhere than is read".to_owned());
+            return Err(
+                "it is encrypted, and samples that the moov lists have their keys elsewhere than is read".to_owned()
+            );
         }
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;

@@ -164,7 +164,8 @@ impl Render {
     /// The HLS multivariant playlist.
     pub fn multivariant(&self) -> Result<Object, Problem> {
         let Indexed { opened, rates, .. } = &*self.indexed;
-        let text = hls::multivariant::playlist(&opened.presentation, rates, &hls_options(&self.options)).map_err(no_hls)?;
+        let text =
+            hls::multivariant::playlist(&opened.presentation, rates, &hls_options(&self.options)).map_err(no_hls)?;
         Ok(self.manifest(HLS, self.revalidated(), Duration::ZERO, text))
     }
 

@@ -39,6 +39,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub struct Admin {
     /// Where the media listener really listens.
     pub media: SocketAddr,
+    /// Where this one does.
+    pub own: SocketAddr,
 }
 
 impl Answer for Admin {
@@ -47,6 +49,9 @@ impl Answer for Admin {
         let (request, body) = server_http::without_body(request).await;
         let base = media_url(self.media, request.headers().get(header::HOST));
         let mut response = match body {
+            Ok(()) if self.own.ip().is_loopback() && !is_of_this_machine(request.headers().get(header::HOST)) => {
+                server_http::error(StatusCode::MISDIRECTED_REQUEST, "this listener is for localhost", "no-store")
+            }
             Ok(()) => respond(&state, &base, &request, now).await,
             Err(refusal) => refusal,
         };
@@ -54,6 +59,18 @@ impl Answer for Admin {
         server_http::finish(&request, &mut response, now);
         response
     }
+}
+
+/// Whether a Host header names this machine alone. A page of another name that was made to resolve to 127.0.0.1 could else read
+/// what is here with a browser's help.
+fn is_of_this_machine(host: Option<&HeaderValue>) -> bool {
+    let Some(host) = host.and_then(|host| host.to_str().ok()) else { return true };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> Response<Body> {
@@ -285,6 +302,18 @@ mod tests {
         assert_eq!(value["tracks"][0]["codec"], "avc1.64001f");
         assert_eq!(value["tracks"][0]["bandwidth"], 1_000_000);
         assert_eq!(value["warnings"][0], "audio: no language");
+    }
+
+    #[test]
+    fn another_name_for_this_machine_is_refused() {
+        let check = |host: &'static str| is_of_this_machine(Some(&HeaderValue::from_static(host)));
+        for host in ["localhost", "LOCALHOST:8081", "127.0.0.1:8081", "127.1.2.3", "[::1]:8081", "[::1]"] {
+            assert!(check(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8081", "localhost.evil.example", "10.0.0.1:8081", "", "[::2]:8081"] {
+            assert!(!check(host), "{host}");
+        }
+        assert!(is_of_this_machine(None));
     }
 
     #[tokio::test]

@@ -78,10 +78,10 @@ impl Server {
         // The admin listener outlives the drain, so that who asks `/readyz` there is told; its connections are nobody's
         // traffic, and counted where nobody looks.
         let admin_end = Arc::<Drain>::default();
-        if let Some((listener, _)) = admin {
+        if let Some((listener, address)) = admin {
             let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
             let door = door(listener, &slots, Arc::default(), &admin_end);
-            tokio::spawn(http::accept(door, state.clone(), Admin { media: media_address }));
+            tokio::spawn(http::accept(door, state.clone(), Admin { media: media_address, own: address }));
         }
         let door = door(media, &slots, state.telemetry.clone(), &state.drain);
         let accepting = tokio::spawn(http::accept(door, state.clone(), Media));

@@ -2,6 +2,7 @@
 //! where bytes on a wire are the promise.
 
 mod encrypted;
+mod faults;
 mod flights;
 mod golden;
 mod library;
