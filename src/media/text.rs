@@ -124,8 +124,10 @@ mod tests {
         Cue { start_ms, end_ms, payload: payload.into(), ..Cue::default() }
     }
 
-    /// Start, end and cues of each sample.
-    fn read(made: &TextSamples) -> Vec<(i64, i64, Vec<(u32, String)>)> {
+    /// Start and end of a sample, and the source_ID and text of each of its cues.
+    type Read = (i64, i64, Vec<(u32, String)>);
+
+    fn read(made: &TextSamples) -> Vec<Read> {
         let mut at = 0;
         let samples = made.table.iter(0..made.table.len()).map(|sample| {
             let bytes = &made.bytes[at..at + sample.size as usize];
