@@ -128,7 +128,7 @@ impl Entry {
     fn read(&self) -> Result<Opened, OpenError> {
         let parts = self.parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
         let mut warnings = Vec::new();
-        let texts = self.texts.iter().filter_map(|file| subtitles::read(file, &mut warnings)).collect();
+        let texts = subtitles::read_all(&self.texts, &mut warnings);
         let mut opened = vod::open(parts, texts, self.target)?;
         opened.presentation.warnings.extend(warnings);
         Ok(opened)

@@ -54,6 +54,9 @@ pub struct Extent {
     pub end: MediaTime,
 }
 
+/// The most bytes that all texts of a presentation come to as samples: they are kept in memory.
+const BYTES_MAX: usize = 64 << 20;
+
 /// Makes tracks of `texts`, cut where the others are, and adds them to `arranged`; with a hash of the samples of each. What is
 /// left out is a warning.
 pub fn add(
@@ -77,17 +80,18 @@ pub fn add(
     let offset_ms = if extent.origin.ticks > 0 { ms(extent.start, Rounding::Nearest) } else { 0 };
     let mut taken: BTreeSet<String> =
         arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.name.clone()).collect();
-    let (mut tracks, mut hashes) = (Vec::new(), Vec::new());
+    let (mut tracks, mut hashes, mut left) = (Vec::new(), Vec::new(), BYTES_MAX);
     for text in texts {
         let offset_ms = if text.counts_from_start { offset_ms } else { 0 };
         let file_name = text.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = source.next_file();
-        match text::samples(&text.cues.cues, offset_ms, span.clone(), &cuts, file) {
+        match text::samples(&text.cues.cues, offset_ms, span.clone(), &cuts, file, left) {
             Ok(made) => {
                 if made.left_out > 0 {
                     let what = "cues are left out: they lie outside the media, or too many are shown at once";
                     arranged.warnings.push(format!("{file_name}: {} {what}", made.left_out));
                 }
+                left -= made.bytes.len();
                 let name = free_name(&text.name, &taken);
                 taken.insert(name.clone());
                 hashes.push((name.clone(), *blake3::hash(&made.bytes).as_bytes()));

@@ -112,8 +112,29 @@ fn said_by(words: &[&str]) -> Option<Said> {
     Some(said)
 }
 
+/// The most bytes of the cues of all texts of a presentation.
+const CUES_BYTES_MAX: usize = 64 << 20;
+
+/// Reads `files`. What is wrong with them are `warnings`. Blocks.
+pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
+    let mut texts: Vec<Text> = Vec::new();
+    let mut bytes = 0;
+    for (index, file) in files.iter().enumerate() {
+        if bytes > CUES_BYTES_MAX {
+            let left = files.len() - index;
+            warnings.push(format!("{left} texts are left out: the others have more than {CUES_BYTES_MAX} bytes"));
+            break;
+        }
+        if let Some(text) = read(file, warnings) {
+            bytes += text.cues.len_bytes();
+            texts.push(text);
+        }
+    }
+    texts
+}
+
 /// Reads `file`. What is wrong with it, whole or in part, are `warnings`; `None` if nothing of it can be shown. Blocks.
-pub fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
+fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     match read_cues(&file.path) {
         Ok(None) => None,

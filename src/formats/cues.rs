@@ -11,7 +11,7 @@ pub const CUES_MAX: usize = 200_000;
 /// The longest payload of a cue, in bytes: more than a screen holds, many times over.
 pub const PAYLOAD_BYTES_MAX: usize = 16 << 10;
 /// The most bytes of all cues of a text: times that nest may show a text many times.
-pub const CUES_BYTES_MAX: usize = 32 << 20;
+pub const CUES_BYTES_MAX: usize = 16 << 20;
 /// The longest head, in bytes.
 pub const HEAD_BYTES_MAX: usize = 256 << 10;
 /// Faults that are kept with their places; of others only the number is.
@@ -74,6 +74,16 @@ impl Cues {
                 self.cues.push(cue);
             }
         }
+    }
+
+    /// Bytes of all its cues.
+    pub fn len_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether no more cues may come.
+    pub fn is_full(&self) -> bool {
+        self.cues.len() >= CUES_MAX || self.bytes + PAYLOAD_BYTES_MAX > CUES_BYTES_MAX
     }
 
     /// Puts the cues in order.

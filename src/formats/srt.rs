@@ -6,7 +6,7 @@
 //!   <i>text</i>, of one line or several
 //! ```
 
-use super::cues::{self, Cue, Cues, Fault, Look, Palette};
+use super::cues::{self, Cue, Cues, Fault, Look, PAYLOAD_BYTES_MAX, Palette};
 use super::webvtt;
 
 /// The cues of `text`. The error says why there is none at all.
@@ -33,6 +33,10 @@ pub fn parse(text: &str) -> Result<Cues, Fault> {
             continue;
         };
         let text = lines[timing + 1..end].join("\n");
+        if text.len() > PAYLOAD_BYTES_MAX {
+            cues.faults.push(line, format!("a cue of more than {PAYLOAD_BYTES_MAX} bytes"));
+            continue;
+        }
         let (payload, settings) = cue_text(text.trim_matches(['\n', ' ', '\t']), &mut palette);
         cues.push(Cue { id: String::new(), start_ms, end_ms, settings, payload }, line);
     }
@@ -63,6 +67,8 @@ fn time(clock: &str) -> Option<u64> {
     Some(((hours * 60 + minutes) * 60 + seconds) * 1000 + digits(fraction, 3)? * scale)
 }
 
+/// What is longer is no tag, and nobody looks for its end.
+const TAG_BYTES_MAX: usize = 200;
 /// Tags that may be open at once.
 const DEPTH_MAX: usize = 16;
 
@@ -109,7 +115,7 @@ fn cue_text(text: &str, palette: &mut Palette) -> (String, String) {
 
 /// The length of the tag that `from` begins with, if it is one that is known.
 fn tag(from: &str, look: &mut Look, open: &mut Vec<(String, Look)>) -> Option<usize> {
-    let len = from.find('>')? + 1;
+    let len = from.bytes().take(TAG_BYTES_MAX).position(|byte| byte == b'>')? + 1;
     let inside = &from[1..len - 1];
     let (closes, name) = match inside.strip_prefix('/') {
         Some(name) => (true, name.trim().to_ascii_lowercase()),
@@ -143,7 +149,7 @@ fn tag(from: &str, look: &mut Look, open: &mut Vec<(String, Look)>) -> Option<us
 
 /// The length of the override block that `from` begins with.
 fn overrides(from: &str, look: &mut Look, settings: &mut String) -> Option<usize> {
-    let len = from.find('}')? + 1;
+    let len = from.bytes().take(TAG_BYTES_MAX).position(|byte| byte == b'}')? + 1;
     let inside = from[1..len - 1].strip_prefix('\\')?;
     for code in inside.split('\\') {
         match code {
@@ -224,6 +230,14 @@ mod tests {
         ];
         assert_eq!(faults, expected);
         assert!(parse("nothing here").is_err());
+    }
+
+    #[test]
+    fn tags_that_never_end_took_the_square_of_their_number() {
+        let text = format!("1\n00:00:00,000 --> 00:00:01,000\n{}\n", "<{".repeat(4 << 20));
+        assert_eq!(parse(&text).expect("read").faults.first[0].line, 2);
+        let text = format!("1\n00:00:00,000 --> 00:00:01,000\n{}\n", "<{".repeat(8000)).repeat(10);
+        assert_eq!(parse(&text).expect("read").cues.len(), 0, "as escaped text they are too long");
     }
 
     proptest! {

@@ -22,7 +22,9 @@ const DEPTH_MAX: usize = 64;
 const STYLES_MAX: usize = 10_000;
 const STYLE_CHAIN_MAX: usize = 32;
 /// Pieces of text of one paragraph.
-const RUNS_MAX: usize = 256;
+const RUNS_MAX: usize = 128;
+/// Longer names are nobody's, and would be copied with everything that refers to them.
+const ID_BYTES_MAX: usize = 256;
 
 /// Nanoseconds: whole, for frames and ticks of all usual rates to within less than half a millisecond.
 type Ns = i64;
@@ -233,7 +235,7 @@ impl Document {
             Role::Body | Role::Paragraph | Role::Span => {
                 self.time(&mut element, &attributes, line);
                 element.style = self.referred(&attributes).over(element.style);
-                element.region = attributes.get("region").map(Cow::into_owned).or(element.region);
+                element.region = attributes.id("region").or(element.region);
                 if let Some(space) = attributes.get("space") {
                     element.keeps_space = space == "preserve";
                 }
@@ -301,7 +303,7 @@ impl Document {
             }
             return;
         }
-        let id = attributes.get("id").map(Cow::into_owned);
+        let id = attributes.id("id");
         let into = if role == Role::Region { &mut self.regions } else { &mut self.styles };
         if let Some(id) = &id
             && into.len() < STYLES_MAX
@@ -448,6 +450,10 @@ impl Document {
     /// The cues of a paragraph that has ended.
     fn paragraph(&mut self, element: &Element) {
         let runs = std::mem::take(&mut self.runs);
+        if self.cues.is_full() || runs.iter().map(|run| run.text.len()).sum::<usize>() > PAYLOAD_BYTES_MAX {
+            self.cues.faults.push(self.paragraph_line, "more text than a paragraph, or all of them, may have");
+            return;
+        }
         let region = element.region.as_ref().and_then(|id| self.regions.get(id)).cloned();
         let region = region.map(|named| named.style.over(self.of_styles(named.refers)));
         let settings = region.unwrap_or_default().settings(element.style);
@@ -455,6 +461,9 @@ impl Document {
         edges.sort_unstable();
         edges.dedup();
         for pair in edges.windows(2) {
+            if self.cues.is_full() {
+                return;
+            }
             let shown = runs.iter().filter(|run| run.begin <= pair[0] && run.end >= pair[1]);
             let shown: Vec<(String, Look)> =
                 shown.map(|run| (run.text.clone(), run.style.over(region.unwrap_or_default()).look())).collect();
@@ -648,7 +657,13 @@ impl<'a> Attributes<'a> {
     /// The styles it refers to, in order.
     fn refers(&self) -> Vec<String> {
         let ids = self.get("style").unwrap_or_default();
-        ids.split_whitespace().take(STYLE_CHAIN_MAX).map(str::to_owned).collect()
+        let ids = ids.split_whitespace().filter(|id| id.len() <= ID_BYTES_MAX);
+        ids.take(STYLE_CHAIN_MAX).map(str::to_owned).collect()
+    }
+
+    /// The name in `attribute`.
+    fn id(&self, attribute: &str) -> Option<String> {
+        self.get(attribute).filter(|id| id.len() <= ID_BYTES_MAX).map(Cow::into_owned)
     }
 }
 
@@ -781,6 +796,17 @@ mod tests {
         let text = "<tt><head><styling><style id=\"a\" style=\"b a\"/><style id=\"b\" style=\"a b\" color=\"red\"/></styling></head>\
             <body><div><p style=\"a\" end=\"1s\">x</p></div></body></tt>";
         assert_eq!(shown(text)[0].3, "<c.red>x</c>");
+    }
+
+    #[test]
+    fn text_shown_many_times_took_memory_without_bound() {
+        let spans = "<span begin=\"1s\">x</span><span end=\"2s\">y</span>".repeat(100);
+        let text = body("", &format!("<div>{}</div>", format!("<p>{}{spans}</p>", "z".repeat(20_000)).repeat(20)));
+        let cues = parse(&text).expect("TTML");
+        assert_eq!((cues.cues.len(), cues.faults.first.len()), (0, 20));
+        let region = "r".repeat(1 << 20);
+        let text = body("", &format!("<div region=\"{region}\">{}</div>", "<p end=\"1s\">x</p>".repeat(5000)));
+        assert_eq!(parse(&text).expect("TTML").cues.len(), 1, "paragraphs at one time are one cue");
     }
 
     proptest! {

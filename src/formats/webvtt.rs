@@ -176,7 +176,8 @@ pub fn shifted(payload: &str, offset_ms: i64) -> Option<String> {
         let (before, tag) = rest.split_at(at + 1);
         out.push_str(before);
         rest = tag;
-        let Some(end) = tag.find('>') else { break };
+        // No timestamp is longer, and where others end does not matter.
+        let end = tag.bytes().take(20).position(|byte| byte == b'>').unwrap_or(0);
         if let Some(ms) = timestamp(&tag[..end]) {
             out.push_str(&written_time(ms.saturating_add_signed(offset_ms)));
             rest = &tag[end..];

@@ -16,8 +16,6 @@ use crate::media::sample::{Sample, SampleFlags, SampleTable};
 
 /// Cues that are shown at once: more than fit a screen.
 const SHOWN_MAX: usize = 64;
-/// The most bytes that the samples of a text come to.
-const BYTES_MAX: usize = 64 << 20;
 /// The longest track, in milliseconds: its samples have durations of 32 bits.
 const SPAN_MS_MAX: i64 = u32::MAX as i64;
 
@@ -33,8 +31,15 @@ pub struct TextSamples {
 }
 
 /// The samples that show `cues`, `offset_ms` later, during `span` (milliseconds), cut at `cuts`; their bytes are those of source
-/// file `file`. The error says which limit they pass.
-pub fn samples(cues: &[Cue], offset_ms: i64, span: Range<i64>, cuts: &[i64], file: u32) -> Result<TextSamples, String> {
+/// file `file`, at most `bytes_max` of them. The error says which limit they pass.
+pub fn samples(
+    cues: &[Cue],
+    offset_ms: i64,
+    span: Range<i64>,
+    cuts: &[i64],
+    file: u32,
+    bytes_max: usize,
+) -> Result<TextSamples, String> {
     if span.is_empty() || span.end - span.start > SPAN_MS_MAX {
         return Err(format!("there are {} ms to show it in", span.end - span.start));
     }
@@ -76,8 +81,8 @@ pub fn samples(cues: &[Cue], offset_ms: i64, span: Range<i64>, cuts: &[i64], fil
         if now.is_empty() {
             write_empty_cue(&mut made.bytes);
         }
-        if made.bytes.len() > BYTES_MAX {
-            return Err(format!("its samples come to more than {BYTES_MAX} bytes"));
+        if made.bytes.len() > bytes_max {
+            return Err(format!("its samples come to more than {bytes_max} bytes"));
         }
         let sample = Sample {
             decode_time: from,
@@ -124,8 +129,10 @@ mod tests {
         Cue { start_ms, end_ms, payload: payload.into(), ..Cue::default() }
     }
 
-    /// Start, end and cues of each sample.
-    fn read(made: &TextSamples) -> Vec<(i64, i64, Vec<(u32, String)>)> {
+    /// Start and end of a sample, and the source_ID and text of each of its cues.
+    type Read = (i64, i64, Vec<(u32, String)>);
+
+    fn read(made: &TextSamples) -> Vec<Read> {
         let mut at = 0;
         let samples = made.table.iter(0..made.table.len()).map(|sample| {
             let bytes = &made.bytes[at..at + sample.size as usize];
@@ -140,7 +147,7 @@ mod tests {
     #[test]
     fn a_sample_lasts_until_something_changes() {
         let cues = [cue(1000, 4000, "a"), cue(3000, 7000, "b"), cue(9000, 12_000, "late")];
-        let made = samples(&cues, 0, 0..10_000, &[0, 6000], 0).expect("made");
+        let made = samples(&cues, 0, 0..10_000, &[0, 6000], 0, 16 << 20).expect("made");
         let (a, b, late) = ((0, "a".to_owned()), (1, "b".to_owned()), (2, "late".to_owned()));
         let expected = [
             (0, 1000, vec![]),
@@ -157,7 +164,8 @@ mod tests {
 
     #[test]
     fn times_count_from_the_start_of_the_media() {
-        let made = samples(&[cue(0, 1000, "<00:00:00.500>x")], 100_000, 99_979..110_000, &[], 0).expect("made");
+        let made =
+            samples(&[cue(0, 1000, "<00:00:00.500>x")], 100_000, 99_979..110_000, &[], 0, 16 << 20).expect("made");
         let found = read(&made);
         assert_eq!(found[1], (100_000, 101_000, vec![(0, "<00:01:40.500>x".to_owned())]));
         assert!(made.bytes.windows(16).any(|bytes| bytes == b"ctim00:01:40.000"));
@@ -166,14 +174,14 @@ mod tests {
     #[test]
     fn limits_are_kept() {
         let many: Vec<Cue> = (0..100).map(|_| cue(0, 1000, "x")).collect();
-        let made = samples(&many, 0, 0..1000, &[], 0).expect("made");
+        let made = samples(&many, 0, 0..1000, &[], 0, 16 << 20).expect("made");
         assert_eq!((made.left_out, read(&made)[0].2.len()), (36, 64));
-        assert!(samples(&many, 0, 5..5, &[], 0).is_err());
-        assert!(samples(&many, 0, 0..i64::MAX, &[], 0).is_err());
+        assert!(samples(&many, 0, 5..5, &[], 0, 16 << 20).is_err());
+        assert!(samples(&many, 0, 0..i64::MAX, &[], 0, 16 << 20).is_err());
         let long = "x".repeat(16_000);
         let many: Vec<Cue> = (0..2000).map(|n| cue(n, 4000, &long)).collect();
-        assert!(samples(&many, 0, 0..10_000, &[], 0).expect_err("too much").contains("bytes"));
-        let made = samples(&[cue(2000, 3000, "after the end")], 0, 0..1000, &[], 0).expect("made");
+        assert!(samples(&many, 0, 0..10_000, &[], 0, 16 << 20).expect_err("too much").contains("bytes"));
+        let made = samples(&[cue(2000, 3000, "after the end")], 0, 0..1000, &[], 0, 16 << 20).expect("made");
         assert_eq!((made.left_out, made.table.len()), (1, 1));
     }
 
@@ -186,7 +194,7 @@ mod tests {
         ) {
             let cues: Vec<Cue> = list.iter().map(|&(start, lasts)| cue(start, start + lasts, "x")).collect();
             let cuts: Vec<i64> = cuts.into_iter().collect();
-            let made = samples(&cues, offset, 0..1100, &cuts, 0).expect("made");
+            let made = samples(&cues, offset, 0..1100, &cuts, 0, 16 << 20).expect("made");
             let read = read(&made);
             prop_assert_eq!((read[0].0, read[read.len() - 1].1), (0, 1100));
             for pair in read.windows(2) {
