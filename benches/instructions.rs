@@ -14,18 +14,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Wire, connection, copy, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
 use headwater::origin::serve::Origin;
-use headwater::packager::{dash, rate};
+use headwater::packager::{dash, hls, rate};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Each case and how many times its work is done.
-const CASES: [(&str, u64); 7] = [
+const CASES: [(&str, u64); 9] = [
     ("hot_hit", 1000),
     ("playlist_hit", 1000),
     ("not_modified", 1000),
     ("range", 1000),
     ("cold_segment", 100),
+    ("playlist_2h", 10),
     ("mpd_2h", 10),
+    ("rates_2h", 10),
     ("open_2h", 5),
 ];
 
@@ -40,7 +42,7 @@ fn main() {
     let runtime = runtime();
     match case {
         "cold_segment" => cold_segment(&runtime, count),
-        "mpd_2h" | "open_2h" => two_hours(case, count),
+        "playlist_2h" | "mpd_2h" | "rates_2h" | "open_2h" => two_hours(case, count),
         _ => hit(&runtime, case, count),
     }
 }
@@ -94,16 +96,20 @@ fn cold_segment(runtime: &Runtime, count: usize) {
 
 fn two_hours(case: &str, count: usize) {
     let folder = TempDir::new().expect("a folder");
-    let tracks = if case == "mpd_2h" { &synthetic::TRACKS[..] } else { &synthetic::TRACKS[..1] };
+    let tracks = if case == "open_2h" { &synthetic::TRACKS[..1] } else { &synthetic::TRACKS[..] };
     synthetic::write(&folder.path().join("film"), tracks, 7200, 16);
     let origin = origin(folder.path(), 1 << 20);
     let name = origin.library().catalog().entries.keys().next().expect("it was written").clone();
     let presentation = open(&origin, &name).presentation;
     let rates = rate::measure(&presentation);
+    let (period, track) = (&presentation.periods[0], presentation.tracks().next().expect("it was written"));
+    let options = hls::Options::default();
     measured(|| {
         for _ in 0..count {
             match case {
+                "playlist_2h" => drop(black_box(hls::media::playlist(period, track, &options))),
                 "mpd_2h" => drop(black_box(dash::mpd(&presentation, &rates))),
+                "rates_2h" => drop(black_box(rate::measure(&presentation))),
                 _ => drop(black_box(open(&origin, &name))),
             }
         }

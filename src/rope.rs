@@ -77,6 +77,9 @@ impl Rope {
         if range == (0..self.len) {
             return self.clone();
         }
+        if let Slices::One(one) = &self.slices {
+            return Rope::from(one.slice(range.start as usize..range.end as usize));
+        }
         let mut start = 0;
         Rope::new(self.slices().iter().filter_map(|slice| {
             let end = start + slice.len() as u64;
@@ -100,7 +103,8 @@ impl Rope {
 
 impl From<Bytes> for Rope {
     fn from(slice: Bytes) -> Rope {
-        Rope::new([slice])
+        let len = slice.len() as u64;
+        Rope { slices: if slice.is_empty() { Slices::None } else { Slices::One(slice) }, len }
     }
 }
 

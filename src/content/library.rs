@@ -264,9 +264,9 @@ impl Library {
                 entry.lease.end(now);
             }
         }
-        let same = |(a, b): ((&String, &Arc<Entry>), (&String, &Arc<Entry>))| Arc::ptr_eq(a.1, b.1);
+        let pairs = old.entries.values().zip(catalog.entries.values());
         let is_changed =
-            old.entries.len() != catalog.entries.len() || !old.entries.iter().zip(&catalog.entries).all(same);
+            old.entries.len() != catalog.entries.len() || !pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b));
         drop(old);
         self.catalog.store(Arc::new(catalog));
         if is_changed {

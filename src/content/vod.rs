@@ -496,21 +496,6 @@ impl Collected<'_> {
             Samples::Listed(listed) => listed.len() as u64,
         }
     }
-
-    /// Hands every sample to `take`, with the offset of its bytes.
-    fn try_each<E>(&self, mut take: impl FnMut(RunSample, u64) -> Result<(), E>) -> Result<(), E> {
-        match &self.samples {
-            Samples::Runs(runs, defaults) => runs.iter().zip(&self.places).try_for_each(|(run, place)| {
-                let mut offset = place.start;
-                run.samples(*defaults).try_for_each(|sample| {
-                    let at = offset;
-                    offset += u64::from(sample.size);
-                    take(sample, at)
-                })
-            }),
-            Samples::Listed(listed) => listed.iter().try_for_each(|listed| take(listed.sample, listed.offset)),
-        }
-    }
 }
 
 /// Where the bytes of `listed` lie, those that follow one another as one.
@@ -702,8 +687,8 @@ fn build(
         });
     }
     all.extend(fragments);
-    let mut builder =
-        Builder { table: SampleTable::default(), fragments: Vec::new(), keys: Vec::new(), end: 0, empty_samples: 0 };
+    let fragments = Vec::with_capacity(all.len());
+    let mut builder = Builder { table: SampleTable::default(), fragments, keys: Vec::new(), end: 0, empty_samples: 0 };
     // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
@@ -791,15 +776,25 @@ impl Builder {
         for place in &collected.places {
             self.check(collected.file, place, source, scanned)?;
         }
+        // No sum here leaves 64 bits: a tfdt is below 2^61, all samples together last less than 2^57, and a delay is at most
+        // a day.
         let mut time = start;
-        collected.try_each(|sample, offset| {
+        let mut timed = |sample: RunSample| {
             let RunSample { duration, size, flags, composition_offset } = sample;
-            let decode_time = time.checked_add(delay).ok_or("a decode time beyond 64 bits")?;
-            let flags = SampleFlags(flags);
-            self.table.push(Sample { decode_time, duration, composition_offset, size, flags }, collected.file, offset);
-            time = time.checked_add(duration.into()).ok_or("a decode time beyond 64 bits")?;
-            Ok::<(), &str>(())
-        })?;
+            let decode_time = time + delay;
+            time += i64::from(duration);
+            Sample { decode_time, duration, composition_offset, size, flags: SampleFlags(flags) }
+        };
+        match collected.samples {
+            Samples::Runs(runs, defaults) => {
+                for (run, place) in runs.iter().zip(&collected.places) {
+                    self.table.extend(run.samples(defaults).map(&mut timed), collected.file, place.start);
+                }
+            }
+            Samples::Listed(listed) => {
+                listed.iter().for_each(|listed| self.table.push(timed(listed.sample), collected.file, listed.offset));
+            }
+        }
         self.end = time;
         if let Some(default_kid) = default_kid {
             let mut first = first_sample;

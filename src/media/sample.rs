@@ -121,26 +121,44 @@ impl SampleTable {
     /// # Panics
     /// Beyond `u32::MAX` samples; readers bound their number first.
     pub fn push(&mut self, sample: Sample, file: u32, offset: u64) {
-        let index = u32::try_from(self.sizes.len()).expect("readers bound the samples of a track");
-        let expected = self.times.last().map(|run| (self.end, run.duration));
-        if expected != Some((sample.decode_time, sample.duration)) {
-            self.times.push(TimeRun { first: index, decode_time: sample.decode_time, duration: sample.duration });
-        }
-        self.end = sample.decode_time.saturating_add(sample.duration.into());
-        self.sizes.push(sample.size);
-        if sample.composition_offset != 0 || !self.composition_offsets.is_empty() {
-            if self.composition_offsets.is_empty() {
-                self.composition_offsets.resize(index as usize, 0);
+        self.extend([sample], file, offset);
+    }
+
+    /// Appends samples whose bytes follow one another from `offset` of source file `file` on.
+    ///
+    /// # Panics
+    /// Beyond `u32::MAX` samples; readers bound their number first.
+    pub fn extend(&mut self, samples: impl IntoIterator<Item = Sample>, file: u32, offset: u64) {
+        let first = self.sizes.len();
+        let mut duration = self.times.last().map(|run| run.duration);
+        let mut flags = self.flags.last().map(|run| run.flags);
+        let mut bytes = 0;
+        for sample in samples {
+            let index = u32::try_from(self.sizes.len()).expect("readers bound the samples of a track");
+            if sample.decode_time != self.end || duration != Some(sample.duration) {
+                duration = Some(sample.duration);
+                self.times.push(TimeRun { first: index, decode_time: sample.decode_time, duration: sample.duration });
             }
-            self.composition_offsets.push(sample.composition_offset);
+            if flags != Some(sample.flags) {
+                flags = Some(sample.flags);
+                self.flags.push(FlagRun { first: index, flags: sample.flags });
+            }
+            if sample.composition_offset != 0 || !self.composition_offsets.is_empty() {
+                if self.composition_offsets.is_empty() {
+                    self.composition_offsets.resize(index as usize, 0);
+                }
+                self.composition_offsets.push(sample.composition_offset);
+            }
+            self.sizes.push(sample.size);
+            self.end = sample.decode_time.saturating_add(sample.duration.into());
+            bytes += u64::from(sample.size);
         }
-        if self.flags.last().is_none_or(|run| run.flags != sample.flags) {
-            self.flags.push(FlagRun { first: index, flags: sample.flags });
+        if self.sizes.len() > first {
+            if self.next_byte != Some((file, offset)) {
+                self.bytes.push(ByteRun { first: first as u32, file, offset });
+            }
+            self.next_byte = Some((file, offset + bytes));
         }
-        if self.next_byte != Some((file, offset)) {
-            self.bytes.push(ByteRun { first: index, file, offset });
-        }
-        self.next_byte = Some((file, offset + u64::from(sample.size)));
     }
 
     /// Gives back memory that growing reserved.
@@ -201,6 +219,39 @@ impl SampleTable {
                 flags: self.flags[flag].flags,
             }
         })
+    }
+
+    /// When the first of the samples in `range` is presented and when the last of them has been, in ticks, edits not applied.
+    ///
+    /// # Panics
+    /// If the range is empty, or runs past the end.
+    pub fn presented(&self, range: Range<u32>) -> Range<i64> {
+        assert!(!range.is_empty() && range.end <= self.len(), "samples {range:?} of {}", self.len());
+        let (mut earliest, mut latest) = (i64::MAX, i64::MIN);
+        let mut index = range.start;
+        for (run, until) in self.time_runs(range) {
+            let duration = i64::from(run.duration);
+            let start = run.decode_time + duration * i64::from(index - run.first);
+            let end = start + duration * i64::from(until - index);
+            // Of one duration: the extremes are those of `k * duration + offset`.
+            let offsets = self.composition_offsets.get(index as usize..until as usize).unwrap_or(&[]);
+            let times = offsets.iter().zip(0..).map(|(&offset, k)| start + duration * k + i64::from(offset));
+            let (first, last) = match offsets {
+                [] => (start, end - duration),
+                _ => times.fold((i64::MAX, i64::MIN), |(first, last), time| (first.min(time), last.max(time))),
+            };
+            (earliest, latest) = (earliest.min(first), latest.max(last + duration));
+            index = until;
+        }
+        earliest..latest
+    }
+
+    /// The runs of equal durations that `range` touches, each with where it ends within the range.
+    fn time_runs(&self, range: Range<u32>) -> impl Iterator<Item = (TimeRun, u32)> + '_ {
+        let first = self.times.partition_point(|run| run.first <= range.start).saturating_sub(1);
+        let ends = self.times[first..].iter().skip(1).map(|run| run.first).chain([self.len()]);
+        let runs = self.times[first..].iter().zip(ends).take_while(move |(run, _)| run.first < range.end);
+        runs.map(move |(run, end)| (*run, end.min(range.end)))
     }
 
     /// Whether every sample is a sync sample.
@@ -315,6 +366,10 @@ mod tests {
             let range = a.min(b)..a.max(b) + 1;
             let read: Vec<Sample> = table.iter(range.start as u32..range.end as u32).collect();
             prop_assert_eq!(&read, &whole[range.clone()]);
+            let presented = |sample: &Sample| sample.decode_time + i64::from(sample.composition_offset);
+            let extent = table.presented(range.start as u32..range.end as u32);
+            prop_assert_eq!(Some(extent.start), read.iter().map(presented).min());
+            prop_assert_eq!(Some(extent.end), read.iter().map(|s| presented(s) + i64::from(s.duration)).max());
             for index in range.clone() {
                 prop_assert_eq!(table.decode_time(index as u32), whole[index].decode_time);
             }

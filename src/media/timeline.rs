@@ -98,14 +98,9 @@ pub fn cut(
     let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
     let mut latest = 0;
     for (&first, &end) in firsts.iter().zip(&ends) {
-        let (mut earliest, mut last) = (i64::MAX, i64::MIN);
-        for sample in samples.iter(first..end) {
-            let time = sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(media_time);
-            earliest = earliest.min(time);
-            last = last.max(time.saturating_add(sample.duration.into()));
-        }
-        latest = latest.max(last);
-        let time = earliest.max(0);
+        let presented = samples.presented(first..end);
+        latest = latest.max(presented.end.saturating_sub(media_time));
+        let time = presented.start.saturating_sub(media_time).max(0);
         // What an edit trims away whole adds no segment: its samples stay with the first.
         if segments.last().is_none_or(|previous| previous.time < time) {
             let starts_with_sync = samples.get(first).flags.is_sync();

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, VARY,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, SERVER, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -26,6 +26,14 @@ pub(crate) const EXPOSED: HeaderValue =
     HeaderValue::from_static("Content-Length, Content-Range, Date, ETag, Retry-After");
 /// Anybody may play what we serve.
 pub(crate) const ANYBODY: HeaderValue = HeaderValue::from_static("*");
+
+/// Who answers.
+pub(crate) const SERVED_BY: HeaderValue = HeaderValue::from_static("headwater");
+/// Where the date of an answer goes: a head that has a place for it already is copied without growing. Who sends it fills it
+/// in.
+const NO_DATE: HeaderValue = HeaderValue::from_static("");
+/// What the two heads of a representation take: up to 12 entries, each a name, a value and links of the map.
+const HEADS_BYTES: u64 = 2 * 12 * 104;
 
 /// A response body: one rope, sent as one frame.
 #[derive(Debug, Default)]
@@ -110,7 +118,10 @@ pub struct Object {
 struct Representation {
     /// The head of a 200.
     head: HeaderMap,
-    etag: HeaderValue,
+    /// The head of a 304.
+    not_modified: HeaderMap,
+    /// The entity tag, with its quotes.
+    etag: String,
     len: u64,
     body: Rope,
 }
@@ -126,12 +137,11 @@ impl Object {
         });
         let negotiated = !coded.is_empty();
         let representation = |coding: Option<(&'static str, &str)>, body: Rope, len: u64| {
-            let tag = coding.map_or_else(|| format!("\"{etag}\""), |(_, suffix)| format!("\"{etag}{suffix}\""));
-            let etag = HeaderValue::from_str(&tag).expect("entity tags are ours, and ASCII");
+            let etag = format!("\"{etag}{}\"", coding.map_or("", |(_, suffix)| suffix));
             let mut head = HeaderMap::with_capacity(12);
             head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             head.insert(CONTENT_LENGTH, HeaderValue::from(len));
-            head.insert(ETAG, etag.clone());
+            head.insert(ETAG, HeaderValue::from_str(&etag).expect("entity tags are ours, and ASCII"));
             if let Some(modified) = &modified {
                 head.insert(LAST_MODIFIED, modified.clone());
             }
@@ -145,7 +155,14 @@ impl Object {
             if let Some((name, _)) = coding {
                 head.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
             }
-            Representation { head, etag, len, body }
+            head.insert(DATE, NO_DATE);
+            head.insert(SERVER, SERVED_BY);
+            // RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
+            let mut not_modified = head.clone();
+            for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
+                not_modified.remove(name);
+            }
+            Representation { head, not_modified, etag, len, body }
         };
         let identity = representation(None, body.unwrap_or_default(), len);
         let coded = coded.into_iter().filter_map(|(coding, bytes)| {
@@ -166,11 +183,6 @@ impl Object {
         self.lease.ended().is_none_or(|ended| now < ended.after(self.grace))
     }
 
-    /// The entity tag of the identity body, with its quotes.
-    pub fn etag(&self) -> &HeaderValue {
-        &self.identity.etag
-    }
-
     /// The identity body.
     pub fn body(&self) -> &Rope {
         &self.identity.body
@@ -179,10 +191,12 @@ impl Object {
     /// Answers a GET or HEAD: whole, in part, or not at all, as its headers ask.
     pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         let chosen = self.choose(headers);
-        let etag = chosen.etag.to_str().unwrap_or_default();
+        let etag = chosen.etag.as_str();
         match conditional::judge(headers, etag, self.modified_s) {
             Verdict::Proceed => {}
-            Verdict::NotModified => return chosen.not_modified(),
+            Verdict::NotModified => {
+                return respond(StatusCode::NOT_MODIFIED, chosen.not_modified.clone(), Body::empty());
+            }
             Verdict::PreconditionFailed => return Problem::precondition_failed().response(method),
         }
         if method == Method::HEAD {
@@ -213,22 +227,13 @@ impl Object {
 impl Weigh for Object {
     fn weight(&self) -> u64 {
         let coded = self.coded.iter().map(|(_, r)| r);
-        let heads = 1024 * (1 + self.coded.len() as u64);
+        let heads = HEADS_BYTES * (1 + self.coded.len() as u64);
         // Bodies are made whole, each of allocations of its own: what a rope shows is what it keeps alive.
         coded.chain([&self.identity]).map(|r| r.body.len()).sum::<u64>() + heads + size_of::<Object>() as u64
     }
 }
 
 impl Representation {
-    fn not_modified(&self) -> Response<Body> {
-        // RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
-        let mut head = self.head.clone();
-        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
-            head.remove(name);
-        }
-        respond(StatusCode::NOT_MODIFIED, head, Body::empty())
-    }
-
     fn part(&self, range: std::ops::Range<u64>) -> Response<Body> {
         let mut head = self.head.clone();
         let (first, last, len) = (range.start, range.end - 1, self.len);
@@ -240,7 +245,7 @@ impl Representation {
     /// RFC 9110 §14.6.
     fn parts(&self, ranges: &[std::ops::Range<u64>]) -> Response<Body> {
         // Any boundary will do that no part is likely to hold; the entity tag makes it the same on every node.
-        let boundary = format!("headwater-{}", self.etag.to_str().unwrap_or_default().trim_matches('"'));
+        let boundary = format!("headwater-{}", self.etag.trim_matches('"'));
         let content_type = self.head.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut slices = Vec::new();
         for (index, range) in ranges.iter().enumerate() {

@@ -27,7 +27,8 @@ pub fn parse(value: Option<&str>, len: u64) -> Asked {
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return Asked::Whole;
     }
-    let mut ranges = Vec::new();
+    // One range is what is asked for nearly always, and it needs no list.
+    let (mut first, mut more) = (None, Vec::new());
     let mut count = 0;
     for spec in set.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
         count += 1;
@@ -35,18 +36,20 @@ pub fn parse(value: Option<&str>, len: u64) -> Asked {
             return Asked::Whole;
         }
         match one(spec, len) {
-            Some(Some(range)) => ranges.push(range),
+            Some(Some(range)) if first.is_none() => first = Some(range),
+            Some(Some(range)) => more.push(range),
             Some(None) => {}
             None => return Asked::Whole,
         }
     }
-    match (count, ranges.len()) {
-        (0, _) => Asked::Whole,
-        (_, 0) => Asked::Unsatisfiable,
-        (_, 1) => Asked::One(ranges.remove(0)),
-        _ => {
-            let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-            if total > len { Asked::Whole } else { Asked::Several(ranges) }
+    match first {
+        None if count == 0 => Asked::Whole,
+        None => Asked::Unsatisfiable,
+        Some(first) if more.is_empty() => Asked::One(first),
+        Some(first) => {
+            more.insert(0, first);
+            let total: u64 = more.iter().map(|range| range.end - range.start).sum();
+            if total > len { Asked::Whole } else { Asked::Several(more) }
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::origin::object::Body;
+use crate::origin::object::{Body, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::conn::{Conn, Deadlines, Protocol};
@@ -55,7 +55,6 @@ const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
 /// A pause after accept fails, as it does while descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-const SERVER: HeaderValue = HeaderValue::from_static("headwater");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// What is said to a connection too many, before it has asked anything.
@@ -342,8 +341,14 @@ pub fn finish(request: &Request<()>, response: &mut Response<Body>, now: Utc) {
         *response.body_mut() = Body::empty();
     }
     let headers = response.headers_mut();
-    headers.insert(header::DATE, date(now));
-    headers.insert(header::SERVER, SERVER);
+    // An insertion would make the copy of a head that was kept ready grow, so that has a place for the date.
+    match headers.get_mut(header::DATE) {
+        Some(place) => *place = date(now),
+        None => {
+            headers.insert(header::DATE, date(now));
+            headers.insert(header::SERVER, SERVED_BY);
+        }
+    }
 }
 
 /// The clock, read once a request.

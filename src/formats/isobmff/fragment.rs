@@ -48,9 +48,9 @@ pub struct TrackRun<'a> {
     first_sample_flags: Option<u32>,
     version: u8,
     flags: u32,
-    /// What is said of each sample, `row_bytes` of each.
-    rows: &'a [u8],
-    row_bytes: usize,
+    /// What is said of each sample: `width` fields of each.
+    rows: &'a [[u8; 4]],
+    width: usize,
 }
 
 /// Boxes of a `traf` that Common Encryption uses (ISO/IEC 23001-7 §7), each whole.
@@ -209,8 +209,8 @@ impl<'a> TrackRun<'a> {
             let what = format!("{sample_count} samples of default size, more than {DEFAULT_SAMPLES_MAX}");
             return Err(Malformed::new(what, trun.offset));
         }
-        let rows = &fields.rest()[..wanted as usize];
-        Ok(TrackRun { sample_count, data_offset, first_sample_flags, version, flags, rows, row_bytes: each as usize })
+        let (rows, _) = fields.rest()[..wanted as usize].as_chunks();
+        Ok(TrackRun { sample_count, data_offset, first_sample_flags, version, flags, rows, width: each as usize / 4 })
     }
 
     /// Its samples, with `defaults` filled in.
@@ -218,8 +218,7 @@ impl<'a> TrackRun<'a> {
         let run = *self;
         let [duration, size, flags, composition_offset] = [0x100, 0x200, 0x400, 0x800].map(|flag| run.field_at(flag));
         (0..run.sample_count as usize).map(move |index| {
-            let row = run.row(index);
-            let field = |at: Option<usize>| at.map(|at| be_u32(row, at));
+            let field = |at: Option<usize>| at.map(|at| run.field(index, at));
             let first = if index == 0 { run.first_sample_flags } else { None };
             RunSample {
                 duration: field(duration).unwrap_or(defaults.duration),
@@ -233,24 +232,24 @@ impl<'a> TrackRun<'a> {
     /// Bytes of all its samples, with `defaults` filled in.
     pub fn size(&self, defaults: SampleDefaults) -> u64 {
         match self.field_at(0x200) {
-            Some(at) => (0..self.sample_count as usize).map(|index| u64::from(be_u32(self.row(index), at))).sum(),
+            Some(at) => (0..self.sample_count as usize).map(|index| u64::from(self.field(index, at))).sum(),
             None => u64::from(defaults.size) * u64::from(self.sample_count),
         }
     }
 
-    /// What is said of sample `index` alone.
-    fn row(&self, index: usize) -> &'a [u8] {
-        &self.rows[index * self.row_bytes..][..self.row_bytes]
+    /// Field `at` of sample `index`.
+    fn field(&self, index: usize, at: usize) -> u32 {
+        u32::from_be_bytes(self.rows[index * self.width + at])
     }
 
-    /// Where in a row the field of `flag` is, if each sample has one (§8.8.8.2): after those of lower flags.
+    /// Which field of a sample is that of `flag`, if each has one (§8.8.8.2): it comes after those of lower flags.
     fn field_at(&self, flag: u32) -> Option<usize> {
-        (self.flags & flag != 0).then(|| (self.flags & 0xf00 & (flag - 1)).count_ones() as usize * 4)
+        (self.flags & flag != 0).then(|| (self.flags & 0xf00 & (flag - 1)).count_ones() as usize)
     }
 
     /// Whether any composition offset is negative though the version has none of these.
     pub fn has_unsigned_negatives(&self) -> bool {
-        let negative = |at| (0..self.sample_count as usize).any(|index| (be_u32(self.row(index), at) as i32) < 0);
+        let negative = |at| (0..self.sample_count as usize).any(|index| (self.field(index, at) as i32) < 0);
         self.version == 0 && self.field_at(0x800).is_some_and(negative)
     }
 }
@@ -361,15 +360,17 @@ impl NewFragment {
             if shape.run_flags & 0x4 != 0 {
                 put(out, self.samples[0].flags);
             }
+            let has = [0x100, 0x200, 0x400, 0x800].map(|flag| shape.run_flags & flag != 0);
             for sample in &self.samples {
                 let RunSample { duration, size, flags, composition_offset } = *sample;
-                for (flag, value) in
-                    [(0x100, duration), (0x200, size), (0x400, flags), (0x800, composition_offset as u32)]
-                {
-                    if shape.run_flags & flag != 0 {
-                        put(out, value);
+                let (mut row, mut width) = ([[0; 4]; 4], 0);
+                for (has, value) in has.into_iter().zip([duration, size, flags, composition_offset as u32]) {
+                    if has {
+                        row[width] = value.to_be_bytes();
+                        width += 1;
                     }
                 }
+                out.extend_from_slice(row[..width].as_flattened());
             }
         });
         out.extend_from_slice(&self.groups);
@@ -482,10 +483,6 @@ impl SampleEncryption {
             out.extend_from_slice(&self.entries);
         });
     }
-}
-
-fn be_u32(row: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([row[at], row[at + 1], row[at + 2], row[at + 3]])
 }
 
 fn put(out: &mut Vec<u8>, value: u32) {
