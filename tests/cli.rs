@@ -98,7 +98,7 @@ fn inspect_in_json_is_what_is_served() {
 
     let (file, _) = json(&["inspect", "--json", &testdata("shape-empty-edit.mp4")]);
     let sound = &file["tracks"][1]["served"];
-    assert_eq!((&sound["delay_ticks"], &sound["media_time_ticks"]), (&9600.into(), &1024.into()));
+    assert_eq!((&sound["delay_ticks"], &sound["media_time_ticks"]), (&3840.into(), &1024.into()));
 }
 
 #[test]

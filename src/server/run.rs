@@ -281,7 +281,8 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.stop.send(()).unwrap();
         assert_eq!(idle.read(&mut [0; 8]).await.unwrap(), 0);
-        let ready = exchange(server.admin, b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+        let ready =
+            exchange(server.admin, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
         assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
         busy.write_all(b"st: x\r\n\r\n").await.unwrap();
         let mut answer = String::new();
