@@ -360,17 +360,15 @@ impl NewFragment {
             if shape.run_flags & 0x4 != 0 {
                 put(out, self.samples[0].flags);
             }
-            let has = [0x100, 0x200, 0x400, 0x800].map(|flag| shape.run_flags & flag != 0);
             for sample in &self.samples {
                 let RunSample { duration, size, flags, composition_offset } = *sample;
-                let (mut row, mut width) = ([[0; 4]; 4], 0);
-                for (has, value) in has.into_iter().zip([duration, size, flags, composition_offset as u32]) {
-                    if has {
-                        row[width] = value.to_be_bytes();
-                        width += 1;
+                for (flag, value) in
+                    [(0x100, duration), (0x200, size), (0x400, flags), (0x800, composition_offset as u32)]
+                {
+                    if shape.run_flags & flag != 0 {
+                        put(out, value);
                     }
                 }
-                out.extend_from_slice(row[..width].as_flattened());
             }
         });
         out.extend_from_slice(&self.groups);
