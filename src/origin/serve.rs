@@ -84,6 +84,9 @@ impl Origin {
         let object = match hit {
             Some(object) => {
                 self.telemetry.cache_hits.at(cache_class(class)).inc();
+                if self.options.prefetch > 0 && class == Class::Segment {
+                    self.prefetch_after_hit(&key, now);
+                }
                 object
             }
             None => {
@@ -191,6 +194,18 @@ impl Origin {
             FlightError::Failed(problem) => problem,
             FlightError::Lost => Problem::unavailable("lost", "what was asked for could not be made; try again"),
         })
+    }
+
+    /// The same where the segment itself was there: its presentation has to be found first.
+    fn prefetch_after_hit(self: &Arc<Self>, key: &str, now: Utc) {
+        let (origin, key) = (Arc::clone(self), key.to_owned());
+        tokio::spawn(async move {
+            let Some(Address { presentation, item }) = Address::parse(&key) else { return };
+            let Item::Of { track, version, .. } = &item else { return };
+            if let Ok(indexed) = origin.version(&presentation, track, *version, now).await {
+                origin.prefetch(&key, &origin.render(indexed), &item, now);
+            }
+        });
     }
 
     /// Makes the segments after the one at `key`, for who asks next.

@@ -58,6 +58,10 @@ impl Deadlines {
     }
 }
 
+/// What HTTP/2 writes at least in a period of the timer if anything is answered: more than acknowledgements of a PING a second,
+/// less than the smallest answer with its head.
+const HTTP2_PROGRESS_BYTES: usize = 128;
+
 /// What the peer speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Protocol {
@@ -90,6 +94,8 @@ pub struct Conn<S> {
     in_head: bool,
     /// Decides whether there are heads to wait for: HTTP/2 bounds them by frames.
     protocol: Protocol,
+    /// Bytes that HTTP/2 wrote in this period of the timer.
+    written: usize,
     /// What was read to tell the protocol, to be read again.
     replay: Vec<u8>,
     ending: Ending,
@@ -110,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             write_periods: None,
             in_head: false,
             protocol: Protocol::Http1,
+            written: 0,
             replay: Vec::new(),
             ending: Ending::Closed,
         }
@@ -141,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let next = Instant::now() + self.deadlines.period();
             self.timer.as_mut().reset(next);
+            self.written = 0;
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
                 *periods += 1;
             }
@@ -160,7 +168,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             Ok(count) => {
                 self.telemetry.bytes_out.add(*count as u64);
                 self.write_periods = None;
-                self.read_periods = None;
+                self.written = self.written.saturating_add(*count);
+                // An HTTP/2 peer whose windows are shut, or who only pings, takes nothing that it was answered.
+                if self.protocol == Protocol::Http1 || self.written >= HTTP2_PROGRESS_BYTES {
+                    self.read_periods = None;
+                }
                 self.in_head = false;
             }
             Err(_) => self.ending = Ending::Failed,
@@ -189,8 +201,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
         let before = buf.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                if buf.filled().len() > before && !self.in_head {
-                    self.in_head = self.protocol == Protocol::Http1;
+                if buf.filled().len() > before && !self.in_head && self.protocol == Protocol::Http1 {
+                    self.in_head = true;
                     self.read_periods = None;
                 }
                 Poll::Ready(Ok(()))
@@ -307,6 +319,26 @@ mod tests {
         drop(conn);
         assert_eq!(telemetry.connections_ended.at(Ending::Idle).get(), 1);
         assert_eq!(telemetry.connections_open.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_peer_that_only_pings_is_idle_all_the_same() {
+        let (mut conn, mut client, telemetry) = pair(1 << 16);
+        conn.protocol = Protocol::Http2;
+        let pinging = tokio::spawn(async move {
+            while client.write_all(&[0; 17]).await.is_ok() && client.read_exact(&mut [0; 17]).await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let start = Instant::now();
+        while conn.read(&mut [0; 17]).await.unwrap() > 0 {
+            conn.write_all(&[0; 17]).await.unwrap();
+            assert!(start.elapsed() < 2 * DEADLINES.idle, "for ever");
+        }
+        assert_about(start.elapsed(), DEADLINES.idle);
+        drop(conn);
+        assert_eq!(telemetry.connections_ended.at(Ending::Idle).get(), 1);
+        pinging.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
