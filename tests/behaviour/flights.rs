@@ -139,4 +139,12 @@ async fn prefetch_makes_what_is_asked_for_next() {
     let next = &representation.segments[1].url;
     same(&scene.body(next).await, &twin.body(next).await, next);
     assert_eq!(scene.telemetry.source_reads.get(), reads, "it was there already");
+    // A hit goes on: the one after is made meanwhile.
+    while scene.telemetry.flights.get() > 0 || scene.telemetry.flights_started.get() < 4 {
+        tokio::task::yield_now().await;
+    }
+    let reads = scene.telemetry.source_reads.get();
+    let after = &representation.segments[2].url;
+    same(&scene.body(after).await, &twin.body(after).await, after);
+    assert_eq!(scene.telemetry.source_reads.get(), reads, "so was the next");
 }
