@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(fragment) = MovieFragment::parse(moof) else { continue };
         for traf in &fragment.trafs {
             for run in &traf.runs {
-                let count = traf.samples(run, &TrackExtends::default()).count();
+                let count = run.samples(traf.defaults(&TrackExtends::default())).count();
                 assert_eq!(count, run.sample_count as usize);
             }
             let _ = cenc::sample_kids(&traf.protection, 100);
