@@ -204,6 +204,9 @@ pub fn cut(
     }
     if let Some(sgpd) = protection.sgpd {
         cut.groups.extend_from_slice(sgpd.bytes());
+    }
+    // Groups may be described in the moov instead, which the initialization segment keeps.
+    if protection.sbgp.is_some() {
         let mut runs: Vec<(u32, u32)> = Vec::new();
         for &index in &group_of[range.start as usize..range.end as usize] {
             match runs.last_mut() {
