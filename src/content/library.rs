@@ -33,7 +33,7 @@ pub struct Options {
     /// How often files are looked at for changes: 2 s. Polled, since network file systems tell nobody of changes.
     pub scan_interval: Duration,
     /// How long the old version of a replaced presentation is served; `None`: as long as it plays plus the lifetime of a
-    /// manifest, at most 6 h.
+    /// manifest, its duration counting for 6 h at most.
     pub grace: Option<Duration>,
 }
 

@@ -91,9 +91,7 @@ impl Origin {
             }
             None => {
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
-                // A head alone costs no media, nor does telling somebody that he has it already.
-                let head_only = method == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
-                match self.miss(&key, class, head_only, request, now).await {
+                match self.miss(&key, class, request, now).await {
                     Ok(object) => object,
                     Err(problem) => return problem.response(method),
                 }
@@ -115,7 +113,6 @@ impl Origin {
         self: &Arc<Self>,
         key: &str,
         class: Class,
-        head_only: bool,
         request: &Request<()>,
         now: Utc,
     ) -> Result<Arc<Object>, Problem> {
@@ -123,12 +120,13 @@ impl Origin {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
         }
-        let made = self.find(key, class, head_only, request, now).await;
+        // Of the state that is searched, and not of one that comes meanwhile.
+        let generation = self.library.generation();
+        let made = self.find(key, class, request, now).await;
         if let Err(problem) = &made
             && problem.status() == StatusCode::NOT_FOUND
             && let Some(age) = problem.max_age()
         {
-            let generation = self.library.generation();
             let remembered = Remembered { problem: problem.clone(), until: now.after(age), generation };
             self.remembered.insert(key, Arc::new(remembered)).await;
         }
@@ -144,7 +142,6 @@ impl Origin {
         self: &Arc<Self>,
         key: &str,
         class: Class,
-        head_only: bool,
         request: &Request<()>,
         now: Utc,
     ) -> Result<Arc<Object>, Problem> {
@@ -153,6 +150,8 @@ impl Origin {
             Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
             Item::Of { track, version, .. } => self.render(self.version(&presentation, track, *version, now).await?),
         };
+        // A head alone costs no media, nor does telling somebody that he has it already.
+        let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
         if head_only && let Item::Of { track, part: part @ TrackItem::Segment(_), .. } = &item {
             let head = render.of_track(track, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;

@@ -7,7 +7,8 @@
 
 use std::fmt;
 
-use crate::formats::isobmff::sample_entry::{ChannelLayout, Colour};
+use crate::formats::cicp::Colour;
+use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Pssh, Role, Segment, Track};
 use crate::packager::push;

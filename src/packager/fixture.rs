@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::formats::cicp::Colour;
 use crate::formats::isobmff::boxes::FourCc;
-use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Colour, Media, Protection, SampleEntry, Video};
+use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::track::{Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};

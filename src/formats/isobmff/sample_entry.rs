@@ -3,7 +3,7 @@
 //! The entry itself is carried verbatim; this only reads it.
 
 use super::boxes::{BoxRef, Boxes, FourCc, find};
-pub use crate::formats::cicp::Colour;
+use crate::formats::cicp::Colour;
 use crate::formats::dolby::{Ac3, Ac4, Vision};
 use crate::formats::error::Malformed;
 use crate::formats::fields::Fields;
