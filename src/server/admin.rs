@@ -50,7 +50,12 @@ impl Answer for Admin {
         let base = media_url(self.media, request.headers().get(header::HOST));
         let mut response = match body {
             Ok(()) if self.own.ip().is_loopback() && !is_of_this_machine(request.headers().get(header::HOST)) => {
-                server_http::error(StatusCode::MISDIRECTED_REQUEST, "this listener is for localhost", "no-store")
+                server_http::error(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    "misdirected",
+                    "this listener is for localhost",
+                    "no-store",
+                )
             }
             Ok(()) => respond(&state, &base, &request, now).await,
             Err(refusal) => refusal,
@@ -78,7 +83,8 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         return response;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = server_http::error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD", "no-store");
+        let mut response =
+            server_http::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD", "no-store");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -90,7 +96,7 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
         "/metrics" => metrics(state),
-        _ => server_http::error(StatusCode::NOT_FOUND, "no such page", "no-store"),
+        _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
 }
 
@@ -100,9 +106,18 @@ async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Resp
         match (pair.split_once('='), after.is_some()) {
             (Some(("after", name)), false) => match percent_decoded(name) {
                 Some(name) => after = Some(name),
-                None => return server_http::error(StatusCode::BAD_REQUEST, "`after` is not UTF-8", "no-store"),
+                None => {
+                    return server_http::error(StatusCode::BAD_REQUEST, "bad_query", "`after` is not UTF-8", "no-store");
+                }
             },
-            _ => return server_http::error(StatusCode::BAD_REQUEST, "the only parameter is `after`", "no-store"),
+            _ => {
+                return server_http::error(
+                    StatusCode::BAD_REQUEST,
+                    "bad_query",
+                    "the only parameter is `after`",
+                    "no-store",
+                );
+            }
         }
     }
     let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX, now).await;

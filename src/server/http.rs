@@ -16,7 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -26,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::origin::object::{Body, SERVED_BY};
+use crate::origin::object::{ANYBODY, Body, EXPOSED, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::conn::{Conn, Deadlines, Protocol};
@@ -60,8 +61,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// What is said to a connection too many, before it has asked anything.
 const TOO_MANY_CONNECTIONS: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nServer: headwater\r\nContent-Type: application/json\r\n\
-    Cache-Control: max-age=1\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 50\r\n\r\n\
-    {\"status\":503,\"error\":\"too many open connections\"}";
+    Cache-Control: public, max-age=1\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 83\r\n\r\n\
+    {\"error\":\"too_many_connections\",\"status\":503,\"message\":\"too many open connections\"}";
 
 /// A listener and what bounds it.
 #[derive(Debug)]
@@ -237,7 +238,8 @@ impl Answer for Media {
         };
         if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
             // A player in a page can only tell its user about an error that it may read.
-            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+            response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
         finish(&request, &mut response, now);
         let (path, status) = (request.uri().path(), response.status().as_u16());
@@ -253,7 +255,7 @@ impl Answer for Media {
 async fn respond(state: &State, request: &Request<()>, now: Utc) -> Response<Body> {
     let options = &state.options;
     if request.uri().path_and_query().is_some_and(|url| url.as_str().len() > options.url_bytes_max) {
-        return error(StatusCode::URI_TOO_LONG, "the URL is too long", "max-age=60");
+        return error(StatusCode::URI_TOO_LONG, "url_too_long", "the URL is too long", "public, max-age=60");
     }
     if let Some(response) = common(state, request) {
         return response;
@@ -261,7 +263,8 @@ async fn respond(state: &State, request: &Request<()>, now: Utc) -> Response<Bod
     let _inside = state.telemetry.requests_in_flight.enter();
     if state.telemetry.requests_in_flight.get() > options.requests_max as i64 {
         state.telemetry.requests_refused.inc();
-        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight", "max-age=1");
+        let message = "too many requests in flight";
+        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", message, "public, max-age=1");
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     }
@@ -270,27 +273,28 @@ async fn respond(state: &State, request: &Request<()>, now: Utc) -> Response<Bod
 
 /// What both listeners answer alike.
 pub fn common(state: &State, request: &Request<()>) -> Option<Response<Body>> {
-    // RFC 9112 §3.2.
-    if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
-        return Some(error(StatusCode::BAD_REQUEST, "an HTTP/1.1 request has one Host", "no-store"));
+    if request.version() == Version::HTTP_11 && !has_one_host(request.headers()) {
+        return Some(error(StatusCode::BAD_REQUEST, "bad_host", "an HTTP/1.1 request has one valid Host", "no-store"));
     }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match request.uri().path() {
         "/healthz" if is_read => Some(json(StatusCode::OK, NO_STORE, "{\"status\":\"ok\"}".into())),
         "/readyz" if is_read && state.drain.has_begun() => {
-            Some(error(StatusCode::SERVICE_UNAVAILABLE, "the server is ending", "no-store"))
+            Some(error(StatusCode::SERVICE_UNAVAILABLE, "draining", "the server is ending", "no-store"))
         }
         "/readyz" if is_read => Some(json(StatusCode::OK, NO_STORE, "{\"status\":\"ready\"}".into())),
         // RFC 9110 §9.3.7.
-        "*" => {
+        "*" if request.method() == Method::OPTIONS => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
             response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
             Some(response)
         }
+        "*" => Some(error(StatusCode::BAD_REQUEST, "bad_target", "`*` is a target of OPTIONS alone", "no-store")),
         _ if request.method() == Method::CONNECT => {
-            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy", "no-store");
+            let message = "this is no proxy";
+            let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, "no-store");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
             Some(response)
         }
@@ -298,7 +302,17 @@ pub fn common(state: &State, request: &Request<()>) -> Option<Response<Body>> {
     }
 }
 
-/// Reads and forgets a small request body; the error is the answer to a large one.
+/// RFC 9112 §3.2: one Host, of a host and perhaps a port, or empty.
+fn has_one_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':');
+    // What nearly all ask with needs no parser; the rest is for it.
+    host.as_bytes().iter().all(is_plain)
+        || Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'))
+}
+
+/// Reads and forgets a small request body; the error is the answer to a large or malformed one.
 pub async fn without_body<B>(request: Request<B>) -> (Request<()>, Result<(), Response<Body>>)
 where
     B: http_body::Body,
@@ -308,29 +322,40 @@ where
     if body.is_end_stream() {
         return (request, Ok(()));
     }
-    let (mut body, mut left) = (pin!(body), BODY_BYTES_MAX);
-    let read = async {
-        if body.size_hint().lower() > left {
-            return false;
-        }
-        while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-            let Ok(frame) = frame else { return false };
-            let bytes = frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data) as u64);
-            let Some(rest) = left.checked_sub(bytes) else { return false };
-            left = rest;
-        }
-        true
-    };
     // The head deadline of the connection has ended with a `100 Continue`, and HTTP/2 has none.
-    let is_over = tokio::time::timeout(Duration::from_secs(10), read).await.unwrap_or(false);
-    if is_over {
-        return (request, Ok(()));
-    }
-    let mut response = error(StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here", "no-store");
+    let forgotten = tokio::time::timeout(Duration::from_secs(10), forget(body)).await.unwrap_or(Forgotten::TooMuch);
+    let mut response = match forgotten {
+        Forgotten::All => return (request, Ok(())),
+        Forgotten::Malformed => error(StatusCode::BAD_REQUEST, "bad_body", "the request body is malformed", "no-store"),
+        Forgotten::TooMuch => {
+            error(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "requests have no body here", "no-store")
+        }
+    };
     if request.version() < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     (request, Err(response))
+}
+
+/// How far reading a body came.
+enum Forgotten {
+    All,
+    TooMuch,
+    Malformed,
+}
+
+async fn forget(body: impl http_body::Body) -> Forgotten {
+    let (mut body, mut left) = (pin!(body), BODY_BYTES_MAX);
+    if body.size_hint().lower() > left {
+        return Forgotten::TooMuch;
+    }
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let Ok(frame) = frame else { return Forgotten::Malformed };
+        let bytes = frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data) as u64);
+        let Some(rest) = left.checked_sub(bytes) else { return Forgotten::TooMuch };
+        left = rest;
+    }
+    Forgotten::All
 }
 
 /// Adds what every response has, and takes the body off an answer to HEAD (RFC 9110 §9.3.2).
@@ -373,10 +398,10 @@ fn date(now: Utc) -> HeaderValue {
     })
 }
 
-/// An error as short JSON: `{"error":"no such thing","status":404}`.
-pub fn error(status: StatusCode, message: &str, cache_control: &'static str) -> Response<Body> {
-    let body = serde_json::json!({ "status": status.as_u16(), "error": message });
-    json(status, HeaderValue::from_static(cache_control), body.to_string())
+/// An error as the origin says it too: `{"error":"no_such_page","status":404,"message":"no such page"}`.
+pub fn error(status: StatusCode, code: &str, message: &str, cache_control: &'static str) -> Response<Body> {
+    let body = serde_json::json!({ "error": code, "status": status.as_u16(), "message": message });
+    json(status, HeaderValue::from_static(cache_control), format!("{body}\n"))
 }
 
 /// A JSON response.
@@ -634,7 +659,7 @@ mod tests {
         let response = respond(&state, &request, Utc(0)).await;
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        assert_eq!(response.headers()[header::CACHE_CONTROL], "max-age=1");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=1");
         drop(other);
         assert_ne!(respond(&state, &request, Utc(0)).await.status(), 503);
         assert_eq!(state.telemetry.requests_refused.get(), 1);
