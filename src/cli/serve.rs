@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use std::time::{Duration, Instant};
@@ -29,12 +30,18 @@ const WARNINGS_SHOWN_MAX: usize = 3;
 const OPENED_MAX: usize = 100;
 /// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
 const BLOCKING_THREADS_MAX: usize = 32;
+/// Time for reads under way when the server has ended.
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Serves `target` until a signal says to stop.
 pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     let config = config::load(target, options, Machine::read())?;
     log(&config)?;
-    runtime(config.threads)?.block_on(serve(config))
+    let runtime = runtime(config.threads)?;
+    let result = runtime.block_on(serve(config));
+    // A read that storage does not answer must not keep an ended server.
+    runtime.shutdown_timeout(SHUTDOWN);
+    result
 }
 
 async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
@@ -44,22 +51,28 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(config.server.clone(), origin.clone(), telemetry)?;
     let (media, admin) = (server.media_url(), server.admin_url());
     let count = origin.library().catalog().entries.len();
-    let opened = origin.listings(None, OPENED_MAX, utc()).await;
-    {
+    let mut serving = pin!(server.run(async {
+        if let Err(error) = stop_signal().await {
+            tracing::error!(%error, "signals_unavailable");
+            std::future::pending().await
+        }
+        tracing::info!("draining");
+    }));
+    // Serving begins at once: opening what is greeted with may wait for slow storage.
+    let greeting = async {
+        let opened = origin.listings(None, OPENED_MAX, utc()).await;
         let mut out = io::stdout().lock();
         greet(&mut out, &config, count, &opened, &media, admin.as_deref())?;
-        out.flush()?;
-    }
-    tracing::info!(media, admin, cache_bytes = config.origin.cache_bytes, threads = config.threads, "serving");
-    let left = server
-        .run(async {
-            if let Err(error) = stop_signal().await {
-                tracing::error!(%error, "signals_unavailable");
-                std::future::pending().await
-            }
-            tracing::info!("draining");
-        })
-        .await;
+        out.flush()
+    };
+    let left = tokio::select! {
+        left = &mut serving => left,
+        greeted = greeting => {
+            greeted?;
+            tracing::info!(media, admin, cache_bytes = config.origin.cache_bytes, threads = config.threads, "serving");
+            serving.await
+        }
+    };
     tracing::info!(connections_cut = left, "ended");
     Ok(())
 }

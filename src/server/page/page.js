@@ -149,7 +149,7 @@ async function loadPresentations() {
   $("search-label").hidden = all.length < SEARCH_FROM;
   drawList();
   const again = selected && all.find((one) => one.name === selected.name);
-  const named = decodeURIComponent(location.hash.slice(1));
+  const named = nameInAddress();
   if (again) {
     if (JSON.stringify(again) !== JSON.stringify(selected)) select(again);
   } else {
@@ -638,9 +638,18 @@ class MsePlayer {
 
 // ---- going
 
+/** The presentation that the address names; anything may stand there. */
+function nameInAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
 $("search").addEventListener("input", drawList);
 addEventListener("hashchange", () => {
-  const one = all.find((one) => one.name === decodeURIComponent(location.hash.slice(1)));
+  const one = all.find((one) => one.name === nameInAddress());
   if (one && one.name !== selected?.name) select(one);
 });
 const every = (ms, act) => {
