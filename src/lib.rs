@@ -9,5 +9,6 @@ pub mod origin;
 pub mod packager;
 pub mod rope;
 pub mod server;
+pub mod sys;
 pub mod telemetry;
 pub mod time;

@@ -4,15 +4,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::media::sample::SourceRange;
+use crate::sys::{self, Wait};
 
 /// Up to so many files of a source are kept open, so that the bytes of a replaced file can still be read; the segment files
 /// of an existing packaging are opened for each read.
@@ -174,41 +174,12 @@ impl Source {
 
     /// The bytes of `ranges`, one after another, in one allocation. Blocks.
     pub fn read(&self, ranges: &[SourceRange]) -> Result<Bytes, SourceError> {
-        self.fill(ranges, |file, buffer, offset, path| {
-            file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    SourceError::Short { path: path.to_path_buf(), offset, wanted: buffer.len() as u64 }
-                }
-                _ => SourceError::Io { path: path.to_path_buf(), error },
-            })?;
-            Ok(true)
-        })
-        .map(|bytes| bytes.expect("a blocking read reads all or fails"))
+        Ok(self.fill(ranges, Wait::Allowed)?.expect("a blocking read reads all or fails"))
     }
 
     /// The same if all of it lies in the page cache, at once and without blocking; `None` if the disk has to be asked.
     pub fn read_cached(&self, ranges: &[SourceRange]) -> Result<Option<Bytes>, SourceError> {
-        self.fill(ranges, |file, buffer, offset, path| {
-            let mut done = 0;
-            while done < buffer.len() {
-                let mut rest = [io::IoSliceMut::new(&mut buffer[done..])];
-                match rustix::io::preadv2(file.as_fd(), &mut rest, offset + done as u64, ReadWriteFlags::NOWAIT) {
-                    Ok(0) => {
-                        let wanted = (buffer.len() - done) as u64;
-                        return Err(SourceError::Short {
-                            path: path.to_path_buf(),
-                            offset: offset + done as u64,
-                            wanted,
-                        });
-                    }
-                    Ok(count) => done += count,
-                    Err(Errno::INTR) => {}
-                    // Not in memory, or a file system that cannot tell (EOPNOTSUPP): ask in the ordinary way.
-                    Err(_) => return Ok(false),
-                }
-            }
-            Ok(true)
-        })
+        self.fill(ranges, Wait::Forbidden)
     }
 
     /// `read`, by `read_cached` where that does and on a thread that may block where not.
@@ -232,11 +203,7 @@ impl Source {
         Ok(Window { file, handle, start: 0, filled: 0, bytes: Vec::new() })
     }
 
-    fn fill(
-        &self,
-        ranges: &[SourceRange],
-        mut read: impl FnMut(&File, &mut [u8], u64, &Path) -> Result<bool, SourceError>,
-    ) -> Result<Option<Bytes>, SourceError> {
+    fn fill(&self, ranges: &[SourceRange], wait: Wait) -> Result<Option<Bytes>, SourceError> {
         let total: u64 = ranges.iter().map(SourceRange::len).sum();
         for range in ranges {
             let file = &self.files[range.file as usize];
@@ -251,16 +218,13 @@ impl Source {
         {
             return Ok(Some(bytes.slice(range.start as usize..range.end as usize)));
         }
-        let mut buffer = vec![0; total as usize];
-        let mut rest = buffer.as_mut_slice();
+        let mut buffer = Vec::with_capacity(total as usize);
         for range in ranges {
-            let (part, after) = rest.split_at_mut(range.len() as usize);
-            rest = after;
             let file = &self.files[range.file as usize];
             let opened;
             let handle = match &file.bytes {
                 FileBytes::Made(bytes) => {
-                    part.copy_from_slice(&bytes[range.range.start as usize..range.range.end as usize]);
+                    buffer.extend_from_slice(&bytes[range.range.start as usize..range.range.end as usize]);
                     continue;
                 }
                 FileBytes::OnDisk(Some(handle)) => handle,
@@ -269,7 +233,7 @@ impl Source {
                     &opened
                 }
             };
-            if !read(handle, part, range.range.start, &file.path)? {
+            if !append(handle, &mut buffer, &range.range, wait, &file.path)? {
                 return Ok(None);
             }
             // Looked at after reading: what changed meanwhile must not be served under the old name.
@@ -281,6 +245,24 @@ impl Source {
         }
         Ok(Some(Bytes::from(buffer)))
     }
+}
+
+/// Reads `range` behind what `buffer` holds; `false` if that takes waiting where none is allowed.
+fn append(file: &File, buffer: &mut Vec<u8>, range: &Range<u64>, wait: Wait, path: &Path) -> Result<bool, SourceError> {
+    let mut offset = range.start;
+    while offset < range.end {
+        match sys::append_at(file, buffer, (range.end - offset) as usize, offset, wait) {
+            Ok(0) => {
+                return Err(SourceError::Short { path: path.to_path_buf(), offset, wanted: range.end - offset });
+            }
+            Ok(count) => offset += count as u64,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Not in memory, or a file system that cannot tell: to be asked in the ordinary way, which also says what is wrong.
+            Err(_) if wait == Wait::Forbidden => return Ok(false),
+            Err(error) => return Err(SourceError::Io { path: path.to_path_buf(), error }),
+        }
+    }
+    Ok(true)
 }
 
 /// How much a [`Window`] reads at once: a `moof` of some seconds and the head after it, mostly.
@@ -337,7 +319,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn range(range: std::ops::Range<u64>) -> SourceRange {
+    fn range(range: Range<u64>) -> SourceRange {
         SourceRange { file: 0, range }
     }
 

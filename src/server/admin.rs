@@ -107,7 +107,12 @@ async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Resp
             (Some(("after", name)), false) => match percent_decoded(name) {
                 Some(name) => after = Some(name),
                 None => {
-                    return server_http::error(StatusCode::BAD_REQUEST, "bad_query", "`after` is not UTF-8", "no-store");
+                    return server_http::error(
+                        StatusCode::BAD_REQUEST,
+                        "bad_query",
+                        "`after` is not UTF-8",
+                        "no-store",
+                    );
                 }
             },
             _ => {
