@@ -35,17 +35,21 @@ impl<'a> Keys<'a> {
             b"cenc" | b"cens" => "SAMPLE-AES-CTR",
             _ => return Err(NoHls::Scheme { track: track.name.clone(), scheme: protection.scheme }),
         };
+        if !protection.is_protected && track.keys.is_empty() {
+            return Ok(None);
+        }
+        let default = (0, &protection.default_kid, &[][..]);
+        let begins_with_default = track.keys.first().is_none_or(|key| key.first_sample > 0);
+        let keys = track.keys.iter().map(|key| (key.first_sample, &key.kid, &key.pssh[..]));
         let mut changes = Vec::with_capacity(track.keys.len() + 1);
-        // A clear beginning is announced under the key that comes first, so that players have it in time.
-        let first = match track.keys.first() {
-            Some(key) if key.segment == 0 || !protection.is_protected => (&key.kid, &key.pssh[..]),
-            _ => (&protection.default_kid, &[][..]),
-        };
-        let later =
-            track.keys.iter().filter(|key| key.segment > 0).map(|key| (key.segment as usize, &key.kid, &key.pssh[..]));
-        for (segment, kid, fragment_pssh) in [(0, first.0, first.1)].into_iter().chain(later) {
+        for (first_sample, kid, fragment_pssh) in begins_with_default.then_some(default).into_iter().chain(keys) {
             if changes.last().is_some_and(|last: &Change<'_>| last.kid == kid) {
                 continue;
+            }
+            let segment = track.segments.partition_point(|segment| segment.first_sample <= first_sample) - 1;
+            if track.segments[segment].first_sample != first_sample {
+                let segment = track.segments[segment].time;
+                return Err(NoHls::KeyInside { track: track.name.clone(), segment });
             }
             let of_system = |system: &[u8; 16]| {
                 best_pssh(fragment_pssh, system, kid).or_else(|| best_pssh(&track.pssh, system, kid))
@@ -189,6 +193,22 @@ mod tests {
         3
         #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYID=0x01010101010101010101010101010101,KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
         "#);
+    }
+
+    #[test]
+    fn a_key_that_changes_inside_a_segment_can_not_be_said() {
+        let track = fixture::video("v").protected(b"cbcs", [1; 16]).key(2, [2; 16]);
+        let track = track.cut(&[(9, 76_800)]).segment(&[(9, 51_200), (9, 25_600)]).done();
+        let error = written(&track, Some("https://k/{kid}")).expect_err("no KEY holds for half a segment");
+        assert_eq!(error, NoHls::KeyInside { track: "v".into(), segment: 76_800 });
+        assert!(error.to_string().starts_with("track v: its key changes inside segment 76800, "), "{error}");
+    }
+
+    #[test]
+    fn what_is_in_the_clear_throughout_needs_no_key() {
+        let track = fixture::video("v").protected(b"cbcs", [0; 16]).regular(2);
+        let clear = |track: &mut Track| track.entry.protection.as_mut().expect("there").is_protected = false;
+        assert!(Keys::of(&track.with(clear).done(), &Options::default()).expect("no fault").is_none());
     }
 
     #[test]
