@@ -15,6 +15,8 @@ pub(crate) struct Keys<'a> {
     key_uri: Option<&'a str>,
     /// By segment; the first is that of segment 0.
     changes: Vec<Change<'a>>,
+    /// Whether any of them is told to Widevine or PlayReady.
+    has_systems: bool,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,8 @@ impl<'a> Keys<'a> {
             }
             changes.push(Change { segment, kid, widevine, playready });
         }
-        Ok(Some(Keys { method, key_uri: options.key_uri.as_deref(), changes }))
+        let has_systems = changes.iter().any(|change| change.widevine.is_some() || change.playready.is_some());
+        Ok(Some(Keys { method, key_uri: options.key_uri.as_deref(), changes, has_systems }))
     }
 
     /// The segments from which on another key holds; the first is 0.
@@ -83,8 +86,12 @@ impl<'a> Keys<'a> {
             if template.starts_with("skd:") {
                 self.tag(out, uri, kid, "com.apple.streamingkeydelivery");
             } else {
-                self.tag(out, uri, kid, "identity");
-                // hls.js 1.7.4 takes `identity` for MPEG-2 TS only; this is its name for the same key by way of EME.
+                // hls.js 1.7.4 takes `identity` of SAMPLE-AES for that of MPEG-2 TS, asks no other system then, and waits for a key
+                // for ever. So who has another system is not offered it. Without one, players other than hls.js need it.
+                if !(self.method == "SAMPLE-AES" && self.has_systems) {
+                    self.tag(out, uri, kid, "identity");
+                }
+                // Its name for the same key by way of EME.
                 self.tag(out, uri, kid, "org.w3.clearkey");
             }
         }
@@ -174,6 +181,20 @@ mod tests {
         #EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="data:text/plain;base64,AAAAInBzc2gAAAAA7e+LqXnWSs6jyCfc1R0h7QAAAAJ3dg==",KEYID=0xabababababababababababababababab,KEYFORMAT="urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed",KEYFORMATVERSIONS="1"
         #EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="data:text/plain;charset=UTF-16;base64,cHJv",KEYID=0xabababababababababababababababab,KEYFORMAT="com.microsoft.playready",KEYFORMATVERSIONS="1"
         "#);
+    }
+
+    #[test]
+    fn identity_made_hls_js_wait_for_ever_where_widevine_was_there() {
+        let formats = |text: String| -> Vec<String> {
+            let formats = text.lines().filter_map(|line| line.split_once("KEYFORMAT=\"")?.1.split_once('"'));
+            formats.map(|(format, _)| format.to_owned()).collect()
+        };
+        let alone = fixture::video("v").protected(b"cbcs", [0xab; 16]).regular(2).done();
+        let template = Some("https://keys.example/{kid}");
+        assert_eq!(formats(written(&alone, template).expect("keys")), ["identity", "org.w3.clearkey"]);
+        let track = fixture::video("v").protected(b"cbcs", [0xab; 16]).pssh(WIDEVINE, b"wv").regular(2).done();
+        let widevine = "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed";
+        assert_eq!(formats(written(&track, template).expect("keys")), ["org.w3.clearkey", widevine]);
     }
 
     #[test]
