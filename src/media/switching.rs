@@ -1,5 +1,6 @@
 //! Which tracks a player may switch between, and the boundaries they share.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::formats::isobmff::sample_entry::Media;
@@ -114,10 +115,10 @@ impl Arranged {
             let tolerance = half_frame(&track);
             let joined = groups.iter_mut().find_map(|(shared, members)| {
                 let both = timeline::common(shared, &syncs, tolerance);
-                let limit = longest(&timeline::boundaries(shared, target), end)
-                    .max(longest(&timeline::boundaries(&syncs, target), end))
+                let limit = longest(&timeline::boundaries(shared, &[], target), end)
+                    .max(longest(&timeline::boundaries(&syncs, &[], target), end))
                     .max(MediaTime::new(target.as_millis() as i64 * 2, Timescale::MILLI));
-                let aligned = !both.is_empty() && longest(&timeline::boundaries(&both, target), end) <= limit;
+                let aligned = !both.is_empty() && longest(&timeline::boundaries(&both, &[], target), end) <= limit;
                 aligned.then_some((shared, members, both))
             });
             match joined {
@@ -132,7 +133,7 @@ impl Arranged {
         groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
         let mut main = Vec::new();
         for (index, (shared, members)) in groups.into_iter().enumerate() {
-            let boundaries = timeline::boundaries(&shared, target);
+            let boundaries = timeline::boundaries(&shared, &rotations(&members, &shared), target);
             if index > 0 {
                 let names: Vec<&str> = members.iter().map(|track| track.name.as_str()).collect();
                 self.warnings.push(format!(
@@ -166,12 +167,23 @@ impl Arranged {
         let (mut audio, mut text): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|t| t.kind == Kind::Audio);
         audio.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| by_falling_quality(a, b)));
         text.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| a.name.cmp(&b.name)));
+        let mut forced = BTreeMap::<Likeness, Vec<MediaTime>>::new();
+        for track in audio.iter().chain(&text).filter(|track| track.is_protected()) {
+            let times = forced.entry(Likeness::of(track)).or_default();
+            times.extend(track.rotations().map(|ticks| track.time(ticks)));
+        }
+        for times in forced.values_mut() {
+            times.sort();
+            times.dedup();
+        }
         for mut track in audio.into_iter().chain(text) {
             // A boundary soon after the track's start would cut off a sliver, of priming mostly.
             let start = track.time(media_start(&track));
             let soon = boundaries.iter().take_while(|&&boundary| !is_far(start, boundary, target)).count();
+            let forced = forced.get(&Likeness::of(&track)).map_or(&[][..], Vec::as_slice);
+            let boundaries = timeline::with_forced(&boundaries[soon..], forced, target);
             track.segments =
-                timeline::cut(&track.samples, track.media_time, &boundaries[soon..], track.timescale, MediaTime::ZERO);
+                timeline::cut(&track.samples, track.media_time, &boundaries, track.timescale, MediaTime::ZERO);
             self.place(track, true);
         }
     }
@@ -198,6 +210,20 @@ impl Arranged {
             }),
         }
     }
+}
+
+/// Where a key of any of `tracks` begins to hold, of the sync samples that they share: an HLS segment has one key, so there a
+/// segment begins.
+fn rotations(tracks: &[Track], shared: &[MediaTime]) -> Vec<MediaTime> {
+    let mut chosen = Vec::new();
+    for track in tracks {
+        let mut times: Vec<MediaTime> = track.rotations().map(|ticks| track.time(ticks)).collect();
+        times.sort();
+        chosen.extend(timeline::common(shared, &times, half_frame(track)));
+    }
+    chosen.sort();
+    chosen.dedup();
+    chosen
 }
 
 /// Whether more than half of `target` lies between `start` and `boundary`.
