@@ -31,7 +31,7 @@ use headwater::origin::object::Body;
 use headwater::origin::options::Options;
 use headwater::origin::serve::Origin;
 use headwater::server;
-use headwater::server::conn::{Conn, Deadlines};
+use headwater::server::conn::{Conn, Deadlines, Stream};
 use headwater::server::http::{Answer, Media, converse, utc};
 use headwater::server::state::State;
 use headwater::time::Utc;
@@ -271,6 +271,8 @@ impl AsyncRead for Wire {
         Poll::Ready(Ok(()))
     }
 }
+
+impl Stream for Wire {}
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

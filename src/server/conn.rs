@@ -7,7 +7,7 @@
 //! ```text
 //!   waiting to read,  no byte of a head yet   -> idle deadline        (a clean end)
 //!                     some bytes of a head    -> head deadline        (counted from its first byte)
-//!   waiting to write                          -> write deadline       (counted from the last byte the peer took)
+//!   waiting to write                          -> write deadline       (counted from the last byte the peer took of the kernel)
 //!   HTTP/2: waiting to read, answers under way -> write deadline       (likewise: its windows may be shut)
 //!   neither (an answer is being made)         -> none: who makes it has deadlines of its own
 //! ```
@@ -21,11 +21,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::server::bodies::Bodies;
 use crate::server::drain::Drain;
+use crate::sys;
 use crate::telemetry::{Ending, Telemetry};
 
 /// How long a connection may wait for its peer.
@@ -60,6 +63,14 @@ impl Deadlines {
     }
 }
 
+/// Unsent bytes the kernel may hold for a connection; it asks for more when half are sent. A grown send buffer takes megabytes,
+/// and thousands of slow readers would make it hold gigabytes.
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
+/// The same for a peer that has shown to be fast: each wake-up less is worth it (docs/performance.md).
+const UNSENT_BYTES_MAX_FAST: u32 = 4 * 1024 * 1024;
+/// Who takes so much in a period of the timer is fast: a cache that fetches, not a player that plays.
+const FAST_BYTES: usize = 8 * 1024 * 1024;
+
 /// What HTTP/2 writes at least in a period of the timer if anything is answered: more than acknowledgements of a PING a second,
 /// less than the smallest answer with its head.
 const HTTP2_PROGRESS_BYTES: usize = 128;
@@ -80,6 +91,28 @@ enum Overdue {
     Write,
 }
 
+/// What a connection asks of its socket besides bytes. A socket that cannot say is taken as it is.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Bytes that were written and that the peer has not acknowledged.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
+
+    /// Lets the kernel hold at most about `bytes` that are not sent.
+    fn hold_unsent(&self, _bytes: u32) {}
+}
+
+impl Stream for TcpStream {
+    fn unacknowledged(&self) -> Option<usize> {
+        sys::unacknowledged(self).ok()
+    }
+
+    fn hold_unsent(&self, bytes: u32) {
+        // Not needed for right answers, so a socket that refuses is served all the same.
+        let _ = SockRef::from(self).set_tcp_notsent_lowat(bytes);
+    }
+}
+
 /// A socket with its deadlines and counts.
 #[derive(Debug)]
 pub struct Conn<S> {
@@ -96,8 +129,12 @@ pub struct Conn<S> {
     in_head: bool,
     /// Decides whether there are heads to wait for: HTTP/2 bounds them by frames.
     protocol: Protocol,
-    /// Bytes that HTTP/2 wrote in this period of the timer.
+    /// Bytes written in this period of the timer.
     written: usize,
+    /// Whether the kernel may hold more for this peer.
+    is_fast: bool,
+    /// What the peer had not acknowledged at the last period that passed while waiting to write.
+    unacknowledged: Option<usize>,
     /// Answers of HTTP/2 under way.
     bodies: Arc<Bodies>,
     /// Whole periods of the timer in which nothing of them was taken.
@@ -107,11 +144,12 @@ pub struct Conn<S> {
     ending: Ending,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+impl<S: Stream> Conn<S> {
     /// Wraps `io`, and counts it as open until it is dropped.
     pub fn new(io: S, deadlines: Deadlines, telemetry: Arc<Telemetry>, drain: Arc<Drain>) -> Conn<S> {
         telemetry.connections.inc();
         telemetry.connections_open.inc();
+        io.hold_unsent(UNSENT_BYTES_MAX);
         Conn {
             io,
             telemetry,
@@ -123,6 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             in_head: false,
             protocol: Protocol::Http1,
             written: 0,
+            is_fast: false,
+            unacknowledged: None,
             bodies: Arc::default(),
             stuck_periods: 0,
             replay: Vec::new(),
@@ -166,6 +206,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
                 *periods += 1;
             }
+            if self.write_periods.is_some() {
+                self.look_at_the_queue();
+            }
         }
         let limits = &self.deadlines;
         if to_write {
@@ -181,12 +224,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         (periods >= limits.periods(limit)).then_some(overdue)
     }
 
+    /// The socket took nothing for a period; that the peer takes something of what the kernel holds is progress all the same.
+    fn look_at_the_queue(&mut self) {
+        let before = self.unacknowledged;
+        self.unacknowledged = self.io.unacknowledged();
+        if self.unacknowledged.zip(before).is_some_and(|(now, before)| now < before) {
+            self.write_periods = Some(0);
+        }
+        if self.is_fast {
+            self.is_fast = false;
+            self.io.hold_unsent(UNSENT_BYTES_MAX);
+        }
+    }
+
     fn has_written(&mut self, result: &io::Result<usize>) {
         match result {
             Ok(count) => {
                 self.telemetry.bytes_out.add(*count as u64);
                 self.write_periods = None;
+                self.unacknowledged = None;
                 self.written = self.written.saturating_add(*count);
+                if self.written >= FAST_BYTES && !self.is_fast {
+                    self.is_fast = true;
+                    self.io.hold_unsent(UNSENT_BYTES_MAX_FAST);
+                }
                 // An HTTP/2 peer whose windows are shut, or who only pings, takes nothing that it was answered.
                 if self.protocol == Protocol::Http1 || self.written >= HTTP2_PROGRESS_BYTES {
                     self.read_periods = None;
@@ -210,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
+impl<S: Stream> AsyncRead for Conn<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.replay.is_empty() {
             let count = self.replay.len().min(buf.remaining());
@@ -247,7 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Conn<S> {
+impl<S: Stream> AsyncWrite for Conn<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.io).poll_write(cx, bytes) {
             Poll::Ready(result) => {
@@ -316,15 +377,90 @@ impl<S> Drop for Conn<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const DEADLINES: Deadlines =
         Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
 
+    impl Stream for DuplexStream {}
+
     fn pair(buffer_bytes: usize) -> (Conn<DuplexStream>, DuplexStream, Arc<Telemetry>) {
         let (server, client) = duplex(buffer_bytes);
         let telemetry = Arc::<Telemetry>::default();
         (Conn::new(server, DEADLINES, telemetry.clone(), Arc::default()), client, telemetry)
+    }
+
+    /// A socket whose kernel took much: `acknowledges` bytes of it go to the peer a second, and it takes no more.
+    struct Full {
+        queued: usize,
+        acknowledges: usize,
+        since: Instant,
+        held: Arc<AtomicU32>,
+    }
+
+    impl Full {
+        fn conn(acknowledges: usize) -> (Conn<Full>, Arc<AtomicU32>) {
+            let held = Arc::<AtomicU32>::default();
+            let io = Full { queued: 4 << 20, acknowledges, since: Instant::now(), held: held.clone() };
+            (Conn::new(io, DEADLINES, Arc::default(), Arc::default()), held)
+        }
+    }
+
+    impl Stream for Full {
+        fn unacknowledged(&self) -> Option<usize> {
+            Some(self.queued.saturating_sub(self.acknowledges * self.since.elapsed().as_secs() as usize))
+        }
+
+        fn hold_unsent(&self, bytes: u32) {
+            self.held.store(bytes, Ordering::Relaxed);
+        }
+    }
+
+    impl AsyncRead for Full {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Full {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            // A write of one byte is one that has to wait.
+            if bytes.len() == 1 { Poll::Pending } else { Poll::Ready(Ok(bytes.len())) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_empties_the_kernels_buffer_is_not_cut_off_until_it_stops() {
+        let (mut stopped, _) = Full::conn(0);
+        let start = Instant::now();
+        stopped.write_all(b"x").await.unwrap_err();
+        assert_about(start.elapsed(), DEADLINES.write);
+        // 20 KB a second empty 4 MiB in 210 s, and then nothing is taken for 30 s.
+        let (mut slow, _) = Full::conn(20_000);
+        let start = Instant::now();
+        slow.write_all(b"x").await.unwrap_err();
+        assert_about(start.elapsed() - PERIOD_MAX, Duration::from_secs(210) + DEADLINES.write);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_kernel_may_hold_more_for_a_fast_peer_until_it_is_slow() {
+        let (mut conn, held) = Full::conn(0);
+        assert_eq!(held.load(Ordering::Relaxed), UNSENT_BYTES_MAX);
+        conn.write_all(&vec![0; FAST_BYTES - 1]).await.unwrap();
+        assert_eq!(held.load(Ordering::Relaxed), UNSENT_BYTES_MAX);
+        conn.write_all(&[0; 2]).await.unwrap();
+        assert_eq!(held.load(Ordering::Relaxed), UNSENT_BYTES_MAX_FAST);
+        tokio::time::timeout(2 * PERIOD_MAX, conn.write_all(b"x")).await.unwrap_err();
+        assert_eq!(held.load(Ordering::Relaxed), UNSENT_BYTES_MAX);
     }
 
     fn assert_about(elapsed: Duration, limit: Duration) {

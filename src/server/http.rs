@@ -23,14 +23,13 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::origin::object::{ANYBODY, Body, EXPOSED, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
-use crate::server::conn::{Conn, Deadlines, Protocol};
+use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::Drain;
 use crate::server::state::State;
 use crate::telemetry::{RequestClass, Status, Telemetry};
@@ -38,11 +37,6 @@ use crate::time::Utc;
 
 /// Connections the kernel may complete before we accept them: a CDN's burst after a restart.
 const BACKLOG: i32 = 4096;
-/// Unsent bytes the kernel may hold for a connection; it asks for more when half are sent. Without it a grown send buffer
-/// takes a megabyte and more at a time, so that a slow reader, though reading, seems to take nothing until the write deadline;
-/// and thousands of them hold gigabytes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 /// Header lines of a request: what hyper parses on the stack. One more would cost two allocations of 4 KiB a request.
@@ -152,10 +146,8 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 fn prepare(stream: &TcpStream) {
-    // Neither is needed for right answers, so a socket that refuses them is served all the same.
+    // Not needed for right answers, so a socket that refuses it is served all the same.
     let _ = stream.set_nodelay(true);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
 }
 
 /// Says why, as far as that is possible without waiting, and closes.
@@ -167,7 +159,7 @@ fn refuse(stream: TcpStream) {
 /// Serves one connection to its end; when `drain` begins it finishes what is under way and closes.
 pub async fn converse<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
 where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: Stream + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
@@ -442,13 +434,13 @@ mod tests {
     use std::io::IoSlice;
     use std::sync::Mutex;
     use std::task::Context;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
     use tokio::task::JoinHandle;
 
     const DEADLINES: Deadlines =
         Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
 
-    fn conn<I: AsyncRead + AsyncWrite + Unpin>(io: I) -> Conn<I> {
+    fn conn<I: Stream>(io: I) -> Conn<I> {
         Conn::new(io, DEADLINES, Arc::default(), Arc::default())
     }
 
@@ -470,6 +462,8 @@ mod tests {
             Poll::Ready(Ok(()))
         }
     }
+
+    impl Stream for Recorder {}
 
     impl AsyncWrite for Recorder {
         fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
