@@ -12,6 +12,7 @@ admin_address=127.0.0.1:18081
 # Where the HLS of encrypted presentations says that keys are; nobody fetches them.
 key_uri=https://keys.example/{kid}
 exceptions=.ci/exceptions.txt
+keys=.ci/keys.txt
 # The program under test; another one for trying the scripts themselves.
 headwater=${HEADWATER:-target/release/headwater}
 
@@ -101,6 +102,17 @@ install_judges() {
   export PLAY_MODULES
 }
 
+# install_decryptor: builds what compare-samples decrypts with. Without it samples of encrypted presentations are compared by size alone.
+install_decryptor() {
+  local folder=target/mp4decrypt
+  if say cargo build --quiet --release --manifest-path .ci/mp4decrypt/Cargo.toml --target-dir "$folder"; then
+    PATH=$PATH:$(realpath "$folder")/release
+    result ok mp4decrypt
+  else
+    result FAIL "mp4decrypt: samples of encrypted presentations are compared by size alone"
+  fi
+}
+
 # start_server LIBRARY: serves it and waits until it is ready.
 start_server() {
   local log=$scratch/server.log
@@ -171,6 +183,11 @@ excepted() {
     END { exit !found }' "$exceptions"
 }
 
+# keys_of PRESENTATION: prints its content keys, KID:KEY with commas between, if it is in the list of keys.
+keys_of() {
+  awk -v presentation="$1" '$1 == presentation { print $2; found = 1; exit } END { exit !found }' "$keys"
+}
+
 # judge NAME PRESENTATION SECONDS COMMAND...: one line of result; what a failing judge said follows it.
 judge() {
   local name=$1 presentation=$2 seconds=$3 reason status=0
@@ -219,15 +236,22 @@ judge_samples() {
     result FAIL "compare-samples $presentation: its sources were not found"
     return 0
   fi
-  # One verdict for all of them. What is quoted belongs to the inner shell.
+  local content_keys=
+  if command -v mp4decrypt >/dev/null; then content_keys=$(keys_of "$presentation" || true); fi
+  # One verdict for all of them. What is quoted belongs to the inner shell. With keys both sides are decrypted by the same program.
   # shellcheck disable=SC2016
   judge compare-samples "$presentation" 300 bash -c '
     status=0
     while IFS="|" read -r source track; do
       echo "== ${source##*/}"
-      "$0" "$source" "$1" ${track:+--track "$track"} || status=1
+      if [ -n "$3" ]; then
+        IFS=, read -ra pairs <<<"$3"
+        mp4decrypt "${pairs[@]/#/--key=}" "$source" "$4" || status=1
+        source=$4
+      fi
+      "$0" "$source" "$1" ${track:+--track "$track"} ${3:+--key "$3"} || status=1
     done <"$2"
-    exit $status' "$judges/compare-samples" "$url" "$list"
+    exit $status' "$judges/compare-samples" "$url" "$list" "$content_keys" "$scratch/sources/decrypted.mp4"
 }
 
 # judge_player PLAYER PRESENTATION URL SECONDS [ARGUMENT...]: plays without an error and without a stall; a second try where the first
@@ -238,13 +262,13 @@ judge_player() {
   judge "play-$player" "$presentation" $((2 * (seconds + 90))) .ci/play.sh "$judges" --player "$player" --url "$url" --seconds "$seconds" "$@"
 }
 
-# judge_all_players PRESENTATION HLS DASH SECONDS [ARGUMENT...]
+# judge_all_players PRESENTATION HLS DASH SECONDS [ARGUMENT...]: those that are given keys are not native.
 judge_all_players() {
   local presentation=$1 hls=$2 dash=$3 seconds=$4
   shift 4
   if [ -n "$hls" ]; then
     judge_player hlsjs "$presentation" "$hls" "$seconds" "$@"
-    judge_player native "$presentation" "$hls" "$seconds" "$@"
+    case " $* " in *" --clearkey "*) ;; *) judge_player native "$presentation" "$hls" "$seconds" "$@" ;; esac
   fi
   if [ -n "$dash" ]; then
     judge_player dashjs "$presentation" "$dash" "$seconds" "$@"

@@ -156,7 +156,7 @@ struct Served {
     segments: Segments,
     bandwidth: u64,
     average_bandwidth: u64,
-    /// Segments at which the key changes.
+    /// How often another key begins to hold.
     key_changes: usize,
 }
 
@@ -281,7 +281,7 @@ impl TrackReport {
             Some((_, _, track)) => track
                 .pssh
                 .iter()
-                .chain(track.keys.iter().flat_map(|key| &key.pssh))
+                .chain(track.keys.iter().flat_map(|key| key.pssh.iter()))
                 .map(|pssh| &pssh.bytes[..])
                 .collect(),
             None => movie.pssh.iter().map(Vec::as_slice).collect(),
@@ -377,7 +377,8 @@ impl TrackReport {
         line("Bit rate", format!("{} peak, {} average", bits(served.bandwidth), bits(served.average_bandwidth)))?;
         match served.key_changes {
             0 => Ok(()),
-            changes => line("Keys", format!("they change at {changes} of the segments")),
+            1 => line("Keys", "they change once".to_owned()),
+            changes => line("Keys", format!("they change {changes} times")),
         }
     }
 }
@@ -494,7 +495,7 @@ impl Served {
             },
             bandwidth: rate.peak,
             average_bandwidth: rate.average,
-            key_changes: track.keys.len(),
+            key_changes: track.rotations().count(),
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::time::{MediaTime, Rounding, Timescale, rescale};
 /// The most tracks of a presentation.
 const TRACKS_MAX: usize = 200;
 
+/// The most changes of keys that a track may have: a day of one every ten seconds, and their `pssh` twice as often.
+const KEYS_MAX: usize = 1 << 15;
+
 /// The most samples without bytes that a track may have.
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
 /// The most warnings of one kind of thing; more say how many they are.
@@ -128,19 +131,18 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         let reasons = if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") };
         return Err(OpenError::Nothing(reasons));
     }
-    let (tracks, details): (Vec<Track>, Vec<Details>) = tracks.into_iter().unzip();
-    let mut details: BTreeMap<String, Details> = tracks.iter().map(|t| t.name.clone()).zip(details).collect();
+    let (tracks, fingerprints): (Vec<Track>, Vec<Fingerprint>) = tracks.into_iter().unzip();
+    let mut fingerprints: BTreeMap<String, Fingerprint> =
+        tracks.iter().map(|t| t.name.clone()).zip(fingerprints).collect();
     let mut arranged = arrange(tracks, target);
     let made = made::add(texts, extent(&arranged.sets), &mut arranged, &mut source, target);
-    details.extend(made.into_iter().map(|(name, fingerprint)| (name, Details { fingerprint, keys: Vec::new() })));
+    fingerprints.extend(made);
     warnings.extend(arranged.warnings);
     let mut sets = arranged.sets;
     let Some(Extent { origin, end, .. }) = extent(&sets) else {
         return Err(OpenError::Nothing(warnings.join("; ")));
     };
-    for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
-        let details = &details[&track.name];
-        track.keys = key_changes(track, &details.keys);
+    for track in sets.iter().flat_map(|set| &set.tracks) {
         let longest =
             track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
         if track.kind != Kind::Text && longest.seconds() > 4.0 * target.as_secs_f64() {
@@ -163,7 +165,7 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         .max()
         .unwrap_or(MediaTime::ZERO);
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
-        track.version = version(track, &details[&track.name].fingerprint, [origin, longest]);
+        track.version = version(track, &fingerprints[&track.name], [origin, longest]);
     }
     if warnings.len() > WARNINGS_MAX {
         let more = warnings.len() - WARNINGS_MAX;
@@ -175,7 +177,7 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
 }
 
 /// Files of different names may give one name to their tracks (`film.m4v` and `film.m4a`): the later gets a number.
-fn give_each_a_name(tracks: &mut [(Track, Details)], warnings: &mut Vec<String>) {
+fn give_each_a_name(tracks: &mut [(Track, Fingerprint)], warnings: &mut Vec<String>) {
     let mut taken: BTreeSet<String> = tracks.iter().map(|(track, _)| track.name.clone()).collect();
     let mut seen = BTreeSet::new();
     for (track, _) in tracks {
@@ -203,22 +205,11 @@ fn extent(sets: &[SwitchingSet]) -> Option<Extent> {
     Some(Extent { origin, start: start(&video).unwrap_or(origin), end })
 }
 
-/// What is needed of a track until it is cut.
-struct Details {
-    fingerprint: [u8; 32],
-    keys: Vec<FragmentKey>,
-}
-
-/// The key of the samples from `first_sample` on.
-#[derive(Clone, PartialEq, Eq)]
-struct FragmentKey {
-    first_sample: u32,
-    kid: [u8; 16],
-    pssh: Vec<Pssh>,
-}
+/// A hash of what the files of a movie hold.
+type Fingerprint = [u8; 32];
 
 /// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
-fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2]) -> Version {
+fn version(track: &Track, fingerprint: &Fingerprint, shared: [MediaTime; 2]) -> Version {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORMAT_VERSION.to_be_bytes());
     hasher.update(fingerprint);
@@ -239,26 +230,8 @@ fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2]) -> Ver
     Version(u64::from_be_bytes(*first))
 }
 
-/// The keys by segment. Empty if the default key holds throughout.
-fn key_changes(track: &Track, keys: &[FragmentKey]) -> Vec<KeyChange> {
-    let Some(protection) = &track.entry.protection else { return Vec::new() };
-    let mut changes: Vec<KeyChange> = Vec::new();
-    for (index, segment) in track.segments.iter().enumerate() {
-        let at = keys.partition_point(|key| key.first_sample <= segment.first_sample);
-        let Some(key) = at.checked_sub(1).and_then(|at| keys.get(at)) else { continue };
-        let differs = match changes.last() {
-            Some(last) => last.kid != key.kid || last.pssh != key.pssh,
-            None => key.kid != protection.default_kid || !key.pssh.is_empty(),
-        };
-        if differs {
-            changes.push(KeyChange { segment: index as u32, kid: key.kid, pssh: key.pssh.clone() });
-        }
-    }
-    changes
-}
-
 /// Muxed renditions often carry the same audio each; it is listed once.
-fn leave_out_repeated_audio(tracks: &mut Vec<(Track, Details)>, source: &Source, warnings: &mut Vec<String>) {
+fn leave_out_repeated_audio(tracks: &mut Vec<(Track, Fingerprint)>, source: &Source, warnings: &mut Vec<String>) {
     let mut index = 0;
     while index < tracks.len() {
         let (candidate, earlier) = (&tracks[index].0, &tracks[..index]);
@@ -300,7 +273,7 @@ pub fn same_media(a: &Track, b: &Track, source: &Source) -> bool {
 }
 
 struct PartReader {
-    tracks: Vec<(Track, Details)>,
+    tracks: Vec<(Track, Fingerprint)>,
     /// Text that is served in another form.
     texts: Vec<Text>,
     warnings: Vec<String>,
@@ -353,7 +326,7 @@ impl PartReader {
                 (true, _) => format!("{}-{kind}{number}", part.name),
             };
             match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start) {
-                Ok((mut track, keys, notes)) => {
+                Ok((mut track, notes)) => {
                     reader
                         .warnings
                         .extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
@@ -362,7 +335,7 @@ impl PartReader {
                         reader.texts.extend(timed_text(source, files.start, moov, track, &mut reader.warnings));
                         continue;
                     }
-                    reader.tracks.push((track, Details { fingerprint: scanned.fingerprint, keys }));
+                    reader.tracks.push((track, scanned.fingerprint));
                 }
                 Err(why) => left_out(why),
             }
@@ -472,9 +445,10 @@ struct Collected<'a> {
     places: Vec<Range<u64>>,
     intact: Option<SourceRange>,
     moof: Option<SourceRange>,
-    /// KIDs of its samples, run by run (number of samples, KID), if groups say so; and the `pssh` of its `moof`.
+    /// KIDs of its samples, run by run (number of samples, KID; `None` of those in the clear), if the track is protected; and
+    /// the `pssh` of its `moof`.
     kids: Vec<(u32, Option<[u8; 16]>)>,
-    pssh: Vec<Pssh>,
+    pssh: Arc<[Pssh]>,
     /// What a new fragment of all its samples would hold for their protection, in bytes.
     protection_bytes: u32,
     /// Schemes of the event messages that come with it.
@@ -530,7 +504,7 @@ fn collect<'a>(
                 continue;
             }
         };
-        let moof_pssh: Vec<Pssh> = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
+        let moof_pssh: Arc<[Pssh]> = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
         let mut data_end = fragment.moof.start;
         for (index, traf) in moof.trafs.iter().enumerate() {
             let Some(header) = movie.tracks.iter().find(|track| track.id == traf.track_id) else {
@@ -592,7 +566,7 @@ fn collect_traf<'a>(
     header: &TrackHeader,
     base: u64,
     data_end: &mut u64,
-    moof_pssh: &[Pssh],
+    moof_pssh: &Arc<[Pssh]>,
 ) -> Collected<'a> {
     let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
     let defaults = traf.defaults(&header.trex);
@@ -620,7 +594,10 @@ fn collect_traf<'a>(
         _ => None,
     };
     let sample_count = traf.runs.iter().map(|run| run.sample_count).fold(0, u32::saturating_add);
-    let kids = cenc::sample_kids(&traf.protection, sample_count);
+    let kids = match &header.entry.protection {
+        Some(default) => cenc::sample_kids(&traf.protection, default, sample_count),
+        None => Vec::new(),
+    };
     let pssh_bytes: usize = moof.pssh.iter().map(|bytes| bytes.len()).sum();
     let protection_bytes = (cenc::weight(&traf.protection, sample_count) + pssh_bytes) as u32;
     Collected {
@@ -633,7 +610,7 @@ fn collect_traf<'a>(
         intact,
         moof: Some(place(fragment.moof.clone())),
         kids,
-        pssh: moof_pssh.to_vec(),
+        pssh: Arc::clone(moof_pssh),
         protection_bytes,
         events: fragment.events.clone(),
     }
@@ -644,7 +621,7 @@ fn pssh(bytes: &[u8]) -> Option<Pssh> {
     Some(Pssh { system_id, bytes: Bytes::copy_from_slice(bytes) })
 }
 
-/// A track of what was collected; with its keys, and what is odd about it. The error is why it is left out.
+/// A track of what was collected; and what is odd about it. The error is why it is left out.
 #[expect(clippy::too_many_arguments, reason = "one caller, and a struct would only rename them")]
 fn build(
     source: &Source,
@@ -656,7 +633,7 @@ fn build(
     name: String,
     kind: Kind,
     moov_file: u32,
-) -> Result<(Track, Vec<FragmentKey>, Vec<String>), String> {
+) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
     let (delay, media_time) = edits(header, movie, &mut notes);
     let mut all = Vec::new();
@@ -681,7 +658,7 @@ fn build(
             intact: None,
             moof: None,
             kids: Vec::new(),
-            pssh: Vec::new(),
+            pssh: [].into(),
             protection_bytes: 0,
             events: Vec::new(),
         });
@@ -693,17 +670,21 @@ fn build(
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
     let events = events.into_iter().take(EVENT_SCHEMES_MAX).collect();
-    let default_kid = header.entry.protection.as_ref().map(|p| p.default_kid);
     for collected in all {
         let at = collected.moof.as_ref().map_or(scanned.moov_offset, |moof| moof.range.start);
-        if let Err(why) = builder.push(collected, delay, default_kid, source, scanned) {
+        if let Err(why) = builder.push(collected, delay, source, scanned) {
             notes.push(format!("{why} (at {at:#x}); what follows is left out"));
             break;
         }
     }
-    let Builder { mut table, mut fragments, keys, .. } = builder;
+    let Builder { mut table, mut fragments, mut keys, .. } = builder;
     if table.is_empty() {
         return Err(notes.pop().unwrap_or_else(|| "it has no samples".to_owned()));
+    }
+    if let Some(protection) = &header.entry.protection
+        && keys.iter().all(|key| key.kid == protection.default_kid && key.pssh.is_empty())
+    {
+        keys.clear();
     }
     table.shrink_to_fit();
     fragments.shrink_to_fit();
@@ -726,19 +707,19 @@ fn build(
         media_time,
         init: Bytes::from(init),
         pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
-        keys: Vec::new(),
+        keys,
         events,
         samples: table,
         fragments,
         segments: Vec::new(),
     };
-    Ok((track, keys, notes))
+    Ok((track, notes))
 }
 
 struct Builder {
     table: SampleTable,
     fragments: Vec<Fragment>,
-    keys: Vec<FragmentKey>,
+    keys: Vec<KeyChange>,
     end: i64,
     /// Samples without bytes so far, which a few bytes of a run can claim by the million.
     empty_samples: u64,
@@ -749,7 +730,6 @@ impl Builder {
         &mut self,
         collected: Collected<'_>,
         delay: i64,
-        default_kid: Option<[u8; 16]>,
         source: &Source,
         scanned: &ScannedMovie,
     ) -> Result<(), String> {
@@ -776,6 +756,11 @@ impl Builder {
         for place in &collected.places {
             self.check(collected.file, place, source, scanned)?;
         }
+        let keys = self.key_changes(first_sample, &collected);
+        if self.keys.len() + keys.len() > KEYS_MAX {
+            return Err(format!("more than {KEYS_MAX} changes of keys"));
+        }
+        self.keys.extend(keys);
         // No sum here leaves 64 bits: a tfdt is below 2^61, all samples together last less than 2^57, and a delay is at most
         // a day.
         let mut time = start;
@@ -796,26 +781,6 @@ impl Builder {
             }
         }
         self.end = time;
-        if let Some(default_kid) = default_kid {
-            let mut first = first_sample;
-            let mut push = |key: FragmentKey| {
-                let same = self.keys.last().is_some_and(|last| last.kid == key.kid && last.pssh == key.pssh);
-                if !same {
-                    self.keys.push(key);
-                }
-            };
-            if collected.kids.is_empty() {
-                push(FragmentKey { first_sample, kid: default_kid, pssh: collected.pssh.clone() });
-            }
-            for &(count, kid) in &collected.kids {
-                push(FragmentKey {
-                    first_sample: first,
-                    kid: kid.unwrap_or(default_kid),
-                    pssh: collected.pssh.clone(),
-                });
-                first += count;
-            }
-        }
         if sample_count > 0 {
             self.fragments.push(Fragment {
                 first_sample,
@@ -827,6 +792,24 @@ impl Builder {
             });
         }
         Ok(())
+    }
+
+    /// What `collected`, whose first sample is `first_sample`, adds to the keys.
+    fn key_changes(&self, first_sample: u32, collected: &Collected<'_>) -> Vec<KeyChange> {
+        let mut changes: Vec<KeyChange> = Vec::new();
+        let mut first = first_sample;
+        for &(count, kid) in &collected.kids {
+            let last = changes.last().or(self.keys.last());
+            if let Some(kid) = kid
+                && last.is_none_or(|last| last.kid != kid || last.pssh != collected.pssh)
+            {
+                // A clear beginning is announced under the key that comes first, so that players have it in time.
+                let first_sample = if last.is_none() { 0 } else { first };
+                changes.push(KeyChange { first_sample, kid, pssh: Arc::clone(&collected.pssh) });
+            }
+            first += count;
+        }
+        changes
     }
 
     /// Whether there is media at `place`, all of it in one `mdat`: neighbours in two have a head between them.

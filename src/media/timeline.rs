@@ -31,15 +31,36 @@ pub fn common(a: &[MediaTime], b: &[MediaTime], tolerance: MediaTime) -> Vec<Med
     found
 }
 
-/// The boundaries, of `candidates` (ascending), that segments of about `target` begin at, the first one included.
-pub fn boundaries(candidates: &[MediaTime], target: Duration) -> Vec<MediaTime> {
+/// The boundaries, of `candidates` (ascending), that segments of about `target` begin at: the first one, those that are among
+/// `forced` (ascending) too, and others in between.
+pub fn boundaries(candidates: &[MediaTime], forced: &[MediaTime], target: Duration) -> Vec<MediaTime> {
     let mut chosen: Vec<MediaTime> = Vec::new();
     for &time in candidates {
-        let passes = chosen.last().is_none_or(|&last| starts_segment(last, time, target));
+        let is_forced = forced.binary_search(&time).is_ok();
+        let passes = chosen.last().is_none_or(|&last| is_forced || starts_segment(last, time, target));
         if passes {
             chosen.push(time);
         }
     }
+    chosen
+}
+
+/// `boundaries` (ascending) with `forced` (ascending) among them, which take the place of those less than a quarter of `target`
+/// away.
+pub fn with_forced(boundaries: &[MediaTime], forced: &[MediaTime], target: Duration) -> Vec<MediaTime> {
+    let quarter = MediaTime::new(i64::try_from(target.as_millis() / 4).unwrap_or(i64::MAX), Timescale::MILLI);
+    let mut chosen = Vec::with_capacity(boundaries.len() + forced.len());
+    let mut before = 0;
+    for &boundary in boundaries {
+        let after = before + forced[before..].iter().take_while(|&&time| time <= boundary).count();
+        chosen.extend_from_slice(&forced[before..after]);
+        before = after;
+        let mut neighbours = forced[before.saturating_sub(1)..].iter().take(2);
+        if !neighbours.any(|time| time.is_within(boundary, quarter)) {
+            chosen.push(boundary);
+        }
+    }
+    chosen.extend_from_slice(&forced[before..]);
     chosen
 }
 
@@ -130,15 +151,29 @@ mod tests {
     fn boundaries_follow_the_grid() {
         let target = Duration::from_secs(6);
         let gops = seconds(&[0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);
-        assert_eq!(boundaries(&gops, target), seconds(&[0.0, 6.0, 12.0]));
+        assert_eq!(boundaries(&gops, &[], target), seconds(&[0.0, 6.0, 12.0]));
         // 10 s is the first, 12 s comes too soon after it.
         let late = seconds(&[10.0, 12.0, 14.0, 16.0, 18.0, 20.0]);
-        assert_eq!(boundaries(&late, target), seconds(&[10.0, 14.0, 18.0]));
+        assert_eq!(boundaries(&late, &[], target), seconds(&[10.0, 14.0, 18.0]));
         // GOPs of 4 s: 4 s is still in the first cell, 8 s in the second, 12 s starts the third.
         let long = seconds(&[0.0, 4.0, 8.0, 12.0, 16.0, 20.0, 24.0]);
-        assert_eq!(boundaries(&long, target), seconds(&[0.0, 8.0, 12.0, 20.0, 24.0]));
+        assert_eq!(boundaries(&long, &[], target), seconds(&[0.0, 8.0, 12.0, 20.0, 24.0]));
         // GOPs longer than the target are segments of their own.
-        assert_eq!(boundaries(&seconds(&[0.0, 10.0, 20.0]), target), seconds(&[0.0, 10.0, 20.0]));
+        assert_eq!(boundaries(&seconds(&[0.0, 10.0, 20.0]), &[], target), seconds(&[0.0, 10.0, 20.0]));
+    }
+
+    #[test]
+    fn forced_boundaries_stand_and_the_others_keep_their_distance() {
+        let target = Duration::from_secs(6);
+        let gops = seconds(&[0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0]);
+        let chosen = boundaries(&gops, &seconds(&[10.0, 20.0]), target);
+        assert_eq!(chosen, seconds(&[0.0, 6.0, 10.0, 14.0, 18.0, 20.0]));
+        // Audio that changes its key a frame sooner, or elsewhere, or before and after all of them.
+        let near = with_forced(&chosen, &seconds(&[9.98, 16.0, 20.01]), target);
+        assert_eq!(near, seconds(&[0.0, 6.0, 9.98, 14.0, 16.0, 18.0, 20.01]));
+        let ends = with_forced(&seconds(&[6.0]), &seconds(&[1.0, 2.0, 30.0]), target);
+        assert_eq!(ends, seconds(&[1.0, 2.0, 6.0, 30.0]));
+        assert_eq!(with_forced(&[], &seconds(&[1.0]), target), seconds(&[1.0]));
     }
 
     #[test]
@@ -177,7 +212,7 @@ mod tests {
             }
             let target = Duration::from_millis(target_ms);
             let syncs = sync_times(&samples, trim, Timescale::MILLI);
-            let segments = cut(&samples, trim, &boundaries(&syncs, target), Timescale::MILLI, MediaTime::ZERO);
+            let segments = cut(&samples, trim, &boundaries(&syncs, &[], target), Timescale::MILLI, MediaTime::ZERO);
             prop_assert_eq!(segments[0].first_sample, 0);
             prop_assert_eq!(segments[0].time, 0);
             for pair in segments.windows(2) {

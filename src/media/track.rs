@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -137,15 +138,15 @@ pub struct Pssh {
     pub bytes: Bytes,
 }
 
-/// From a segment on, samples are encrypted under this key.
+/// From a sample on, samples are encrypted under this key, or in the clear among those that are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeyChange {
-    /// Index of the first segment concerned.
-    pub segment: u32,
+    /// The first sample concerned.
+    pub first_sample: u32,
     /// KID of the samples, from `seig` or `tenc`.
     pub kid: [u8; 16],
     /// `pssh` boxes that came with the fragments (in `moof`) for it; those of the `moov` are `Track::pssh`.
-    pub pssh: Vec<Pssh>,
+    pub pssh: Arc<[Pssh]>,
 }
 
 /// One encoding.
@@ -177,7 +178,8 @@ pub struct Track {
     pub init: Bytes,
     /// `pssh` boxes of the `moov`.
     pub pssh: Vec<Pssh>,
-    /// Keys, where they change or differ from `tenc`; empty if the default key holds for the whole track.
+    /// Keys and what tells of them, where either changes, from the first sample on; empty if the default key holds for the
+    /// whole track.
     pub keys: Vec<KeyChange>,
     /// Schemes of the event messages that come with its fragments, sorted.
     pub events: Vec<EventScheme>,
@@ -227,6 +229,14 @@ impl Track {
         self.entry.protection.is_some()
     }
 
+    /// When, after its first sample, another key begins to hold: presentation times after edits, in ticks.
+    pub fn rotations(&self) -> impl Iterator<Item = i64> {
+        self.keys.windows(2).filter(|pair| pair[0].kid != pair[1].kid).map(|pair| {
+            let sample = self.samples.get(pair[1].first_sample);
+            sample.decode_time.saturating_add(sample.composition_offset.into()).saturating_sub(self.media_time)
+        })
+    }
+
     /// Channels and sample rate, of audio.
     pub fn audio(&self) -> Option<&crate::formats::isobmff::sample_entry::Audio> {
         match &self.entry.media {
@@ -248,6 +258,7 @@ impl Track {
         size_of::<Track>()
             + self.init.len()
             + self.samples.weight()
+            + self.keys.capacity() * size_of::<KeyChange>()
             + self.fragments.capacity() * size_of::<Fragment>()
             + self.segments.capacity() * size_of::<Segment>()
     }

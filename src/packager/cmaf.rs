@@ -185,20 +185,17 @@ fn protection(
             before += count;
             continue;
         }
-        let base = traf.base_data_offset.unwrap_or(place.range.start);
-        let auxiliary = match cenc::auxiliary_range(&traf.protection, base)? {
-            None => None,
-            Some(range) => {
-                let range = SourceRange { file: place.file, range };
-                match given.get(&range) {
-                    Some(bytes) => Some(bytes.as_ref()),
-                    None => {
-                        needs.push(range);
-                        return Ok(None);
-                    }
-                }
-            }
-        };
+        let runs: Vec<u32> = traf.runs.iter().map(|run| run.sample_count).collect();
+        let ranges = cenc::auxiliary_ranges(&traf.protection, &runs, data_base(track, whole.clone(), traf))?;
+        let ranges: Vec<SourceRange> =
+            ranges.into_iter().map(|range| SourceRange { file: place.file, range }).collect();
+        let missing = needs.len();
+        needs.extend(ranges.iter().filter(|range| given.get(range).is_none()).cloned());
+        if needs.len() > missing {
+            return Ok(None);
+        }
+        let auxiliary: Vec<u8> = ranges.iter().filter_map(|range| given.get(range)).flatten().copied().collect();
+        let auxiliary = (!ranges.is_empty()).then_some(&auxiliary[..]);
         let within = samples.start - whole.start..samples.end - whole.start;
         let mut cut = cenc::cut(&traf.protection, default, auxiliary, within, count)?;
         cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
@@ -208,6 +205,20 @@ fn protection(
         format!("{before} samples in the fragment, not those that were there when it was opened"),
         place.range.start,
     ))
+}
+
+/// Where the data_offsets of `traf`, which has `samples`, count from (ISO/IEC 14496-12 §8.8.7.1): found from where these lie,
+/// since the base may be where the data of another track end.
+fn data_base(track: &Track, samples: Range<u32>, traf: &TrackFragment<'_>) -> u64 {
+    let mut offset = 0;
+    for run in &traf.runs {
+        offset = run.data_offset.unwrap_or(offset);
+        if run.sample_count > 0 {
+            break;
+        }
+    }
+    let data = track.samples.places(samples);
+    data.first().map_or(0, |place| place.range.start).saturating_add_signed(-i64::from(offset))
 }
 
 fn sample_count(traf: &TrackFragment<'_>) -> u32 {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::boxes::FourCc;
+use crate::formats::isobmff::groups::KeyGroups;
 use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
@@ -153,6 +154,7 @@ impl Build {
             per_sample_iv_size: 8,
             pattern: (0, 0),
             constant_iv: Vec::new(),
+            groups: KeyGroups::default(),
         });
         self
     }
@@ -162,8 +164,9 @@ impl Build {
         self
     }
 
-    pub(crate) fn key(mut self, segment: u32, kid: [u8; 16]) -> Build {
-        self.0.keys.push(KeyChange { segment, kid, pssh: Vec::new() });
+    /// From sample `first_sample` on another key.
+    pub(crate) fn key(mut self, first_sample: u32, kid: [u8; 16]) -> Build {
+        self.0.keys.push(KeyChange { first_sample, kid, pssh: [].into() });
         self
     }
 

@@ -8,6 +8,7 @@
 //!   waiting to read,  no byte of a head yet   -> idle deadline        (a clean end)
 //!                     some bytes of a head    -> head deadline        (counted from its first byte)
 //!   waiting to write                          -> write deadline       (counted from the last byte the peer took)
+//!   HTTP/2: waiting to read, answers under way -> write deadline       (likewise: its windows may be shut)
 //!   neither (an answer is being made)         -> none: who makes it has deadlines of its own
 //! ```
 //!
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::server::bodies::Bodies;
 use crate::server::drain::Drain;
 use crate::telemetry::{Ending, Telemetry};
 
@@ -96,6 +98,10 @@ pub struct Conn<S> {
     protocol: Protocol,
     /// Bytes that HTTP/2 wrote in this period of the timer.
     written: usize,
+    /// Answers of HTTP/2 under way.
+    bodies: Arc<Bodies>,
+    /// Whole periods of the timer in which nothing of them was taken.
+    stuck_periods: u32,
     /// What was read to tell the protocol, to be read again.
     replay: Vec<u8>,
     ending: Ending,
@@ -117,9 +123,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             in_head: false,
             protocol: Protocol::Http1,
             written: 0,
+            bodies: Arc::default(),
+            stuck_periods: 0,
             replay: Vec::new(),
             ending: Ending::Closed,
         }
+    }
+
+    /// Where the answers of HTTP/2 are to be watched, so that the write deadline holds for them.
+    pub fn bodies(&self) -> Arc<Bodies> {
+        self.bodies.clone()
     }
 
     /// Tells the protocol by the first bytes, which will be read again; fails when they don't come in time.
@@ -149,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             let next = Instant::now() + self.deadlines.period();
             self.timer.as_mut().reset(next);
             self.written = 0;
+            self.stuck_periods = if self.bodies.are_stuck() { self.stuck_periods + 1 } else { 0 };
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
                 *periods += 1;
             }
@@ -157,6 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if to_write {
             let periods = *self.write_periods.get_or_insert(0);
             return (periods >= limits.periods(limits.write)).then_some(Overdue::Write);
+        }
+        // The first period in which nothing was taken is a whole one.
+        if self.stuck_periods >= limits.periods(limits.write) - 1 {
+            return Some(Overdue::Write);
         }
         let periods = *self.read_periods.get_or_insert(0);
         let (limit, overdue) = if self.in_head { (limits.head, Overdue::Head) } else { (limits.idle, Overdue::Idle) };
@@ -182,11 +200,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn wait_to_write<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         match self.wait(true, cx) {
             None => Poll::Pending,
-            Some(_) => {
-                self.ending = Ending::WriteStalled;
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no more bytes")))
-            }
+            Some(_) => Poll::Ready(Err(self.stalled())),
         }
+    }
+
+    fn stalled(&mut self) -> io::Error {
+        self.ending = Ending::WriteStalled;
+        io::Error::new(io::ErrorKind::TimedOut, "the peer takes no more bytes")
     }
 }
 
@@ -217,7 +237,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Conn<S> {
                     self.ending = Ending::Idle;
                     Poll::Ready(Ok(()))
                 }
-                Some(Overdue::Head | Overdue::Write) => {
+                Some(Overdue::Write) => Poll::Ready(Err(self.stalled())),
+                Some(Overdue::Head) => {
                     self.ending = Ending::HeadTimeout;
                     Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request head takes too long")))
                 }

@@ -176,6 +176,7 @@ where
         protocol = conn.sniff() => protocol.map_err(|error| error.to_string())?,
         () = drain.begun() => return Ok(()),
     };
+    let bodies = conn.bodies();
     let io = TokioIo::new(conn);
     match protocol {
         // RFC 9112. Nothing here may make hyper copy bodies: no `pipeline_flush`, and an I/O type that is write-vectored.
@@ -193,6 +194,10 @@ where
                 .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
                 .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
                 .max_send_buf_size(STREAM_BUFFER_BYTES);
+            let service = service_fn(|request| {
+                let (answer, bodies) = (service.call(request), bodies.clone());
+                async move { answer.await.map(|answer| answer.map(|body| bodies.watch(body))) }
+            });
             until_over(builder.serve_connection(io, service), drain, |conn| conn.graceful_shutdown()).await
         }
     }
@@ -433,10 +438,12 @@ fn class(path: &str) -> RequestClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Ending;
     use std::io::IoSlice;
     use std::sync::Mutex;
     use std::task::Context;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf, duplex};
+    use tokio::task::JoinHandle;
 
     const DEADLINES: Deadlines =
         Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
@@ -581,6 +588,72 @@ mod tests {
             client.read_exact(&mut space[..64 << 10]).await.unwrap();
         }
         assert_eq!(telemetry.connections_open.get(), 1, "it was cut off");
+    }
+
+    /// A connection whose HTTP/2 client opens each stream's window by `window` bytes; its answers have 100 000.
+    async fn http2_client(window: u32) -> (h2::client::SendRequest<Bytes>, Arc<Telemetry>, JoinHandle<()>) {
+        let (server, client) = duplex(1 << 20);
+        let telemetry = Arc::<Telemetry>::default();
+        let conn = Conn::new(server, DEADLINES, telemetry.clone(), Arc::default());
+        let service = service_fn(|_| async { Ok(Response::new(Body::new(Rope::from(Bytes::from(vec![7; 100_000]))))) });
+        tokio::spawn(async move { converse(conn, &Drain::default(), 64 * 1024, service).await });
+        let (requests, mut connection) =
+            h2::client::Builder::new().initial_window_size(window).handshake(client).await.unwrap();
+        let mut pings = connection.ping_pong().unwrap();
+        tokio::spawn(async move {
+            // Who pings is not idle, and no reader for that.
+            while pings.ping(h2::Ping::opaque()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let over = tokio::spawn(async move { drop(connection.await) });
+        (requests, telemetry, over)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_reader_that_opens_no_window_was_kept_for_the_idle_time() {
+        // With a few bytes of window all of the answer lies in the queue of frames, and hyper holds no body any more.
+        for window in [0, 10] {
+            let (requests, telemetry, over) = http2_client(window).await;
+            let mut requests = requests.ready().await.unwrap();
+            let request = || Request::get("http://x/").body(()).unwrap();
+            let (answer, _) = requests.send_request(request(), true).unwrap();
+            let _answer = answer.await.unwrap();
+            let start = tokio::time::Instant::now();
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            let other = if window == 0 {
+                // That answer is not taken either, so asking for it is no progress.
+                Some(requests.send_request(request(), true).unwrap().0.await.unwrap())
+            } else {
+                None
+            };
+            over.await.unwrap();
+            drop(other);
+            let (elapsed, limit) = (start.elapsed(), DEADLINES.write);
+            assert!(elapsed >= limit && elapsed <= limit + Duration::from_secs(5), "{elapsed:?}");
+            assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_reader_that_takes_a_byte_now_and_then_is_kept_and_then_may_be_idle() {
+        let (requests, telemetry, over) = http2_client(10).await;
+        let mut requests = requests.ready().await.unwrap();
+        let (answer, _) = requests.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        let mut read = 0;
+        while read < 100_000 {
+            let data = body.data().await.unwrap().unwrap();
+            read += data.len();
+            if read < 200 {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+            }
+            body.flow_control().release_capacity(data.len()).unwrap();
+        }
+        let start = tokio::time::Instant::now();
+        over.await.unwrap();
+        assert!(start.elapsed() >= DEADLINES.idle, "{:?}", start.elapsed());
+        assert_eq!(telemetry.connections_ended.at(Ending::Idle).get(), 1);
     }
 
     #[tokio::test(start_paused = true)]

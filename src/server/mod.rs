@@ -1,6 +1,7 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
 pub mod admin;
+pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;

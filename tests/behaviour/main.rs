@@ -11,6 +11,7 @@ mod paths;
 mod presentations;
 mod replaced;
 mod representation;
+mod rotation;
 mod scene;
 mod sockets;
 mod text;

@@ -274,10 +274,17 @@ fn fragment(bytes: &[u8], moof: &Box, tracks: &mut BTreeMap<u32, Track>) {
     }
 }
 
-/// The entries of senc (ISO/IEC 23001-7 §7.2), each as its bytes; the width of its initialization vectors follows from what
-/// they add up to.
+/// The entries of senc (ISO/IEC 23001-7 §7.2), each as its bytes: by saiz if there is one; else the width of its initialization
+/// vectors follows from what they add up to.
 fn protection(bytes: &[u8], traf: &Box) -> Vec<Vec<u8>> {
     let Some(senc) = descend(bytes, traf, &[b"senc"]) else { return Vec::new() };
+    if let Some(saiz) = descend(bytes, traf, &[b"saiz"]) {
+        let at = saiz.content.start + 4 + if flags(bytes, &saiz) & 1 == 1 { 8 } else { 0 };
+        let mut rest = &bytes[senc.content.start + 8..senc.content.end];
+        let size = |sample| if bytes[at] == 0 { bytes[at + 5 + sample] } else { bytes[at] };
+        let mut entry = |sample| rest.split_off(..size(sample).into()).expect("saiz adds up to senc").to_vec();
+        return (0..u32(bytes, at + 1) as usize).map(&mut entry).collect();
+    }
     let has_subsamples = flags(bytes, &senc) & 2 != 0;
     let count = u32(bytes, senc.content.start + 4) as usize;
     for iv_bytes in [8, 16, 0] {

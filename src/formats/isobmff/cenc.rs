@@ -3,100 +3,83 @@
 
 use std::ops::Range;
 
-use super::boxes::{BoxRef, write_full_box};
+use super::boxes::BoxRef;
 use super::fragment::{FragmentProtection, SampleEncryption};
+use super::groups::{self, KeyGroups};
 use super::sample_entry::Protection;
 use crate::formats::error::Malformed;
 
-/// The most entries of a group box that are looked at.
-const GROUPS_MAX: u32 = 1 << 20;
+/// The most samples of a `saiz` that gives all one size, so that a count costs no memory by itself.
+const SAMPLES_MAX: u32 = 1 << 20;
 
-/// A `seig` group: how its samples are encrypted (§6).
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Group {
-    is_protected: bool,
-    per_sample_iv_size: u8,
-    kid: [u8; 16],
-}
-
-/// Runs of samples and the KIDs their groups name (`None`: the track's default). Empty if the fragment has no groups.
-pub fn sample_kids(protection: &FragmentProtection<'_>, samples: u32) -> Vec<(u32, Option<[u8; 16]>)> {
-    let Some(sbgp) = protection.sbgp else { return Vec::new() };
-    let groups = protection.sgpd.map(read_groups).and_then(Result::ok).unwrap_or_default();
-    let Ok(runs) = read_runs(sbgp) else { return Vec::new() };
-    let mut kids = Vec::new();
-    let mut left = samples;
-    for (count, index) in runs {
-        let count = count.min(left);
-        left -= count;
-        if count > 0 {
-            kids.push((count, group_at(&groups, index).filter(|group| group.is_protected).map(|group| group.kid)));
+/// Runs of samples and the KIDs that they are encrypted under, by their groups or by `default`; `None`: in the clear. The runs
+/// add up to `samples`.
+pub fn sample_kids(
+    protection: &FragmentProtection<'_>,
+    default: &Protection,
+    samples: u32,
+) -> Vec<(u32, Option<[u8; 16]>)> {
+    // What is malformed here is an error when it is cut; until then the default is the best guess.
+    let local = local_groups(protection).unwrap_or_default();
+    let runs = protection.sbgp.map(groups::runs).and_then(Result::ok).unwrap_or_default();
+    let mut kids: Vec<(u32, Option<[u8; 16]>)> = Vec::new();
+    for (count, index) in groups::mapped(&runs, samples) {
+        let kid = match groups::key_group(index, &local, &default.groups) {
+            Some(group) => group.is_protected.then_some(group.kid),
+            None => default.is_protected.then_some(default.default_kid),
+        };
+        match kids.last_mut() {
+            Some((run, last)) if *last == kid => *run += count,
+            _ => kids.push((count, kid)),
         }
-    }
-    if left > 0 {
-        kids.push((left, None));
     }
     kids
 }
 
-/// Groups of this fragment are numbered from 0x10001 (ISO/IEC 14496-12 §8.9.4).
-fn group_at(groups: &[Group], index: u32) -> Option<&Group> {
-    groups.get(index.checked_sub(0x1_0001)? as usize)
+fn local_groups(protection: &FragmentProtection<'_>) -> Result<KeyGroups, Malformed> {
+    protection.sgpd.map(KeyGroups::parse).transpose().map_err(|e| e.within("sgpd")).map(Option::unwrap_or_default)
 }
 
-fn read_groups(sgpd: BoxRef<'_>) -> Result<Vec<Group>, Malformed> {
-    let mut fields = sgpd.fields();
-    let (version, _) = fields.version_and_flags()?;
-    fields.skip(4)?;
-    let length = if version >= 1 { fields.u32()? } else { 20 };
-    if version >= 2 {
-        fields.skip(4)?;
-    }
-    let count = fields.u32()?;
-    let mut groups = Vec::new();
-    for _ in 0..count.min(GROUPS_MAX) {
-        let length = if length == 0 { fields.u32()? } else { length };
-        let mut entry = crate::formats::fields::Fields::new(fields.take(length as usize)?, 0);
-        entry.skip(2)?;
-        let is_protected = entry.u8()? == 1;
-        let per_sample_iv_size = entry.u8()?;
-        let mut kid = [0; 16];
-        kid.copy_from_slice(entry.take(16)?);
-        groups.push(Group { is_protected, per_sample_iv_size, kid });
-    }
-    Ok(groups)
-}
-
-fn read_runs(sbgp: BoxRef<'_>) -> Result<Vec<(u32, u32)>, Malformed> {
-    let mut fields = sbgp.fields();
-    let (version, _) = fields.version_and_flags()?;
-    fields.skip(if version == 1 { 8 } else { 4 })?;
-    let count = fields.u32()?;
-    let mut runs = Vec::new();
-    for _ in 0..count.min(GROUPS_MAX) {
-        runs.push((fields.u32()?, fields.u32()?));
-    }
-    Ok(runs)
-}
-
-/// Where the auxiliary information of a fragment's samples lies, if not in a `senc`: a range of the file, from `saio` and
-/// `saiz`, whose offsets count from `base`.
-pub fn auxiliary_range(protection: &FragmentProtection<'_>, base: u64) -> Result<Option<Range<u64>>, Malformed> {
-    let (None, Some(saiz), Some(saio)) = (protection.senc, protection.saiz, protection.saio) else { return Ok(None) };
-    let total: u64 = read_sizes(saiz)?.iter().map(|&size| u64::from(size)).sum();
+/// Where the auxiliary information of a fragment's samples lies, if not in a `senc`: ranges of the file, from `saiz` and
+/// `saio`, whose offsets count from `base` (ISO/IEC 14496-12 §8.7.9): that of the fragment's data. There is one for all
+/// samples, or one for each of `runs`, the sample counts of its `trun`s.
+pub fn auxiliary_ranges(
+    protection: &FragmentProtection<'_>,
+    runs: &[u32],
+    base: u64,
+) -> Result<Vec<Range<u64>>, Malformed> {
+    let (None, Some(saiz), Some(saio)) = (protection.senc, protection.saiz, protection.saio) else {
+        return Ok(Vec::new());
+    };
+    let sizes = read_sizes(saiz)?;
     let mut fields = saio.fields();
     let (version, flags) = fields.version_and_flags()?;
     if flags & 1 != 0 {
         fields.skip(8)?;
     }
-    let count = fields.u32()?;
-    if count != 1 {
-        return Err(
-            Malformed::new(format!("{count} offsets, of several runs: one is read"), saio.offset).within("saio")
-        );
+    let count = fields.u32()? as usize;
+    let filled: Vec<u32> = runs.iter().copied().filter(|&samples| samples > 0).collect();
+    let lengths: &[u32] = match count {
+        1 => &[u32::MAX],
+        _ if count == runs.len() => runs,
+        _ if count == filled.len() => &filled,
+        _ => {
+            let what = format!("{count} offsets for {} runs: one, or one a run, is read", runs.len());
+            return Err(Malformed::new(what, saio.offset).within("saio"));
+        }
+    };
+    let mut ranges = Vec::with_capacity(lengths.len());
+    let mut sizes = &sizes[..];
+    for &samples in lengths {
+        let (run, rest) = sizes.split_at(sizes.len().min(samples as usize));
+        sizes = rest;
+        let start = base.saturating_add(fields.u32_or_u64(version == 1).map_err(|e| e.within("saio"))?);
+        let total: u64 = run.iter().map(|&size| u64::from(size)).sum();
+        if total > 0 {
+            ranges.push(start..start.saturating_add(total));
+        }
     }
-    let start = base.saturating_add(fields.u32_or_u64(version == 1)?);
-    Ok(Some(start..start.saturating_add(total)))
+    Ok(ranges)
 }
 
 fn read_sizes(saiz: BoxRef<'_>) -> Result<Vec<u8>, Malformed> {
@@ -110,22 +93,24 @@ fn read_sizes(saiz: BoxRef<'_>) -> Result<Vec<u8>, Malformed> {
     if default == 0 {
         return Ok(fields.take(count as usize)?.to_vec());
     }
-    if count > GROUPS_MAX {
+    if count > SAMPLES_MAX {
         return Err(
-            Malformed::new(format!("{count} samples, at most {GROUPS_MAX} are read"), saiz.offset).within("saiz")
+            Malformed::new(format!("{count} samples, at most {SAMPLES_MAX} are read"), saiz.offset).within("saiz")
         );
     }
     Ok(vec![default; count as usize])
 }
 
-/// Bytes that the boxes of `protection` take in a new fragment of all its `samples`: `senc`, `saiz`, `saio`, `sgpd`, `sbgp`.
+/// Bytes that the boxes of `protection` take in a new fragment of all its `samples`: `senc`, `saiz`, `saio`, and all `sgpd` and
+/// `sbgp`.
 pub fn weight(protection: &FragmentProtection<'_>, samples: u32) -> usize {
     let auxiliary = match (protection.senc, protection.saiz) {
         (Some(senc), _) => senc.payload().len().saturating_sub(8),
         (None, Some(saiz)) => read_sizes(saiz).map_or(0, |sizes| sizes.iter().map(|&size| usize::from(size)).sum()),
         (None, None) => 0,
     };
-    let groups = [protection.sgpd, protection.sbgp].into_iter().flatten().map(|b| b.bytes().len()).sum::<usize>();
+    let of_keys = [protection.sgpd, protection.sbgp].into_iter().flatten();
+    let groups = of_keys.chain(protection.other_groups.iter().copied()).map(|b| b.bytes().len()).sum::<usize>();
     // senc 16, saiz 17 and a byte a sample, saio 20.
     if auxiliary == 0 { groups } else { auxiliary + 16 + 17 + samples as usize + 20 + groups }
 }
@@ -135,14 +120,14 @@ pub fn weight(protection: &FragmentProtection<'_>, samples: u32) -> usize {
 pub struct CutProtection {
     /// For the `senc`; `None` if the samples carry no information of their own (constant IV, whole samples).
     pub encryption: Option<SampleEncryption>,
-    /// `sgpd` and `sbgp`, whole.
+    /// `sgpd` and `sbgp` of all grouping types, whole.
     pub groups: Vec<u8>,
     /// `pssh` boxes of the `moof`, whole.
     pub pssh: Vec<Vec<u8>>,
 }
 
 /// The protection of the samples `range` (counted within the fragment, which has `count`) of a fragment. `auxiliary` holds
-/// the bytes of [`auxiliary_range`].
+/// the bytes of [`auxiliary_ranges`].
 pub fn cut(
     protection: &FragmentProtection<'_>,
     default: &Protection,
@@ -150,18 +135,17 @@ pub fn cut(
     range: Range<u32>,
     count: u32,
 ) -> Result<CutProtection, Malformed> {
-    let groups = protection.sgpd.map(read_groups).transpose().map_err(|e| e.within("sgpd"))?.unwrap_or_default();
-    let runs = protection.sbgp.map(read_runs).transpose().map_err(|e| e.within("sbgp"))?.unwrap_or_default();
-    let mut group_of: Vec<u32> = Vec::new();
-    for (run, index) in runs {
-        group_of.extend(std::iter::repeat_n(index, (run as usize).min(count as usize - group_of.len())));
+    let local = local_groups(protection)?;
+    let runs = protection.sbgp.map(groups::runs).transpose().map_err(|e| e.within("sbgp"))?.unwrap_or_default();
+    let mut iv_sizes: Vec<u8> = Vec::new();
+    for (length, index) in groups::mapped(&runs, count) {
+        let iv_size = match groups::key_group(index, &local, &default.groups) {
+            Some(group) if !group.is_protected => 0,
+            Some(group) => group.per_sample_iv_size,
+            None => default.per_sample_iv_size,
+        };
+        iv_sizes.extend(std::iter::repeat_n(iv_size, length as usize));
     }
-    group_of.resize(count as usize, 0);
-    let iv_size = |sample: u32| match group_at(&groups, group_of[sample as usize]) {
-        Some(group) if !group.is_protected => 0,
-        Some(group) => group.per_sample_iv_size,
-        None => default.per_sample_iv_size,
-    };
     let mut cut = CutProtection::default();
     let mut encryption = SampleEncryption::default();
     let mut sample_auxiliary = |index: u32, bytes: &[u8]| {
@@ -177,7 +161,7 @@ pub fn cut(
         let listed = fields.u32()?;
         for index in 0..listed.min(count) {
             let start = fields;
-            fields.skip(iv_size(index).into()).map_err(|e| e.within("senc"))?;
+            fields.skip(iv_sizes[index as usize].into()).map_err(|e| e.within("senc"))?;
             if has_subsamples {
                 let subsamples = fields.u16().map_err(|e| e.within("senc"))?;
                 fields.skip(usize::from(subsamples) * 6).map_err(|e| e.within("senc"))?;
@@ -190,38 +174,32 @@ pub fn cut(
         }
         encryption.has_subsamples = has_subsamples;
     } else if let (Some(saiz), Some(mut rest)) = (protection.saiz, auxiliary) {
-        for (index, size) in read_sizes(saiz)?.into_iter().take(count as usize).enumerate() {
+        let sizes = read_sizes(saiz)?;
+        let has_subsamples = sizes.iter().zip(&iv_sizes).any(|(size, iv_size)| size > iv_size);
+        for (index, (&size, &iv_size)) in sizes.iter().zip(&iv_sizes).enumerate() {
             let Some((bytes, after)) = rest.split_at_checked(size.into()) else {
                 return Err(Malformed::new("auxiliary information ends early", saiz.offset).within("saiz"));
             };
             rest = after;
-            encryption.has_subsamples |= size > iv_size(index as u32);
-            sample_auxiliary(index as u32, bytes);
+            if has_subsamples && size <= iv_size {
+                // In a senc all samples have a subsample_count, or none has (ISO/IEC 23001-7 §7.2).
+                sample_auxiliary(index as u32, &[bytes, &[0, 0]].concat());
+            } else {
+                sample_auxiliary(index as u32, bytes);
+            }
         }
+        encryption.has_subsamples = has_subsamples;
     }
     if !encryption.entries.is_empty() {
         cut.encryption = Some(encryption);
     }
-    if let Some(sgpd) = protection.sgpd {
-        cut.groups.extend_from_slice(sgpd.bytes());
-    }
-    // Groups may be described in the moov instead, which the initialization segment keeps.
-    if protection.sbgp.is_some() {
-        let mut runs: Vec<(u32, u32)> = Vec::new();
-        for &index in &group_of[range.start as usize..range.end as usize] {
-            match runs.last_mut() {
-                Some((count, last)) if *last == index => *count += 1,
-                _ => runs.push((1, index)),
-            }
+    let of_keys = [protection.sgpd, protection.sbgp].into_iter().flatten();
+    for group in of_keys.chain(protection.other_groups.iter().copied()) {
+        match &group.kind.0 {
+            b"sbgp" => groups::write_cut(&mut cut.groups, group, range.clone()).map_err(|e| e.within("sbgp"))?,
+            // Groups may be described in the moov instead, which the initialization segment keeps.
+            _ => cut.groups.extend_from_slice(group.bytes()),
         }
-        write_full_box(&mut cut.groups, b"sbgp", 0, 0, |out| {
-            out.extend_from_slice(b"seig");
-            out.extend_from_slice(&(runs.len() as u32).to_be_bytes());
-            for (count, index) in runs {
-                out.extend_from_slice(&count.to_be_bytes());
-                out.extend_from_slice(&index.to_be_bytes());
-            }
-        });
     }
     Ok(cut)
 }

@@ -1,6 +1,7 @@
 //! Movie fragments (ISO/IEC 14496-12 §8.8): reading a `moof`, and writing one around the same samples.
 
 use super::boxes::{BoxRef, write_box, write_full_box};
+use super::groups::grouping_type;
 use super::movie::{PSSH_MAX, TrackExtends};
 use crate::formats::error::Malformed;
 
@@ -53,8 +54,11 @@ pub struct TrackRun<'a> {
     width: usize,
 }
 
+/// The most `sgpd` and `sbgp` boxes of other grouping types that are kept when a protected fragment is cut.
+const OTHER_GROUPS_MAX: usize = 32;
+
 /// Boxes of a `traf` that Common Encryption uses (ISO/IEC 23001-7 §7), each whole.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FragmentProtection<'a> {
     /// `senc`.
     pub senc: Option<BoxRef<'a>>,
@@ -66,6 +70,8 @@ pub struct FragmentProtection<'a> {
     pub sgpd: Option<BoxRef<'a>>,
     /// `sbgp` of grouping type `seig`.
     pub sbgp: Option<BoxRef<'a>>,
+    /// `sgpd` and `sbgp` of other grouping types (`roll`, `prol`, `sap `, …), in order: they say nothing of keys.
+    pub other_groups: Vec<BoxRef<'a>>,
 }
 
 /// What holds of the samples of a fragment unless their run says otherwise.
@@ -141,8 +147,11 @@ impl<'a> TrackFragment<'a> {
                 b"senc" => fragment.protection.senc = Some(child),
                 b"saiz" if is_cenc_auxiliary(child) => fragment.protection.saiz = Some(child),
                 b"saio" if is_cenc_auxiliary(child) => fragment.protection.saio = Some(child),
-                b"sgpd" if child.payload().get(4..8) == Some(b"seig") => fragment.protection.sgpd = Some(child),
-                b"sbgp" if child.payload().get(4..8) == Some(b"seig") => fragment.protection.sbgp = Some(child),
+                b"sgpd" if grouping_type(child) == Some(*b"seig") => fragment.protection.sgpd = Some(child),
+                b"sbgp" if grouping_type(child) == Some(*b"seig") => fragment.protection.sbgp = Some(child),
+                b"sgpd" | b"sbgp" if fragment.protection.other_groups.len() < OTHER_GROUPS_MAX => {
+                    fragment.protection.other_groups.push(child);
+                }
                 _ => {}
             }
         }

@@ -4,6 +4,7 @@ pub mod boxes;
 pub mod cenc;
 pub mod emsg;
 pub mod fragment;
+pub mod groups;
 pub mod movie;
 pub mod sample_entry;
 pub mod sample_tables;

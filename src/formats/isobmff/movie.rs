@@ -1,6 +1,7 @@
 //! The movie box (ISO/IEC 14496-12 §8.2): what it says of its tracks, and the initialization segment of one of them.
 
 use super::boxes::{BoxRef, Boxes, FourCc, find, write_box, write_full_box};
+use super::groups::{self, KeyGroups};
 use super::sample_entry::{self, SampleEntry};
 use crate::formats::error::Malformed;
 use crate::time::Timescale;
@@ -175,12 +176,18 @@ impl TrackHeader {
         let stsd = stbl.required(b"stsd").map_err(|e| e.within("trak/mdia/minf"))?;
         let mut entries = stsd.children_after(8).map(|entry| entry.and_then(sample_entry::parse));
         let entry = entries.next().unwrap_or_else(|| Err(Malformed::new("no sample entry", stsd.offset)));
-        let entry = entry.map_err(|e| e.within("trak/mdia/minf/stbl/stsd"))?;
+        let mut entry = entry.map_err(|e| e.within("trak/mdia/minf/stbl/stsd"))?;
         // A clear lead in one track, or two codecs: what is said of the first would be wrong of the others.
         let alike = |other: &SampleEntry| (other.format, &other.protection) == (entry.format, &entry.protection);
         if !entries.all(|other| other.as_ref().is_ok_and(alike)) {
             let what = "several sample entries that differ in codec or protection";
             return Err(Malformed::new(what, stsd.offset).within("trak/mdia/minf/stbl/stsd"));
+        }
+        if let Some(protection) = &mut entry.protection {
+            let mut described = stbl.children().map_while(Result::ok).filter(|b| b.kind.0 == *b"sgpd");
+            if let Some(sgpd) = described.find(|b| groups::grouping_type(*b) == Some(*b"seig")) {
+                protection.groups = KeyGroups::parse(sgpd).map_err(|e| e.within("trak/mdia/minf/stbl/sgpd"))?;
+            }
         }
         let sample_count = match stbl.child(b"stsz").map_err(within)? {
             Some(stsz) => {
@@ -379,7 +386,7 @@ fn write_minf(out: &mut Vec<u8>, minf: BoxRef<'_>) -> Result<(), Malformed> {
             }
             write_full_box(out, b"stsz", 0, 0, |out| out.extend_from_slice(&[0; 8]));
             write_full_box(out, b"stco", 0, 0, |out| out.extend_from_slice(&[0; 4]));
-            // Key rotation may describe its groups here (ISO/IEC 23001-7 §6).
+            // Fragments may map their samples to groups that are described here (ISO/IEC 14496-12 §8.9.4).
             for sgpd in child.children().map_while(Result::ok).filter(|b| b.kind.0 == *b"sgpd") {
                 out.extend_from_slice(sgpd.bytes());
             }

@@ -3,6 +3,7 @@
 //! The entry itself is carried verbatim; this only reads it.
 
 use super::boxes::{BoxRef, Boxes, FourCc, find};
+use super::groups::KeyGroups;
 use crate::formats::cicp::Colour;
 use crate::formats::dolby::{Ac3, Ac4, Vision};
 use crate::formats::error::Malformed;
@@ -99,6 +100,8 @@ pub struct Protection {
     pub pattern: (u8, u8),
     /// default_constant_IV, empty if there is none.
     pub constant_iv: Vec<u8>,
+    /// `seig` groups that the track's `stbl` describes.
+    pub groups: KeyGroups,
 }
 
 /// Reads one entry of a `stsd`.
@@ -561,7 +564,8 @@ fn track_encryption(mut fields: Fields<'_>, scheme: FourCc) -> Result<Protection
         }
         constant_iv.extend_from_slice(fields.take(size.into())?);
     }
-    Ok(Protection { scheme, default_kid, is_protected, per_sample_iv_size, pattern, constant_iv })
+    let groups = KeyGroups::default();
+    Ok(Protection { scheme, default_kid, is_protected, per_sample_iv_size, pattern, constant_iv, groups })
 }
 
 fn four_cc(fields: &mut Fields<'_>) -> Result<FourCc, Malformed> {
@@ -814,6 +818,7 @@ mod tests {
             per_sample_iv_size: 0,
             pattern: (1, 9),
             constant_iv: hex("cbe3327da85a1e7a74496db552dfe6d0"),
+            groups: KeyGroups::default(),
         };
         assert_eq!(cbcs.protection, Some(expected));
         let cenc = "0000000c66726d616d703461 000000147363686d0000000063656e6300010000

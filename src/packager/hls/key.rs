@@ -15,6 +15,8 @@ pub(crate) struct Keys<'a> {
     key_uri: Option<&'a str>,
     /// By segment; the first is that of segment 0.
     changes: Vec<Change<'a>>,
+    /// Whether any of them is told to Widevine or PlayReady.
+    has_systems: bool,
 }
 
 #[derive(Debug)]
@@ -35,17 +37,21 @@ impl<'a> Keys<'a> {
             b"cenc" | b"cens" => "SAMPLE-AES-CTR",
             _ => return Err(NoHls::Scheme { track: track.name.clone(), scheme: protection.scheme }),
         };
+        if !protection.is_protected && track.keys.is_empty() {
+            return Ok(None);
+        }
+        let default = (0, &protection.default_kid, &[][..]);
+        let begins_with_default = track.keys.first().is_none_or(|key| key.first_sample > 0);
+        let keys = track.keys.iter().map(|key| (key.first_sample, &key.kid, &key.pssh[..]));
         let mut changes = Vec::with_capacity(track.keys.len() + 1);
-        // A clear beginning is announced under the key that comes first, so that players have it in time.
-        let first = match track.keys.first() {
-            Some(key) if key.segment == 0 || !protection.is_protected => (&key.kid, &key.pssh[..]),
-            _ => (&protection.default_kid, &[][..]),
-        };
-        let later =
-            track.keys.iter().filter(|key| key.segment > 0).map(|key| (key.segment as usize, &key.kid, &key.pssh[..]));
-        for (segment, kid, fragment_pssh) in [(0, first.0, first.1)].into_iter().chain(later) {
+        for (first_sample, kid, fragment_pssh) in begins_with_default.then_some(default).into_iter().chain(keys) {
             if changes.last().is_some_and(|last: &Change<'_>| last.kid == kid) {
                 continue;
+            }
+            let segment = track.segments.partition_point(|segment| segment.first_sample <= first_sample) - 1;
+            if track.segments[segment].first_sample != first_sample {
+                let segment = track.segments[segment].time;
+                return Err(NoHls::KeyInside { track: track.name.clone(), segment });
             }
             let of_system = |system: &[u8; 16]| {
                 best_pssh(fragment_pssh, system, kid).or_else(|| best_pssh(&track.pssh, system, kid))
@@ -56,7 +62,8 @@ impl<'a> Keys<'a> {
             }
             changes.push(Change { segment, kid, widevine, playready });
         }
-        Ok(Some(Keys { method, key_uri: options.key_uri.as_deref(), changes }))
+        let has_systems = changes.iter().any(|change| change.widevine.is_some() || change.playready.is_some());
+        Ok(Some(Keys { method, key_uri: options.key_uri.as_deref(), changes, has_systems }))
     }
 
     /// The segments from which on another key holds; the first is 0.
@@ -79,8 +86,12 @@ impl<'a> Keys<'a> {
             if template.starts_with("skd:") {
                 self.tag(out, uri, kid, "com.apple.streamingkeydelivery");
             } else {
-                self.tag(out, uri, kid, "identity");
-                // hls.js 1.7.4 takes `identity` for MPEG-2 TS only; this is its name for the same key by way of EME.
+                // hls.js 1.7.4 takes `identity` of SAMPLE-AES for that of MPEG-2 TS, asks no other system then, and waits for a key
+                // for ever. So who has another system is not offered it. Without one, players other than hls.js need it.
+                if !(self.method == "SAMPLE-AES" && self.has_systems) {
+                    self.tag(out, uri, kid, "identity");
+                }
+                // Its name for the same key by way of EME.
                 self.tag(out, uri, kid, "org.w3.clearkey");
             }
         }
@@ -173,6 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn identity_made_hls_js_wait_for_ever_where_widevine_was_there() {
+        let formats = |text: String| -> Vec<String> {
+            let formats = text.lines().filter_map(|line| line.split_once("KEYFORMAT=\"")?.1.split_once('"'));
+            formats.map(|(format, _)| format.to_owned()).collect()
+        };
+        let alone = fixture::video("v").protected(b"cbcs", [0xab; 16]).regular(2).done();
+        let template = Some("https://keys.example/{kid}");
+        assert_eq!(formats(written(&alone, template).expect("keys")), ["identity", "org.w3.clearkey"]);
+        let track = fixture::video("v").protected(b"cbcs", [0xab; 16]).pssh(WIDEVINE, b"wv").regular(2).done();
+        let widevine = "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed";
+        assert_eq!(formats(written(&track, template).expect("keys")), ["org.w3.clearkey", widevine]);
+    }
+
+    #[test]
     fn keys_that_rotate() {
         let track = fixture::video("v")
             .protected(b"cbcs", [1; 16])
@@ -189,6 +214,22 @@ mod tests {
         3
         #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYID=0x01010101010101010101010101010101,KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
         "#);
+    }
+
+    #[test]
+    fn a_key_that_changes_inside_a_segment_can_not_be_said() {
+        let track = fixture::video("v").protected(b"cbcs", [1; 16]).key(2, [2; 16]);
+        let track = track.cut(&[(9, 76_800)]).segment(&[(9, 51_200), (9, 25_600)]).done();
+        let error = written(&track, Some("https://k/{kid}")).expect_err("no KEY holds for half a segment");
+        assert_eq!(error, NoHls::KeyInside { track: "v".into(), segment: 76_800 });
+        assert!(error.to_string().starts_with("track v: its key changes inside segment 76800, "), "{error}");
+    }
+
+    #[test]
+    fn what_is_in_the_clear_throughout_needs_no_key() {
+        let track = fixture::video("v").protected(b"cbcs", [0; 16]).regular(2);
+        let clear = |track: &mut Track| track.entry.protection.as_mut().expect("there").is_protected = false;
+        assert!(Keys::of(&track.with(clear).done(), &Options::default()).expect("no fault").is_none());
     }
 
     #[test]

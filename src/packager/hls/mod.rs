@@ -47,6 +47,14 @@ pub enum NoHls {
         /// Its scheme.
         scheme: FourCc,
     },
+    /// Another key begins to hold where no segment begins, since there is no sync sample: a segment has one key
+    /// (rfc8216bis §4.4.4.4).
+    KeyInside {
+        /// Its track's name.
+        track: String,
+        /// Name of the segment.
+        segment: i64,
+    },
     /// Encrypted, and no key URI is configured, nor does a `pssh` of Widevine or PlayReady come with the media.
     NoKey {
         /// Its track's name.
@@ -69,6 +77,10 @@ impl fmt::Display for NoHls {
             NoHls::Scheme { track, scheme } => {
                 write!(f, "track {track}: HLS has no METHOD for the protection scheme {scheme}")
             }
+            NoHls::KeyInside { track, segment } => write!(
+                f,
+                "track {track}: its key changes inside segment {segment}, where no sync sample lies, and an HLS segment has one key"
+            ),
             NoHls::NoKey { track } => write!(
                 f,
                 "track {track} is encrypted: HLS needs a configured key URI, or a pssh box of Widevine or PlayReady in the media"

@@ -1,0 +1,144 @@
+//! Response bodies under way on an HTTP/2 connection. Its socket tells nothing of them: a peer that opens no flow-control window
+//! (RFC 9113 §5.2) takes no byte of an answer, though the socket takes every frame that is written.
+//!
+//! ```text
+//!   answer -> Watched<Body> -> hyper -> WatchedData -> h2's queue -> socket
+//!              a share of Bodies           the same share, and every byte taken is noted
+//! ```
+
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+
+/// The bodies of one connection, until their last byte has been taken or they are given up.
+#[derive(Debug, Default)]
+pub struct Bodies {
+    under_way: AtomicUsize,
+    has_moved: AtomicBool,
+}
+
+// Counts are looked at by the connection's own timer, seconds later; they order nothing else.
+impl Bodies {
+    /// `body`, counted as under way while there is anything of it.
+    pub fn watch<B: Body>(self: &Arc<Bodies>, body: B) -> Watched<B> {
+        let share = (!body.is_end_stream()).then(|| Arc::new(Share::new(self.clone())));
+        Watched { body, share }
+    }
+
+    /// Whether some are under way of which no byte was taken since the last call.
+    pub fn are_stuck(&self) -> bool {
+        !self.has_moved.swap(false, Ordering::Relaxed) && self.under_way.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// One body's share in the count.
+#[derive(Debug)]
+struct Share(Arc<Bodies>);
+
+impl Share {
+    fn new(bodies: Arc<Bodies>) -> Share {
+        // More answers do not excuse that the first is not taken.
+        if bodies.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
+            bodies.has_moved.store(true, Ordering::Relaxed);
+        }
+        Share(bodies)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that is counted.
+#[derive(Debug)]
+pub struct Watched<B> {
+    body: B,
+    share: Option<Arc<Share>>,
+}
+
+/// Data of a body that is counted.
+#[derive(Debug)]
+pub struct WatchedData<D> {
+    data: D,
+    share: Option<Arc<Share>>,
+}
+
+impl<B: Body + Unpin> Body for Watched<B> {
+    type Data = WatchedData<B::Data>;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<WatchedData<B::Data>>, B::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let share = &self.share;
+        frame.map_ok(|frame| frame.map_data(|data| WatchedData { data, share: share.clone() }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<D: Buf> Buf for WatchedData<D> {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(dst)
+    }
+
+    fn advance(&mut self, count: usize) {
+        if let Some(Share(bodies)) = self.share.as_deref() {
+            bodies.has_moved.store(true, Ordering::Relaxed);
+        }
+        self.data.advance(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty, Full};
+
+    #[tokio::test]
+    async fn a_body_is_stuck_until_bytes_are_taken_and_gone_with_its_data() {
+        let bodies = Arc::<Bodies>::default();
+        assert!(!bodies.are_stuck());
+        let mut body = bodies.watch(Full::new(Bytes::from_static(b"media")));
+        assert!(!bodies.are_stuck(), "it has only begun");
+        assert!(bodies.are_stuck());
+        let mut data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        drop(body);
+        assert!(bodies.are_stuck(), "its data still lie in a queue");
+        let other = bodies.watch(Full::new(Bytes::from_static(b"more")));
+        assert!(bodies.are_stuck(), "another one is no excuse");
+        drop(other);
+        data.advance(1);
+        assert!(!bodies.are_stuck());
+        assert!(bodies.are_stuck());
+        drop(data);
+        assert!(!bodies.are_stuck());
+        let _nothing = bodies.watch(Empty::<Bytes>::new());
+        assert!(!bodies.are_stuck());
+        assert!(!bodies.are_stuck());
+    }
+}
