@@ -156,7 +156,7 @@ struct Served {
     segments: Segments,
     bandwidth: u64,
     average_bandwidth: u64,
-    /// Segments at which the key changes.
+    /// How often another key begins to hold.
     key_changes: usize,
 }
 
@@ -377,8 +377,8 @@ impl TrackReport {
         line("Bit rate", format!("{} peak, {} average", bits(served.bandwidth), bits(served.average_bandwidth)))?;
         match served.key_changes {
             0 => Ok(()),
-            1 => line("Keys", "another one once".to_owned()),
-            changes => line("Keys", format!("another one {changes} times")),
+            1 => line("Keys", "they change once".to_owned()),
+            changes => line("Keys", format!("they change {changes} times")),
         }
     }
 }

@@ -244,3 +244,103 @@ fn same_boundaries(a: &Track, b: &Track) -> bool {
     a.segments.len() == b.segments.len()
         && a.segments.iter().zip(&b.segments).all(|(x, y)| a.time(x.time).is_within(b.time(y.time), tolerance))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::isobmff::boxes::FourCc;
+    use crate::formats::isobmff::groups::KeyGroups;
+    use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Protection, SampleEntry, Video};
+    use crate::media::sample::{Sample, SampleFlags, SampleTable};
+    use crate::media::track::{KeyChange, Version};
+    use bytes::Bytes;
+
+    /// An encrypted track of `count` samples of `duration` ticks, every `gop`th a sync sample; its key changes at each of
+    /// `rotations`.
+    fn track(name: &str, timescale: u32, samples: (u32, u32, u32), rotations: &[u32]) -> Track {
+        let (count, duration, gop) = samples;
+        let (kind, media) = if gop == 1 {
+            let audio = Audio { channels: 2, sample_rate: timescale, layout: ChannelLayout::Cicp(2) };
+            (Kind::Audio, Media::Audio(audio))
+        } else {
+            let video = Video { width: 16, height: 9, pixel_aspect: None, colour: None, bit_depth: None };
+            (Kind::Video, Media::Video(video))
+        };
+        let mut table = SampleTable::default();
+        for index in 0..count {
+            let flags = if index % gop == 0 { SampleFlags::SYNC } else { SampleFlags::NON_SYNC };
+            let decode_time = i64::from(index * duration);
+            table.push(Sample { decode_time, duration, composition_offset: 0, size: 1, flags }, 0, index.into());
+        }
+        let key = |(number, &first_sample): (usize, &u32)| KeyChange {
+            first_sample,
+            kid: [number as u8; 16],
+            pssh: [].into(),
+        };
+        let protection = Protection {
+            scheme: FourCc(*b"cenc"),
+            default_kid: [9; 16],
+            is_protected: true,
+            per_sample_iv_size: 8,
+            pattern: (0, 0),
+            constant_iv: Vec::new(),
+            groups: KeyGroups::default(),
+        };
+        Track {
+            name: name.into(),
+            version: Version(0),
+            id: 1,
+            kind,
+            timescale: Timescale::new(timescale).expect("not zero"),
+            entry: SampleEntry {
+                format: FourCc(*b"encv"),
+                codecs: String::new(),
+                supplemental_codecs: None,
+                media,
+                protection: Some(protection),
+            },
+            language: None,
+            label: None,
+            roles: Vec::new(),
+            frame_rate: None,
+            media_time: 0,
+            init: Bytes::new(),
+            pssh: Vec::new(),
+            keys: [0].iter().chain(rotations).enumerate().map(key).collect(),
+            events: Vec::new(),
+            samples: table,
+            fragments: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+    fn seconds(track: &Track) -> Vec<f64> {
+        let ms =
+            |segment: &crate::media::track::Segment| track.time(segment.time).to(Timescale::MILLI, Rounding::Nearest);
+        track.segments.iter().map(|segment| ms(segment) as f64 / 1000.0).collect()
+    }
+
+    #[test]
+    fn every_rendition_is_cut_where_a_key_of_any_changes() {
+        // 24 s of 25 frames a second, GOPs of 2 s; sound in frames of 1/50 s that changes its key a frame before the picture.
+        let video = [track("a", 25, (600, 1, 50), &[250]), track("b", 25, (600, 1, 50), &[250, 400])];
+        let audio = [track("c", 48_000, (1200, 960, 1), &[100, 499]), track("d", 48_000, (1200, 960, 1), &[])];
+        let arranged = arrange(video.into_iter().chain(audio).collect(), Duration::from_secs(6));
+        let found: Vec<Vec<&str>> =
+            arranged.sets.iter().map(|set| set.tracks.iter().map(|track| &*track.name).collect()).collect();
+        assert_eq!(found, [["a", "b"], ["c", "d"]]);
+        let [video, audio] = &arranged.sets[..] else { panic!("two sets") };
+        for track in &video.tracks {
+            assert_eq!(seconds(track), [0.0, 6.0, 10.0, 14.0, 16.0, 20.0], "{}", track.name);
+        }
+        for track in &audio.tracks {
+            assert_eq!(seconds(track), [0.0, 2.0, 6.0, 9.98, 14.0, 16.0, 20.0], "{}", track.name);
+        }
+    }
+
+    #[test]
+    fn a_key_that_changes_between_sync_samples_cuts_nothing() {
+        let arranged = arrange(vec![track("a", 25, (600, 1, 50), &[260])], Duration::from_secs(6));
+        assert_eq!(seconds(&arranged.sets[0].tracks[0]), [0.0, 6.0, 12.0, 18.0]);
+    }
+}

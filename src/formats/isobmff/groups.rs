@@ -47,17 +47,29 @@ pub struct KeyGroups {
 
 impl KeyGroups {
     /// Reads a `sgpd` of grouping type `seig`.
+    ///
+    /// Of version 2, editions of the standard disagree: those before 2020 give its entries no length. What fits the box holds.
     pub fn parse(sgpd: BoxRef<'_>) -> Result<KeyGroups, Malformed> {
-        let mut fields = sgpd.fields();
-        let (version, _) = fields.version_and_flags()?;
-        fields.skip(4)?;
-        let default_length = if version >= 1 { fields.u32()? } else { 0 };
-        let default_index = if version >= 2 { fields.u32()? } else { 0 };
+        let (version, _) = sgpd.fields().version_and_flags()?;
+        let read = KeyGroups::read(sgpd.fields(), version >= 1, version >= 2);
+        if version < 2 || matches!(read, Ok((_, 0))) {
+            return read.map(|(groups, _)| groups);
+        }
+        match KeyGroups::read(sgpd.fields(), false, true) {
+            Ok((groups, 0)) => Ok(groups),
+            _ => read.map(|(groups, _)| groups),
+        }
+    }
+
+    /// The groups, and how many bytes follow them.
+    fn read(mut fields: Fields<'_>, has_lengths: bool, has_default: bool) -> Result<(KeyGroups, usize), Malformed> {
+        fields.skip(8)?;
+        let default_length = if has_lengths { fields.u32()? } else { 0 };
+        let default_index = if has_default { fields.u32()? } else { 0 };
         let count = fields.u32()?;
         let mut groups = Vec::new();
         for _ in 0..count.min(ENTRIES_MAX) {
-            if version == 0 {
-                // Its entries do not say how long they are.
+            if !has_lengths {
                 groups.push(KeyGroup::read(&mut fields)?);
                 continue;
             }
@@ -65,7 +77,7 @@ impl KeyGroups {
             let at = fields.offset();
             groups.push(KeyGroup::read(&mut Fields::new(fields.take(length as usize)?, at))?);
         }
-        Ok(KeyGroups { groups, default_index })
+        Ok((KeyGroups { groups, default_index }, fields.remaining()))
     }
 
     /// Whether there are none.
@@ -209,6 +221,7 @@ mod tests {
             (described(0, &[], &entries), 0),
             (described(1, &[0], &lengthed), 0),
             (described(2, &[0, 2], &lengthed), 2),
+            (described(2, &[2], &entries), 2),
         ] {
             let groups = KeyGroups::parse(only(&bytes)).expect("well formed");
             assert_eq!(groups.default_index, default_index);
