@@ -10,12 +10,17 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use common::{Wire, connection, copy, get, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
 use headwater::packager::{dash, hls, rate};
+use headwater::server::Options;
 use headwater::server::http::utc;
+use headwater::server::run::Server;
 use http::StatusCode;
 use tempfile::TempDir;
 
@@ -141,6 +146,44 @@ fn the_manifests_of_two_hours_make_at_most_ten_allocations() {
     println!("allocations: playlist {of_playlist} ({} bytes), MPD {of_mpd} ({} bytes)", playlist.len(), mpd.len());
     assert!(of_playlist <= MANIFEST_ALLOCATIONS_MAX, "{of_playlist} allocations");
     assert!(of_mpd <= MANIFEST_ALLOCATIONS_MAX, "{of_mpd} allocations");
+}
+
+/// Bytes that a connection which asks nothing may keep at most, the server's end alone.
+const RESTING_BYTES_MAX: i64 = 12 * 1024;
+
+#[test]
+fn a_connection_that_asks_nothing_gives_back_what_it_read_with() {
+    const CONNECTIONS: usize = 100;
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _inside = runtime.enter();
+    let origin = origin(&testdata(), 1 << 26);
+    // A period of the connections' timer is half of the shortest deadline.
+    let options = Options { listen: (Ipv4Addr::LOCALHOST, 0).into(), admin: None, ..Options::default() };
+    let options = Options { write_timeout: Duration::from_secs(2), ..options };
+    let server = Server::bind(options, origin.clone(), origin.telemetry().clone()).unwrap();
+    let address: SocketAddr = server.media_url().strip_prefix("http://").unwrap().parse().unwrap();
+    runtime.spawn(server.run(std::future::pending()));
+    let ask = || {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_ne!(client.read(&mut [0; 1024]).unwrap(), 0);
+        client
+    };
+    // The first one pays for what all share.
+    let _first = ask();
+    let before = LIVE_BYTES.load(Ordering::Relaxed);
+    let _clients: Vec<_> = (0..CONNECTIONS).map(|_| ask()).collect();
+    let each = || (LIVE_BYTES.load(Ordering::Relaxed) - before) / CONNECTIONS as i64;
+    let busy = each();
+    let began = Instant::now();
+    while each() > RESTING_BYTES_MAX && began.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let resting = each();
+    println!("bytes of a connection: {busy} after its answer, {resting} when it rests");
+    assert!(resting <= RESTING_BYTES_MAX, "{resting} bytes");
+    assert!(resting * 2 < busy, "it keeps {resting} of {busy} bytes");
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! Response bodies under way on an HTTP/2 connection. Its socket tells nothing of them: a peer that opens no flow-control window
-//! (RFC 9113 §5.2) takes no byte of an answer, though the socket takes every frame that is written.
+//! Answers under way on a connection. In HTTP/1 they say that it does not rest. In HTTP/2 the socket tells nothing of them: a peer
+//! that opens no flow-control window (RFC 9113 §5.2) takes no byte of an answer, though the socket takes every frame that is
+//! written.
 //!
 //! ```text
-//!   answer -> Watched<Body> -> hyper -> WatchedData -> h2's queue -> socket
-//!              a share of Bodies           the same share, and every byte taken is noted
+//!   HTTP/1   request -> Share -> answer -> Held<Body> -> hyper            until the body is handed over or given up
+//!   HTTP/2   answer -> Watched<Body> -> hyper -> WatchedData -> h2's queue -> socket
+//!                      a share of Bodies           the same share, and every byte taken is noted
 //! ```
 
 use std::io::IoSlice;
@@ -30,17 +32,32 @@ impl Bodies {
         Watched { body, share }
     }
 
+    /// A share for an answer that is being made.
+    pub fn begin(self: &Arc<Bodies>) -> Share {
+        Share::new(self.clone())
+    }
+
+    /// Whether there are any.
+    pub fn are_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether some are under way of which no byte was taken since the last call.
     pub fn are_stuck(&self) -> bool {
         !self.has_moved.swap(false, Ordering::Relaxed) && self.under_way.load(Ordering::Relaxed) > 0
     }
 }
 
-/// One body's share in the count.
+/// One answer's share in the count.
 #[derive(Debug)]
-struct Share(Arc<Bodies>);
+pub struct Share(Arc<Bodies>);
 
 impl Share {
+    /// `body`, whose share this is.
+    pub fn hold<B>(self, body: B) -> Held<B> {
+        Held { body, _share: self }
+    }
+
     fn new(bodies: Arc<Bodies>) -> Share {
         // More answers do not excuse that the first is not taken.
         if bodies.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -56,7 +73,31 @@ impl Drop for Share {
     }
 }
 
-/// A body that is counted.
+/// A body that is counted as long as it is there.
+#[derive(Debug)]
+pub struct Held<B> {
+    body: B,
+    _share: Share,
+}
+
+impl<B: Body + Unpin> Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that is counted until its last byte was taken.
 #[derive(Debug)]
 pub struct Watched<B> {
     body: B,

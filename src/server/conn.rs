@@ -18,6 +18,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -135,12 +136,14 @@ pub struct Conn<S> {
     is_fast: bool,
     /// What the peer had not acknowledged at the last period that passed while waiting to write.
     unacknowledged: Option<usize>,
-    /// Answers of HTTP/2 under way.
+    /// Answers under way.
     bodies: Arc<Bodies>,
     /// Whole periods of the timer in which nothing of them was taken.
     stuck_periods: u32,
-    /// What was read to tell the protocol, to be read again.
+    /// What was read already, to be read again.
     replay: Vec<u8>,
+    /// Whether it has asked nothing for a period, with nothing under way.
+    rests: Arc<AtomicBool>,
     ending: Ending,
 }
 
@@ -166,13 +169,42 @@ impl<S: Stream> Conn<S> {
             bodies: Arc::default(),
             stuck_periods: 0,
             replay: Vec::new(),
+            rests: Arc::default(),
             ending: Ending::Closed,
         }
     }
 
-    /// Where the answers of HTTP/2 are to be watched, so that the write deadline holds for them.
+    /// Where answers are to be counted: so that the connection does not rest meanwhile, and that HTTP/2's have a write deadline.
     pub fn bodies(&self) -> Arc<Bodies> {
         self.bodies.clone()
+    }
+
+    /// Becomes true when an HTTP/1 connection has asked nothing for a while and everything is written: then what is kept for
+    /// its next request may as well be given back.
+    pub fn rests(&self) -> Arc<AtomicBool> {
+        self.rests.clone()
+    }
+
+    /// Takes back what was read and not used.
+    pub fn give_back(&mut self, unread: &[u8]) {
+        if !unread.is_empty() {
+            // Of a head that came behind another request and has not become whole since.
+            self.in_head = true;
+            self.read_periods = None;
+            self.replay.extend_from_slice(unread);
+        }
+    }
+
+    /// Waits until a connection that rested asks again, or more; `false` when it has ended instead.
+    pub async fn resume(&mut self) -> io::Result<bool> {
+        if self.replay.is_empty() {
+            let mut space = [0; 64];
+            let mut buf = ReadBuf::new(&mut space);
+            poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut buf)).await?;
+            self.replay = buf.filled().to_vec();
+        }
+        self.rests.store(false, Ordering::Relaxed);
+        Ok(!self.replay.is_empty())
     }
 
     /// Tells the protocol by the first bytes, which will be read again; fails when they don't come in time.
@@ -202,7 +234,8 @@ impl<S: Stream> Conn<S> {
             let next = Instant::now() + self.deadlines.period();
             self.timer.as_mut().reset(next);
             self.written = 0;
-            self.stuck_periods = if self.bodies.are_stuck() { self.stuck_periods + 1 } else { 0 };
+            let is_stuck = self.protocol == Protocol::Http2 && self.bodies.are_stuck();
+            self.stuck_periods = if is_stuck { self.stuck_periods + 1 } else { 0 };
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
                 *periods += 1;
             }
@@ -220,6 +253,10 @@ impl<S: Stream> Conn<S> {
             return Some(Overdue::Write);
         }
         let periods = *self.read_periods.get_or_insert(0);
+        let is_idle = periods > 0 && !self.in_head && self.write_periods.is_none() && !self.bodies.are_under_way();
+        if is_idle && self.protocol == Protocol::Http1 {
+            self.rests.store(true, Ordering::Relaxed);
+        }
         let (limit, overdue) = if self.in_head { (limits.head, Overdue::Head) } else { (limits.idle, Overdue::Idle) };
         (periods >= limits.periods(limit)).then_some(overdue)
     }
@@ -377,7 +414,7 @@ impl<S> Drop for Conn<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const DEADLINES: Deadlines =

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -168,43 +170,113 @@ where
         protocol = conn.sniff() => protocol.map_err(|error| error.to_string())?,
         () = drain.begun() => return Ok(()),
     };
-    let bodies = conn.bodies();
-    let io = TokioIo::new(conn);
     match protocol {
-        // RFC 9112. Nothing here may make hyper copy bodies: no `pipeline_flush`, and an I/O type that is write-vectored.
-        Protocol::Http1 => {
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.auto_date_header(false).half_close(true).max_headers(HEADERS_MAX).max_buf_size(head_bytes_max);
-            until_over(builder.serve_connection(io, service), drain, |conn| conn.graceful_shutdown()).await
-        }
-        // RFC 9113 §3.3.
-        Protocol::Http2 => {
-            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            builder
-                .auto_date_header(false)
-                .max_concurrent_streams(STREAMS_MAX)
-                .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-                .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
-                .max_send_buf_size(STREAM_BUFFER_BYTES);
-            let service = service_fn(|request| {
-                let (answer, bodies) = (service.call(request), bodies.clone());
-                async move { answer.await.map(|answer| answer.map(|body| bodies.watch(body))) }
-            });
-            until_over(builder.serve_connection(io, service), drain, |conn| conn.graceful_shutdown()).await
+        Protocol::Http1 => http1(conn, drain, head_bytes_max, service).await,
+        Protocol::Http2 => Box::pin(http2(conn, drain, head_bytes_max, service)).await,
+    }
+}
+
+/// RFC 9112. Nothing here may make hyper copy bodies: no `pipeline_flush`, and an I/O type that is write-vectored.
+async fn http1<I, S>(mut conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
+where
+    I: Stream,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+{
+    let bodies = conn.bodies();
+    let service = service_fn(|request| {
+        let (share, answer) = (bodies.begin(), service.call(request));
+        async move { answer.await.map(|answer| answer.map(|body| share.hold(body))) }
+    });
+    loop {
+        // What a busy connection needs (some 30 KiB) goes when it rests: who asks nothing for seconds asks nothing for minutes.
+        let Some(rested) = Box::pin(http1_until_rest(conn, drain, head_bytes_max, &service)).await? else {
+            return Ok(());
+        };
+        conn = rested;
+        let resumed = tokio::select! {
+            biased;
+            resumed = conn.resume() => resumed.map_err(|error| error.to_string())?,
+            () = drain.begun() => false,
+        };
+        if !resumed {
+            return conn.shutdown().await.map_err(|error| error.to_string());
         }
     }
 }
 
-async fn until_over<C, E>(conn: C, drain: &Drain, shut: impl Fn(Pin<&mut C>)) -> Result<(), String>
+/// Serves requests until the connection is over or rests; then it is given back.
+async fn http1_until_rest<I, S, B>(
+    conn: Conn<I>,
+    drain: &Drain,
+    head_bytes_max: usize,
+    service: &S,
+) -> Result<Option<Conn<I>>, String>
+where
+    I: Stream,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: http_body::Body<Error = Infallible> + 'static,
+{
+    let rests = conn.rests();
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.auto_date_header(false).half_close(true).max_headers(HEADERS_MAX).max_buf_size(head_bytes_max);
+    let mut serving = builder.serve_connection(TokioIo::new(conn), service);
+    if let Pause::Over = until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests).await? {
+        return Ok(None);
+    }
+    let parts = serving.into_parts();
+    let mut conn = parts.io.into_inner();
+    conn.give_back(&parts.read_buf);
+    Ok(Some(conn))
+}
+
+/// RFC 9113 §3.3.
+async fn http2<I, S>(conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
+where
+    I: Stream + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let (bodies, rests) = (conn.bodies(), conn.rests());
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .auto_date_header(false)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
+        .max_send_buf_size(STREAM_BUFFER_BYTES);
+    let service = service_fn(|request| {
+        let (answer, bodies) = (service.call(request), bodies.clone());
+        async move { answer.await.map(|answer| answer.map(|body| bodies.watch(body))) }
+    });
+    let serving = pin!(builder.serve_connection(TokioIo::new(conn), service));
+    until_over(serving, drain, |conn| conn.graceful_shutdown(), &rests).await.map(|_| ())
+}
+
+/// Why a connection is not being served.
+enum Pause {
+    Over,
+    Rests,
+}
+
+async fn until_over<C, E>(
+    mut conn: Pin<&mut C>,
+    drain: &Drain,
+    shut: impl Fn(Pin<&mut C>),
+    rests: &AtomicBool,
+) -> Result<Pause, String>
 where
     C: Future<Output = Result<(), E>>,
     E: std::error::Error,
 {
-    let (mut conn, mut begun) = (pin!(conn), pin!(drain.begun()));
+    let over = |result: Result<(), E>| result.map(|()| Pause::Over).map_err(|error| error.to_string());
+    let mut begun = pin!(drain.begun());
     let (mut is_waiting, mut is_told) = (false, false);
     poll_fn(|cx| {
         if let Poll::Ready(result) = conn.as_mut().poll(cx) {
-            return Poll::Ready(result.map_err(|error| error.to_string()));
+            return Poll::Ready(over(result));
+        }
+        if rests.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(Pause::Rests));
         }
         // A task's waker stays the same, so it is enough to register it once: polling again would take a lock a request.
         if !is_told && (!is_waiting || drain.has_begun()) {
@@ -212,7 +284,7 @@ where
             if begun.as_mut().poll(cx).is_ready() {
                 is_told = true;
                 shut(conn.as_mut());
-                return conn.as_mut().poll(cx).map(|result| result.map_err(|error| error.to_string()));
+                return conn.as_mut().poll(cx).map(over);
             }
         }
         Poll::Pending
@@ -431,10 +503,11 @@ fn class(path: &str) -> RequestClass {
 mod tests {
     use super::*;
     use crate::telemetry::Ending;
+    use http_body_util::BodyExt;
     use std::io::IoSlice;
     use std::sync::Mutex;
     use std::task::Context;
-    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::task::JoinHandle;
 
     const DEADLINES: Deadlines =
@@ -648,6 +721,98 @@ mod tests {
         over.await.unwrap();
         assert!(start.elapsed() >= DEADLINES.idle, "{:?}", start.elapsed());
         assert_eq!(telemetry.connections_ended.at(Ending::Idle).get(), 1);
+    }
+
+    struct Slow {
+        client: DuplexStream,
+        rests: Arc<AtomicBool>,
+        drain: Arc<Drain>,
+        served: JoinHandle<Result<(), String>>,
+    }
+
+    /// A connection in memory with a peer, whose every answer is `ok` after the seconds that the path names.
+    fn slow_server() -> Slow {
+        let (server, client) = duplex(4096);
+        let conn = conn(server);
+        let (rests, drain) = (conn.rests(), Arc::<Drain>::default());
+        let ending = drain.clone();
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let seconds = request.uri().path()[1..].parse().unwrap();
+            request.into_body().collect().await.unwrap();
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(Response::new(Body::new(Rope::from(Bytes::from_static(b"ok")))))
+        });
+        let served = tokio::spawn(async move { converse(conn, &ending, 64 * 1024, service).await });
+        Slow { client, rests, drain, served }
+    }
+
+    async fn answers(client: &mut DuplexStream, count: usize) {
+        let mut all = String::new();
+        while all.matches("\r\n\r\nok").count() < count {
+            let mut space = [0; 512];
+            let read = client.read(&mut space).await.unwrap();
+            assert_ne!(read, 0, "closed after {all:?}");
+            all.push_str(std::str::from_utf8(&space[..read]).unwrap());
+        }
+        assert_eq!(all.matches("HTTP/1.1 200 OK").count(), count, "{all}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rests_goes_on_where_it_was() {
+        let Slow { mut client, rests, drain, served } = slow_server();
+        client.write_all(b"GET /0 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        answers(&mut client, 1).await;
+        assert!(!rests.load(Ordering::Relaxed));
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(rests.load(Ordering::Relaxed));
+            client.write_all(b"GET /0 HTTP/1.1\r\nHo").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!rests.load(Ordering::Relaxed));
+            client.write_all(b"st: x\r\n\r\n").await.unwrap();
+            answers(&mut client, 1).await;
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drain.begin();
+        tokio::time::timeout(Duration::from_secs(1), served).await.expect("it ends at once").unwrap().unwrap();
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rests_has_the_idle_deadline_still() {
+        let Slow { mut client, served, .. } = slow_server();
+        client.write_all(b"GET /0 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        answers(&mut client, 1).await;
+        let began = tokio::time::Instant::now();
+        served.await.unwrap().unwrap();
+        let took = began.elapsed();
+        assert!(took >= DEADLINES.idle && took < DEADLINES.idle + Duration::from_secs(10), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_does_not_rest_while_an_answer_is_being_made() {
+        // The second request came with the first: no byte is read after the first answer, and none is written for a minute.
+        let Slow { mut client, .. } = slow_server();
+        client.write_all(b"GET /0 HTTP/1.1\r\nHost: x\r\n\r\nGET /60 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        answers(&mut client, 2).await;
+        // Here `100 Continue` is written, and then a minute is waited for the body.
+        let head = b"POST /0 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        client.read_exact(&mut [0; 25]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        client.write_all(b"GET /").await.unwrap();
+        answers(&mut client, 1).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_began_behind_another_request_has_the_head_deadline() {
+        let Slow { mut client, served, .. } = slow_server();
+        client.write_all(b"GET /0 HTTP/1.1\r\nHost: x\r\n\r\nGET /0 HTTP/1.1\r\nHo").await.unwrap();
+        answers(&mut client, 1).await;
+        let began = tokio::time::Instant::now();
+        assert!(served.await.unwrap().is_err());
+        let took = began.elapsed();
+        assert!(took < DEADLINES.head + Duration::from_secs(20), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
