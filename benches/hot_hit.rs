@@ -40,6 +40,25 @@ fn hot_hit(criterion: &mut Criterion) {
             })
         });
     });
+    // The same on two threads at once, half of the requests each: half of the time, if they share nothing that is written.
+    group.bench_function("serve_threads_2", |bencher| {
+        bencher.iter_custom(|count| {
+            let began = Instant::now();
+            std::thread::scope(|scope| {
+                for share in [count / 2, count - count / 2] {
+                    let (origin, request) = (&origin, get(path));
+                    scope.spawn(move || {
+                        common::runtime().block_on(async {
+                            for _ in 0..share {
+                                std::hint::black_box(origin.serve(&request, now).await);
+                            }
+                        });
+                    });
+                }
+            });
+            began.elapsed()
+        });
+    });
     let cases = [
         ("http1", path.as_str(), String::new(), segment_bytes),
         ("http1_range", path, "Range: bytes=1000-1999\r\n".to_owned(), 1000),
