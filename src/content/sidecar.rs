@@ -16,17 +16,34 @@
 //! language = "en"
 //! roles = ["forced-subtitle"]
 //! ```
+//!
+//! Or clips that play one after another; what else is said of their files is said as above.
+//!
+//! ```toml
+//! [[clip]]
+//! files = ["trailer.mp4"]
+//!
+//! [[clip]]
+//! files = ["film-1080.mp4", "film-720.mp4", "film.en.srt"]
+//! in = "00:01:00.000"
+//! out = 210.5
+//! ```
 
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::clips::{CLIPS_MAX, Clip};
 use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{Part, Said, role_named, track_name};
 use crate::formats::language;
+use crate::media::clip::Cut;
+use crate::time::{MediaTime, Timescale};
 
 /// The name of the file.
 pub const NAME: &str = "presentation.toml";
+/// No file lasts longer than a year.
+const SECONDS_MAX: f64 = 366.0 * 86_400.0;
 /// A larger one was not written by people.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -45,6 +62,67 @@ pub struct Sidecar {
     /// Subtitles beside the movies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<Text>,
+    /// What plays one after another; none: all files together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clip: Vec<Stretch>,
+}
+
+/// A clip of some of the files.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// Movies, which are its renditions and languages, and subtitles, under the folder of the `presentation.toml`.
+    pub files: Vec<PathBuf>,
+    /// Where it begins; else where the files do.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Point>,
+    /// Where it ends; else where the video does.
+    #[serde(default, rename = "out", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Point>,
+}
+
+/// A time in a file, counted as a player counts that shows it alone.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Point {
+    /// In seconds.
+    Seconds(f64),
+    /// `hh:mm:ss.fff`, `mm:ss` or `ss.fff`.
+    Written(String),
+}
+
+impl Point {
+    /// To the nearest microsecond; `None` if it is no time, or more than a year.
+    fn time(&self) -> Option<MediaTime> {
+        let seconds = match self {
+            Point::Seconds(seconds) => *seconds,
+            Point::Written(text) => {
+                let fields: Vec<&str> = text.split(':').collect();
+                let (last, above) = fields.split_last()?;
+                let is_plain =
+                    |field: &str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                if above.len() > 2 || !is_plain(last) {
+                    return None;
+                }
+                let above =
+                    above.iter().try_fold(0, |sum: u32, field| sum.checked_mul(60)?.checked_add(field.parse().ok()?));
+                f64::from(above?.checked_mul(60)?) + last.parse::<f64>().ok()?
+            }
+        };
+        let micros = (seconds * 1e6).round();
+        (0.0..SECONDS_MAX * 1e6).contains(&micros).then(|| MediaTime::new(micros as i64, Timescale::MICRO))
+    }
+}
+
+/// What a `presentation.toml` comes to in its folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The movies.
+    pub parts: Vec<Part>,
+    /// The subtitles.
+    pub texts: Vec<TextFile>,
+    /// The clips of them; none: all is one.
+    pub clips: Vec<Clip>,
 }
 
 /// A movie, and what is said of its tracks.
@@ -128,6 +206,7 @@ impl Sidecar {
         Some(Sidecar {
             file: parts.iter().map(file).collect::<Option<_>>()?,
             text: texts.iter().map(text).collect::<Option<_>>()?,
+            clip: Vec::new(),
         })
     }
 
@@ -150,9 +229,99 @@ impl Sidecar {
     pub fn texts(&self, folder: &Path) -> Result<Vec<TextFile>, String> {
         self.text.iter().map(|text| text.file(folder)).collect()
     }
+
+    /// All that it names in `folder`.
+    pub fn named(&self, folder: &Path) -> Result<Named, String> {
+        if self.clip.is_empty() {
+            return Ok(Named { parts: self.parts(folder)?, texts: self.texts(folder)?, clips: Vec::new() });
+        }
+        if self.clip.len() > CLIPS_MAX {
+            return Err(format!("{NAME}: {} clips, at most {CLIPS_MAX} are served", self.clip.len()));
+        }
+        let named = self.clip.iter().flat_map(|clip| &clip.files);
+        let is_named = |path: &PathBuf| named.clone().any(|named| named == path);
+        let unnamed = (self.file.iter().filter_map(File::first)).chain(self.text.iter().map(|text| &text.path));
+        if let Some(path) = unnamed.into_iter().find(|path| !is_named(path)) {
+            return Err(format!("{NAME}: {} is in no [[clip]]", path.display()));
+        }
+        let mut found = Found::default();
+        let mut clips = Vec::with_capacity(self.clip.len());
+        for (number, clip) in (1..).zip(&self.clip) {
+            let clip = self.clip(clip, folder, &mut found);
+            let inside =
+                |why: String| format!("{NAME}: clip {number}: {}", why.trim_start_matches(&format!("{NAME}: ")));
+            clips.push(clip.map_err(inside)?);
+        }
+        Ok(Named { parts: found.parts, texts: found.texts, clips })
+    }
+
+    fn clip(&self, stretch: &Stretch, folder: &Path, found: &mut Found) -> Result<Clip, String> {
+        let Stretch { files, from, until } = stretch;
+        let mut clip = Clip::default();
+        for (index, path) in files.iter().enumerate() {
+            if files[..index].contains(path) {
+                return Err(format!("it names {} twice", path.display()));
+            }
+            if subtitles::is_text(path) {
+                let said = self.text.iter().find(|text| text.path == *path);
+                let alone = Text { path: path.clone(), ..Text::default() };
+                clip.texts.push(found.text(said.unwrap_or(&alone).file(folder)?));
+            } else {
+                let said = self.file.iter().find(|file| file.first() == Some(path));
+                let alone = File { path: Some(path.clone()), ..File::default() };
+                clip.parts.push(found.part(said.unwrap_or(&alone).part(folder)?));
+            }
+        }
+        if clip.parts.is_empty() {
+            return Err("there is no movie in its `files`".to_owned());
+        }
+        let point = |name: &str, point: &Option<Point>| match point {
+            None => Ok(None),
+            Some(point) => match point.time() {
+                None => Err(format!("its `{name}` is no time: seconds, or \"hh:mm:ss.fff\"")),
+                time => Ok(time),
+            },
+        };
+        clip.cut = Cut { from: point("in", from)?, until: point("out", until)? };
+        if let Cut { from: Some(from), until: Some(until) } = clip.cut
+            && until <= from
+        {
+            return Err(format!("it ends at {} s and begins at {} s", until.seconds(), from.seconds()));
+        }
+        Ok(clip)
+    }
+}
+
+/// What the clips so far are made of, each once.
+#[derive(Default)]
+struct Found {
+    parts: Vec<Part>,
+    texts: Vec<TextFile>,
+}
+
+impl Found {
+    fn part(&mut self, part: Part) -> usize {
+        self.parts.iter().position(|known| *known == part).unwrap_or_else(|| {
+            self.parts.push(part);
+            self.parts.len() - 1
+        })
+    }
+
+    fn text(&mut self, text: TextFile) -> PathBuf {
+        let path = text.path.clone();
+        if !self.texts.contains(&text) {
+            self.texts.push(text);
+        }
+        path
+    }
 }
 
 impl File {
+    /// What clips call it by.
+    fn first(&self) -> Option<&PathBuf> {
+        self.path.iter().chain(&self.paths).next()
+    }
+
     fn part(&self, folder: &Path) -> Result<Part, String> {
         let paths: Vec<&PathBuf> = self.path.iter().chain(&self.paths).collect();
         if self.path.is_some() != self.paths.is_empty() {

@@ -22,9 +22,10 @@ use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
 use crate::formats::isobmff::tx3g::TextEntry;
 use crate::formats::language;
-use crate::media::presentation::{Period, Presentation, SwitchingSet};
+use crate::media::clip::Cut;
+use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
-use crate::media::switching::arrange;
+use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
 use crate::media::track::{FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
@@ -35,6 +36,9 @@ const TRACKS_MAX: usize = 200;
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
 /// The most warnings of one kind of thing; more say how many they are.
 const WARNINGS_MAX: usize = 50;
+
+/// A point that is moved by less is where it was said to be, as far as a person sees.
+const MOVED_S: f64 = 0.0005;
 
 /// The most schemes of event messages that a track is said to carry.
 const EVENT_SCHEMES_MAX: usize = 16;
@@ -89,12 +93,37 @@ pub enum OpenError {
 
 /// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
 pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
-    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
-    let mut source = Source::open(&paths)?;
-    let beside = texts;
-    let mut texts = Vec::new();
-    let mut tracks = Vec::new();
     let mut warnings = Vec::new();
+    let (mut source, read) = read(parts, &mut warnings)?;
+    let mut media = Content::default();
+    read.into_iter().for_each(|part| media.add(part));
+    let period = period(media, texts, None, target, &mut source, &mut warnings).map_err(OpenError::Nothing)?;
+    shorten(&mut warnings);
+    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// What was read of one or several movies: tracks, and text that is served in another form.
+#[derive(Clone, Default)]
+pub(crate) struct Content {
+    /// Not cut yet.
+    pub(crate) tracks: Vec<(Track, Details)>,
+    /// Not made yet.
+    pub(crate) texts: Vec<Text>,
+}
+
+impl Content {
+    /// Adds what was read of another movie.
+    pub(crate) fn add(&mut self, other: Content) {
+        self.tracks.extend(other.tracks);
+        self.texts.extend(other.texts);
+    }
+}
+
+/// Opens the files of `parts`, and reads what each holds. What is wrong with one are `warnings`.
+pub(crate) fn read(parts: &[Part], warnings: &mut Vec<String>) -> Result<(Source, Vec<Content>), OpenError> {
+    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
+    let source = Source::open(&paths)?;
+    let mut all = Vec::with_capacity(parts.len());
     let mut first_file = 0;
     for part in parts {
         let files = first_file..first_file + part.files.len() as u32;
@@ -102,15 +131,40 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         match PartReader::read(&source, files, part, parts.len() > 1) {
             Ok(read) => {
                 warnings.extend(read.warnings);
-                tracks.extend(read.tracks);
-                texts.extend(read.texts);
+                all.push(Content { tracks: read.tracks, texts: read.texts });
             }
             Err(ScanError::Source(error)) => return Err(error.into()),
-            Err(error) => warnings.push(error.to_string()),
+            Err(error) => {
+                warnings.push(error.to_string());
+                all.push(Content::default());
+            }
         }
     }
-    leave_out_repeated_audio(&mut tracks, &source, &mut warnings);
-    give_each_a_name(&mut tracks, &mut warnings);
+    Ok((source, all))
+}
+
+/// Leaves as many warnings as are read.
+pub(crate) fn shorten(warnings: &mut Vec<String>) {
+    if warnings.len() > WARNINGS_MAX {
+        let more = warnings.len() - WARNINGS_MAX;
+        warnings.truncate(WARNINGS_MAX);
+        warnings.push(format!("and {more} more"));
+    }
+}
+
+/// The period that `media` and the `texts` beside it make, or the `clip` of it; the first, until somebody says otherwise. The error
+/// says why there is none.
+pub(crate) fn period(
+    media: Content,
+    beside: Vec<Text>,
+    clip: Option<&Cut>,
+    target: Duration,
+    source: &mut Source,
+    warnings: &mut Vec<String>,
+) -> Result<Period, String> {
+    let Content { mut tracks, mut texts } = media;
+    leave_out_repeated_audio(&mut tracks, source, warnings);
+    give_each_a_name(&mut tracks, warnings);
     if tracks.len() > TRACKS_MAX {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
         tracks.truncate(TRACKS_MAX);
@@ -125,19 +179,29 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
     }
     if tracks.is_empty() && texts.is_empty() {
         warnings.truncate(WARNINGS_MAX);
-        let reasons = if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") };
-        return Err(OpenError::Nothing(reasons));
+        return Err(if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") });
     }
     let (tracks, details): (Vec<Track>, Vec<Details>) = tracks.into_iter().unzip();
     let mut details: BTreeMap<String, Details> = tracks.iter().map(|t| t.name.clone()).zip(details).collect();
-    let mut arranged = arrange(tracks, target);
-    let made = made::add(texts, extent(&arranged.sets), &mut arranged, &mut source, target);
-    details.extend(made.into_iter().map(|(name, fingerprint)| (name, Details { fingerprint, keys: Vec::new() })));
-    warnings.extend(arranged.warnings);
-    let mut sets = arranged.sets;
-    let Some(Extent { origin, end, .. }) = extent(&sets) else {
-        return Err(OpenError::Nothing(warnings.join("; ")));
+    let zero = zero(&tracks);
+    let mut arranged = match clip {
+        None => arrange(tracks, target),
+        Some(wanted) => {
+            let cut = Cut { from: wanted.from.map(|t| zero.plus(t)), until: wanted.until.map(|t| zero.plus(t)) };
+            arrange_clip(tracks, target, &cut).map_err(|error| error.to_string())?
+        }
     };
+    let made = made::add(texts, extent(&arranged), zero, &mut arranged, source, target);
+    details.extend(made.into_iter().map(|(name, fingerprint)| (name, Details { fingerprint, keys: Vec::new() })));
+    let Some(Extent { origin, end, .. }) = extent(&arranged) else {
+        warnings.append(&mut arranged.warnings);
+        return Err(warnings.join("; "));
+    };
+    warnings.append(&mut arranged.warnings);
+    if let (Some(wanted), Some(cut)) = (clip, arranged.cut) {
+        warnings.extend(moved(wanted, &cut, zero, end));
+    }
+    let mut sets = arranged.sets;
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
         let details = &details[&track.name];
         track.keys = key_changes(track, &details.keys);
@@ -163,15 +227,35 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         .max()
         .unwrap_or(MediaTime::ZERO);
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
-        track.version = version(track, &details[&track.name].fingerprint, [origin, longest]);
+        track.version = version(track, &details[&track.name].fingerprint, [origin, longest], arranged.cut.is_some());
+        track.forget_unplayed();
     }
-    if warnings.len() > WARNINGS_MAX {
-        let more = warnings.len() - WARNINGS_MAX;
-        warnings.truncate(WARNINGS_MAX);
-        warnings.push(format!("and {more} more"));
+    Ok(Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets })
+}
+
+/// What is counted from: where media begin later than at 0 without an edit that says so, as a recording does, their video's start.
+fn zero(tracks: &[Track]) -> MediaTime {
+    let start = |of: &dyn Fn(Kind) -> bool| tracks.iter().filter(|track| of(track.kind)).map(first_presented).min();
+    match start(&|kind| kind != Kind::Text) {
+        Some(origin) if origin.ticks > 0 => start(&|kind| kind == Kind::Video).unwrap_or(origin),
+        _ => MediaTime::ZERO,
     }
-    let period = Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets };
-    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// What moved the ends of a clip, which ends at `end` if nothing cuts it: a sync point elsewhere. Times count from `zero`.
+fn moved(wanted: &Cut, cut: &Cut, zero: MediaTime, end: MediaTime) -> Vec<String> {
+    let mut said = Vec::new();
+    let points = [("in", wanted.from, cut.from.unwrap_or(zero)), ("out", wanted.until, cut.until.unwrap_or(end))];
+    for (name, wanted, came) in points {
+        let Some(wanted) = wanted else { continue };
+        let (written, came) = (wanted.seconds(), came.seconds() - zero.seconds());
+        if (written - came).abs() > MOVED_S {
+            said.push(format!(
+                "the {name} point {written:.3} s is moved to {came:.3} s, where the pictures can be cut"
+            ));
+        }
+    }
+    said
 }
 
 /// Files of different names may give one name to their tracks (`film.m4v` and `film.m4a`): the later gets a number.
@@ -190,21 +274,23 @@ fn give_each_a_name(tracks: &mut [(Track, Details)], warnings: &mut Vec<String>)
     }
 }
 
-/// From where to where video and audio go, or text if there is nothing else; `None` if there is not even that.
-fn extent(sets: &[SwitchingSet]) -> Option<Extent> {
+/// From where to where video and audio go, or text if there is nothing else; `None` if there is not even that. A clip ends with its
+/// pictures.
+fn extent(arranged: &Arranged) -> Option<Extent> {
     let tracks = |of: &dyn Fn(Kind) -> bool| -> Vec<&Track> {
-        sets.iter().filter(|set| of(set.kind)).flat_map(|set| &set.tracks).collect()
+        arranged.sets.iter().filter(|set| of(set.kind)).flat_map(|set| &set.tracks).collect()
     };
     let (timed, video) = (tracks(&|kind| kind != Kind::Text), tracks(&|kind| kind == Kind::Video));
     let start = |tracks: &[&Track]| tracks.iter().map(|track| track.time(track.start())).min();
     let end = |tracks: &[&Track]| tracks.iter().map(|track| track.time(track.end())).max();
-    let origin = start(&timed).unwrap_or(MediaTime::ZERO);
-    let end = end(&timed).or_else(|| end(&tracks(&|_| true)))?;
-    Some(Extent { origin, start: start(&video).unwrap_or(origin), end })
+    let of_clip = arranged.cut.and_then(|cut| cut.until).filter(|_| !video.is_empty());
+    let end = of_clip.or_else(|| end(&timed)).or_else(|| end(&tracks(&|_| true)))?;
+    Some(Extent { origin: start(&timed).unwrap_or(MediaTime::ZERO), end })
 }
 
 /// What is needed of a track until it is cut.
-struct Details {
+#[derive(Clone)]
+pub(crate) struct Details {
     fingerprint: [u8; 32],
     keys: Vec<FragmentKey>,
 }
@@ -218,7 +304,7 @@ struct FragmentKey {
 }
 
 /// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
-fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2]) -> Version {
+fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2], is_clip: bool) -> Version {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORMAT_VERSION.to_be_bytes());
     hasher.update(fingerprint);
@@ -234,6 +320,10 @@ fn version(track: &Track, fingerprint: &[u8; 32], shared: [MediaTime; 2]) -> Ver
         cuts.extend_from_slice(&segment.time.to_be_bytes());
     }
     hasher.update(&cuts);
+    if is_clip {
+        hasher.update(&track.played_end().to_be_bytes());
+        hasher.update(&track.end().to_be_bytes());
+    }
     let hash = hasher.finalize();
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
     Version(u64::from_be_bytes(*first))
@@ -731,6 +821,7 @@ fn build(
         samples: table,
         fragments,
         segments: Vec::new(),
+        clip_end: None,
     };
     Ok((track, keys, notes))
 }

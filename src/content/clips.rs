@@ -1,0 +1,111 @@
+//! A presentation that is a sequence of clips: each a stretch of one or several files, which becomes a period.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::content::made::Text;
+use crate::content::source::Source;
+use crate::content::vod::{self, Content, OpenError, Opened, Part};
+use crate::formats::cues::Cues;
+use crate::media::clip::Cut;
+use crate::media::presentation::{Period, Presentation};
+use crate::media::track::Role;
+use crate::time::{MediaTime, Rounding, Timescale};
+
+/// The most clips of a presentation: an evening's programme with its breaks.
+pub const CLIPS_MAX: usize = 200;
+
+/// A clip of a presentation.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Clip {
+    /// Indices of the presentation's parts that it is made of; several are its renditions and languages.
+    pub parts: Vec<usize>,
+    /// Paths of the texts beside them.
+    pub texts: Vec<PathBuf>,
+    /// Where it begins and ends, counted as a player counts that shows the file alone.
+    pub cut: Cut,
+}
+
+/// Opens the presentation that the `clips` of `parts` make one after another, with `texts` beside them. A file that several name is read
+/// once. Blocks.
+pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
+    let mut warnings = Vec::new();
+    let (mut source, read) = vod::read(parts, &mut warnings)?;
+    let mut contents: Vec<(Content, Vec<Text>)> = Vec::with_capacity(clips.len());
+    for clip in clips {
+        let mut content = Content::default();
+        clip.parts.iter().for_each(|&part| content.add(read[part].clone()));
+        let beside = texts.iter().filter(|text| clip.texts.contains(&text.path)).cloned().collect();
+        contents.push((content, beside));
+    }
+    fill_texts(&mut contents, &source);
+
+    let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
+    let mut start = MediaTime::new(0, NANO);
+    for (number, (clip, (content, beside))) in (1..).zip(clips.iter().zip(contents)) {
+        let names: Vec<&str> = clip.parts.iter().map(|&part| parts[part].name.as_str()).collect();
+        let named = |what: String| format!("clip {number} ({}): {what}", names.join(", "));
+        let mut said = Vec::new();
+        let period = vod::period(content, beside, Some(&clip.cut), target, &mut source, &mut said);
+        let period = period.map_err(|why| {
+            let before = if warnings.is_empty() { String::new() } else { format!("{}; ", warnings.join("; ")) };
+            OpenError::Nothing(format!("{before}{}", named(why)))
+        })?;
+        warnings.extend(said.into_iter().map(named));
+        let duration = period.duration.to(NANO, Rounding::Nearest);
+        periods.push(Period { id: number.to_string(), start, ..period });
+        start = MediaTime::new(start.ticks.saturating_add(duration), NANO);
+    }
+    vod::shorten(&mut warnings);
+    Ok(Opened { presentation: Presentation { periods, warnings }, source: Arc::new(source) })
+}
+
+/// Where periods start is said in nanoseconds: their durations may have timescales without a common multiple.
+const NANO: Timescale = Timescale::NANO;
+
+/// A text as far as players choose by it.
+#[derive(Clone, PartialEq, Eq)]
+struct Choice {
+    language: Option<String>,
+    roles: Vec<Role>,
+}
+
+/// Gives each clip that lacks a text of another an empty one, so that subtitles go on over a trailer that has none.
+fn fill_texts(contents: &mut [(Content, Vec<Text>)], source: &Source) {
+    let offered = |(content, beside): &(Content, Vec<Text>)| -> Vec<(Choice, Option<Text>)> {
+        let made = content.texts.iter().chain(beside).map(|text| {
+            let choice = Choice { language: text.tag(), roles: text.roles.clone() };
+            (choice.clone(), Some(Text { language: choice.language, cues: Cues::default(), ..text.clone() }))
+        });
+        let own = content.tracks.iter().filter(|(track, _)| track.kind == crate::media::track::Kind::Text);
+        let own = own.map(|(track, _)| {
+            let choice = Choice { language: track.language.clone(), roles: track.roles.clone() };
+            let empty = (track.entry.format.0 == *b"wvtt" && !track.is_protected()).then(|| Text {
+                name: track.name.clone(),
+                id: 1,
+                path: source.path(0).to_path_buf(),
+                stamp: source.stamp(0),
+                language: track.language.clone(),
+                label: track.label.clone(),
+                roles: track.roles.clone(),
+                counts_from_start: false,
+                cues: Cues::default(),
+            });
+            (choice, empty)
+        });
+        made.chain(own).collect()
+    };
+    let mut all: Vec<(Choice, Option<Text>)> = Vec::new();
+    for (choice, empty) in contents.iter().flat_map(offered) {
+        match all.iter_mut().find(|(other, _)| *other == choice) {
+            Some((_, known)) => *known = known.take().or(empty),
+            None => all.push((choice, empty)),
+        }
+    }
+    for content in contents {
+        let own = offered(content);
+        let missing = all.iter().filter(|(choice, _)| own.iter().all(|(other, _)| other != choice));
+        content.1.extend(missing.filter_map(|(_, empty)| empty.clone()));
+    }
+}
