@@ -469,7 +469,7 @@ fn uuid(bytes: &[u8; 16]) -> String {
 impl Served {
     fn of(header: &TrackHeader, movie: &Movie, opened: &Opened, rates: &Rates, track: &Track) -> Served {
         let (delay, media_time) = vod::edits(header, movie, &mut Vec::new());
-        let rate = rates.of(&track.name);
+        let rate = rates.of(track);
         let seconds = |ticks: i64| track.time(ticks).seconds();
         let durations = || track.segments.iter().map(|segment| segment.duration);
         Served {

@@ -132,7 +132,7 @@ impl Listing {
                 kind: track.kind.to_string(),
                 codec: track.entry.codecs.clone(),
                 language: track.language.clone(),
-                bandwidth: render.indexed.rates.of(&track.name).peak,
+                bandwidth: render.indexed.rates.of(track).peak,
                 segments: track.segments.len(),
                 width: video.map(|v| v.width),
                 height: video.map(|v| v.height),

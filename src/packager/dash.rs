@@ -87,7 +87,7 @@ impl Mpd<'_> {
         self.duration(presentation.duration());
         self.raw("\" minBufferTime=\"PT");
         // At `bandwidth`, the peak of whole segments, the longest segment comes within its own duration (ISO/IEC 23009-1 §5.3.5.2).
-        let longest_s = presentation.periods.iter().map(rate::target_duration_s).max().unwrap_or(1);
+        let longest_s = rate::target_duration_s(presentation);
         push::decimal(&mut self.out, longest_s);
         self.raw("S\">\n");
         for period in &presentation.periods {
@@ -218,7 +218,7 @@ impl Mpd<'_> {
         self.raw("   <Representation");
         self.attribute("id", &track.name);
         self.attribute("codecs", &track.entry.codecs);
-        self.number("bandwidth", self.rates.of(&track.name).peak.clamp(1, u32::MAX.into()));
+        self.number("bandwidth", self.rates.of(track).peak.clamp(1, u32::MAX.into()));
         if let Some(video) = track.video() {
             self.number("width", video.width.into());
             self.number("height", video.height.into());
