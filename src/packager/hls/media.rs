@@ -116,10 +116,7 @@ fn micros(ticks: i64, timescale: Timescale) -> u64 {
     let per_second = u64::from(timescale.get());
     match u64::try_from(ticks).ok().and_then(|ticks| ticks.checked_mul(u64::from(MICRO))) {
         Some(scaled) if scaled < u64::MAX - per_second => (scaled + per_second / 2) / per_second,
-        _ => {
-            let micro = Timescale::new(MICRO).expect("not zero");
-            u64::try_from(rescale(ticks, timescale, micro, Rounding::Nearest)).unwrap_or(0)
-        }
+        _ => u64::try_from(rescale(ticks, timescale, Timescale::MICRO, Rounding::Nearest)).unwrap_or(0),
     }
 }
 
