@@ -31,7 +31,7 @@ pub struct Clip {
 /// once. Blocks.
 pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = vod::read(parts, &mut warnings)?;
+    let (mut source, read) = vod::read(parts, true, &mut warnings)?;
     let mut contents: Vec<(Content, Vec<Text>)> = Vec::with_capacity(clips.len());
     for clip in clips {
         let mut content = Content::default();

@@ -94,7 +94,7 @@ pub enum OpenError {
 /// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
 pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = read(parts, &mut warnings)?;
+    let (mut source, read) = read(parts, false, &mut warnings)?;
     let mut media = Content::default();
     read.into_iter().for_each(|part| media.add(part));
     let period = period(media, texts, None, target, &mut source, &mut warnings).map_err(OpenError::Nothing)?;
@@ -119,8 +119,12 @@ impl Content {
     }
 }
 
-/// Opens the files of `parts`, and reads what each holds. What is wrong with one are `warnings`.
-pub(crate) fn read(parts: &[Part], warnings: &mut Vec<String>) -> Result<(Source, Vec<Content>), OpenError> {
+/// Opens the files of `parts`, and reads what each holds, as `clips` need it or not. What is wrong with one are `warnings`.
+pub(crate) fn read(
+    parts: &[Part],
+    clips: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(Source, Vec<Content>), OpenError> {
     let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
     let source = Source::open(&paths)?;
     let mut all = Vec::with_capacity(parts.len());
@@ -128,7 +132,7 @@ pub(crate) fn read(parts: &[Part], warnings: &mut Vec<String>) -> Result<(Source
     for part in parts {
         let files = first_file..first_file + part.files.len() as u32;
         first_file = files.end;
-        match PartReader::read(&source, files, part, parts.len() > 1) {
+        match PartReader::read(&source, files, part, parts.len() > 1, clips) {
             Ok(read) => {
                 warnings.extend(read.warnings);
                 all.push(Content { tracks: read.tracks, texts: read.texts });
@@ -397,7 +401,13 @@ struct PartReader {
 }
 
 impl PartReader {
-    fn read(source: &Source, files: Range<u32>, part: &Part, several: bool) -> Result<PartReader, ScanError> {
+    fn read(
+        source: &Source,
+        files: Range<u32>,
+        part: &Part,
+        several: bool,
+        clips: bool,
+    ) -> Result<PartReader, ScanError> {
         let mut scanned = scan(source, files.clone())?;
         let file_name = source.path(files.start).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let malformed = |error| ScanError::Malformed { file: file_name.clone(), error };
@@ -442,7 +452,7 @@ impl PartReader {
                 (true, 1) => part.name.clone(),
                 (true, _) => format!("{}-{kind}{number}", part.name),
             };
-            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start) {
+            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start, clips) {
                 Ok((mut track, keys, notes)) => {
                     reader
                         .warnings
@@ -746,9 +756,10 @@ fn build(
     name: String,
     kind: Kind,
     moov_file: u32,
+    clips: bool,
 ) -> Result<(Track, Vec<FragmentKey>, Vec<String>), String> {
     let mut notes = Vec::new();
-    let (delay, media_time) = edits(header, movie, &mut notes);
+    let (delay, mut media_time) = edits(header, movie, &mut notes);
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
@@ -782,7 +793,7 @@ fn build(
     // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
-    let events = events.into_iter().take(EVENT_SCHEMES_MAX).collect();
+    let mut events: Vec<EventScheme> = events.into_iter().take(EVENT_SCHEMES_MAX).collect();
     let default_kid = header.entry.protection.as_ref().map(|p| p.default_kid);
     for collected in all {
         let at = collected.moof.as_ref().map_or(scanned.moov_offset, |moof| moof.range.start);
@@ -797,6 +808,15 @@ fn build(
     }
     table.shrink_to_fit();
     fragments.shrink_to_fit();
+    if clips && kind == Kind::Video && is_shift(&table, media_time) {
+        let without_edit = |_, mut sample: Sample| {
+            sample.composition_offset = sample.composition_offset.saturating_sub(media_time as i32);
+            sample
+        };
+        table = table.slice(0..table.len(), without_edit);
+        fragments.iter_mut().for_each(|fragment| fragment.intact = None);
+        (media_time, events) = (0, Vec::new());
+    }
     let init = write_init(moov, header.id, media_time).map_err(|e| e.to_string())?;
     let frame_rate = match kind {
         Kind::Video => table.usual_interval().map(|interval| reduce(header.timescale.get(), interval)),
@@ -824,6 +844,14 @@ fn build(
         clip_end: None,
     };
     Ok((track, keys, notes))
+}
+
+/// Whether an edit takes off what composition offsets add, and no picture with it: signed offsets say the same without an edit. hls.js
+/// 1.7.4 reads no edit lists, and where one clip follows another leaves a hole as wide as the edit.
+fn is_shift(table: &SampleTable, media_time: i64) -> bool {
+    let first = table.get(0);
+    let presented = first.decode_time + i64::from(first.composition_offset);
+    (1..=i64::from(i32::MAX / 2)).contains(&media_time) && presented >= media_time
 }
 
 struct Builder {

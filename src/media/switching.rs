@@ -67,9 +67,9 @@ fn sdr_as_one(transfer: u8) -> u8 {
 /// Silence that is noticed at the end of a clip.
 const AUDIBLE_MS: i64 = 100;
 
-/// Whether `track` ends so far from `end` that it is noticed.
-fn is_heard(track: &Track, end: MediaTime) -> bool {
-    !media_end(track).is_within(end, MediaTime::new(AUDIBLE_MS, Timescale::MILLI))
+/// Whether two times lie so far apart that the sound between them is missed.
+fn is_heard(from: MediaTime, until: MediaTime) -> bool {
+    !from.is_within(until, MediaTime::new(AUDIBLE_MS, Timescale::MILLI))
 }
 
 /// Half a frame of `track`: as far as boundaries of one set may lie apart.
@@ -97,21 +97,16 @@ fn arrange_part(tracks: Vec<Track>, target: Duration, wanted: Option<&Cut>) -> R
         arranged.cut = Some(snapped(wanted, &groups, &others)?);
     }
     let mut boundaries = arranged.arrange_video(groups, target);
-    let video_end = arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.time(track.end())).max();
-    if let (Some(cut), Some(video_end)) = (&mut arranged.cut, video_end) {
-        if cut.until.is_none() {
-            let late = |track: &&Track| {
-                track.kind == Kind::Audio && media_end(track) > video_end && is_heard(track, video_end)
-            };
-            arranged.warnings.extend(others.iter().filter(late).map(|track| {
-                let left_out = media_end(track).seconds() - video_end.seconds();
-                format!("{}: {left_out:.3} s of it after the last picture of the clip are left out", track.name)
-            }));
-        }
-        cut.until = Some(video_end);
+    let of_video = || arranged.sets.iter().flat_map(|set| &set.tracks);
+    let video_start = of_video().map(|track| track.time(track.start())).min();
+    let video_end = of_video().map(|track| track.time(track.end())).max();
+    // A clip lasts as long as its pictures.
+    if let (Some(cut), Some(start), Some(end)) = (arranged.cut, video_start, video_end) {
+        arranged.warnings.extend(outside(&others, &cut, start, end));
+        // What is presented before 0 is priming, and stays.
+        arranged.cut = Some(Cut { from: Some(start).filter(|start| start.ticks > 0), until: Some(end) });
     }
     let end = others.iter().filter(|t| t.kind == Kind::Audio || boundaries.is_empty()).map(media_end).max();
-    // A clip ends with its pictures.
     if let Some(end) = end.filter(|_| wanted.is_none() || video_end.is_none()) {
         let start = others.iter().map(|track| track.time(media_start(track))).min().unwrap_or(MediaTime::ZERO);
         // What goes on after the video is cut from there, unless it is too short for a segment of its own.
@@ -122,6 +117,26 @@ fn arrange_part(tracks: Vec<Track>, target: Duration, wanted: Option<&Cut>) -> R
     arranged.arrange_others(others, &boundaries, target);
     arranged.boundaries = boundaries;
     Ok(arranged)
+}
+
+/// What is heard of `others` before the pictures, from `start` to `end`, of a clip or after them, where nobody cut it there.
+fn outside(others: &[Track], cut: &Cut, start: MediaTime, end: MediaTime) -> Vec<String> {
+    let mut said = Vec::new();
+    for track in others.iter().filter(|track| track.kind == Kind::Audio) {
+        let mut left_out = |from: MediaTime, until: MediaTime, what: &str| {
+            if from < until && is_heard(from, until) {
+                let seconds = until.seconds() - from.seconds();
+                said.push(format!("{}: {seconds:.3} s of it {what} picture of the clip are left out", track.name));
+            }
+        };
+        if cut.from.is_none() {
+            left_out(first_presented(track), start, "before the first");
+        }
+        if cut.until.is_none() {
+            left_out(end, media_end(track), "after the last");
+        }
+    }
+    said
 }
 
 /// Tracks of video that are cut at the sync points they share.
@@ -268,7 +283,7 @@ impl Arranged {
     /// Says where the sound of a clip, which ends at `until`, does not end with it.
     fn compare_ends(&mut self, track: &Track, until: MediaTime) {
         let end = media_end(track);
-        if end < until && is_heard(track, until) {
+        if end < until && is_heard(end, until) {
             let missing = until.seconds() - end.seconds();
             self.warnings.push(format!("{}: it ends {missing:.3} s before the pictures of the clip", track.name));
         }
