@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::config::quantity::readable_bytes;
 use crate::content::scan::{self, Looks};
+use crate::content::sidecar;
 use crate::content::source::Source;
 use crate::content::vod::{self, Opened, Part, Said, track_name};
 use crate::formats::isobmff::boxes::Boxes;
@@ -34,6 +35,10 @@ const SYNCS_SHOWN_MAX: usize = 5;
 pub fn run(file: &Path, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
     if file.is_dir() {
         return Err(format!("{} is a folder; `headwater check` says what is in it", file.display()).into());
+    }
+    if sidecar::is_sidecar(file) {
+        let what = "says what a presentation is made of; `headwater check` reads it with its folder";
+        return Err(format!("{} {what}", file.display()).into());
     }
     let report = Report::of(file);
     let mut out = io::stdout().lock();

@@ -10,7 +10,7 @@ use crate::content::vod::{self, Content, OpenError, Opened, Part};
 use crate::formats::cues::Cues;
 use crate::media::clip::Cut;
 use crate::media::presentation::{Period, Presentation};
-use crate::media::track::Role;
+use crate::media::track::{Kind, Role};
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// The most clips of a presentation: an evening's programme with its breaks.
@@ -32,18 +32,18 @@ pub struct Clip {
 pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
     let (mut source, read) = vod::read(parts, true, &mut warnings)?;
-    let mut contents: Vec<(Content, Vec<Text>)> = Vec::with_capacity(clips.len());
-    for clip in clips {
-        let mut content = Content::default();
-        clip.parts.iter().for_each(|&part| content.add(read[part].clone()));
-        let beside = texts.iter().filter(|text| clip.texts.contains(&text.path)).cloned().collect();
-        contents.push((content, beside));
-    }
-    fill_texts(&mut contents, &source);
+    let mut beside: Vec<Vec<Text>> = clips
+        .iter()
+        .map(|clip| texts.iter().filter(|text| clip.texts.contains(&text.path)).cloned().collect())
+        .collect();
+    fill_texts(clips, &read, &mut beside, &source);
 
     let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
     let mut start = MediaTime::new(0, NANO);
-    for (number, (clip, (content, beside))) in (1..).zip(clips.iter().zip(contents)) {
+    for (number, (clip, beside)) in (1..).zip(clips.iter().zip(beside)) {
+        // A copy at a time: each keeps little of the tables that it begins with.
+        let mut content = Content::default();
+        clip.parts.iter().for_each(|&part| content.add(read[part].clone()));
         let names: Vec<&str> = clip.parts.iter().map(|&part| parts[part].name.as_str()).collect();
         let named = |what: String| format!("clip {number} ({}): {what}", names.join(", "));
         let mut said = Vec::new();
@@ -71,41 +71,47 @@ struct Choice {
     roles: Vec<Role>,
 }
 
-/// Gives each clip that lacks a text of another an empty one, so that subtitles go on over a trailer that has none.
-fn fill_texts(contents: &mut [(Content, Vec<Text>)], source: &Source) {
-    let offered = |(content, beside): &(Content, Vec<Text>)| -> Vec<(Choice, Option<Text>)> {
-        let made = content.texts.iter().chain(beside).map(|text| {
-            let choice = Choice { language: text.tag(), roles: text.roles.clone() };
-            (choice.clone(), Some(Text { language: choice.language, cues: Cues::default(), ..text.clone() }))
-        });
-        let own = content.tracks.iter().filter(|(track, _)| track.kind == crate::media::track::Kind::Text);
-        let own = own.map(|(track, _)| {
-            let choice = Choice { language: track.language.clone(), roles: track.roles.clone() };
-            let empty = (track.entry.format.0 == *b"wvtt" && !track.is_protected()).then(|| Text {
-                name: track.name.clone(),
-                id: 1,
-                path: source.path(0).to_path_buf(),
-                stamp: source.stamp(0),
-                language: track.language.clone(),
-                label: track.label.clone(),
-                roles: track.roles.clone(),
-                counts_from_start: false,
-                cues: Cues::default(),
-            });
-            (choice, empty)
-        });
-        made.chain(own).collect()
-    };
-    let mut all: Vec<(Choice, Option<Text>)> = Vec::new();
-    for (choice, empty) in contents.iter().flat_map(offered) {
+/// Gives each clip that lacks a text of another an empty one beside it, so that subtitles go on over a trailer that has none.
+fn fill_texts(clips: &[Clip], read: &[Content], beside: &mut [Vec<Text>], source: &Source) {
+    let offered: Vec<Vec<(Choice, Option<Text>)>> =
+        clips.iter().zip(&*beside).map(|(clip, beside)| offered(clip, read, beside, source)).collect();
+    let mut all: Vec<(&Choice, &Option<Text>)> = Vec::new();
+    for (choice, empty) in offered.iter().flatten() {
         match all.iter_mut().find(|(other, _)| *other == choice) {
-            Some((_, known)) => *known = known.take().or(empty),
+            Some((_, known)) if known.is_some() => {}
+            Some((_, known)) => *known = empty,
             None => all.push((choice, empty)),
         }
     }
-    for content in contents {
-        let own = offered(content);
-        let missing = all.iter().filter(|(choice, _)| own.iter().all(|(other, _)| other != choice));
-        content.1.extend(missing.filter_map(|(_, empty)| empty.clone()));
+    for (own, beside) in offered.iter().zip(beside) {
+        let missing = all.iter().filter(|(choice, _)| own.iter().all(|(other, _)| other != *choice));
+        beside.extend(missing.filter_map(|(_, empty)| (*empty).clone()));
     }
+}
+
+/// The texts of a clip, each with an empty one like it if there is such a thing: `stpp` has none.
+fn offered(clip: &Clip, read: &[Content], beside: &[Text], source: &Source) -> Vec<(Choice, Option<Text>)> {
+    let texts = clip.parts.iter().flat_map(|&part| &read[part].texts).chain(beside);
+    let made = texts.map(|text| {
+        let choice = Choice { language: text.tag(), roles: text.roles.clone() };
+        let empty = Text { language: choice.language.clone(), cues: Cues::default(), ..text.clone() };
+        (choice, Some(empty))
+    });
+    let tracks = clip.parts.iter().flat_map(|&part| &read[part].tracks).map(|(track, _)| track);
+    let own = tracks.filter(|track| track.kind == Kind::Text).map(|track| {
+        let choice = Choice { language: track.language.clone(), roles: track.roles.clone() };
+        let empty = (track.entry.format.0 == *b"wvtt" && !track.is_protected()).then(|| Text {
+            name: track.name.clone(),
+            id: 1,
+            path: source.path(0).to_path_buf(),
+            stamp: source.stamp(0),
+            language: track.language.clone(),
+            label: track.label.clone(),
+            roles: track.roles.clone(),
+            counts_from_start: false,
+            cues: Cues::default(),
+        });
+        (choice, empty)
+    });
+    made.chain(own).collect()
 }

@@ -29,6 +29,7 @@
 //! out = 210.5
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ use crate::time::{MediaTime, Timescale};
 
 /// The name of the file.
 pub const NAME: &str = "presentation.toml";
+/// The most names of files in all clips: five for each.
+const FILES_MAX: usize = 5 * CLIPS_MAX;
 /// No file lasts longer than a year.
 const SECONDS_MAX: f64 = 366.0 * 86_400.0;
 /// A larger one was not written by people.
@@ -238,24 +241,40 @@ impl Sidecar {
         if self.clip.len() > CLIPS_MAX {
             return Err(format!("{NAME}: {} clips, at most {CLIPS_MAX} are served", self.clip.len()));
         }
-        let named = self.clip.iter().flat_map(|clip| &clip.files);
-        let is_named = |path: &PathBuf| named.clone().any(|named| named == path);
-        let unnamed = (self.file.iter().filter_map(File::first)).chain(self.text.iter().map(|text| &text.path));
-        if let Some(path) = unnamed.into_iter().find(|path| !is_named(path)) {
+        let named: usize = self.clip.iter().map(|clip| clip.files.len()).sum();
+        if named > FILES_MAX {
+            return Err(format!("{NAME}: the clips name {named} files, at most {FILES_MAX} are served"));
+        }
+        let named: BTreeSet<&PathBuf> = self.clip.iter().flat_map(|clip| &clip.files).collect();
+        let said = self.file.iter().filter_map(|file| Some((file.first()?, file))).collect::<BTreeMap<_, _>>();
+        let mut unnamed = said.keys().copied().chain(self.text.iter().map(|text| &text.path));
+        if let Some(path) = unnamed.find(|path| !named.contains(path)) {
             return Err(format!("{NAME}: {} is in no [[clip]]", path.display()));
         }
-        let mut found = Found::default();
+        let texts = self.text.iter().map(|text| (&text.path, text)).collect::<BTreeMap<_, _>>();
+        let mut found = Found { said, said_of_texts: texts, parts: Vec::new(), texts: Vec::new() };
         let mut clips = Vec::with_capacity(self.clip.len());
         for (number, clip) in (1..).zip(&self.clip) {
-            let clip = self.clip(clip, folder, &mut found);
+            let clip = found.clip(clip, folder);
             let inside =
                 |why: String| format!("{NAME}: clip {number}: {}", why.trim_start_matches(&format!("{NAME}: ")));
             clips.push(clip.map_err(inside)?);
         }
         Ok(Named { parts: found.parts, texts: found.texts, clips })
     }
+}
 
-    fn clip(&self, stretch: &Stretch, folder: &Path, found: &mut Found) -> Result<Clip, String> {
+/// What the clips so far are made of, each once.
+struct Found<'a> {
+    /// What is said of files, by the path that clips name.
+    said: BTreeMap<&'a PathBuf, &'a File>,
+    said_of_texts: BTreeMap<&'a PathBuf, &'a Text>,
+    parts: Vec<Part>,
+    texts: Vec<TextFile>,
+}
+
+impl Found<'_> {
+    fn clip(&mut self, stretch: &Stretch, folder: &Path) -> Result<Clip, String> {
         let Stretch { files, from, until } = stretch;
         let mut clip = Clip::default();
         for (index, path) in files.iter().enumerate() {
@@ -263,13 +282,13 @@ impl Sidecar {
                 return Err(format!("it names {} twice", path.display()));
             }
             if subtitles::is_text(path) {
-                let said = self.text.iter().find(|text| text.path == *path);
                 let alone = Text { path: path.clone(), ..Text::default() };
-                clip.texts.push(found.text(said.unwrap_or(&alone).file(folder)?));
+                let text = self.said_of_texts.get(path).copied().unwrap_or(&alone).file(folder)?;
+                clip.texts.push(self.text(text));
             } else {
-                let said = self.file.iter().find(|file| file.first() == Some(path));
                 let alone = File { path: Some(path.clone()), ..File::default() };
-                clip.parts.push(found.part(said.unwrap_or(&alone).part(folder)?));
+                let part = self.said.get(path).copied().unwrap_or(&alone).part(folder)?;
+                clip.parts.push(self.part(part));
             }
         }
         if clip.parts.is_empty() {
@@ -290,16 +309,7 @@ impl Sidecar {
         }
         Ok(clip)
     }
-}
 
-/// What the clips so far are made of, each once.
-#[derive(Default)]
-struct Found {
-    parts: Vec<Part>,
-    texts: Vec<TextFile>,
-}
-
-impl Found {
     fn part(&mut self, part: Part) -> usize {
         self.parts.iter().position(|known| *known == part).unwrap_or_else(|| {
             self.parts.push(part);
@@ -414,6 +424,45 @@ mod tests {
         check("[[file]]\npath = \"a.mp4\"\nlanguage = \"english!\"", "no BCP 47 tag");
         check("[[file]]\npath = \"a.mp4\"\nlang = \"en\"", "line 3");
         check("[[file]]\npath = \"a.mp4\"\nname = \"a/b\"", "not made of letters");
+    }
+
+    #[test]
+    fn points_are_seconds_or_written_like_a_clock() {
+        let point = |text: &str| {
+            let sidecar = Sidecar::parse(&format!("[[clip]]\nfiles = []\nin = {text}")).expect("well formed");
+            sidecar.clip[0].from.as_ref().and_then(Point::time).map(|time| time.ticks)
+        };
+        assert_eq!(point("90"), Some(90_000_000));
+        assert_eq!(point("90.5"), Some(90_500_000));
+        assert_eq!(point("'00:01:30.500'"), Some(90_500_000));
+        assert_eq!(point("'1:30'"), Some(90_000_000));
+        assert_eq!(point("'90.0416667'"), Some(90_041_667));
+        for wrong in ["-1", "nan", "inf", "1e30", "''", "'1:2:3:4'", "'-1'", "'1e3'", "':30'", "'1.5:30'", "'soon'"] {
+            assert_eq!(point(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn clips_share_their_files_and_what_is_said_of_them() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for name in ["a.mp4", "b.mp4", "init.mp4", "1.m4s", "a.en.vtt"] {
+            std::fs::write(dir.path().join(name), b"").expect("written");
+        }
+        let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(dir.path()));
+        let text = "[[file]]\npath = 'b.mp4'\nlanguage = 'de'\n[[file]]\npaths = ['init.mp4', '1.m4s']\n\
+            [[clip]]\nfiles = ['a.mp4', 'b.mp4', 'a.en.vtt']\n[[clip]]\nfiles = ['b.mp4', 'init.mp4']\n";
+        let Named { parts, texts, clips } = named(text).expect("all is there");
+        assert_eq!(parts.iter().map(|part| part.files.len()).collect::<Vec<_>>(), [1, 1, 2]);
+        assert_eq!((parts[1].said.language.as_deref(), texts[0].said.language.as_deref()), (Some("de"), Some("en")));
+        assert_eq!(clips.iter().map(|clip| &clip.parts[..]).collect::<Vec<_>>(), [[0, 1], [1, 2]]);
+        assert_eq!((clips[0].texts.len(), clips[1].texts.len()), (1, 0));
+        assert!(
+            named("[[clip]]\nfiles = ['a.mp4']\n[[text]]\npath = 'a.en.vtt'")
+                .expect_err("unused")
+                .contains("in no [[clip]]")
+        );
+        let many = "[[clip]]\nfiles = ['a.mp4']\n".repeat(CLIPS_MAX + 1);
+        assert!(named(&many).expect_err("too many").contains("at most 200"));
     }
 
     #[test]

@@ -52,9 +52,10 @@ impl Presentation {
             .find_map(|period| period.tracks().find(|track| track.name == name).map(|track| (period, track)))
     }
 
-    /// The track of this name and version. Clips of one file share the name.
-    pub fn track_version(&self, name: &str, version: Version) -> Option<&Track> {
-        self.tracks().find(|track| track.version == version && track.name == name)
+    /// The track of this name and version, with its period. Clips of one file share the name.
+    pub fn track_version(&self, name: &str, version: Version) -> Option<(&Period, &Track)> {
+        let mut tracks = self.periods.iter().flat_map(|period| period.tracks().map(move |track| (period, track)));
+        tracks.find(|(_, track)| track.version == version && track.name == name)
     }
 
     /// All tracks of all periods.

@@ -12,6 +12,7 @@ use crate::cache::{Lease, Weigh};
 use crate::content::library::Entry;
 use crate::content::source::SourceError;
 use crate::content::vod::{OpenError, Opened};
+use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Track, Version};
 use crate::origin::address::TrackItem;
@@ -211,7 +212,8 @@ impl Render {
         if part == TrackItem::Playlist {
             return self.playlist(name, version);
         }
-        let track = self.indexed.opened.presentation.track_version(name, version).ok_or_else(no_such_object)?;
+        let found = self.indexed.opened.presentation.track_version(name, version);
+        let (period, track) = found.ok_or_else(no_such_object)?;
         match part {
             TrackItem::Playlist => self.playlist(name, version),
             TrackItem::Init => {
@@ -245,7 +247,7 @@ impl Render {
                 if &track.entry.format.0 != b"wvtt" {
                     return Err(no_such_object());
                 }
-                let body = self.web_vtt(track, index).await?;
+                let body = self.web_vtt(period, track, index).await?;
                 Ok(Object::new(self.recipe(
                     "text/vtt",
                     format!("{version}-{time}"),
@@ -270,11 +272,13 @@ impl Render {
         Err(broken(&track.name, &"its protection can't be followed"))
     }
 
-    async fn web_vtt(&self, track: &Track, index: usize) -> Result<Bytes, Problem> {
+    async fn web_vtt(&self, period: &Period, track: &Track, index: usize) -> Result<Bytes, Problem> {
         let mut window = track.segment_samples(index);
         for _ in 0..TEXT_ROUNDS_MAX {
             let data = self.read(track.samples.places(window.clone())).await?;
-            match text::webvtt_segment(track, index, window, &data).map_err(|error| broken(&track.name, &error))? {
+            match text::webvtt_segment(track, period.origin, index, window, &data)
+                .map_err(|error| broken(&track.name, &error))?
+            {
                 text::Step::Ready(text) => return Ok(Bytes::from(text)),
                 text::Step::Need(larger) => window = larger,
             }

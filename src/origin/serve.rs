@@ -210,7 +210,7 @@ impl Origin {
     /// Makes the segments after the one at `key`, for who asks next.
     fn prefetch(self: &Arc<Self>, key: &str, render: &Render, item: &Item, now: Utc) {
         let Item::Of { track: name, version, part: TrackItem::Segment(time) } = item else { return };
-        let Some(track) = render.indexed.opened.presentation.track_version(name, *version) else { return };
+        let Some((_, track)) = render.indexed.opened.presentation.track_version(name, *version) else { return };
         let Some((folder, index)) = key.rsplit_once('/').map(|(folder, _)| folder).zip(track.segment_at(*time)) else {
             return;
         };

@@ -123,7 +123,7 @@ fn micros(ticks: i64, timescale: Timescale) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::presentation::Presentation;
+    use crate::media::track::Version;
     use crate::packager::fixture;
     use crate::packager::hls::rendition::{Renditions, why_not};
     use m3u8_rs::MediaPlaylistType;
@@ -200,6 +200,60 @@ mod tests {
         #EXT-X-ENDLIST
         "#);
         assert_eq!(playlist_of(&presentation, "v", &Options::default()), Err(NoHls::NoKey { track: "v".into() }));
+    }
+
+    #[test]
+    fn several_periods_are_one_playlist() {
+        let clear = fixture::video("trailer").cut(&[(9, 25_600)]);
+        let locked = |version, start: i64| {
+            let film = fixture::video("film").protected(b"cbcs", [1; 16]).cut(&[(9, 76_800), (9, 97_280)]);
+            film.with(|track| {
+                track.version = Version(version);
+                track.segments.iter_mut().for_each(|segment| segment.time += start);
+            })
+        };
+        let periods = [locked(1, 0), locked(2, 174_080), clear, locked(1, 0)];
+        let period =
+            |build: fixture::Build| fixture::presentation(vec![fixture::set(vec![build.done()])]).periods.remove(0);
+        let presentation = Presentation { periods: periods.map(period).into(), warnings: Vec::new() };
+        let renditions = Renditions::of(&presentation, &rate::measure(&presentation));
+        let options = Options { key_uri: Some("skd://{kid}".into()) };
+        let bytes = playlist(&presentation, &renditions.list[0], &options).expect("a playlist");
+        let text = String::from_utf8(bytes).expect("text").replace(",KEYID=0x01010101010101010101010101010101", "");
+        insta::assert_snapshot!(text, @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-TARGETDURATION:8
+        #EXT-X-MEDIA-SEQUENCE:0
+        #EXT-X-PLAYLIST-TYPE:VOD
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
+        #EXT-X-MAP:URI="../../film/0000000000000001/init.mp4"
+        #EXTINF:6.000000,
+        ../../film/0000000000000001/0.m4s
+        #EXTINF:7.600000,
+        ../../film/0000000000000001/76800.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
+        #EXT-X-MAP:URI="../../film/0000000000000002/init.mp4"
+        #EXTINF:6.000000,
+        ../../film/0000000000000002/174080.m4s
+        #EXTINF:7.600000,
+        ../../film/0000000000000002/250880.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-KEY:METHOD=NONE
+        #EXT-X-MAP:URI="../../trailer/0123456789abcdef/init.mp4"
+        #EXTINF:2.000000,
+        ../../trailer/0123456789abcdef/0.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
+        #EXT-X-MAP:URI="../../film/0000000000000001/init.mp4"
+        #EXTINF:6.000000,
+        ../../film/0000000000000001/0.m4s
+        #EXTINF:7.600000,
+        ../../film/0000000000000001/76800.m4s
+        #EXT-X-ENDLIST
+        "#);
     }
 
     #[test]

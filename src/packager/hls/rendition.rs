@@ -294,3 +294,115 @@ pub fn why_not(presentation: &Presentation, name: &str, version: Version) -> Opt
     let mut found = tracks.filter(|(_, track)| track.name == name && track.version == version);
     found.find_map(|(set, track)| form(set, track).err())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::presentation::SwitchingSet;
+    use crate::packager::fixture::{self, Build};
+
+    fn joined(periods: &[Vec<SwitchingSet>]) -> (Presentation, Renditions) {
+        let period = |(index, sets): (usize, &Vec<SwitchingSet>)| {
+            let mut period = fixture::presentation(sets.clone()).periods.remove(0);
+            period.id = (index + 1).to_string();
+            period
+        };
+        let periods = periods.iter().enumerate().map(period).collect();
+        let presentation = Presentation { periods, warnings: Vec::new() };
+        let renditions = Renditions::of(&presentation, &rate::measure(&presentation));
+        (presentation, renditions)
+    }
+
+    /// The tracks of each rendition, and what is said.
+    fn check(periods: &[Vec<SwitchingSet>]) -> (Vec<String>, Vec<String>) {
+        let (presentation, renditions) = joined(periods);
+        let names = |rendition: &Rendition| {
+            rendition.tracks(&presentation).map(|(_, track)| track.name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        (renditions.list.iter().map(names).collect(), renditions.notes)
+    }
+
+    fn ladder(tracks: &[(&str, u16)]) -> SwitchingSet {
+        let video =
+            |&(name, height): &(&str, u16)| fixture::video(name).size((height * 16 / 9, height)).regular(2).done();
+        fixture::set(tracks.iter().map(video).collect())
+    }
+
+    fn one(build: Build) -> SwitchingSet {
+        fixture::set(vec![build.regular(2).done()])
+    }
+
+    fn audio(name: &str, tag: &str) -> SwitchingSet {
+        one(fixture::audio(name).language(tag))
+    }
+
+    #[test]
+    fn as_many_renditions_go_on_by_their_place_and_others_with_the_nearest() {
+        let film = || vec![ladder(&[("f1080", 1080), ("f720", 720), ("f360", 360)])];
+        let (names, notes) =
+            check(&[vec![ladder(&[("t720", 720)])], film(), vec![ladder(&[("x900", 900), ("x300", 300)])]]);
+        assert_eq!(names, ["t720 f1080 x900", "t720 f720 x900", "t720 f360 x300"]);
+        assert_eq!(notes, [""; 0]);
+        let (names, _) = check(&[film(), vec![ladder(&[("a", 720), ("b", 480), ("c", 240)])]]);
+        assert_eq!(names, ["f1080 a", "f720 b", "f360 c"]);
+    }
+
+    #[test]
+    fn every_language_is_one_and_what_lacks_it_lends_another() {
+        let first = vec![audio("a-en", "en"), audio("a-fr", "fr")];
+        let second = vec![audio("b-de", "de"), audio("b-en", "en")];
+        let (names, notes) = check(&[first, second]);
+        assert_eq!(names, ["a-en b-en", "a-fr b-de",]);
+        assert_eq!(notes, ["HLS: clip 2 has no audio in fr, de plays there"]);
+        let untold = || vec![one(fixture::audio("t"))];
+        let (names, notes) = check(&[untold(), vec![audio("b-de", "de"), audio("b-en", "en")]]);
+        assert_eq!((names, notes), (vec!["t b-de".to_owned(), "t b-en".to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn commentary_is_never_lent_for_the_programme() {
+        let talk = || one(fixture::audio("talk").language("en").role(Role::Commentary));
+        let (names, _) = check(&[vec![audio("de", "de")], vec![talk(), audio("fr", "fr")]]);
+        assert_eq!(names, ["de talk", "de fr"], "the commentary is a rendition of its own");
+        let (names, _) = check(&[vec![audio("de", "de"), audio("en", "en")], vec![talk(), audio("fr", "fr")]]);
+        assert_eq!(names, ["de fr", "en fr", "en talk"], "only the commentary's own goes on with it");
+    }
+
+    #[test]
+    fn text_goes_on_with_its_equal_or_not_at_all() {
+        let text = |name, tag| one(fixture::text(name, b"wvtt").language(tag));
+        let (names, notes) = check(&[vec![text("en", "en"), text("de", "de")], vec![text("x", "en")]]);
+        assert_eq!(names, ["en x"]);
+        assert_eq!(notes, ["HLS leaves it out: clip 2 has no text that goes with de"]);
+    }
+
+    #[test]
+    fn another_codec_is_no_continuation() {
+        let hevc = |name| one(fixture::video(name).codecs(b"hvc1", "hvc1.1.6.L93.B0"));
+        let (names, notes) = check(&[vec![ladder(&[("a", 720)]), hevc("h")], vec![ladder(&[("b", 720)])]]);
+        assert_eq!(names, ["a b"]);
+        assert_eq!(notes, ["HLS leaves it out: clip 2 has no video that could go on for h (hvc1.1.6.L93.B0)"]);
+        let (_, renditions) =
+            joined(&[vec![hevc("h"), audio("x", "en")], vec![ladder(&[("b", 720)]), audio("y", "en")]]);
+        assert!(renditions.all().is_err());
+        let in_band = one(fixture::video("i").codecs(b"avc3", "avc3.64001f"));
+        assert_eq!(check(&[vec![ladder(&[("a", 720)])], vec![in_band]]).0, ["a i"]);
+    }
+
+    #[test]
+    fn the_version_is_that_of_all_it_says() {
+        let version = |names: [&str; 2]| {
+            let (presentation, renditions) = joined(&names.map(|name| vec![ladder(&[(name, 720)])]));
+            assert_ne!(renditions.list[0].version, presentation.tracks().next().expect("there").version);
+            renditions.list[0].version
+        };
+        assert_eq!(version(["a", "b"]), version(["a", "b"]));
+        assert_ne!(version(["a", "b"]), version(["a", "c"]));
+        let (presentation, renditions) = joined(&[vec![ladder(&[("a", 720)])]]);
+        assert_eq!(
+            renditions.list[0].version,
+            presentation.tracks().next().expect("there").version,
+            "of one period its track's"
+        );
+    }
+}
