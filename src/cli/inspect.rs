@@ -36,10 +36,6 @@ pub fn run(file: &Path, json: bool) -> Result<ExitCode, Box<dyn std::error::Erro
     if file.is_dir() {
         return Err(format!("{} is a folder; `headwater check` says what is in it", file.display()).into());
     }
-    if sidecar::is_sidecar(file) {
-        let what = "says what a presentation is made of; `headwater check` reads it with its folder";
-        return Err(format!("{} {what}", file.display()).into());
-    }
     let report = Report::of(file);
     let mut out = io::stdout().lock();
     if json {
@@ -263,6 +259,9 @@ fn headers(file: &Path) -> Option<Movie> {
 
 /// What to say of a file that holds no movie of its own.
 fn part_of_a_packaging(file: &Path) -> Option<&'static str> {
+    if sidecar::is_sidecar(file) {
+        return Some("it says what a presentation is made of; `headwater check` reads it with its folder");
+    }
     let source = Source::open(&[file.to_path_buf()]).ok()?;
     match scan::looks(&source, 0).ok()? {
         Looks::Init => {

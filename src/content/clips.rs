@@ -115,3 +115,46 @@ fn offered(clip: &Clip, read: &[Content], beside: &[Text], source: &Source) -> V
     });
     made.chain(own).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::vod::Said;
+    use std::path::Path;
+
+    fn opened(clips: &[Clip]) -> Opened {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tour/video-90p.mp4");
+        let part = Part { name: "film".into(), files: vec![file], said: Said::default() };
+        open(&[part], &[], clips, Duration::from_secs(6)).expect("opened")
+    }
+
+    fn clip(from_s: i64, until_s: i64) -> Clip {
+        let at = |seconds: i64| Some(MediaTime::new(seconds * 1000, Timescale::MILLI));
+        Clip { parts: vec![0], texts: Vec::new(), cut: Cut { from: at(from_s), until: at(until_s) } }
+    }
+
+    #[test]
+    fn periods_follow_one_another() {
+        let presentation = opened(&[clip(2, 6), clip(0, 20), clip(18, 30)]).presentation;
+        let seconds = |period: &Period| (period.start.seconds(), period.duration.seconds(), period.origin.seconds());
+        let periods: Vec<_> = presentation.periods.iter().map(seconds).collect();
+        assert_eq!(periods, [(0.0, 4.0, 2.0), (4.0, 20.0, 0.0), (24.0, 2.0, 18.0)]);
+        assert_eq!(presentation.duration().seconds(), 26.0);
+        let ids: Vec<&str> = presentation.periods.iter().map(|period| period.id.as_str()).collect();
+        assert_eq!(ids, ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn every_clip_of_a_file_kept_the_tables_of_all_of_it() {
+        let whole = opened(&[clip(0, 20)]);
+        let parts = opened(&[clip(0, 2), clip(6, 8), clip(18, 20)]);
+        for period in &parts.presentation.periods {
+            let track = period.tracks().next().expect("there");
+            assert_eq!((track.samples.len(), track.segments.len()), (48, 1), "two seconds of 24 frames");
+            assert_eq!((track.segments[0].first_sample, track.fragments.len()), (0, 1));
+        }
+        let samples = |opened: &Opened| opened.presentation.tracks().map(|track| track.samples.weight()).sum::<usize>();
+        assert!(samples(&parts) < samples(&whole) / 2, "{} of {}", samples(&parts), samples(&whole));
+        assert_eq!(parts.source.open_files(), 1);
+    }
+}
