@@ -22,7 +22,7 @@ use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
 use crate::formats::isobmff::tx3g::TextEntry;
 use crate::formats::language;
-use crate::media::clip::Cut;
+use crate::media::clip::{Cut, CutError};
 use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
@@ -192,7 +192,13 @@ pub(crate) fn period(
         None => arrange(tracks, target),
         Some(wanted) => {
             let cut = Cut { from: wanted.from.map(|t| zero.plus(t)), until: wanted.until.map(|t| zero.plus(t)) };
-            arrange_clip(tracks, target, &cut).map_err(|error| error.to_string())?
+            arrange_clip(tracks, target, &cut).map_err(|error| match error {
+                CutError::Empty { from } => {
+                    format!("{error}: both mean the one at {:.3} s", from.seconds() - zero.seconds())
+                }
+                CutError::AfterEnd { end } => format!("{error}, {:.3} s", end.seconds() - zero.seconds()),
+                CutError::NoTrack => error.to_string(),
+            })?
         }
     };
     let made = made::add(texts, extent(&arranged), zero, &mut arranged, source, target);

@@ -246,10 +246,10 @@ async fn what_is_wrong_with_a_clip_is_said_with_its_number_and_its_files() {
         ("files = ['v.mp4']\nin = 'soon'", "clip 2: its `in` is no time: seconds, or \"hh:mm:ss.fff\""),
         ("files = ['v.mp4']\nout = -1", "clip 2: its `out` is no time"),
         ("files = ['v.mp4']\nin = 5\nout = 5", "clip 2: it ends at 5 s and begins at 5 s"),
-        ("files = ['v.mp4']\nin = 20", "clip 2 (v): the in point lies behind the end"),
+        ("files = ['v.mp4']\nin = 20", "clip 2 (v): the in point lies behind the end, 20.000 s"),
         (
             "files = ['v.mp4']\nin = 2.5\nout = 3.5",
-            "clip 2 (v): no sync point lies between the in point and the out point",
+            "clip 2 (v): no sync point lies between the in point and the out point: both mean the one at 2.000 s",
         ),
         ("files = ['x.mp4']", "clip 2 (x): there is no track in it"),
         ("files = ['v.mp4']\n[[file]]\npath = 'x.mp4'", "x.mp4 is in no [[clip]]"),
