@@ -27,23 +27,27 @@ pub struct Clip {
     pub cut: Cut,
 }
 
+impl Clip {
+    /// Those of `texts` that lie beside it.
+    fn texts_of<'a>(&'a self, texts: &'a [Text]) -> impl Iterator<Item = &'a Text> {
+        texts.iter().filter(|text| self.texts.contains(&text.path))
+    }
+}
+
 /// Opens the presentation that the `clips` of `parts` make one after another, with `texts` beside them. A file that several name is read
 /// once. Blocks.
 pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
     let (mut source, read) = vod::read(parts, true, &mut warnings)?;
-    let mut beside: Vec<Vec<Text>> = clips
-        .iter()
-        .map(|clip| texts.iter().filter(|text| clip.texts.contains(&text.path)).cloned().collect())
-        .collect();
-    fill_texts(clips, &read, &mut beside, &source);
-
+    let missing = missing_texts(clips, texts, &read, &source);
     let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
-    let mut start = MediaTime::new(0, NANO);
-    for (number, (clip, beside)) in (1..).zip(clips.iter().zip(beside)) {
-        // A copy at a time: each keeps little of the tables that it begins with.
+    // In nanoseconds: durations may have timescales without a common multiple.
+    let mut start = MediaTime::new(0, Timescale::NANO);
+    for (number, (clip, missing)) in (1..).zip(clips.iter().zip(missing)) {
+        // A copy at a time: each keeps little of the tables and cues that it begins with.
         let mut content = Content::default();
         clip.parts.iter().for_each(|&part| content.add(read[part].clone()));
+        let beside = clip.texts_of(texts).cloned().chain(missing).collect();
         let names: Vec<&str> = clip.parts.iter().map(|&part| parts[part].name.as_str()).collect();
         let named = |what: String| format!("clip {number} ({}): {what}", names.join(", "));
         let mut said = Vec::new();
@@ -53,16 +57,13 @@ pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) ->
             OpenError::Nothing(format!("{before}{}", named(why)))
         })?;
         warnings.extend(said.into_iter().map(named));
-        let duration = period.duration.to(NANO, Rounding::Nearest);
+        let duration = period.duration.to(Timescale::NANO, Rounding::Nearest);
         periods.push(Period { id: number.to_string(), start, ..period });
-        start = MediaTime::new(start.ticks.saturating_add(duration), NANO);
+        start = MediaTime::new(start.ticks.saturating_add(duration), Timescale::NANO);
     }
     vod::shorten(&mut warnings);
     Ok(Opened { presentation: Presentation { periods, warnings }, source: Arc::new(source) })
 }
-
-/// Where periods start is said in nanoseconds: their durations may have timescales without a common multiple.
-const NANO: Timescale = Timescale::NANO;
 
 /// A text as far as players choose by it.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,10 +72,10 @@ struct Choice {
     roles: Vec<Role>,
 }
 
-/// Gives each clip that lacks a text of another an empty one beside it, so that subtitles go on over a trailer that has none.
-fn fill_texts(clips: &[Clip], read: &[Content], beside: &mut [Vec<Text>], source: &Source) {
+/// Of each clip, an empty text for each that only another has, so that subtitles go on over a trailer that has none.
+fn missing_texts(clips: &[Clip], texts: &[Text], read: &[Content], source: &Source) -> Vec<Vec<Text>> {
     let offered: Vec<Vec<(Choice, Option<Text>)>> =
-        clips.iter().zip(&*beside).map(|(clip, beside)| offered(clip, read, beside, source)).collect();
+        clips.iter().map(|clip| offered(clip, texts, read, source)).collect();
     let mut all: Vec<(&Choice, &Option<Text>)> = Vec::new();
     for (choice, empty) in offered.iter().flatten() {
         match all.iter_mut().find(|(other, _)| *other == choice) {
@@ -83,18 +84,31 @@ fn fill_texts(clips: &[Clip], read: &[Content], beside: &mut [Vec<Text>], source
             None => all.push((choice, empty)),
         }
     }
-    for (own, beside) in offered.iter().zip(beside) {
+    let missing = |own: &Vec<(Choice, Option<Text>)>| {
         let missing = all.iter().filter(|(choice, _)| own.iter().all(|(other, _)| other != *choice));
-        beside.extend(missing.filter_map(|(_, empty)| (*empty).clone()));
-    }
+        missing.filter_map(|(_, empty)| (*empty).clone()).collect()
+    };
+    offered.iter().map(missing).collect()
 }
 
 /// The texts of a clip, each with an empty one like it if there is such a thing: `stpp` has none.
-fn offered(clip: &Clip, read: &[Content], beside: &[Text], source: &Source) -> Vec<(Choice, Option<Text>)> {
-    let texts = clip.parts.iter().flat_map(|&part| &read[part].texts).chain(beside);
+fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Vec<(Choice, Option<Text>)> {
+    let texts = clip.parts.iter().flat_map(|&part| &read[part].texts).chain(clip.texts_of(texts));
     let made = texts.map(|text| {
         let choice = Choice { language: text.tag(), roles: text.roles.clone() };
-        let empty = Text { language: choice.language.clone(), cues: Cues::default(), ..text.clone() };
+        let mut cues = Cues::default();
+        cues.head.clone_from(&text.cues.head);
+        let empty = Text {
+            name: text.name.clone(),
+            id: text.id,
+            path: text.path.clone(),
+            stamp: text.stamp,
+            language: choice.language.clone(),
+            label: text.label.clone(),
+            roles: text.roles.clone(),
+            counts_from_start: text.counts_from_start,
+            cues,
+        };
         (choice, Some(empty))
     });
     let tracks = clip.parts.iter().flat_map(|&part| &read[part].tracks).map(|(track, _)| track);

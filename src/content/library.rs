@@ -141,9 +141,8 @@ impl Entry {
     }
 
     fn is_same(&self, other: &Entry) -> bool {
-        let made_of =
-            |entry: &Entry| (entry.rule.clone(), entry.parts.clone(), entry.texts.clone(), entry.clips.clone());
-        made_of(self) == made_of(other) && self.stamps == other.stamps
+        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips);
+        made_of == (&other.rule, &other.parts, &other.texts, &other.clips) && self.stamps == other.stamps
     }
 }
 

@@ -86,7 +86,8 @@ pub fn add(
     let offset_ms = ms(zero, Rounding::Nearest);
     let mut taken: BTreeSet<String> =
         arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.name.clone()).collect();
-    let (mut tracks, mut hashes, mut left) = (Vec::new(), Vec::new(), BYTES_MAX);
+    let mut left = BYTES_MAX.saturating_sub(source.made_bytes());
+    let (mut tracks, mut hashes) = (Vec::new(), Vec::new());
     for text in texts {
         let offset_ms = if text.counts_from_start { offset_ms } else { 0 };
         let file_name = text.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
