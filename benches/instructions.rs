@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::{Wire, connection, copy, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
 use headwater::origin::serve::Origin;
+use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{dash, hls, rate};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -102,12 +103,14 @@ fn two_hours(case: &str, count: usize) {
     let name = origin.library().catalog().entries.keys().next().expect("it was written").clone();
     let presentation = open(&origin, &name).presentation;
     let rates = rate::measure(&presentation);
-    let (period, track) = (&presentation.periods[0], presentation.tracks().next().expect("it was written"));
+    let renditions = Renditions::of(&presentation, &rates);
+    let track = presentation.tracks().next().expect("it was written");
+    let rendition = renditions.find(&track.name, track.version).expect("HLS lists it");
     let options = hls::Options::default();
     measured(|| {
         for _ in 0..count {
             match case {
-                "playlist_2h" => drop(black_box(hls::media::playlist(period, track, &options))),
+                "playlist_2h" => drop(black_box(hls::media::playlist(&presentation, rendition, &options))),
                 "mpd_2h" => drop(black_box(dash::mpd(&presentation, &rates))),
                 "rates_2h" => drop(black_box(rate::measure(&presentation))),
                 _ => drop(black_box(open(&origin, &name))),

@@ -4,6 +4,7 @@ mod common;
 
 use common::{open, origin, synthetic};
 use criterion::{Criterion, Throughput};
+use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{hls, rate};
 use tempfile::TempDir;
 
@@ -18,12 +19,15 @@ fn main() {
     let mut group = criterion.benchmark_group("playlist");
     for name in ["10min", "2h"] {
         let presentation = open(&origin, name).presentation;
-        let (period, track) = presentation.track("video-144p").expect("it was written");
-        let media = || hls::media::playlist(period, track, &options).expect("HLS can say it");
+        let rates = rate::measure(&presentation);
+        let renditions = Renditions::of(&presentation, &rates);
+        let (_, track) = presentation.track("video-144p").expect("it was written");
+        let rendition = renditions.find(&track.name, track.version).expect("HLS lists it");
+        let media = || hls::media::playlist(&presentation, rendition, &options).expect("HLS can say it");
         group.throughput(Throughput::Elements(track.segments.len() as u64));
         group.bench_function(format!("media_{name}"), |bencher| bencher.iter(media));
-        let rates = rate::measure(&presentation);
-        let multivariant = || hls::multivariant::playlist(&presentation, &rates, &options).expect("HLS can say it");
+        let multivariant =
+            || hls::multivariant::playlist(&presentation, &renditions, &options).expect("HLS can say it");
         group.throughput(Throughput::Elements(synthetic::TRACKS.len() as u64));
         group.bench_function(format!("multivariant_{name}"), |bencher| bencher.iter(multivariant));
     }

@@ -11,6 +11,10 @@ pub struct Timescale(NonZeroU32);
 impl Timescale {
     /// Milliseconds.
     pub const MILLI: Timescale = Timescale(NonZeroU32::new(1000).expect("not zero"));
+    /// Microseconds.
+    pub const MICRO: Timescale = Timescale(NonZeroU32::new(1_000_000).expect("not zero"));
+    /// Nanoseconds.
+    pub const NANO: Timescale = Timescale(NonZeroU32::new(1_000_000_000).expect("not zero"));
 
     /// `None` for a timescale of zero, which no file may have.
     pub fn new(ticks_per_second: u32) -> Option<Timescale> {
@@ -80,6 +84,13 @@ impl MediaTime {
 
     /// Zero.
     pub const ZERO: MediaTime = MediaTime { ticks: 0, timescale: Timescale::MILLI };
+
+    /// Later by `other`, to the nearest tick of the finer timescale.
+    pub fn plus(self, other: MediaTime) -> MediaTime {
+        let timescale = if self.scale() < other.scale() { other.timescale } else { self.timescale };
+        let ticks = |time: MediaTime| time.to(timescale, Rounding::Nearest);
+        MediaTime { ticks: ticks(self).saturating_add(ticks(other)), timescale }
+    }
 
     /// The same time in another timescale.
     pub fn to(self, timescale: Timescale, rounding: Rounding) -> i64 {

@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::{Wire, connection, copy, get, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
+use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{dash, hls, rate};
 use headwater::server::Options;
 use headwater::server::http::utc;
@@ -137,9 +138,11 @@ fn the_manifests_of_two_hours_make_at_most_ten_allocations() {
     synthetic::write(&folder.path().join("film"), &synthetic::TRACKS, 7200, 16);
     let presentation = open(&origin(folder.path(), 1 << 20), "film").presentation;
     let rates = rate::measure(&presentation);
-    let (period, track) = presentation.track("video-144p").unwrap();
+    let renditions = Renditions::of(&presentation, &rates);
+    let (_, track) = presentation.track("video-144p").unwrap();
+    let rendition = renditions.find(&track.name, track.version).unwrap();
     let before = made();
-    let playlist = hls::media::playlist(period, track, &hls::Options::default()).unwrap();
+    let playlist = hls::media::playlist(&presentation, rendition, &hls::Options::default()).unwrap();
     let of_playlist = made() - before;
     let mpd = dash::mpd(&presentation, &rates).unwrap();
     let of_mpd = made() - before - of_playlist;

@@ -7,6 +7,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     if let Ok(sidecar) = Sidecar::parse(text) {
         let folder = std::path::Path::new("a-folder-that-is-not-there");
-        let _ = (sidecar.parts(folder), sidecar.texts(folder));
+        let _ = (sidecar.parts(folder), sidecar.texts(folder), sidecar.named(folder));
     }
 });

@@ -78,6 +78,8 @@ struct Judgement {
     duration_s: Option<f64>,
     hls: bool,
     dash: bool,
+    /// How many clips play one after another; 1 if all is one.
+    clips: usize,
     tracks: Vec<TrackListing>,
     /// What is odd, or why it would not be served.
     warnings: Vec<String>,
@@ -85,7 +87,8 @@ struct Judgement {
 
 impl Judgement {
     fn of(listing: Listing) -> Judgement {
-        let Listing { name, duration_s, hls, dash, rule, tracks, warnings, .. } = listing;
+        let Listing { name, duration_s, hls, dash, rule, periods, tracks, warnings, .. } = listing;
+        let clips = periods.len();
         // The name stands beside it already.
         let prefix = format!("{name} can't be served: ");
         let short = |warning: String| warning.strip_prefix(&prefix).map(str::to_owned).unwrap_or(warning);
@@ -96,7 +99,7 @@ impl Judgement {
             (true, true) => Verdict::Ok,
             (true, false) => Verdict::Warnings,
         };
-        Judgement { name, verdict, rule, duration_s, hls, dash, tracks, warnings }
+        Judgement { name, verdict, rule, duration_s, hls, dash, clips, tracks, warnings }
     }
 }
 
@@ -158,14 +161,15 @@ impl Report {
         if !self.presentations.is_empty() {
             writeln!(out)?;
         }
-        for Judgement { name, verdict, rule, tracks, warnings, .. } in &self.presentations {
+        for Judgement { name, verdict, rule, clips, tracks, warnings, .. } in &self.presentations {
             let verdict = match verdict {
                 Verdict::Ok => "ok",
                 Verdict::Warnings => "warnings",
                 Verdict::NotServed => "NOT SERVED",
             };
             let plural = if tracks.len() == 1 { "" } else { "s" };
-            writeln!(out, "{verdict:<10}  {name:<width$}  {} track{plural}, {rule}", tracks.len())?;
+            let clips = if *clips > 1 { format!("{clips} clips, ") } else { String::new() };
+            writeln!(out, "{verdict:<10}  {name:<width$}  {clips}{} track{plural}, {rule}", tracks.len())?;
             for warning in warnings {
                 writeln!(out, "{:<10}    {warning}", "")?;
             }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::config::quantity::readable_bytes;
 use crate::content::scan::{self, Looks};
+use crate::content::sidecar;
 use crate::content::source::Source;
 use crate::content::vod::{self, Opened, Part, Said, track_name};
 use crate::formats::isobmff::boxes::Boxes;
@@ -258,6 +259,9 @@ fn headers(file: &Path) -> Option<Movie> {
 
 /// What to say of a file that holds no movie of its own.
 fn part_of_a_packaging(file: &Path) -> Option<&'static str> {
+    if sidecar::is_sidecar(file) {
+        return Some("it says what a presentation is made of; `headwater check` reads it with its folder");
+    }
     let source = Source::open(&[file.to_path_buf()]).ok()?;
     match scan::looks(&source, 0).ok()? {
         Looks::Init => {
@@ -470,7 +474,7 @@ fn uuid(bytes: &[u8; 16]) -> String {
 impl Served {
     fn of(header: &TrackHeader, movie: &Movie, opened: &Opened, rates: &Rates, track: &Track) -> Served {
         let (delay, media_time) = vod::edits(header, movie, &mut Vec::new());
-        let rate = rates.of(&track.name);
+        let rate = rates.of(track);
         let seconds = |ticks: i64| track.time(ticks).seconds();
         let durations = || track.segments.iter().map(|segment| segment.duration);
         Served {

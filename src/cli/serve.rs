@@ -15,7 +15,7 @@ use crate::config::machine::Machine;
 use crate::config::quantity::readable_bytes;
 use crate::config::{self, Config, LogFormat, Written};
 use crate::content::library::{self, Library};
-use crate::origin::listing::{Listing, TrackListing};
+use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::http::utc;
 use crate::server::run::{Server, stop_signal};
@@ -194,8 +194,13 @@ fn show(out: &mut impl Write, listing: &Listing, media: &str) -> io::Result<()> 
         None if listing.live => writeln!(out, "  live")?,
         None => writeln!(out)?,
     }
-    for track in &listing.tracks {
-        writeln!(out, "    {}", track_line(track))?;
+    for PeriodListing { id, duration_s, .. } in &listing.periods {
+        if listing.periods.len() > 1 {
+            writeln!(out, "    clip {id}  {}", clock(*duration_s))?;
+        }
+        for track in listing.tracks.iter().filter(|track| track.period == *id) {
+            writeln!(out, "    {}", track_line(track))?;
+        }
     }
     for warning in listing.warnings.iter().take(WARNINGS_SHOWN_MAX) {
         writeln!(out, "    warning: {warning}")?;
@@ -257,6 +262,7 @@ mod tests {
     fn track(kind: &str, codec: &str, bandwidth: u64) -> TrackListing {
         TrackListing {
             name: kind.into(),
+            period: "1".into(),
             kind: kind.into(),
             codec: codec.into(),
             language: None,
@@ -295,6 +301,7 @@ mod tests {
             hls: Some("/film/master.m3u8".into()),
             dash: None,
             rule: "a file of its own".into(),
+            periods: vec![PeriodListing { id: "1".into(), start_s: 0.0, duration_s: 64.6 }],
             tracks: vec![video, audio],
             warnings: (1..6).map(|n| format!("oddity {n}")).collect(),
         };

@@ -12,8 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::cache::Lease;
+use crate::content::clips::{self, Clip};
 use crate::content::scan::{self, Looks};
-use crate::content::sidecar::{self, Sidecar};
+use crate::content::sidecar::{self, Named, Sidecar};
 use crate::content::source::{Source, Stamp};
 use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{self, OpenError, Opened, Part, Said, track_name};
@@ -97,6 +98,8 @@ pub struct Entry {
     pub parts: Result<Vec<Part>, String>,
     /// Subtitles beside them.
     pub texts: Vec<TextFile>,
+    /// The clips of them that play one after another; none: they are one whole.
+    pub clips: Vec<Clip>,
     /// Ends when its files change.
     pub lease: Arc<Lease>,
     /// The files and what they were like.
@@ -129,13 +132,17 @@ impl Entry {
         let parts = self.parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
         let mut warnings = Vec::new();
         let texts = subtitles::read_all(&self.texts, &mut warnings);
-        let mut opened = vod::open(parts, texts, self.target)?;
+        let mut opened = match &self.clips[..] {
+            [] => vod::open(parts, texts, self.target)?,
+            clips => clips::open(parts, &texts, clips, self.target)?,
+        };
         opened.presentation.warnings.extend(warnings);
         Ok(opened)
     }
 
     fn is_same(&self, other: &Entry) -> bool {
-        self.rule == other.rule && self.parts == other.parts && self.texts == other.texts && self.stamps == other.stamps
+        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips);
+        made_of == (&other.rule, &other.parts, &other.texts, &other.clips) && self.stamps == other.stamps
     }
 }
 
@@ -174,6 +181,7 @@ struct Group {
     rule: Rule,
     parts: Result<Vec<Part>, String>,
     texts: Vec<TextFile>,
+    clips: Vec<Clip>,
 }
 
 impl Library {
@@ -247,10 +255,19 @@ impl Library {
             if stamps.iter().any(|(path, _)| taken.contains(path)) {
                 continue;
             }
-            let Group { name, rule, parts, texts } = group;
+            let Group { name, rule, parts, texts, clips } = group;
             let lease = Arc::default();
-            let entry =
-                Entry { name: name.clone(), rule, parts, texts, lease, stamps, target, refused: OnceLock::new() };
+            let entry = Entry {
+                name: name.clone(),
+                rule,
+                parts,
+                texts,
+                clips,
+                lease,
+                stamps,
+                target,
+                refused: OnceLock::new(),
+            };
             let entry = match catalog.entries.get(&name) {
                 Some(twin) => clash(twin, entry),
                 None => entry,
@@ -514,7 +531,7 @@ fn stem(path: &Path) -> String {
 fn lone(path: &Path, root: &Path) -> Group {
     let name = if root.as_os_str().is_empty() { stem(path) } else { name_of(&path.with_extension(""), root) };
     let part = Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
-    Group { name, rule: Rule::File, parts: Ok(vec![part]), texts: Vec::new() }
+    Group { name, rule: Rule::File, parts: Ok(vec![part]), texts: Vec::new(), clips: Vec::new() }
 }
 
 /// The most files of subtitles of one presentation.
@@ -573,31 +590,31 @@ fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks
         return each();
     }
     if let Some((path, _)) = &folder.sidecar {
-        let read =
-            Sidecar::read(path).and_then(|sidecar| Ok((sidecar.parts(&folder.path)?, sidecar.texts(&folder.path)?)));
-        let read = read.and_then(|(parts, texts): (Vec<Part>, Vec<TextFile>)| {
+        let read = Sidecar::read(path).and_then(|sidecar| sidecar.named(&folder.path));
+        let read = read.and_then(|named| {
+            let Named { parts, texts, .. } = &named;
             let mut files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
             match files.find(|file| !follow_symlinks && is_linked(file, &folder.path)) {
                 Some(file) => {
                     Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root)))
                 }
-                None => Ok((parts, texts)),
+                None => Ok(named),
             }
         });
-        let (parts, texts) = match read {
-            Ok((parts, texts)) => (Ok(parts), texts),
-            Err(why) => (Err(why), Vec::new()),
-        };
-        return vec![Group { name, rule: Rule::Said, parts, texts }];
+        let group = |parts, texts, clips| Group { name, rule: Rule::Said, parts, texts, clips };
+        return vec![match read {
+            Ok(Named { parts, texts, clips }) => group(Ok(parts), texts, clips),
+            Err(why) => group(Err(why), Vec::new(), Vec::new()),
+        }];
     }
     if let Some(Packaging { parts, movies }) = packaging(folder, below) {
-        let packaged = Group { name, rule: Rule::Packaging, parts, texts: Vec::new() };
+        let packaged = Group { name, rule: Rule::Packaging, parts, texts: Vec::new(), clips: Vec::new() };
         return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
     }
     if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
         && let Some((rule, parts)) = proof(&folder.media)
     {
-        return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new() }];
+        return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new(), clips: Vec::new() }];
     }
     each()
 }

@@ -21,7 +21,7 @@ use crate::media::track::{Fragment, Kind, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// A text that a track is to be made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Text {
     /// What its track is called, unless that is taken.
     pub name: String,
@@ -43,13 +43,19 @@ pub struct Text {
     pub cues: Cues,
 }
 
+impl Text {
+    /// BCP 47 tag, shortest form: what is said of it, else what it says itself.
+    pub fn tag(&self) -> Option<String> {
+        let own = || self.cues.language.as_ref().filter(|tag| language::is_tag(tag)).map(|tag| language::shortest(tag));
+        self.language.clone().or_else(own).filter(|tag| tag != "und")
+    }
+}
+
 /// When there is something to show text with.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     /// The earliest presentation time of all.
     pub origin: MediaTime,
-    /// When the main media begins: the video if there is any.
-    pub start: MediaTime,
     /// When the last ends.
     pub end: MediaTime,
 }
@@ -57,18 +63,19 @@ pub struct Extent {
 /// The most bytes that all texts of a presentation come to as samples: they are kept in memory.
 const BYTES_MAX: usize = 64 << 20;
 
-/// Makes tracks of `texts`, cut where the others are, and adds them to `arranged`; with a hash of the samples of each. What is
-/// left out is a warning.
+/// Makes tracks of `texts`, cut where the others are, and adds them to `arranged`; with a hash of the samples of each. The times of
+/// what was written beside the media count from `zero`. What is left out is a warning.
 pub fn add(
     texts: Vec<Text>,
     extent: Option<Extent>,
+    zero: MediaTime,
     arranged: &mut Arranged,
     source: &mut Source,
     target: Duration,
 ) -> Vec<(String, [u8; 32])> {
     let latest = texts.iter().flat_map(|text| &text.cues.cues).map(|cue| cue.end_ms as i64).max().unwrap_or(0);
     let latest = MediaTime::new(latest, Timescale::MILLI);
-    let alone = Extent { origin: MediaTime::ZERO, start: MediaTime::ZERO, end: latest };
+    let alone = Extent { origin: MediaTime::ZERO, end: latest };
     let extent = extent.unwrap_or(alone);
     if arranged.boundaries.is_empty() {
         arranged.boundaries = timeline::grid(extent.origin, extent.end, target);
@@ -76,18 +83,19 @@ pub fn add(
     let ms = |time: MediaTime, rounding| time.to(Timescale::MILLI, rounding);
     let span = ms(extent.origin, Rounding::Nearest)..ms(extent.end, Rounding::Nearest);
     let cuts: Vec<i64> = arranged.boundaries.iter().map(|&boundary| ms(boundary, Rounding::Up)).collect();
-    // Where the media does not count from zero, as in a recording, what was written beside it does.
-    let offset_ms = if extent.origin.ticks > 0 { ms(extent.start, Rounding::Nearest) } else { 0 };
+    let offset_ms = ms(zero, Rounding::Nearest);
     let mut taken: BTreeSet<String> =
         arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.name.clone()).collect();
-    let (mut tracks, mut hashes, mut left) = (Vec::new(), Vec::new(), BYTES_MAX);
+    let mut left = BYTES_MAX.saturating_sub(source.made_bytes());
+    let (mut tracks, mut hashes) = (Vec::new(), Vec::new());
     for text in texts {
         let offset_ms = if text.counts_from_start { offset_ms } else { 0 };
         let file_name = text.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = source.next_file();
         match text::samples(&text.cues.cues, offset_ms, span.clone(), &cuts, file, left) {
             Ok(made) => {
-                if made.left_out > 0 {
+                // A clip leaves out what the rest of its file shows.
+                if made.left_out > 0 && arranged.cut.is_none() {
                     let what = "cues are left out: they lie outside the media, or too many are shown at once";
                     arranged.warnings.push(format!("{file_name}: {} {what}", made.left_out));
                 }
@@ -113,8 +121,7 @@ fn free_name(name: &str, taken: &BTreeSet<String>) -> String {
 
 fn track(text: Text, name: String, made: TextSamples, file: u32, source: &mut Source) -> Track {
     let TextSamples { bytes, table, .. } = made;
-    let own = text.cues.language.filter(|tag| language::is_tag(tag)).map(|tag| language::shortest(&tag));
-    let tag = text.language.or(own).filter(|tag| tag != "und");
+    let tag = text.tag();
     let roles: Vec<&str> = text.roles.iter().map(|role| role.name()).collect();
     let init = wvtt::write_init(text.id, Timescale::MILLI, tag.as_deref(), &roles, &text.cues.head);
     let place = SourceRange { file, range: 0..bytes.len() as u64 };
@@ -153,5 +160,6 @@ fn track(text: Text, name: String, made: TextSamples, file: u32, source: &mut So
             protection_bytes: 0,
         }],
         segments: Vec::new(),
+        clip_end: None,
     }
 }

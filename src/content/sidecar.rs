@@ -16,17 +16,37 @@
 //! language = "en"
 //! roles = ["forced-subtitle"]
 //! ```
+//!
+//! Or clips that play one after another; what else is said of their files is said as above.
+//!
+//! ```toml
+//! [[clip]]
+//! files = ["trailer.mp4"]
+//!
+//! [[clip]]
+//! files = ["film-1080.mp4", "film-720.mp4", "film.en.srt"]
+//! in = "00:01:00.000"
+//! out = 210.5
+//! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::clips::{CLIPS_MAX, Clip};
 use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{Part, Said, role_named, track_name};
 use crate::formats::language;
+use crate::media::clip::Cut;
+use crate::time::{MediaTime, Timescale};
 
 /// The name of the file.
 pub const NAME: &str = "presentation.toml";
+/// The most names of files in all clips: five for each.
+const FILES_MAX: usize = 5 * CLIPS_MAX;
+/// No file lasts longer than a year.
+const SECONDS_MAX: f64 = 366.0 * 86_400.0;
 /// A larger one was not written by people.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -45,6 +65,67 @@ pub struct Sidecar {
     /// Subtitles beside the movies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<Text>,
+    /// What plays one after another; none: all files together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clip: Vec<Stretch>,
+}
+
+/// A clip of some of the files.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// Movies, which are its renditions and languages, and subtitles, under the folder of the `presentation.toml`.
+    pub files: Vec<PathBuf>,
+    /// Where it begins; else where the files do.
+    #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Point>,
+    /// Where it ends; else where the video does.
+    #[serde(default, rename = "out", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Point>,
+}
+
+/// A time in a file, counted as a player counts that shows it alone.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Point {
+    /// In seconds.
+    Seconds(f64),
+    /// `hh:mm:ss.fff`, `mm:ss` or `ss.fff`.
+    Written(String),
+}
+
+impl Point {
+    /// To the nearest microsecond; `None` if it is no time, or more than a year.
+    fn time(&self) -> Option<MediaTime> {
+        let seconds = match self {
+            Point::Seconds(seconds) => *seconds,
+            Point::Written(text) => {
+                let fields: Vec<&str> = text.split(':').collect();
+                let (last, above) = fields.split_last()?;
+                let is_plain =
+                    |field: &str| !field.is_empty() && field.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+                if above.len() > 2 || !is_plain(last) {
+                    return None;
+                }
+                let above =
+                    above.iter().try_fold(0, |sum: u32, field| sum.checked_mul(60)?.checked_add(field.parse().ok()?));
+                f64::from(above?.checked_mul(60)?) + last.parse::<f64>().ok()?
+            }
+        };
+        let micros = (seconds * 1e6).round();
+        (0.0..SECONDS_MAX * 1e6).contains(&micros).then(|| MediaTime::new(micros as i64, Timescale::MICRO))
+    }
+}
+
+/// What a `presentation.toml` comes to in its folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The movies.
+    pub parts: Vec<Part>,
+    /// The subtitles.
+    pub texts: Vec<TextFile>,
+    /// The clips of them; none: all is one.
+    pub clips: Vec<Clip>,
 }
 
 /// A movie, and what is said of its tracks.
@@ -128,6 +209,7 @@ impl Sidecar {
         Some(Sidecar {
             file: parts.iter().map(file).collect::<Option<_>>()?,
             text: texts.iter().map(text).collect::<Option<_>>()?,
+            clip: Vec::new(),
         })
     }
 
@@ -150,9 +232,106 @@ impl Sidecar {
     pub fn texts(&self, folder: &Path) -> Result<Vec<TextFile>, String> {
         self.text.iter().map(|text| text.file(folder)).collect()
     }
+
+    /// All that it names in `folder`.
+    pub fn named(&self, folder: &Path) -> Result<Named, String> {
+        if self.clip.is_empty() {
+            return Ok(Named { parts: self.parts(folder)?, texts: self.texts(folder)?, clips: Vec::new() });
+        }
+        if self.clip.len() > CLIPS_MAX {
+            return Err(format!("{NAME}: {} clips, at most {CLIPS_MAX} are served", self.clip.len()));
+        }
+        let named: usize = self.clip.iter().map(|clip| clip.files.len()).sum();
+        if named > FILES_MAX {
+            return Err(format!("{NAME}: the clips name {named} files, at most {FILES_MAX} are served"));
+        }
+        let named: BTreeSet<&PathBuf> = self.clip.iter().flat_map(|clip| &clip.files).collect();
+        let said = self.file.iter().filter_map(|file| Some((file.first()?, file))).collect::<BTreeMap<_, _>>();
+        let mut unnamed = said.keys().copied().chain(self.text.iter().map(|text| &text.path));
+        if let Some(path) = unnamed.find(|path| !named.contains(path)) {
+            return Err(format!("{NAME}: {} is in no [[clip]]", path.display()));
+        }
+        let texts = self.text.iter().map(|text| (&text.path, text)).collect::<BTreeMap<_, _>>();
+        let mut found = Found { said, said_of_texts: texts, parts: Vec::new(), texts: Vec::new() };
+        let mut clips = Vec::with_capacity(self.clip.len());
+        for (number, clip) in (1..).zip(&self.clip) {
+            let clip = found.clip(clip, folder);
+            let inside =
+                |why: String| format!("{NAME}: clip {number}: {}", why.trim_start_matches(&format!("{NAME}: ")));
+            clips.push(clip.map_err(inside)?);
+        }
+        Ok(Named { parts: found.parts, texts: found.texts, clips })
+    }
+}
+
+/// What the clips so far are made of, each once.
+struct Found<'a> {
+    /// What is said of files, by the path that clips name.
+    said: BTreeMap<&'a PathBuf, &'a File>,
+    said_of_texts: BTreeMap<&'a PathBuf, &'a Text>,
+    parts: Vec<Part>,
+    texts: Vec<TextFile>,
+}
+
+impl Found<'_> {
+    fn clip(&mut self, stretch: &Stretch, folder: &Path) -> Result<Clip, String> {
+        let Stretch { files, from, until } = stretch;
+        let mut clip = Clip::default();
+        for (index, path) in files.iter().enumerate() {
+            if files[..index].contains(path) {
+                return Err(format!("it names {} twice", path.display()));
+            }
+            if subtitles::is_text(path) {
+                let alone = Text { path: path.clone(), ..Text::default() };
+                let text = self.said_of_texts.get(path).copied().unwrap_or(&alone).file(folder)?;
+                clip.texts.push(self.text(text));
+            } else {
+                let alone = File { path: Some(path.clone()), ..File::default() };
+                let part = self.said.get(path).copied().unwrap_or(&alone).part(folder)?;
+                clip.parts.push(self.part(part));
+            }
+        }
+        if clip.parts.is_empty() {
+            return Err("there is no movie in its `files`".to_owned());
+        }
+        let point = |name: &str, point: &Option<Point>| match point {
+            None => Ok(None),
+            Some(point) => match point.time() {
+                None => Err(format!("its `{name}` is no time: seconds, or \"hh:mm:ss.fff\"")),
+                time => Ok(time),
+            },
+        };
+        clip.cut = Cut { from: point("in", from)?, until: point("out", until)? };
+        if let Cut { from: Some(from), until: Some(until) } = clip.cut
+            && until <= from
+        {
+            return Err(format!("it ends at {} s and begins at {} s", until.seconds(), from.seconds()));
+        }
+        Ok(clip)
+    }
+
+    fn part(&mut self, part: Part) -> usize {
+        self.parts.iter().position(|known| *known == part).unwrap_or_else(|| {
+            self.parts.push(part);
+            self.parts.len() - 1
+        })
+    }
+
+    fn text(&mut self, text: TextFile) -> PathBuf {
+        let path = text.path.clone();
+        if !self.texts.contains(&text) {
+            self.texts.push(text);
+        }
+        path
+    }
 }
 
 impl File {
+    /// What clips call it by.
+    fn first(&self) -> Option<&PathBuf> {
+        self.path.iter().chain(&self.paths).next()
+    }
+
     fn part(&self, folder: &Path) -> Result<Part, String> {
         let paths: Vec<&PathBuf> = self.path.iter().chain(&self.paths).collect();
         if self.path.is_some() != self.paths.is_empty() {
@@ -245,6 +424,45 @@ mod tests {
         check("[[file]]\npath = \"a.mp4\"\nlanguage = \"english!\"", "no BCP 47 tag");
         check("[[file]]\npath = \"a.mp4\"\nlang = \"en\"", "line 3");
         check("[[file]]\npath = \"a.mp4\"\nname = \"a/b\"", "not made of letters");
+    }
+
+    #[test]
+    fn points_are_seconds_or_written_like_a_clock() {
+        let point = |text: &str| {
+            let sidecar = Sidecar::parse(&format!("[[clip]]\nfiles = []\nin = {text}")).expect("well formed");
+            sidecar.clip[0].from.as_ref().and_then(Point::time).map(|time| time.ticks)
+        };
+        assert_eq!(point("90"), Some(90_000_000));
+        assert_eq!(point("90.5"), Some(90_500_000));
+        assert_eq!(point("'00:01:30.500'"), Some(90_500_000));
+        assert_eq!(point("'1:30'"), Some(90_000_000));
+        assert_eq!(point("'90.0416667'"), Some(90_041_667));
+        for wrong in ["-1", "nan", "inf", "1e30", "''", "'1:2:3:4'", "'-1'", "'1e3'", "':30'", "'1.5:30'", "'soon'"] {
+            assert_eq!(point(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn clips_share_their_files_and_what_is_said_of_them() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for name in ["a.mp4", "b.mp4", "init.mp4", "1.m4s", "a.en.vtt"] {
+            std::fs::write(dir.path().join(name), b"").expect("written");
+        }
+        let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(dir.path()));
+        let text = "[[file]]\npath = 'b.mp4'\nlanguage = 'de'\n[[file]]\npaths = ['init.mp4', '1.m4s']\n\
+            [[clip]]\nfiles = ['a.mp4', 'b.mp4', 'a.en.vtt']\n[[clip]]\nfiles = ['b.mp4', 'init.mp4']\n";
+        let Named { parts, texts, clips } = named(text).expect("all is there");
+        assert_eq!(parts.iter().map(|part| part.files.len()).collect::<Vec<_>>(), [1, 1, 2]);
+        assert_eq!((parts[1].said.language.as_deref(), texts[0].said.language.as_deref()), (Some("de"), Some("en")));
+        assert_eq!(clips.iter().map(|clip| &clip.parts[..]).collect::<Vec<_>>(), [[0, 1], [1, 2]]);
+        assert_eq!((clips[0].texts.len(), clips[1].texts.len()), (1, 0));
+        assert!(
+            named("[[clip]]\nfiles = ['a.mp4']\n[[text]]\npath = 'a.en.vtt'")
+                .expect_err("unused")
+                .contains("in no [[clip]]")
+        );
+        let many = "[[clip]]\nfiles = ['a.mp4']\n".repeat(CLIPS_MAX + 1);
+        assert!(named(&many).expect_err("too many").contains("at most 200"));
     }
 
     #[test]

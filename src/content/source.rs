@@ -141,6 +141,15 @@ impl Source {
         self.files.iter().map(made).sum()
     }
 
+    /// Bytes that were made, of all files.
+    pub fn made_bytes(&self) -> usize {
+        let made = |file: &SourceFile| match &file.bytes {
+            FileBytes::OnDisk(_) => 0,
+            FileBytes::Made(bytes) => bytes.len(),
+        };
+        self.files.iter().map(made).sum()
+    }
+
     /// How many of them are kept open.
     pub fn open_files(&self) -> usize {
         self.files.iter().filter(|file| matches!(file.bytes, FileBytes::OnDisk(Some(_)))).count()

@@ -22,9 +22,10 @@ use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
 use crate::formats::isobmff::tx3g::TextEntry;
 use crate::formats::language;
-use crate::media::presentation::{Period, Presentation, SwitchingSet};
+use crate::media::clip::{Cut, CutError};
+use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
-use crate::media::switching::arrange;
+use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
 use crate::media::track::{FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
@@ -38,6 +39,9 @@ const KEYS_MAX: usize = 1 << 15;
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
 /// The most warnings of one kind of thing; more say how many they are.
 const WARNINGS_MAX: usize = 50;
+
+/// A point that is moved by less is where it was said to be, as far as a person sees.
+const MOVED_S: f64 = 0.0005;
 
 /// The most schemes of event messages that a track is said to carry.
 const EVENT_SCHEMES_MAX: usize = 16;
@@ -92,28 +96,82 @@ pub enum OpenError {
 
 /// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
 pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
-    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
-    let mut source = Source::open(&paths)?;
-    let beside = texts;
-    let mut texts = Vec::new();
-    let mut tracks = Vec::new();
     let mut warnings = Vec::new();
+    let (mut source, read) = read(parts, false, &mut warnings)?;
+    let mut media = Content::default();
+    read.into_iter().for_each(|part| media.add(part));
+    let period = period(media, texts, None, target, &mut source, &mut warnings).map_err(OpenError::Nothing)?;
+    shorten(&mut warnings);
+    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// What was read of one or several movies: tracks, and text that is served in another form.
+#[derive(Clone, Default)]
+pub(crate) struct Content {
+    /// Not cut yet.
+    pub(crate) tracks: Vec<(Track, Fingerprint)>,
+    /// Not made yet.
+    pub(crate) texts: Vec<Text>,
+}
+
+impl Content {
+    /// Adds what was read of another movie.
+    pub(crate) fn add(&mut self, other: Content) {
+        self.tracks.extend(other.tracks);
+        self.texts.extend(other.texts);
+    }
+}
+
+/// Opens the files of `parts`, and reads what each holds, as `clips` need it or not. What is wrong with one are `warnings`.
+pub(crate) fn read(
+    parts: &[Part],
+    clips: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(Source, Vec<Content>), OpenError> {
+    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
+    let source = Source::open(&paths)?;
+    let mut all = Vec::with_capacity(parts.len());
     let mut first_file = 0;
     for part in parts {
         let files = first_file..first_file + part.files.len() as u32;
         first_file = files.end;
-        match PartReader::read(&source, files, part, parts.len() > 1) {
+        match PartReader::read(&source, files, part, parts.len() > 1, clips) {
             Ok(read) => {
                 warnings.extend(read.warnings);
-                tracks.extend(read.tracks);
-                texts.extend(read.texts);
+                all.push(Content { tracks: read.tracks, texts: read.texts });
             }
             Err(ScanError::Source(error)) => return Err(error.into()),
-            Err(error) => warnings.push(error.to_string()),
+            Err(error) => {
+                warnings.push(error.to_string());
+                all.push(Content::default());
+            }
         }
     }
-    leave_out_repeated_audio(&mut tracks, &source, &mut warnings);
-    give_each_a_name(&mut tracks, &mut warnings);
+    Ok((source, all))
+}
+
+/// Leaves as many warnings as are read.
+pub(crate) fn shorten(warnings: &mut Vec<String>) {
+    if warnings.len() > WARNINGS_MAX {
+        let more = warnings.len() - WARNINGS_MAX;
+        warnings.truncate(WARNINGS_MAX);
+        warnings.push(format!("and {more} more"));
+    }
+}
+
+/// The period that `media` and the `texts` beside it make, or the `clip` of it; the first, until somebody says otherwise. The error
+/// says why there is none.
+pub(crate) fn period(
+    media: Content,
+    beside: Vec<Text>,
+    clip: Option<&Cut>,
+    target: Duration,
+    source: &mut Source,
+    warnings: &mut Vec<String>,
+) -> Result<Period, String> {
+    let Content { mut tracks, mut texts } = media;
+    leave_out_repeated_audio(&mut tracks, source, warnings);
+    give_each_a_name(&mut tracks, warnings);
     if tracks.len() > TRACKS_MAX {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
         tracks.truncate(TRACKS_MAX);
@@ -128,20 +186,36 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
     }
     if tracks.is_empty() && texts.is_empty() {
         warnings.truncate(WARNINGS_MAX);
-        let reasons = if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") };
-        return Err(OpenError::Nothing(reasons));
+        return Err(if warnings.is_empty() { "there is no track in it".to_owned() } else { warnings.join("; ") });
     }
     let (tracks, fingerprints): (Vec<Track>, Vec<Fingerprint>) = tracks.into_iter().unzip();
     let mut fingerprints: BTreeMap<String, Fingerprint> =
         tracks.iter().map(|t| t.name.clone()).zip(fingerprints).collect();
-    let mut arranged = arrange(tracks, target);
-    let made = made::add(texts, extent(&arranged.sets), &mut arranged, &mut source, target);
-    fingerprints.extend(made);
-    warnings.extend(arranged.warnings);
-    let mut sets = arranged.sets;
-    let Some(Extent { origin, end, .. }) = extent(&sets) else {
-        return Err(OpenError::Nothing(warnings.join("; ")));
+    let zero = zero(&tracks);
+    let mut arranged = match clip {
+        None => arrange(tracks, target),
+        Some(wanted) => {
+            let cut = Cut { from: wanted.from.map(|t| zero.plus(t)), until: wanted.until.map(|t| zero.plus(t)) };
+            arrange_clip(tracks, target, &cut).map_err(|error| match error {
+                CutError::Empty { from } => {
+                    format!("{error}: both mean the one at {:.3} s", from.seconds() - zero.seconds())
+                }
+                CutError::AfterEnd { end } => format!("{error}, {:.3} s", end.seconds() - zero.seconds()),
+                CutError::NoTrack => error.to_string(),
+            })?
+        }
     };
+    let made = made::add(texts, extent(&arranged), zero, &mut arranged, source, target);
+    fingerprints.extend(made);
+    let Some(Extent { origin, end, .. }) = extent(&arranged) else {
+        warnings.append(&mut arranged.warnings);
+        return Err(warnings.join("; "));
+    };
+    warnings.append(&mut arranged.warnings);
+    if let (Some(wanted), Some(cut)) = (clip, arranged.cut) {
+        warnings.extend(moved(wanted, &cut, zero, end));
+    }
+    let mut sets = arranged.sets;
     for track in sets.iter().flat_map(|set| &set.tracks) {
         let longest =
             track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
@@ -165,15 +239,35 @@ pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened
         .max()
         .unwrap_or(MediaTime::ZERO);
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
-        track.version = version(track, &fingerprints[&track.name], [origin, longest]);
+        track.version = version(track, &fingerprints[&track.name], [origin, longest], arranged.cut.is_some());
+        track.forget_unplayed();
     }
-    if warnings.len() > WARNINGS_MAX {
-        let more = warnings.len() - WARNINGS_MAX;
-        warnings.truncate(WARNINGS_MAX);
-        warnings.push(format!("and {more} more"));
+    Ok(Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets })
+}
+
+/// What is counted from: where media begin later than at 0 without an edit that says so, as a recording does, their video's start.
+fn zero(tracks: &[Track]) -> MediaTime {
+    let start = |of: &dyn Fn(Kind) -> bool| tracks.iter().filter(|track| of(track.kind)).map(first_presented).min();
+    match start(&|kind| kind != Kind::Text) {
+        Some(origin) if origin.ticks > 0 => start(&|kind| kind == Kind::Video).unwrap_or(origin),
+        _ => MediaTime::ZERO,
     }
-    let period = Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets };
-    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+}
+
+/// What moved the ends of a clip, which ends at `end` if nothing cuts it: a sync point elsewhere. Times count from `zero`.
+fn moved(wanted: &Cut, cut: &Cut, zero: MediaTime, end: MediaTime) -> Vec<String> {
+    let mut said = Vec::new();
+    let points = [("in", wanted.from, cut.from.unwrap_or(zero)), ("out", wanted.until, cut.until.unwrap_or(end))];
+    for (name, wanted, came) in points {
+        let Some(wanted) = wanted else { continue };
+        let (written, came) = (wanted.seconds(), came.seconds() - zero.seconds());
+        if (written - came).abs() > MOVED_S {
+            said.push(format!(
+                "the {name} point {written:.3} s is moved to {came:.3} s, where the pictures can be cut"
+            ));
+        }
+    }
+    said
 }
 
 /// Files of different names may give one name to their tracks (`film.m4v` and `film.m4a`): the later gets a number.
@@ -192,24 +286,25 @@ fn give_each_a_name(tracks: &mut [(Track, Fingerprint)], warnings: &mut Vec<Stri
     }
 }
 
-/// From where to where video and audio go, or text if there is nothing else; `None` if there is not even that.
-fn extent(sets: &[SwitchingSet]) -> Option<Extent> {
+/// From where to where video and audio go, or text if there is nothing else; `None` if there is not even that. A clip ends with its
+/// pictures.
+fn extent(arranged: &Arranged) -> Option<Extent> {
     let tracks = |of: &dyn Fn(Kind) -> bool| -> Vec<&Track> {
-        sets.iter().filter(|set| of(set.kind)).flat_map(|set| &set.tracks).collect()
+        arranged.sets.iter().filter(|set| of(set.kind)).flat_map(|set| &set.tracks).collect()
     };
     let (timed, video) = (tracks(&|kind| kind != Kind::Text), tracks(&|kind| kind == Kind::Video));
     let start = |tracks: &[&Track]| tracks.iter().map(|track| track.time(track.start())).min();
     let end = |tracks: &[&Track]| tracks.iter().map(|track| track.time(track.end())).max();
-    let origin = start(&timed).unwrap_or(MediaTime::ZERO);
-    let end = end(&timed).or_else(|| end(&tracks(&|_| true)))?;
-    Some(Extent { origin, start: start(&video).unwrap_or(origin), end })
+    let of_clip = arranged.cut.and_then(|cut| cut.until).filter(|_| !video.is_empty());
+    let end = of_clip.or_else(|| end(&timed)).or_else(|| end(&tracks(&|_| true)))?;
+    Some(Extent { origin: start(&timed).unwrap_or(MediaTime::ZERO), end })
 }
 
 /// A hash of what the files of a movie hold.
-type Fingerprint = [u8; 32];
+pub(crate) type Fingerprint = [u8; 32];
 
 /// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
-fn version(track: &Track, fingerprint: &Fingerprint, shared: [MediaTime; 2]) -> Version {
+fn version(track: &Track, fingerprint: &Fingerprint, shared: [MediaTime; 2], is_clip: bool) -> Version {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORMAT_VERSION.to_be_bytes());
     hasher.update(fingerprint);
@@ -225,6 +320,10 @@ fn version(track: &Track, fingerprint: &Fingerprint, shared: [MediaTime; 2]) -> 
         cuts.extend_from_slice(&segment.time.to_be_bytes());
     }
     hasher.update(&cuts);
+    if is_clip {
+        hasher.update(&track.played_end().to_be_bytes());
+        hasher.update(&track.end().to_be_bytes());
+    }
     let hash = hasher.finalize();
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
     Version(u64::from_be_bytes(*first))
@@ -280,7 +379,13 @@ struct PartReader {
 }
 
 impl PartReader {
-    fn read(source: &Source, files: Range<u32>, part: &Part, several: bool) -> Result<PartReader, ScanError> {
+    fn read(
+        source: &Source,
+        files: Range<u32>,
+        part: &Part,
+        several: bool,
+        clips: bool,
+    ) -> Result<PartReader, ScanError> {
         let mut scanned = scan(source, files.clone())?;
         let file_name = source.path(files.start).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let malformed = |error| ScanError::Malformed { file: file_name.clone(), error };
@@ -325,7 +430,7 @@ impl PartReader {
                 (true, 1) => part.name.clone(),
                 (true, _) => format!("{}-{kind}{number}", part.name),
             };
-            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start) {
+            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start, clips) {
                 Ok((mut track, notes)) => {
                     reader
                         .warnings
@@ -633,9 +738,10 @@ fn build(
     name: String,
     kind: Kind,
     moov_file: u32,
+    clips: bool,
 ) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
-    let (delay, media_time) = edits(header, movie, &mut notes);
+    let (delay, mut media_time) = edits(header, movie, &mut notes);
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
@@ -669,7 +775,7 @@ fn build(
     // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
-    let events = events.into_iter().take(EVENT_SCHEMES_MAX).collect();
+    let mut events: Vec<EventScheme> = events.into_iter().take(EVENT_SCHEMES_MAX).collect();
     for collected in all {
         let at = collected.moof.as_ref().map_or(scanned.moov_offset, |moof| moof.range.start);
         if let Err(why) = builder.push(collected, delay, source, scanned) {
@@ -688,6 +794,15 @@ fn build(
     }
     table.shrink_to_fit();
     fragments.shrink_to_fit();
+    if clips && kind == Kind::Video && is_shift(&table, media_time) {
+        let without_edit = |_, mut sample: Sample| {
+            sample.composition_offset = sample.composition_offset.saturating_sub(media_time as i32);
+            sample
+        };
+        table = table.slice(0..table.len(), without_edit);
+        fragments.iter_mut().for_each(|fragment| fragment.intact = None);
+        (media_time, events) = (0, Vec::new());
+    }
     let init = write_init(moov, header.id, media_time).map_err(|e| e.to_string())?;
     let frame_rate = match kind {
         Kind::Video => table.usual_interval().map(|interval| reduce(header.timescale.get(), interval)),
@@ -712,8 +827,17 @@ fn build(
         samples: table,
         fragments,
         segments: Vec::new(),
+        clip_end: None,
     };
     Ok((track, notes))
+}
+
+/// Whether an edit takes off what composition offsets add, and no picture with it: signed offsets say the same without an edit. hls.js
+/// 1.7.4 reads no edit lists, and where one clip follows another leaves a hole as wide as the edit.
+fn is_shift(table: &SampleTable, media_time: i64) -> bool {
+    let first = table.get(0);
+    let presented = first.decode_time + i64::from(first.composition_offset);
+    (1..=i64::from(i32::MAX / 2)).contains(&media_time) && presented >= media_time
 }
 
 struct Builder {

@@ -1,6 +1,7 @@
 //! The model, in CMAF's words: a presentation of periods, of switching sets, of tracks, of segments, of samples. Values only;
 //! where the bytes lie is said as ranges of numbered source files.
 
+pub mod clip;
 pub mod presentation;
 pub mod sample;
 pub mod switching;

@@ -1,6 +1,6 @@
 //! What a viewer plays: an ordered list of periods, each with its switching sets.
 
-use crate::media::track::{Kind, Role, Track};
+use crate::media::track::{Kind, Role, Track, Version};
 use crate::time::MediaTime;
 
 /// A presentation as it stands: all of it on demand, a window of it while live.
@@ -45,11 +45,17 @@ pub struct SwitchingSet {
 }
 
 impl Presentation {
-    /// The track called `name`, with its period.
+    /// The first track called `name`, with its period.
     pub fn track(&self, name: &str) -> Option<(&Period, &Track)> {
         self.periods
             .iter()
             .find_map(|period| period.tracks().find(|track| track.name == name).map(|track| (period, track)))
+    }
+
+    /// The track of this name and version, with its period. Clips of one file share the name.
+    pub fn track_version(&self, name: &str, version: Version) -> Option<(&Period, &Track)> {
+        let mut tracks = self.periods.iter().flat_map(|period| period.tracks().map(move |track| (period, track)));
+        tracks.find(|(_, track)| track.version == version && track.name == name)
     }
 
     /// All tracks of all periods.
@@ -60,8 +66,7 @@ impl Presentation {
     /// Length of the whole.
     pub fn duration(&self) -> MediaTime {
         let last = self.periods.last().expect("a presentation has at least one period");
-        let timescale = last.duration.timescale;
-        MediaTime::new(last.start.to(timescale, crate::time::Rounding::Nearest) + last.duration.ticks, timescale)
+        if last.start == MediaTime::ZERO { last.duration } else { last.start.plus(last.duration) }
     }
 
     /// Bytes of memory it keeps.

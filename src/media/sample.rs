@@ -161,6 +161,26 @@ impl SampleTable {
         }
     }
 
+    /// A table of the samples in `range`, each as `change` (given its index here) makes it; where its bytes lie stays.
+    ///
+    /// # Panics
+    /// Past the end.
+    pub fn slice(&self, range: Range<u32>, mut change: impl FnMut(u32, Sample) -> Sample) -> SampleTable {
+        let mut table = SampleTable::default();
+        let mut run = self.bytes.partition_point(|run| run.first <= range.start).saturating_sub(1);
+        let mut index = range.start;
+        while index < range.end {
+            let ByteRun { first, file, offset } = self.bytes[run];
+            let end = self.bytes.get(run + 1).map_or(self.len(), |next| next.first).min(range.end);
+            let samples = (index..end).zip(self.iter(index..end)).map(|(index, sample)| change(index, sample));
+            table.extend(samples, file, offset + self.size(first..index));
+            index = end;
+            run += 1;
+        }
+        table.shrink_to_fit();
+        table
+    }
+
     /// Gives back memory that growing reserved.
     pub fn shrink_to_fit(&mut self) {
         self.times.shrink_to_fit();
@@ -379,6 +399,9 @@ mod tests {
                 .map(|(index, sample)| (index, sample.decode_time + i64::from(sample.composition_offset)))
                 .collect();
             prop_assert_eq!(table.syncs().collect::<Vec<_>>(), syncs);
+            let part = table.slice(range.start as u32..range.end as u32, |_, sample| sample);
+            prop_assert_eq!(&part.iter(0..part.len()).collect::<Vec<_>>(), &whole[range.clone()]);
+            prop_assert_eq!(part.places(0..part.len()), table.places(range.start as u32..range.end as u32));
             let bytes: Vec<u64> = table.places(range.start as u32..range.end as u32).into_iter().flat_map(|p| p.range).collect();
             let expected: Vec<u64> = list[range].iter().flat_map(|(s, offset)| *offset..offset + u64::from(s.size)).collect();
             prop_assert_eq!(bytes, expected);

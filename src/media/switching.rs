@@ -1,9 +1,11 @@
 //! Which tracks a player may switch between, and the boundaries they share.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::formats::isobmff::sample_entry::Media;
+use crate::media::clip::{self, Cut, CutError};
 use crate::media::presentation::SwitchingSet;
 use crate::media::timeline;
 use crate::media::track::{Kind, Role, Track};
@@ -16,6 +18,8 @@ pub struct Arranged {
     pub sets: Vec<SwitchingSet>,
     /// Where audio and text are cut, ascending.
     pub boundaries: Vec<MediaTime>,
+    /// The ends of the clip as they came to be, if it is one.
+    pub cut: Option<Cut>,
     /// Sentences for people.
     pub warnings: Vec<String>,
 }
@@ -61,6 +65,14 @@ fn sdr_as_one(transfer: u8) -> u8 {
     if matches!(transfer, 2 | 6 | 14 | 15) { 1 } else { transfer }
 }
 
+/// Silence that is noticed at the end of a clip.
+const AUDIBLE_MS: i64 = 100;
+
+/// Whether two times lie so far apart that the sound between them is missed.
+fn is_heard(from: MediaTime, until: MediaTime) -> bool {
+    !from.is_within(until, MediaTime::new(AUDIBLE_MS, Timescale::MILLI))
+}
+
 /// Half a frame of `track`: as far as boundaries of one set may lie apart.
 fn half_frame(track: &Track) -> MediaTime {
     let frame = track.samples.usual_duration().unwrap_or(0);
@@ -69,13 +81,34 @@ fn half_frame(track: &Track) -> MediaTime {
 
 /// Cuts `tracks` into segments of about `target` and arranges them in switching sets.
 pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
+    arrange_part(tracks, target, None).expect("only a clip can be cut wrongly")
+}
+
+/// The same of the clip that `wanted` cuts out of them. It lasts as long as its main video.
+pub fn arrange_clip(tracks: Vec<Track>, target: Duration, wanted: &Cut) -> Result<Arranged, CutError> {
+    arrange_part(tracks, target, Some(wanted))
+}
+
+fn arrange_part(tracks: Vec<Track>, target: Duration, wanted: Option<&Cut>) -> Result<Arranged, CutError> {
     let (mut video, others): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|track| track.kind == Kind::Video);
     let mut arranged = Arranged::default();
     video.sort_by(by_falling_quality);
-    let mut boundaries = arranged.arrange_video(video, target);
-    let video_end = arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.time(track.end())).max();
+    let groups = groups(video, target);
+    if let Some(wanted) = wanted {
+        arranged.cut = Some(snapped(wanted, &groups, &others)?);
+    }
+    let mut boundaries = arranged.arrange_video(groups, target);
+    let of_video = || arranged.sets.iter().flat_map(|set| &set.tracks);
+    let video_start = of_video().map(|track| track.time(track.start())).min();
+    let video_end = of_video().map(|track| track.time(track.end())).max();
+    // A clip lasts as long as its pictures.
+    if let (Some(cut), Some(start), Some(end)) = (arranged.cut, video_start, video_end) {
+        arranged.warnings.extend(outside(&others, &cut, start, end));
+        // What is presented before 0 is priming, and stays.
+        arranged.cut = Some(Cut { from: Some(start).filter(|start| start.ticks > 0), until: Some(end) });
+    }
     let end = others.iter().filter(|t| t.kind == Kind::Audio || boundaries.is_empty()).map(media_end).max();
-    if let Some(end) = end {
+    if let Some(end) = end.filter(|_| wanted.is_none() || video_end.is_none()) {
         let start = others.iter().map(|track| track.time(media_start(track))).min().unwrap_or(MediaTime::ZERO);
         // What goes on after the video is cut from there, unless it is too short for a segment of its own.
         let goes_on = video_end.filter(|&video_end| is_far(video_end, end, target));
@@ -84,12 +117,59 @@ pub fn arrange(tracks: Vec<Track>, target: Duration) -> Arranged {
     }
     arranged.arrange_others(others, &boundaries, target);
     arranged.boundaries = boundaries;
-    arranged
+    Ok(arranged)
+}
+
+/// What is heard of `others` before the pictures, from `start` to `end`, of a clip or after them, where nobody cut it there.
+fn outside(others: &[Track], cut: &Cut, start: MediaTime, end: MediaTime) -> Vec<String> {
+    let mut said = Vec::new();
+    for track in others.iter().filter(|track| track.kind == Kind::Audio) {
+        let mut left_out = |from: MediaTime, until: MediaTime, what: &str| {
+            if from < until && is_heard(from, until) {
+                let seconds = until.seconds() - from.seconds();
+                said.push(format!("{}: {seconds:.3} s of it {what} picture of the clip are left out", track.name));
+            }
+        };
+        if cut.from.is_none() {
+            left_out(first_presented(track), start, "before the first");
+        }
+        if cut.until.is_none() {
+            left_out(end, media_end(track), "after the last");
+        }
+    }
+    said
+}
+
+/// Tracks of video that are cut at the sync points they share.
+struct Group {
+    syncs: Vec<MediaTime>,
+    tracks: Vec<Track>,
+}
+
+/// Where the clip that is `wanted` begins and ends: at sync points of the main video, or of the first track if there is none.
+fn snapped(wanted: &Cut, groups: &[Group], others: &[Track]) -> Result<Cut, CutError> {
+    if let Some(Group { syncs, tracks }) = groups.first() {
+        let end = tracks.iter().map(media_end).max().unwrap_or(MediaTime::ZERO);
+        return wanted.snapped(syncs, end, half_frame(&tracks[0]));
+    }
+    let main = others.iter().find(|track| track.kind == Kind::Audio).or(others.first()).ok_or(CutError::NoTrack)?;
+    let syncs = timeline::sync_times(&main.samples, main.media_time, main.timescale);
+    wanted.snapped(&syncs, media_end(main), half_frame(main))
 }
 
 fn media_start(track: &Track) -> i64 {
-    let first = track.samples.iter(0..track.samples.len().min(1)).next();
-    first.map_or(0, |s| s.decode_time + i64::from(s.composition_offset) - track.media_time).max(0)
+    if track.samples.is_empty() { 0 } else { presented(track, 0).max(0) }
+}
+
+/// When sample `index` is presented, in ticks.
+fn presented(track: &Track, index: u32) -> i64 {
+    let sample = track.samples.get(index);
+    sample.decode_time + i64::from(sample.composition_offset) - track.media_time
+}
+
+/// When the first sample of `track` is presented, not before 0.
+pub fn first_presented(track: &Track) -> MediaTime {
+    track.time(media_start(track))
 }
 
 fn media_end(track: &Track) -> MediaTime {
@@ -105,46 +185,63 @@ fn by_falling_quality(a: &Track, b: &Track) -> std::cmp::Ordering {
     rank(b).cmp(&rank(a)).then_with(|| a.name.cmp(&b.name))
 }
 
-impl Arranged {
-    /// Groups video by the sync samples it shares; returns the boundaries of the largest group.
-    fn arrange_video(&mut self, tracks: Vec<Track>, target: Duration) -> Vec<MediaTime> {
-        let mut groups: Vec<(Vec<MediaTime>, Vec<Track>)> = Vec::new();
-        for track in tracks {
-            let syncs = timeline::sync_times(&track.samples, track.media_time, track.timescale);
-            let end = media_end(&track);
-            let tolerance = half_frame(&track);
-            let joined = groups.iter_mut().find_map(|(shared, members)| {
-                let both = timeline::common(shared, &syncs, tolerance);
-                let limit = longest(&timeline::boundaries(shared, &[], target), end)
-                    .max(longest(&timeline::boundaries(&syncs, &[], target), end))
-                    .max(MediaTime::new(target.as_millis() as i64 * 2, Timescale::MILLI));
-                let aligned = !both.is_empty() && longest(&timeline::boundaries(&both, &[], target), end) <= limit;
-                aligned.then_some((shared, members, both))
-            });
-            match joined {
-                Some((shared, members, both)) => {
-                    *shared = both;
-                    members.push(track);
-                }
-                None => groups.push((syncs, vec![track])),
+/// Groups video by the sync samples it shares, the main group first.
+fn groups(tracks: Vec<Track>, target: Duration) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for track in tracks {
+        let syncs = timeline::sync_times(&track.samples, track.media_time, track.timescale);
+        let end = media_end(&track);
+        let tolerance = half_frame(&track);
+        let joined = groups.iter_mut().find_map(|group| {
+            let both = timeline::common(&group.syncs, &syncs, tolerance);
+            let limit = longest(&timeline::boundaries(&group.syncs, &[], target), end)
+                .max(longest(&timeline::boundaries(&syncs, &[], target), end))
+                .max(MediaTime::new(target.as_millis() as i64 * 2, Timescale::MILLI));
+            let aligned = !both.is_empty() && longest(&timeline::boundaries(&both, &[], target), end) <= limit;
+            aligned.then_some((group, both))
+        });
+        match joined {
+            Some((group, both)) => {
+                group.syncs = both;
+                group.tracks.push(track);
             }
+            None => groups.push(Group { syncs, tracks: vec![track] }),
         }
-        // The largest leads; of equal ones the better, which came first.
-        groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
+    }
+    // The largest leads; of equal ones the better, which came first.
+    groups.sort_by_key(|group| std::cmp::Reverse(group.tracks.len()));
+    groups
+}
+
+impl Arranged {
+    /// Cuts video and adds it; returns the boundaries of the main group.
+    fn arrange_video(&mut self, groups: Vec<Group>, target: Duration) -> Vec<MediaTime> {
+        let cut = self.cut.unwrap_or_default();
         let mut main = Vec::new();
-        for (index, (shared, members)) in groups.into_iter().enumerate() {
-            let boundaries = timeline::boundaries(&shared, &rotations(&members, &shared), target);
+        for (index, Group { mut syncs, tracks }) in groups.into_iter().enumerate() {
+            syncs
+                .retain(|&sync| cut.from.is_none_or(|from| from <= sync) && cut.until.is_none_or(|until| sync < until));
+            let boundaries = timeline::boundaries(&syncs, &rotations(&tracks, &syncs), target);
             if index > 0 {
-                let names: Vec<&str> = members.iter().map(|track| track.name.as_str()).collect();
+                let names: Vec<&str> = tracks.iter().map(|track| track.name.as_str()).collect();
+                let is_cut = cut.from.is_some() || cut.until.is_some();
                 self.warnings.push(format!(
-                    "{}: sync samples lie elsewhere than in the other renditions, so it is a switching set of its own, and HLS leaves it out",
-                    names.join(", ")
+                    "{}: sync samples lie elsewhere than in the other renditions, so {}",
+                    names.join(", "),
+                    if is_cut {
+                        "it can't be cut where they are, and is left out of the clip"
+                    } else {
+                        "it is a switching set of its own, and HLS leaves it out"
+                    },
                 ));
+                if is_cut {
+                    continue;
+                }
             }
-            for mut track in members {
-                track.segments =
-                    timeline::cut(&track.samples, track.media_time, &boundaries, track.timescale, half_frame(&track));
-                self.place(track, index == 0);
+            for track in tracks {
+                let tolerance = half_frame(&track);
+                let played = clip::of_video(&track, &cut, tolerance);
+                self.cut_and_place(track, played, &boundaries, tolerance, index == 0);
             }
             if index == 0 {
                 main = boundaries;
@@ -176,16 +273,46 @@ impl Arranged {
             times.sort();
             times.dedup();
         }
+        let cut = self.cut.unwrap_or_default();
         for mut track in audio.into_iter().chain(text) {
+            if let Some(until) = cut.until.filter(|_| track.kind == Kind::Audio) {
+                self.compare_ends(&track, until);
+            }
+            let played = clip::of_others(&mut track, &cut);
+            if played.is_empty() {
+                self.warnings.push(format!("{}: nothing of it lies in the clip, so it is left out", track.name));
+                continue;
+            }
             // A boundary soon after the track's start would cut off a sliver, of priming mostly.
-            let start = track.time(media_start(&track));
+            let start = track.time(presented(&track, played.start).max(0));
             let soon = boundaries.iter().take_while(|&&boundary| !is_far(start, boundary, target)).count();
             let forced = forced.get(&Likeness::of(&track)).map_or(&[][..], Vec::as_slice);
             let boundaries = timeline::with_forced(&boundaries[soon..], forced, target);
-            track.segments =
-                timeline::cut(&track.samples, track.media_time, &boundaries, track.timescale, MediaTime::ZERO);
-            self.place(track, true);
+            self.cut_and_place(track, played, &boundaries, MediaTime::ZERO, true);
         }
+    }
+
+    /// Says where the sound of a clip, which ends at `until`, does not end with it.
+    fn compare_ends(&mut self, track: &Track, until: MediaTime) {
+        let end = media_end(track);
+        if end < until && is_heard(end, until) {
+            let missing = until.seconds() - end.seconds();
+            self.warnings.push(format!("{}: it ends {missing:.3} s before the pictures of the clip", track.name));
+        }
+    }
+
+    fn cut_and_place(
+        &mut self,
+        mut track: Track,
+        played: Range<u32>,
+        boundaries: &[MediaTime],
+        tolerance: MediaTime,
+        aligned: bool,
+    ) {
+        track.clip_end = Some(played.end).filter(|&end| end < track.samples.len());
+        track.segments =
+            timeline::cut(&track.samples, played, track.media_time, boundaries, track.timescale, tolerance);
+        self.place(track, aligned);
     }
 
     /// Adds `track` to the set it belongs to, or begins one.
@@ -311,6 +438,7 @@ mod tests {
             samples: table,
             fragments: Vec::new(),
             segments: Vec::new(),
+            clip_end: None,
         }
     }
 

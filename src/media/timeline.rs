@@ -3,6 +3,7 @@
 //! Boundaries depend on the media and the wanted duration alone, so that tracks, nodes and restarts agree without talking:
 //! at a sync sample where `floor(t / target)` changes and at least half a target has passed.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::media::sample::SampleTable;
@@ -93,29 +94,30 @@ pub fn grid(last: MediaTime, end: MediaTime, target: Duration) -> Vec<MediaTime>
 /// The most segments that a grid gives: more than two days of 2 s segments. A decode time may claim to be any number.
 pub const SEGMENTS_MAX: i64 = 100_000;
 
-/// Cuts a track at `boundaries` (ascending): a segment begins at the first sync sample that is presented at or after a
-/// boundary less `tolerance`, and the first at the first sample.
+/// Cuts the samples `played` of a track, all but in a clip, at `boundaries` (ascending): a segment begins at the first sync sample
+/// that is presented at or after a boundary less `tolerance`, and the first at the first sample.
 pub fn cut(
     samples: &SampleTable,
+    played: Range<u32>,
     media_time: i64,
     boundaries: &[MediaTime],
     timescale: Timescale,
     tolerance: MediaTime,
 ) -> Vec<Segment> {
     let slack = tolerance.to(timescale, Rounding::Up);
-    let mut firsts: Vec<u32> = vec![0];
+    let mut firsts: Vec<u32> = vec![played.start];
     let mut wanted = boundaries.iter().map(|b| b.to(timescale, Rounding::Up).saturating_sub(slack)).peekable();
-    for (index, composition_time) in samples.syncs() {
+    for (index, composition_time) in samples.syncs().filter(|(index, _)| played.contains(index)) {
         let time = composition_time.saturating_sub(media_time);
         let mut passed = false;
         while wanted.next_if(|&boundary| boundary <= time).is_some() {
             passed = true;
         }
-        if passed && index > 0 {
+        if passed && index > played.start {
             firsts.push(index);
         }
     }
-    let ends: Vec<u32> = firsts.iter().skip(1).copied().chain([samples.len()]).collect();
+    let ends: Vec<u32> = firsts.iter().skip(1).copied().chain([played.end]).collect();
     let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());
     let mut latest = 0;
     for (&first, &end) in firsts.iter().zip(&ends) {
@@ -212,7 +214,8 @@ mod tests {
             }
             let target = Duration::from_millis(target_ms);
             let syncs = sync_times(&samples, trim, Timescale::MILLI);
-            let segments = cut(&samples, trim, &boundaries(&syncs, &[], target), Timescale::MILLI, MediaTime::ZERO);
+            let segments =
+                cut(&samples, 0..samples.len(), trim, &boundaries(&syncs, &[], target), Timescale::MILLI, MediaTime::ZERO);
             prop_assert_eq!(segments[0].first_sample, 0);
             prop_assert_eq!(segments[0].time, 0);
             for pair in segments.windows(2) {

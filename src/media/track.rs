@@ -189,13 +189,50 @@ pub struct Track {
     pub fragments: Vec<Fragment>,
     /// What it is cut into, by time; never empty.
     pub segments: Vec<Segment>,
+    /// The first sample after those of the last segment, where a clip ends before the samples do.
+    pub clip_end: Option<u32>,
 }
 
 impl Track {
     /// Samples of segment `index`.
     pub fn segment_samples(&self, index: usize) -> Range<u32> {
-        let end = self.segments.get(index + 1).map_or(self.samples.len(), |next| next.first_sample);
+        let end = self.segments.get(index + 1).map_or(self.played_end(), |next| next.first_sample);
         self.segments[index].first_sample..end
+    }
+
+    /// The sample after the last that a segment has.
+    pub fn played_end(&self) -> u32 {
+        self.clip_end.unwrap_or(self.samples.len())
+    }
+
+    /// Forgets the samples before and after its segments. Fragments that a `moof` describes stay whole, since what is read from
+    /// it counts all of theirs.
+    pub fn forget_unplayed(&mut self) {
+        let (Some(segment), last) = (self.segments.first(), self.played_end()) else { return };
+        let first = segment.first_sample;
+        let from = self.fragments.partition_point(|fragment| fragment.first_sample <= first).saturating_sub(1);
+        let to = self.fragments.partition_point(|fragment| fragment.first_sample < last);
+        let is_whole = |index: usize| self.fragments.get(index).is_some_and(|fragment| fragment.moof.is_some());
+        let start = if is_whole(from) { self.fragments[from].first_sample } else { first };
+        let end = if is_whole(to - 1) { self.fragment_samples(to - 1).end } else { last };
+        if start == 0 && end == self.samples.len() {
+            return;
+        }
+        self.samples = self.samples.slice(start..end, |_, sample| sample);
+        self.fragments = self.fragments[from..to].to_vec();
+        for fragment in &mut self.fragments {
+            fragment.first_sample = fragment.first_sample.saturating_sub(start);
+        }
+        for segment in &mut self.segments {
+            segment.first_sample -= start;
+        }
+        let gone = self.keys.partition_point(|key| key.first_sample <= start).saturating_sub(1);
+        self.keys.drain(..gone);
+        for key in &mut self.keys {
+            key.first_sample = key.first_sample.saturating_sub(start);
+        }
+        self.keys.retain(|key| key.first_sample < end - start);
+        self.clip_end = (last < end).then(|| last - start);
     }
 
     /// Samples of fragment `index`.

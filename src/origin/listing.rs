@@ -22,10 +22,23 @@ pub struct Listing {
     pub dash: Option<String>,
     /// Which rule made it one presentation, a short sentence.
     pub rule: String,
-    /// Its tracks.
+    /// The stretches that play one after another: clips, or one that is all.
+    pub periods: Vec<PeriodListing>,
+    /// Its tracks, by period.
     pub tracks: Vec<TrackListing>,
     /// What was left out and what is odd, in sentences.
     pub warnings: Vec<String>,
+}
+
+/// A stretch of a presentation.
+#[derive(Clone, Debug, Serialize)]
+pub struct PeriodListing {
+    /// Unique in the presentation: DASH Period@id.
+    pub id: String,
+    /// From the presentation's start.
+    pub start_s: f64,
+    /// Seconds.
+    pub duration_s: f64,
 }
 
 /// A track, summed up.
@@ -33,6 +46,8 @@ pub struct Listing {
 pub struct TrackListing {
     /// Its name in URLs.
     pub name: String,
+    /// The id of its period.
+    pub period: String,
     /// `video`, `audio` or `text`.
     pub kind: String,
     /// RFC 6381.
@@ -115,6 +130,7 @@ impl Listing {
             hls: None,
             dash: None,
             rule: String::new(),
+            periods: Vec::new(),
             tracks: Vec::new(),
             warnings: vec![why.to_owned()],
         }
@@ -125,23 +141,30 @@ impl Listing {
         let name = &render.indexed.entry.name;
         let [hls, dash] = &render.indexed.refusals;
         let url = |refusal: &Option<String>, file: &str| refusal.is_none().then(|| format!("/{}/{file}", encode(name)));
-        let tracks = presentation.tracks().map(|track| {
-            let (video, audio) = (track.video(), track.audio());
-            TrackListing {
-                name: track.name.clone(),
-                kind: track.kind.to_string(),
-                codec: track.entry.codecs.clone(),
-                language: track.language.clone(),
-                bandwidth: render.indexed.rates.of(&track.name).peak,
-                segments: track.segments.len(),
-                width: video.map(|v| v.width),
-                height: video.map(|v| v.height),
-                frame_rate: track.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d)),
-                channels: audio.map(|a| a.channels),
-                sample_rate: audio.map(|a| a.sample_rate),
-                protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
-            }
+        let periods = presentation.periods.iter().map(|period| PeriodListing {
+            id: period.id.clone(),
+            start_s: period.start.seconds(),
+            duration_s: period.duration.seconds(),
         });
+        let tracks =
+            presentation.periods.iter().flat_map(|p| p.tracks().map(move |track| (p, track))).map(|(period, track)| {
+                let (video, audio) = (track.video(), track.audio());
+                TrackListing {
+                    name: track.name.clone(),
+                    period: period.id.clone(),
+                    kind: track.kind.to_string(),
+                    codec: track.entry.codecs.clone(),
+                    language: track.language.clone(),
+                    bandwidth: render.indexed.rates.of(track).peak,
+                    segments: track.segments.len(),
+                    width: video.map(|v| v.width),
+                    height: video.map(|v| v.height),
+                    frame_rate: track.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d)),
+                    channels: audio.map(|a| a.channels),
+                    sample_rate: audio.map(|a| a.sample_rate),
+                    protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
+                }
+            });
         let refusals = [("HLS", hls), ("DASH", dash)];
         let refusals =
             refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
@@ -152,8 +175,15 @@ impl Listing {
             hls: url(hls, "master.m3u8"),
             dash: url(dash, "manifest.mpd"),
             rule: String::new(),
+            periods: periods.collect(),
             tracks: tracks.collect(),
-            warnings: presentation.warnings.iter().cloned().chain(refusals).collect(),
+            warnings: presentation
+                .warnings
+                .iter()
+                .chain(&render.indexed.renditions.notes)
+                .cloned()
+                .chain(refusals)
+                .collect(),
         }
     }
 }

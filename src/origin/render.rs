@@ -12,12 +12,14 @@ use crate::cache::{Lease, Weigh};
 use crate::content::library::Entry;
 use crate::content::source::SourceError;
 use crate::content::vod::{OpenError, Opened};
+use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
-use crate::media::track::{Kind, Track};
+use crate::media::track::{Kind, Track, Version};
 use crate::origin::address::TrackItem;
 use crate::origin::conditional::Coding;
 use crate::origin::object::{Object, Problem, Recipe};
 use crate::origin::options::Options;
+use crate::packager::hls::rendition::{Renditions, why_not};
 use crate::packager::plan::Plan;
 use crate::packager::rate::{self, Rates};
 use crate::packager::{cmaf, dash, hls, text};
@@ -44,6 +46,8 @@ pub struct Indexed {
     pub opened: Opened,
     /// Bit rates of its tracks.
     pub rates: Rates,
+    /// What HLS lists.
+    pub renditions: Renditions,
     /// Why there is no HLS of it, and why no DASH.
     pub refusals: [Option<String>; 2],
     /// What each file that is kept open weighs.
@@ -72,16 +76,17 @@ impl Indexed {
                 OpenError::Source(error) => source_problem(&error),
             }
         })?;
-        for warning in &opened.presentation.warnings {
+        let rates = rate::measure(&opened.presentation);
+        let renditions = Renditions::of(&opened.presentation, &rates);
+        let hls = hls::multivariant::playlist(&opened.presentation, &renditions, &hls_options(options)).err();
+        for warning in opened.presentation.warnings.iter().chain(&renditions.notes) {
             tracing::warn!(presentation = entry.name, "{warning}");
         }
-        let rates = rate::measure(&opened.presentation);
-        let hls = hls::multivariant::playlist(&opened.presentation, &rates, &hls_options(options)).err();
         let dash = dash::mpd(&opened.presentation, &rates).err();
         let refusals = [hls.map(|why| why.to_string()), dash.map(|why| why.to_string())];
         // So that a full cache holds no more files open than it may.
         let file_weight = options.index_bytes() / options.open_files_max.max(1) as u64;
-        Ok(Indexed { entry, opened, rates, refusals, file_weight })
+        Ok(Indexed { entry, opened, rates, renditions, refusals, file_weight })
     }
 
     /// How long its objects are served after its source was replaced.
@@ -90,6 +95,11 @@ impl Indexed {
             let seconds = self.opened.presentation.duration().seconds().max(0.0);
             Duration::from_secs_f64(seconds.min(GRACE_MAX.as_secs_f64())) + manifest_max_age
         })
+    }
+
+    /// Whether a track or an HLS media playlist has this name and version.
+    pub fn has(&self, name: &str, version: Version) -> bool {
+        self.opened.presentation.track_version(name, version).is_some() || self.renditions.find(name, version).is_some()
     }
 
     fn lease(&self) -> Arc<Lease> {
@@ -163,9 +173,9 @@ impl Render {
 
     /// The HLS multivariant playlist.
     pub fn multivariant(&self) -> Result<Object, Problem> {
-        let Indexed { opened, rates, .. } = &*self.indexed;
-        let text =
-            hls::multivariant::playlist(&opened.presentation, rates, &hls_options(&self.options)).map_err(no_hls)?;
+        let Indexed { opened, renditions, .. } = &*self.indexed;
+        let text = hls::multivariant::playlist(&opened.presentation, renditions, &hls_options(&self.options))
+            .map_err(no_hls)?;
         Ok(self.manifest(HLS, self.revalidated(), Duration::ZERO, text))
     }
 
@@ -177,17 +187,35 @@ impl Render {
         Ok(self.manifest("application/dash+xml", self.revalidated(), Duration::ZERO, text))
     }
 
-    /// What `part` of track `name` names; its head alone unless `with_media`, where media would have to be read for the body.
-    pub async fn of_track(&self, name: &str, part: TrackItem, with_media: bool) -> Result<Object, Problem> {
-        let (period, track) = self.indexed.opened.presentation.track(name).ok_or_else(no_such_object)?;
-        let version = track.version;
+    /// The HLS media playlist called `name`, of this version.
+    fn playlist(&self, name: &str, version: Version) -> Result<Object, Problem> {
+        let Indexed { opened: Opened { presentation, .. }, renditions, .. } = &*self.indexed;
+        let Some(rendition) = renditions.find(name, version) else {
+            return Err(why_not(presentation, name, version).map_or_else(no_such_object, no_hls));
+        };
+        let text = hls::media::playlist(presentation, rendition, &hls_options(&self.options)).map_err(no_hls)?;
+        // Where keys are is configured, and no part of the version.
+        let is_protected = rendition.tracks(presentation).any(|(_, track)| track.is_protected());
+        let cache_control = if is_protected { self.revalidated() } else { IMMUTABLE.to_owned() };
+        Ok(self.manifest(HLS, cache_control, self.grace, text))
+    }
+
+    /// What `part` of this version of track `name` names; its head alone unless `with_media`, where media would have to be read for
+    /// the body.
+    pub async fn of_track(
+        &self,
+        name: &str,
+        version: Version,
+        part: TrackItem,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
+        if part == TrackItem::Playlist {
+            return self.playlist(name, version);
+        }
+        let found = self.indexed.opened.presentation.track_version(name, version);
+        let (period, track) = found.ok_or_else(no_such_object)?;
         match part {
-            TrackItem::Playlist => {
-                let text = hls::media::playlist(period, track, &hls_options(&self.options)).map_err(no_hls)?;
-                // Where keys are is configured, and no part of the version.
-                let cache_control = if track.is_protected() { self.revalidated() } else { IMMUTABLE.to_owned() };
-                Ok(self.manifest(HLS, cache_control, self.grace, text))
-            }
+            TrackItem::Playlist => self.playlist(name, version),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
                 Ok(Object::new(self.recipe(
@@ -219,7 +247,7 @@ impl Render {
                 if &track.entry.format.0 != b"wvtt" {
                     return Err(no_such_object());
                 }
-                let body = self.web_vtt(track, index).await?;
+                let body = self.web_vtt(period, track, index).await?;
                 Ok(Object::new(self.recipe(
                     "text/vtt",
                     format!("{version}-{time}"),
@@ -244,11 +272,13 @@ impl Render {
         Err(broken(&track.name, &"its protection can't be followed"))
     }
 
-    async fn web_vtt(&self, track: &Track, index: usize) -> Result<Bytes, Problem> {
+    async fn web_vtt(&self, period: &Period, track: &Track, index: usize) -> Result<Bytes, Problem> {
         let mut window = track.segment_samples(index);
         for _ in 0..TEXT_ROUNDS_MAX {
             let data = self.read(track.samples.places(window.clone())).await?;
-            match text::webvtt_segment(track, index, window, &data).map_err(|error| broken(&track.name, &error))? {
+            match text::webvtt_segment(track, period.origin, index, window, &data)
+                .map_err(|error| broken(&track.name, &error))?
+            {
                 text::Step::Ready(text) => return Ok(Bytes::from(text)),
                 text::Step::Need(larger) => window = larger,
             }

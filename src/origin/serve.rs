@@ -152,8 +152,8 @@ impl Origin {
         };
         // A head alone costs no media, nor does telling somebody that he has it already.
         let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
-        if head_only && let Item::Of { track, part: part @ TrackItem::Segment(_), .. } = &item {
-            let head = render.of_track(track, *part, false).await?;
+        if head_only && let Item::Of { track, version, part: part @ TrackItem::Segment(_) } = &item {
+            let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
             if request.method() == Method::HEAD || known {
                 return Ok(Arc::new(head));
@@ -177,7 +177,7 @@ impl Origin {
             let object = match &item {
                 Item::Multivariant => render.multivariant(),
                 Item::Mpd => render.mpd(),
-                Item::Of { track, part, .. } => render.of_track(track, *part, true).await,
+                Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
             };
             object.map(Arc::new)
         };
@@ -210,7 +210,7 @@ impl Origin {
     /// Makes the segments after the one at `key`, for who asks next.
     fn prefetch(self: &Arc<Self>, key: &str, render: &Render, item: &Item, now: Utc) {
         let Item::Of { track: name, version, part: TrackItem::Segment(time) } = item else { return };
-        let Some((_, track)) = render.indexed.opened.presentation.track(name) else { return };
+        let Some((_, track)) = render.indexed.opened.presentation.track_version(name, *version) else { return };
         let Some((folder, index)) = key.rsplit_once('/').map(|(folder, _)| folder).zip(track.segment_at(*time)) else {
             return;
         };
@@ -277,8 +277,7 @@ impl Origin {
     /// The presentation called `name` in the state that gave `track` this `version`: the current one, or a replaced one whose
     /// grace lasts.
     async fn version(&self, name: &str, track: &str, version: Version, now: Utc) -> Result<Arc<Indexed>, Problem> {
-        let has =
-            |indexed: &Indexed| indexed.opened.presentation.track(track).is_some_and(|(_, t)| t.version == version);
+        let has = |indexed: &Indexed| indexed.has(track, version);
         let within_grace =
             |indexed: &Indexed| indexed.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(indexed)));
         // A replaced one may still lie in the cache, when nobody has asked for the new one yet.

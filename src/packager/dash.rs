@@ -5,12 +5,15 @@
 //! ```
 //! A two-hour presentation has thousands of segments, but few runs of equal ones: everything is pushed onto one buffer.
 
+mod continuity;
+
 use std::fmt;
 
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Pssh, Role, Segment, Track};
+use crate::packager::dash::continuity::Place;
 use crate::packager::push;
 use crate::packager::rate::{self, Rates};
 use crate::time::{MediaTime, Rounding, Timescale};
@@ -87,33 +90,37 @@ impl Mpd<'_> {
         self.duration(presentation.duration());
         self.raw("\" minBufferTime=\"PT");
         // At `bandwidth`, the peak of whole segments, the longest segment comes within its own duration (ISO/IEC 23009-1 §5.3.5.2).
-        let longest_s = presentation.periods.iter().map(rate::target_duration_s).max().unwrap_or(1);
+        let longest_s = rate::target_duration_s(presentation);
         push::decimal(&mut self.out, longest_s);
         self.raw("S\">\n");
-        for period in &presentation.periods {
-            self.period(period);
+        // Where several follow one another, each ends at the microsecond at which the next begins.
+        let ends = presentation.periods.iter().skip(1).map(|next| next.start).chain([presentation.duration()]);
+        for ((period, end), places) in presentation.periods.iter().zip(ends).zip(continuity::places(presentation)) {
+            let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+            let duration = MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO);
+            self.period(period, duration, &places);
         }
         self.raw("</MPD>\n");
     }
 
-    fn period(&mut self, period: &Period) {
+    fn period(&mut self, period: &Period, duration: MediaTime, places: &[Place<'_>]) {
         self.raw(" <Period");
         self.attribute("id", &period.id);
         self.raw(" start=\"");
         self.duration(period.start);
         self.raw("\" duration=\"");
-        self.duration(period.duration);
+        self.duration(duration);
         self.raw("\">\n");
-        for (index, set) in period.sets.iter().enumerate() {
-            self.adaptation_set(period, index, set);
+        for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
+            self.adaptation_set(period, index, set, place);
         }
         self.raw(" </Period>\n");
     }
 
-    fn adaptation_set(&mut self, period: &Period, index: usize, set: &SwitchingSet) {
+    fn adaptation_set(&mut self, period: &Period, index: usize, set: &SwitchingSet, place: &Place<'_>) {
         let first = &set.tracks[0];
         self.raw("  <AdaptationSet");
-        self.number("id", index as u64 + 1);
+        self.number("id", place.id);
         self.raw(match set.kind {
             Kind::Video => " contentType=\"video\" mimeType=\"video/mp4\"",
             Kind::Audio => " contentType=\"audio\" mimeType=\"audio/mp4\"",
@@ -143,6 +150,9 @@ impl Mpd<'_> {
         }
         if set.kind == Kind::Audio && set.tracks.iter().all(|track| track.audio() == first.audio()) {
             self.joint_objects("   ", first);
+        }
+        if let Some((earlier, link)) = place.from {
+            self.descriptor("   ", "SupplementalProperty", link.scheme(), earlier);
         }
         self.event_streams(set);
         if let Some(Some(label)) = common(set, |track| track.label.as_deref()) {
@@ -218,7 +228,7 @@ impl Mpd<'_> {
         self.raw("   <Representation");
         self.attribute("id", &track.name);
         self.attribute("codecs", &track.entry.codecs);
-        self.number("bandwidth", self.rates.of(&track.name).peak.clamp(1, u32::MAX.into()));
+        self.number("bandwidth", self.rates.of(track).peak.clamp(1, u32::MAX.into()));
         if let Some(video) = track.video() {
             self.number("width", video.width.into());
             self.number("height", video.height.into());
@@ -482,8 +492,7 @@ impl Mpd<'_> {
 
     /// xs:duration in hours, minutes and seconds, to the microsecond: years and months have no length.
     fn duration(&mut self, time: MediaTime) {
-        let micro = Timescale::new(1_000_000).expect("not zero");
-        let micros = u64::try_from(time.to(micro, Rounding::Nearest)).unwrap_or(0);
+        let micros = u64::try_from(time.to(Timescale::MICRO, Rounding::Nearest)).unwrap_or(0);
         let (hours, minutes, rest) = (micros / 3_600_000_000, micros / 60_000_000 % 60, micros % 60_000_000);
         self.raw("PT");
         for (count, unit) in [(hours, "H"), (minutes, "M")] {

@@ -40,6 +40,7 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
         samples: SampleTable::default(),
         fragments: Vec::new(),
         segments: Vec::new(),
+        clip_end: None,
     })
 }
 

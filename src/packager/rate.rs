@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::media::presentation::{Period, Presentation};
-use crate::media::track::{Kind, Track};
+use crate::media::presentation::Presentation;
+use crate::media::track::{Kind, Segment, Track, Version};
 use crate::packager::cmaf;
-use crate::time::MediaTime;
+use crate::time::{MediaTime, Rounding, Timescale};
 
 /// How much of a connection a track takes, in bits a second, rounded up; both count everything a segment consists of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,36 +20,40 @@ pub struct Rate {
 /// The rates of all tracks of a presentation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rates {
-    by_name: BTreeMap<String, Rate>,
+    by_name: BTreeMap<String, Vec<(Version, Rate)>>,
 }
 
 impl Rates {
-    /// The rate of the track called `name`.
+    /// The rate of `track`.
     ///
     /// # Panics
     /// If the presentation that was measured has no such track.
-    pub fn of(&self, name: &str) -> Rate {
-        *self.by_name.get(name).expect("rates are those of the presentation whose tracks are asked for")
+    pub fn of(&self, track: &Track) -> Rate {
+        let versions = self.by_name.get(&track.name).map_or(&[][..], |versions| versions);
+        let found = versions.iter().find(|(version, _)| *version == track.version);
+        found.expect("rates are those of the presentation whose tracks are asked for").1
     }
 }
 
 /// Measures every track. Costs a look at every segment, so its result is kept.
 pub fn measure(presentation: &Presentation) -> Rates {
-    let of_period = |period: &Period| -> Vec<(String, Rate)> {
-        let target = target_duration_s(period);
-        period.tracks().map(|track| (track.name.clone(), rate(track, target))).collect()
-    };
-    Rates { by_name: presentation.periods.iter().flat_map(of_period).collect() }
+    let target = target_duration_s(presentation);
+    let mut rates = Rates::default();
+    for track in presentation.tracks() {
+        rates.by_name.entry(track.name.clone()).or_default().push((track.version, of_sequence(&[track], target)));
+    }
+    rates
 }
 
-/// The target duration of `period` in seconds, at least 1: the longest segment of its video and audio (of its text, if there is
-/// nothing else), rounded to the nearest (rfc8216bis §4.4.3.1). Video that is not aligned has no say: where a target duration
+/// The target duration of `presentation` in seconds, at least 1: the longest segment of its video and audio (of its text, if there
+/// is nothing else), rounded to the nearest (rfc8216bis §4.4.3.1). Video that is not aligned has no say: where a target duration
 /// matters it is not listed.
-pub fn target_duration_s(period: &Period) -> u64 {
-    let timed = || period.sets.iter().filter(|set| set.kind != Kind::Text && set.aligned);
+pub fn target_duration_s(presentation: &Presentation) -> u64 {
+    let sets = || presentation.periods.iter().flat_map(|period| &period.sets);
+    let timed = || sets().filter(|set| set.kind != Kind::Text && set.aligned);
     let longest = match timed().next() {
         Some(_) => timed().flat_map(|set| &set.tracks).map(longest_segment).max(),
-        None => period.tracks().map(longest_segment).max(),
+        None => presentation.tracks().map(longest_segment).max(),
     };
     longest.map_or(1, rounded_s)
 }
@@ -70,15 +74,23 @@ pub(crate) fn rounded_s(duration: MediaTime) -> u64 {
 /// How many segments the target duration spans at most where it matters: more are those of a file with one very long segment.
 const WINDOW_SEGMENTS_MAX: usize = 256;
 
-fn rate(track: &Track, target_s: u64) -> Rate {
-    let timescale = u128::from(track.timescale.get());
+/// The rate of `tracks` that play one after another, where the target duration is `target_s` seconds.
+pub(crate) fn of_sequence(tracks: &[&Track], target_s: u64) -> Rate {
+    // Ticks of one timescale; of several, nanoseconds.
+    let own = tracks.first().map_or(Timescale::NANO, |track| track.timescale);
+    let common = if tracks.iter().all(|track| track.timescale == own) { own } else { Timescale::NANO };
+    let timescale = u128::from(common.get());
     let bits_a_second = |bytes: u64, ticks: u64| -> u64 {
         let bits = u128::from(bytes) * 8 * timescale;
         u64::try_from(bits.div_ceil(u128::from(ticks.max(1)))).unwrap_or(u64::MAX)
     };
-    let segments: Vec<(u64, u64)> = (track.segments.iter().enumerate())
-        .map(|(index, segment)| (cmaf::segment_len(track, index), u64::try_from(segment.duration).unwrap_or(0)))
-        .collect();
+    let of_track = |track: &Track| -> Vec<(u64, u64)> {
+        let ticks = |segment: &Segment| track.time(segment.duration).to(common, Rounding::Down);
+        (track.segments.iter().enumerate())
+            .map(|(index, segment)| (cmaf::segment_len(track, index), u64::try_from(ticks(segment)).unwrap_or(0)))
+            .collect()
+    };
+    let segments: Vec<(u64, u64)> = tracks.iter().flat_map(|track| of_track(track)).collect();
     let (bytes, ticks) = segments.iter().fold((0, 0), |(b, t), (bytes, ticks)| (b + bytes, t + ticks));
     let average = bits_a_second(bytes, ticks);
 
@@ -113,7 +125,7 @@ mod tests {
         let track = fixture::audio("a").timescale(1000).cut(segments).done();
         let long = fixture::audio("long").timescale(1000).cut(&[(1, target_s * 1000)]).done();
         let presentation = fixture::presentation(vec![fixture::set(vec![track]), fixture::set(vec![long])]);
-        measure(&presentation).of("a")
+        measure(&presentation).of(presentation.track("a").expect("there").1)
     }
 
     #[test]
@@ -139,14 +151,17 @@ mod tests {
         let text = fixture::text("t", b"wvtt").timescale(1000).cut(&[(1000, 10_000), (4000, 10_000)]).done();
         let video = fixture::video("v").timescale(1000).cut(&[(1, 4000)]).done();
         let presentation = fixture::presentation(vec![fixture::set(vec![video]), fixture::set(vec![text])]);
-        assert_eq!(measure(&presentation).of("t"), Rate { peak: 3200, average: 2000 });
+        assert_eq!(
+            measure(&presentation).of(presentation.track("t").expect("there").1),
+            Rate { peak: 3200, average: 2000 }
+        );
     }
 
     #[test]
     fn target_is_what_no_written_duration_rounds_above() {
         let target = |ticks: u32, timescale: u32| {
             let track = fixture::video("v").timescale(timescale).cut(&[(1, ticks)]).done();
-            target_duration_s(&fixture::presentation(vec![fixture::set(vec![track])]).periods[0])
+            target_duration_s(&fixture::presentation(vec![fixture::set(vec![track])]))
         };
         assert_eq!(target(6000, 1000), 6);
         assert_eq!(target(6499, 1000), 6);

@@ -12,7 +12,7 @@ use crate::formats::error::Malformed;
 use crate::formats::isobmff::wvtt::{self, CueBox};
 use crate::formats::webvtt::{self, Cue};
 use crate::media::track::Track;
-use crate::time::{Rounding, Timescale, rescale};
+use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
 /// Segments that are looked at on each side of the one wanted. A cue that lasts longer is given the extent seen: at six
 /// seconds a segment this is more than six minutes, and no reader needs longer.
@@ -71,11 +71,18 @@ struct Extent<'a> {
 /// WebVTT segment `index` of `track`, a `wvtt` track in the clear, where `data` holds all samples of `window` one after another.
 /// Begin with `window = track.segment_samples(index)`; every [`Step::Need`] is larger, and there are at most six.
 ///
-/// Cue times are presentation times, as those of the other tracks: X-TIMESTAMP-MAP maps zero to zero.
+/// Cue times are presentation times, as those of the other tracks: X-TIMESTAMP-MAP maps each to itself, and says so of `origin`, where
+/// the period begins. (Before it knows the media of a discontinuity, hls.js 1.7.4 takes a map of zero for one of where that begins.)
 ///
 /// # Panics
 /// If `window` is not within the track's samples.
-pub fn webvtt_segment(track: &Track, index: usize, window: Range<u32>, data: &[u8]) -> Result<Step, TextError> {
+pub fn webvtt_segment(
+    track: &Track,
+    origin: MediaTime,
+    index: usize,
+    window: Range<u32>,
+    data: &[u8],
+) -> Result<Step, TextError> {
     let (expected, given) = (track.samples.size(window.clone()), data.len() as u64);
     if expected != given {
         return Err(TextError::Length { expected, given });
@@ -94,7 +101,10 @@ pub fn webvtt_segment(track: &Track, index: usize, window: Range<u32>, data: &[u
     extents.sort_by_key(|extent| (extent.start, extent.samples.start));
     let mut out = Vec::with_capacity(128 + 2 * data.len());
     let head = wvtt::head(&track.init).map_err(TextError::Init)?;
-    webvtt::write_head(&mut out, &["X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"], head);
+    let origin_ms = u64::try_from(origin.to(Timescale::MILLI, Rounding::Nearest)).unwrap_or(0);
+    let map =
+        format!("X-TIMESTAMP-MAP=MPEGTS:{},LOCAL:{}", origin_ms * 90 % (1 << 33), webvtt::written_time(origin_ms));
+    webvtt::write_head(&mut out, &[&map], head);
     let ms =
         |ticks: i64| u64::try_from(rescale(ticks, track.timescale, Timescale::MILLI, Rounding::Nearest)).unwrap_or(0);
     for Extent { cue, start, end, .. } in extents {
@@ -220,7 +230,7 @@ mod tests {
         let mut window = track.segment_samples(index);
         for needs in 0.. {
             let bytes = track.samples.size(0..window.start) as usize..track.samples.size(0..window.end) as usize;
-            match webvtt_segment(track, index, window.clone(), &data[bytes]).expect("well formed") {
+            match webvtt_segment(track, MediaTime::ZERO, index, window.clone(), &data[bytes]).expect("well formed") {
                 Step::Ready(bytes) => return (String::from_utf8(bytes).expect("text"), needs),
                 Step::Need(larger) => {
                     assert!(larger.start <= window.start && larger.end >= window.end && larger.len() > window.len());
@@ -276,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn the_map_is_that_of_where_the_period_begins_in_33_bits() {
+        let (track, data) = track(&[vec![(1000, sample(&[]))]]);
+        let map = |seconds: i64| {
+            let origin = MediaTime::new(seconds * 1000, Timescale::MILLI);
+            let Ok(Step::Ready(text)) = webvtt_segment(&track, origin, 0, 0..1, &data) else { panic!("no segment") };
+            String::from_utf8(text).expect("text").lines().nth(1).expect("a map").to_owned()
+        };
+        assert_eq!(map(8), "X-TIMESTAMP-MAP=MPEGTS:720000,LOCAL:00:00:08.000");
+        assert_eq!(map(100_000), "X-TIMESTAMP-MAP=MPEGTS:410065408,LOCAL:27:46:40.000");
+    }
+
+    #[test]
     fn times_are_those_after_the_edit() {
         let (mut track, data) =
             track(&[vec![(1000, sample(&[])), (1000, sample(&[(None, "x")])), (1000, sample(&[]))]]);
@@ -304,9 +326,9 @@ mod tests {
     fn what_is_wrong_is_named() {
         let (track, _) = track(&[vec![(1000, sample(&[])), (1000, b"\0\0\0\x09vttc".to_vec())]]);
         let data = [sample(&[]), b"\0\0\0\x09vttc".to_vec()].concat();
-        let error = webvtt_segment(&track, 0, 0..2, &data).expect_err("a box too long");
+        let error = webvtt_segment(&track, MediaTime::ZERO, 0, 0..2, &data).expect_err("a box too long");
         assert_eq!(error.to_string(), "sample 1: a box of 9 bytes, 8 left in what holds it (vttc at 0x0)");
-        let error = webvtt_segment(&track, 0, 0..2, &data[1..]).expect_err("short");
+        let error = webvtt_segment(&track, MediaTime::ZERO, 0, 0..2, &data[1..]).expect_err("short");
         assert_eq!(error.to_string(), "15 bytes of samples, 16 expected");
     }
 

@@ -272,11 +272,12 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::listing::TrackListing;
+    use crate::origin::listing::{PeriodListing, TrackListing};
 
     fn listing(name: &str) -> Listing {
         let track = TrackListing {
             name: "video-1".into(),
+            period: "1".into(),
             kind: "video".into(),
             codec: "avc1.64001f".into(),
             language: None,
@@ -296,6 +297,7 @@ mod tests {
             hls: Some(format!("/{name}/master.m3u8")),
             dash: None,
             rule: "a file of its own".into(),
+            periods: vec![PeriodListing { id: "1".into(), start_s: 0.0, duration_s: 60.0 }],
             tracks: vec![track],
             warnings: vec!["audio: no language".into()],
         }

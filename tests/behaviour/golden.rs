@@ -33,6 +33,11 @@ async fn the_tour() {
 }
 
 #[tokio::test]
+async fn a_sequence_of_clips() {
+    check_presentation(&Scene::of(&["clips"]), "clips").await;
+}
+
+#[tokio::test]
 async fn an_encrypted_presentation() {
     check_presentation(&Scene::of(&["encrypted-cbcs"]), "encrypted-cbcs").await;
 }

@@ -264,12 +264,13 @@ pub(crate) fn same(found: &[u8], expected: &[u8], what: &str) {
 
 /// A relative reference in the document at `base`, resolved (RFC 3986 §5.2, for the plain references that manifests have).
 pub(crate) fn resolve(base: &str, reference: &str) -> String {
-    assert!(
-        !reference.starts_with('/') && !reference.contains(':') && !reference.contains(".."),
-        "not plainly relative: {reference}"
-    );
-    let (folder, _) = base.rsplit_once('/').unwrap();
-    format!("{folder}/{reference}")
+    let (mut folder, _) = base.rsplit_once('/').unwrap();
+    let mut rest = reference;
+    while let Some(above) = rest.strip_prefix("../") {
+        (folder, rest) = (folder.rsplit_once('/').unwrap().0, above);
+    }
+    assert!(!rest.starts_with('/') && !rest.contains(':') && !rest.contains(".."), "not plainly relative: {reference}");
+    format!("{folder}/{rest}")
 }
 
 /// What HLS offers.
@@ -338,6 +339,8 @@ impl MediaPlaylist {
 /// A Representation of an MPD, with its segments.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Representation {
+    /// The id of its Period.
+    pub(crate) period: String,
     pub(crate) id: String,
     pub(crate) content_type: String,
     pub(crate) codecs: String,
@@ -363,7 +366,7 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
     let mut found: Vec<Representation> = Vec::new();
     let mut open: Vec<String> = Vec::new();
     let (mut content_type, mut template, mut timeline) = (String::new(), Vec::new(), Vec::<(u64, u64)>::new());
-    let mut base = String::new();
+    let (mut base, mut period) = (String::new(), String::new());
     let get =
         |attributes: &[(String, String)], key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
     let number =
@@ -382,6 +385,7 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
                     })
                     .collect();
                 match name.as_str() {
+                    "Period" => period = get(&attributes, "id").unwrap(),
                     "AdaptationSet" => content_type = get(&attributes, "contentType").unwrap(),
                     "SegmentTemplate" => (template, timeline) = (attributes, Vec::new()),
                     "S" => {
@@ -418,6 +422,7 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
                     duration,
                 };
                 found.push(Representation {
+                    period: period.clone(),
                     content_type: content_type.clone(),
                     codecs: get(&representation, "codecs").unwrap(),
                     init: url(&get(&template, "initialization").unwrap()),

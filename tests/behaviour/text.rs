@@ -22,12 +22,15 @@ fn read(text: &str) -> Vec<(u64, u64, String, String)> {
     let mut blocks = text.split("\n\n").map(str::trim).filter(|block| !block.is_empty());
     let head = blocks.next().unwrap();
     assert!(head.starts_with("WEBVTT"), "{text}");
-    assert!(head.contains("X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000"), "{head}");
     let ms = |clock: &str| {
         let (rest, ms) = clock.split_once('.').unwrap();
         let seconds = rest.split(':').fold(0, |sum, part| sum * 60 + part.parse::<u64>().unwrap());
         seconds * 1000 + ms.parse::<u64>().unwrap()
     };
+    // Every time is that of the media.
+    let map = head.lines().find_map(|line| line.strip_prefix("X-TIMESTAMP-MAP=MPEGTS:")).unwrap();
+    let (media, local) = map.split_once(",LOCAL:").unwrap();
+    assert_eq!(media.parse::<u64>().unwrap(), ms(local) * 90, "{head}");
     blocks
         .filter(|block| block.contains("-->"))
         .map(|block| {

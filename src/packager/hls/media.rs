@@ -1,73 +1,105 @@
 //! The media playlist of a track (rfc8216bis §4.4.3), of a presentation that has ended.
 
-use crate::media::presentation::Period;
+use crate::media::presentation::{Period, Presentation};
 use crate::media::track::{Kind, Track};
 use crate::packager::hls::key::Keys;
-use crate::packager::hls::{Form, NoHls, Options, form, is_independent};
+use crate::packager::hls::rendition::Rendition;
+use crate::packager::hls::{Form, NoHls, Options, is_independent};
 use crate::packager::{push, rate};
 use crate::time::{Rounding, Timescale, rescale};
 
 /// Bytes that a segment takes: `#EXTINF:6.000000,` and a name of a few digits more than a day at 10 MHz.
 const SEGMENT_BYTES: usize = 48;
+/// Bytes of the way from one track's folder to another's, with a name of some length.
+const PREFIX_BYTES: usize = 48;
 
 const MICRO: u32 = 1_000_000;
 
-/// The playlist of `track`, which belongs to `period`. Its URIs are relative to where the track's segments are: `init.mp4`,
-/// `{time}.m4s`, `{time}.vtt`.
-pub fn playlist(period: &Period, track: &Track, options: &Options) -> Result<Vec<u8>, NoHls> {
-    let set = period.sets.iter().find(|set| set.tracks.iter().any(|other| other.name == track.name));
-    let set = set.expect("the track belongs to the period");
-    let form = form(set, track)?;
-    let keys = Keys::of(track, options)?;
-
-    let mut out = Vec::with_capacity(512 + track.segments.len() * SEGMENT_BYTES);
+/// The playlist of `rendition` of `presentation`. Its URIs are relative to where it is itself: `init.mp4`, `{time}.m4s`, `{time}.vtt`
+/// of the one period, and of several periods those after `../../{track}/{version}/`.
+pub fn playlist(presentation: &Presentation, rendition: &Rendition, options: &Options) -> Result<Vec<u8>, NoHls> {
+    let segments: usize = rendition.tracks(presentation).map(|(_, track)| track.segments.len()).sum();
+    let several = presentation.periods.len() > 1;
+    let mut out = Vec::with_capacity(512 + segments * (SEGMENT_BYTES + if several { PREFIX_BYTES } else { 0 }));
     // 7: EXT-X-MAP without EXT-X-I-FRAMES-ONLY asks for 6, KEYFORMAT for 5 (rfc8216bis §8).
     out.extend_from_slice(b"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:");
-    push::decimal(&mut out, target_duration_s(period, track));
+    push::decimal(&mut out, target_duration_s(presentation, rendition));
     out.extend_from_slice(b"\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n");
-    if is_independent(track) {
+    if rendition.tracks(presentation).all(|(_, track)| is_independent(track)) {
         out.extend_from_slice(b"#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-
-    let extension = match form {
-        Form::Fmp4 => b".m4s\n",
-        Form::WebVtt => b".vtt\n",
-    };
-    let mut changes = keys.as_ref().map(|keys| keys.segments().enumerate()).into_iter().flatten().peekable();
-    let mut from = micros(first_start(period, track), track.timescale);
-    for (index, segment) in track.segments.iter().enumerate() {
-        if let (Some(keys), Some((change, _))) = (&keys, changes.next_if(|&(_, first)| first == index)) {
-            keys.write(&mut out, change);
+    let mut list = List { out, options, extension: rendition.form, map: None, is_locked: false };
+    for (index, (period, track)) in rendition.tracks(presentation).enumerate() {
+        if index > 0 {
+            list.out.extend_from_slice(b"#EXT-X-DISCONTINUITY\n");
         }
-        // After the KEY: it holds for the MAPs that follow it, too.
-        if index == 0 && form == Form::Fmp4 {
-            out.extend_from_slice(b"#EXT-X-MAP:URI=\"init.mp4\"\n");
-        }
-        // The difference of positions, each rounded by itself: what the EXTINFs add up to never drifts.
-        let to = micros(segment.time + segment.duration, track.timescale);
-        out.extend_from_slice(b"#EXTINF:");
-        push::seconds(&mut out, to.saturating_sub(from));
-        out.extend_from_slice(b",\n");
-        push::decimal(&mut out, u64::try_from(segment.time).unwrap_or(0));
-        out.extend_from_slice(extension);
-        from = to;
+        let folder = if several { format!("../../{}/{}/", track.name, track.version) } else { String::new() };
+        list.period(period, track, folder)?;
     }
-    out.extend_from_slice(b"#EXT-X-ENDLIST\n");
-    Ok(out)
+    list.out.extend_from_slice(b"#EXT-X-ENDLIST\n");
+    Ok(list.out)
 }
 
-/// That of the period; of text with longer segments, its own (rfc8216bis §6.2.4 lets subtitles on demand differ).
-fn target_duration_s(period: &Period, track: &Track) -> u64 {
-    let common = rate::target_duration_s(period);
-    match track.kind {
-        Kind::Text => {
-            let from = first_start(period, track);
-            let first = track.segments.first().map_or(0, |segment| segment.time + segment.duration - from);
-            let longest = rate::longest_segment(track).max(track.time(first));
-            common.max(rate::rounded_s(longest))
+/// A playlist under way.
+struct List<'a> {
+    out: Vec<u8>,
+    options: &'a Options,
+    extension: Form,
+    /// Where the segments that the EXT-X-MAP in force belongs to are.
+    map: Option<String>,
+    /// Whether an EXT-X-KEY is in force.
+    is_locked: bool,
+}
+
+impl List<'_> {
+    /// Appends the segments of `track`, which lie in `folder`.
+    fn period(&mut self, period: &Period, track: &Track, folder: String) -> Result<(), NoHls> {
+        let keys = Keys::of(track, self.options)?;
+        let out = &mut self.out;
+        let extension = match self.extension {
+            Form::Fmp4 => b".m4s\n",
+            Form::WebVtt => b".vtt\n",
+        };
+        if keys.is_none() && self.is_locked {
+            out.extend_from_slice(b"#EXT-X-KEY:METHOD=NONE\n");
         }
-        _ => common,
+        self.is_locked = keys.is_some();
+        let mut changes = keys.as_ref().map(|keys| keys.segments().enumerate()).into_iter().flatten().peekable();
+        let mut from = micros(first_start(period, track), track.timescale);
+        for (index, segment) in track.segments.iter().enumerate() {
+            if let (Some(keys), Some((change, _))) = (&keys, changes.next_if(|&(_, first)| first == index)) {
+                keys.write(out, change);
+            }
+            // After the KEY: it holds for the MAPs that follow it, too.
+            if index == 0 && self.extension == Form::Fmp4 && self.map.as_ref() != Some(&folder) {
+                out.extend_from_slice(b"#EXT-X-MAP:URI=\"");
+                out.extend_from_slice(folder.as_bytes());
+                out.extend_from_slice(b"init.mp4\"\n");
+                self.map = Some(folder.clone());
+            }
+            // The difference of positions, each rounded by itself: what the EXTINFs add up to never drifts.
+            let to = micros(segment.time + segment.duration, track.timescale);
+            out.extend_from_slice(b"#EXTINF:");
+            push::seconds(out, to.saturating_sub(from));
+            out.extend_from_slice(b",\n");
+            out.extend_from_slice(folder.as_bytes());
+            push::decimal(out, u64::try_from(segment.time).unwrap_or(0));
+            out.extend_from_slice(extension);
+            from = to;
+        }
+        Ok(())
     }
+}
+
+/// That of the presentation; of text with longer segments, its own (rfc8216bis §6.2.4 lets subtitles on demand differ).
+fn target_duration_s(presentation: &Presentation, rendition: &Rendition) -> u64 {
+    let common = rate::target_duration_s(presentation);
+    let own = rendition.tracks(presentation).filter(|(_, track)| track.kind == Kind::Text).map(|(period, track)| {
+        let from = first_start(period, track);
+        let first = track.segments.first().map_or(0, |segment| segment.time + segment.duration - from);
+        rate::rounded_s(rate::longest_segment(track).max(track.time(first)))
+    });
+    own.fold(common, u64::max)
 }
 
 /// Where the playlist begins, in ticks. Playlists of one presentation begin together (rfc8216bis §6.2.4), and WebVTT has no
@@ -84,24 +116,27 @@ fn micros(ticks: i64, timescale: Timescale) -> u64 {
     let per_second = u64::from(timescale.get());
     match u64::try_from(ticks).ok().and_then(|ticks| ticks.checked_mul(u64::from(MICRO))) {
         Some(scaled) if scaled < u64::MAX - per_second => (scaled + per_second / 2) / per_second,
-        _ => {
-            let micro = Timescale::new(MICRO).expect("not zero");
-            u64::try_from(rescale(ticks, timescale, micro, Rounding::Nearest)).unwrap_or(0)
-        }
+        _ => u64::try_from(rescale(ticks, timescale, Timescale::MICRO, Rounding::Nearest)).unwrap_or(0),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::presentation::Presentation;
+    use crate::media::track::Version;
     use crate::packager::fixture;
+    use crate::packager::hls::rendition::{Renditions, why_not};
     use m3u8_rs::MediaPlaylistType;
     use proptest::prelude::*;
 
     fn playlist_of(presentation: &Presentation, name: &str, options: &Options) -> Result<String, NoHls> {
-        let (period, track) = presentation.track(name).expect("there");
-        playlist(period, track, options).map(|bytes| String::from_utf8(bytes).expect("text"))
+        let renditions = Renditions::of(presentation, &rate::measure(presentation));
+        let (_, track) = presentation.track(name).expect("there");
+        let rendition = match renditions.find(name, track.version) {
+            Some(rendition) => rendition,
+            None => return Err(why_not(presentation, name, track.version).expect("a reason")),
+        };
+        playlist(presentation, rendition, options).map(|bytes| String::from_utf8(bytes).expect("text"))
     }
 
     #[test]
@@ -165,6 +200,60 @@ mod tests {
         #EXT-X-ENDLIST
         "#);
         assert_eq!(playlist_of(&presentation, "v", &Options::default()), Err(NoHls::NoKey { track: "v".into() }));
+    }
+
+    #[test]
+    fn several_periods_are_one_playlist() {
+        let clear = fixture::video("trailer").cut(&[(9, 25_600)]);
+        let locked = |version, start: i64| {
+            let film = fixture::video("film").protected(b"cbcs", [1; 16]).cut(&[(9, 76_800), (9, 97_280)]);
+            film.with(|track| {
+                track.version = Version(version);
+                track.segments.iter_mut().for_each(|segment| segment.time += start);
+            })
+        };
+        let periods = [locked(1, 0), locked(2, 174_080), clear, locked(1, 0)];
+        let period =
+            |build: fixture::Build| fixture::presentation(vec![fixture::set(vec![build.done()])]).periods.remove(0);
+        let presentation = Presentation { periods: periods.map(period).into(), warnings: Vec::new() };
+        let renditions = Renditions::of(&presentation, &rate::measure(&presentation));
+        let options = Options { key_uri: Some("skd://{kid}".into()) };
+        let bytes = playlist(&presentation, &renditions.list[0], &options).expect("a playlist");
+        let text = String::from_utf8(bytes).expect("text").replace(",KEYID=0x01010101010101010101010101010101", "");
+        insta::assert_snapshot!(text, @r#"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-TARGETDURATION:8
+        #EXT-X-MEDIA-SEQUENCE:0
+        #EXT-X-PLAYLIST-TYPE:VOD
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
+        #EXT-X-MAP:URI="../../film/0000000000000001/init.mp4"
+        #EXTINF:6.000000,
+        ../../film/0000000000000001/0.m4s
+        #EXTINF:7.600000,
+        ../../film/0000000000000001/76800.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
+        #EXT-X-MAP:URI="../../film/0000000000000002/init.mp4"
+        #EXTINF:6.000000,
+        ../../film/0000000000000002/174080.m4s
+        #EXTINF:7.600000,
+        ../../film/0000000000000002/250880.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-KEY:METHOD=NONE
+        #EXT-X-MAP:URI="../../trailer/0123456789abcdef/init.mp4"
+        #EXTINF:2.000000,
+        ../../trailer/0123456789abcdef/0.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://01010101010101010101010101010101",KEYFORMAT="com.apple.streamingkeydelivery",KEYFORMATVERSIONS="1"
+        #EXT-X-MAP:URI="../../film/0000000000000001/init.mp4"
+        #EXTINF:6.000000,
+        ../../film/0000000000000001/0.m4s
+        #EXTINF:7.600000,
+        ../../film/0000000000000001/76800.m4s
+        #EXT-X-ENDLIST
+        "#);
     }
 
     #[test]

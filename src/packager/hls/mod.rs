@@ -3,11 +3,12 @@
 pub(crate) mod key;
 pub mod media;
 pub mod multivariant;
+pub mod rendition;
 
 use std::fmt;
 
 use crate::formats::isobmff::boxes::FourCc;
-use crate::media::presentation::{Period, SwitchingSet};
+use crate::media::presentation::SwitchingSet;
 use crate::media::track::{Kind, Track};
 
 /// What a playlist takes from configuration.
@@ -21,10 +22,16 @@ pub struct Options {
 /// Why something can't be had as HLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoHls {
-    /// More than one period: one media playlist would have to join tracks of several.
-    Periods {
-        /// How many.
-        count: usize,
+    /// A clip has nothing that a media playlist could go on with.
+    Clip {
+        /// Of what.
+        kind: Kind,
+        /// A track of another clip.
+        track: String,
+        /// Its codec.
+        codecs: String,
+        /// The clip.
+        period: String,
     },
     /// No video and no audio that can be listed.
     NoMedia,
@@ -65,7 +72,12 @@ pub enum NoHls {
 impl fmt::Display for NoHls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoHls::Periods { count } => write!(f, "HLS of {count} periods is not written yet"),
+            NoHls::Clip { kind: Kind::Text, track, period, .. } => {
+                write!(f, "clip {period} has no text that goes with {track}")
+            }
+            NoHls::Clip { kind, track, codecs, period } => {
+                write!(f, "clip {period} has no {kind} that could go on for {track} ({codecs})")
+            }
             NoHls::NoMedia => f.write_str("no video and no audio for HLS"),
             NoHls::Unaligned { track } => {
                 write!(
@@ -108,12 +120,6 @@ pub(crate) fn form(set: &SwitchingSet, track: &Track) -> Result<Form, NoHls> {
         (Kind::Video | Kind::Audio, _) | (Kind::Text, b"stpp") => Ok(Form::Fmp4),
         (Kind::Text, _) => Err(NoHls::Format { track: track.name.clone(), format: track.entry.format }),
     }
-}
-
-/// The tracks of `period` that HLS lists, with how.
-pub(crate) fn listed(period: &Period) -> impl Iterator<Item = (&Track, Form)> {
-    let tracks = period.sets.iter().flat_map(|set| set.tracks.iter().map(move |track| (set, track)));
-    tracks.filter_map(|(set, track)| form(set, track).ok().map(|form| (track, form)))
 }
 
 /// Whether every segment of `track` can be decoded without the one before it (EXT-X-INDEPENDENT-SEGMENTS).

@@ -14,19 +14,19 @@ use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::Presentation;
 use crate::media::track::{Kind, Role, Track};
 use crate::packager::hls::key::Keys;
-use crate::packager::hls::{Form, NoHls, Options, is_independent, listed};
-use crate::packager::rate::{Rate, Rates};
+use crate::packager::hls::rendition::{Rendition, Renditions, pixels};
+use crate::packager::hls::{Form, NoHls, Options, is_independent};
+use crate::packager::rate::Rate;
 
-/// The playlist of `presentation`, whose rates are `rates`. Its URIs are relative to the presentation:
-/// `{track}/{version}/media.m3u8`.
-pub fn playlist(presentation: &Presentation, rates: &Rates, options: &Options) -> Result<Vec<u8>, NoHls> {
-    let [period] = &presentation.periods[..] else { return Err(NoHls::Periods { count: presentation.periods.len() }) };
-    let tracks: Vec<(&Track, Form)> = listed(period).collect();
-    for (track, _) in &tracks {
+/// The playlist of `presentation`, whose renditions are `renditions`. Its URIs are relative to the presentation:
+/// `{rendition}/{version}/media.m3u8`.
+pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &Options) -> Result<Vec<u8>, NoHls> {
+    let lines: Vec<Line<'_>> = renditions.all()?.iter().map(|rendition| Line::of(presentation, rendition)).collect();
+    for track in lines.iter().flat_map(|line| &line.tracks) {
         Keys::of(track, options)?;
     }
-    let of_kind = |kind| tracks.iter().filter(move |(track, _)| track.kind == kind);
-    let videos: Vec<&Track> = of_kind(Kind::Video).map(|(track, _)| *track).collect();
+    let of_kind = |kind| lines.iter().filter(move |line| line.kind == kind);
+    let videos: Vec<&Line<'_>> = of_kind(Kind::Video).collect();
     let audio: Vec<Slot<'_>> = slots(of_kind(Kind::Audio));
     let text: Vec<Slot<'_>> = slots(of_kind(Kind::Text));
     if videos.is_empty() && audio.is_empty() {
@@ -40,7 +40,7 @@ pub fn playlist(presentation: &Presentation, rates: &Rates, options: &Options) -
     let mut audio_groups: Vec<Option<Group<'_>>> = match &audio[..] {
         // Sound of one language alone: its renditions are the variants.
         [_] if videos.is_empty() => Vec::new(),
-        _ => audio_groups(&audio, rates).into_iter().map(Some).collect(),
+        _ => audio_groups(&audio).into_iter().map(Some).collect(),
     };
     if audio_groups.is_empty() {
         audio_groups.push(None);
@@ -48,24 +48,24 @@ pub fn playlist(presentation: &Presentation, rates: &Rates, options: &Options) -
 
     let mut master = MasterPlaylist {
         version: Some(7),
-        independent_segments: tracks.iter().all(|(track, _)| is_independent(track)),
+        independent_segments: lines.iter().flat_map(|line| &line.tracks).all(|track| is_independent(track)),
         ..MasterPlaylist::default()
     };
     for group in audio_groups.iter().flatten() {
-        master.alternatives.extend(renditions(AlternativeMediaType::Audio, group, &audio));
+        master.alternatives.extend(alternatives(AlternativeMediaType::Audio, group, &audio));
     }
     for group in text_groups.iter().flatten() {
-        master.alternatives.extend(renditions(AlternativeMediaType::Subtitles, group, &text));
+        master.alternatives.extend(alternatives(AlternativeMediaType::Subtitles, group, &text));
     }
     for audio_group in &audio_groups {
         for text_group in &text_groups {
-            let own: Vec<&Track> = match audio_group {
+            let own: Vec<&Line<'_>> = match audio_group {
                 _ if !videos.is_empty() => videos.clone(),
                 Some(group) => vec![group.members[default_slot(&audio)]],
-                None => audio[0].tracks.iter().map(|(track, _)| *track).collect(),
+                None => audio[0].lines.clone(),
             };
-            for track in own {
-                master.variants.push(variant(track, audio_group.as_ref(), text_group.as_ref(), rates));
+            for line in own {
+                master.variants.push(variant(line, audio_group.as_ref(), text_group.as_ref()));
             }
         }
     }
@@ -74,13 +74,45 @@ pub fn playlist(presentation: &Presentation, rates: &Rates, options: &Options) -
     Ok(out)
 }
 
+/// A rendition with its tracks. It is chosen as the one that it is made for.
+struct Line<'a> {
+    rendition: &'a Rendition,
+    lead: &'a Track,
+    /// One a period.
+    tracks: Vec<&'a Track>,
+}
+
+impl std::ops::Deref for Line<'_> {
+    type Target = Track;
+
+    fn deref(&self) -> &Track {
+        self.lead
+    }
+}
+
+impl<'a> Line<'a> {
+    fn of(presentation: &'a Presentation, rendition: &'a Rendition) -> Line<'a> {
+        let tracks = rendition.tracks(presentation).map(|(_, track)| track).collect();
+        Line { rendition, lead: rendition.lead(presentation), tracks }
+    }
+
+    fn rate(&self) -> Rate {
+        self.rendition.rate
+    }
+
+    /// What CODECS says of it, in the order of its periods.
+    fn codecs(&self) -> impl Iterator<Item = &'a str> {
+        self.tracks.iter().map(|track| text_codecs(track))
+    }
+}
+
 /// Renditions among which a person does not choose: of one language, for one purpose.
 struct Slot<'a> {
     name: String,
     language: Option<&'a str>,
     /// Without `Main`, which some encoders set on one codec and not on another.
     roles: Vec<Role>,
-    tracks: Vec<(&'a Track, Form)>,
+    lines: Vec<&'a Line<'a>>,
 }
 
 impl Slot<'_> {
@@ -111,17 +143,18 @@ impl Slot<'_> {
 /// One member a slot, in the order of the slots.
 struct Group<'a> {
     id: String,
-    members: Vec<&'a Track>,
+    members: Vec<&'a Line<'a>>,
 }
 
-fn slots<'a>(tracks: impl Iterator<Item = &'a (&'a Track, Form)>) -> Vec<Slot<'a>> {
+fn slots<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Vec<Slot<'a>> {
     let mut slots: Vec<Slot<'a>> = Vec::new();
-    for &(track, form) in tracks {
+    for line in lines {
+        let track = line.lead;
         let language = track.language.as_deref();
         let roles: Vec<Role> = track.roles.iter().copied().filter(|role| *role != Role::Main).collect();
         match slots.iter_mut().find(|slot| slot.language == language && slot.roles == roles) {
-            Some(slot) => slot.tracks.push((track, form)),
-            None => slots.push(Slot { name: String::new(), language, roles, tracks: vec![(track, form)] }),
+            Some(slot) => slot.lines.push(line),
+            None => slots.push(Slot { name: String::new(), language, roles, lines: vec![line] }),
         }
     }
     for index in 0..slots.len() {
@@ -135,7 +168,7 @@ fn slots<'a>(tracks: impl Iterator<Item = &'a (&'a Track, Form)>) -> Vec<Slot<'a
 }
 
 fn slot_name(slot: &Slot<'_>) -> String {
-    let (first, _) = slot.tracks[0];
+    let first = slot.lines[0];
     if let Some(label) = first.label.as_deref().map(quotable).filter(|label| !label.trim().is_empty()) {
         return label;
     }
@@ -194,28 +227,28 @@ fn language_name(tag: &str) -> String {
 /// The slot that plays if nothing else is asked for.
 fn default_slot(slots: &[Slot<'_>]) -> usize {
     let plain = |slot: &Slot<'_>| !slot.has(Role::Commentary) && !slot.has(Role::Description);
-    let is_main = |slot: &Slot<'_>| slot.tracks.iter().any(|(track, _)| track.roles.contains(&Role::Main));
+    let is_main = |slot: &Slot<'_>| slot.lines.iter().any(|line| line.roles.contains(&Role::Main));
     let main = slots.iter().position(|slot| is_main(slot) && plain(slot));
     main.or_else(|| slots.iter().position(plain)).unwrap_or(0)
 }
 
 /// Groups of sound: for every codec and channel layout, and each of its bit rates, one that holds every slot. The one that
 /// most players can play is the first, since many begin with the first variant.
-fn audio_groups<'a>(slots: &[Slot<'a>], rates: &Rates) -> Vec<Group<'a>> {
+fn audio_groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
     struct Class<'a> {
         codecs: &'a str,
         channels: String,
         average: u64,
-        /// Slot and track.
-        own: Vec<(usize, &'a Track)>,
+        /// Slot and rendition.
+        own: Vec<(usize, &'a Line<'a>)>,
     }
-    let tracks = slots.iter().enumerate().flat_map(|(slot, s)| s.tracks.iter().map(move |&(track, _)| (slot, track)));
-    let mut tracks: Vec<(usize, &Track)> = tracks.collect();
-    // A stable sort: tracks of one rate stay in the order of the model.
-    tracks.sort_by_key(|(_, track)| rates.of(&track.name).average);
+    let lines = slots.iter().enumerate().flat_map(|(slot, s)| s.lines.iter().map(move |&line| (slot, line)));
+    let mut lines: Vec<(usize, &Line<'_>)> = lines.collect();
+    // A stable sort: renditions of one rate stay in the order of the model.
+    lines.sort_by_key(|(_, line)| line.rate().average);
     let mut classes: Vec<Class<'a>> = Vec::new();
-    for (slot, track) in tracks {
-        let (codecs, channels, average) = (&track.entry.codecs[..], channels(track), rates.of(&track.name).average);
+    for (slot, line) in lines {
+        let (codecs, channels, average) = (&line.lead.entry.codecs[..], channels(line), line.rate().average);
         // Languages encoded alike still differ in rate; a quarter more is another encoding.
         let fits = |class: &&mut Class<'a>| {
             let alike =
@@ -223,8 +256,8 @@ fn audio_groups<'a>(slots: &[Slot<'a>], rates: &Rates) -> Vec<Group<'a>> {
             alike && class.own.iter().all(|(other, _)| *other != slot)
         };
         match classes.iter_mut().find(fits) {
-            Some(class) => class.own.push((slot, track)),
-            None => classes.push(Class { codecs, channels, average, own: vec![(slot, track)] }),
+            Some(class) => class.own.push((slot, line)),
+            None => classes.push(Class { codecs, channels, average, own: vec![(slot, line)] }),
         }
     }
     let is_aac = |class: &Class<'_>| class.codecs.starts_with("mp4a.40");
@@ -234,17 +267,18 @@ fn audio_groups<'a>(slots: &[Slot<'a>], rates: &Rates) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'a>> = Vec::with_capacity(classes.len());
     for class in &classes {
         let nearest = |slot: &Slot<'a>| {
-            let distance = |track: &Track| {
+            let distance = |line: &Line<'_>| {
+                let track = line.lead;
                 let first = class.own[0].1;
                 let channels = track.audio().map_or(0, |audio| audio.channels).abs_diff(channel_count(class));
-                let rate = rates.of(&track.name).average.abs_diff(class.average);
+                let rate = line.rate().average.abs_diff(class.average);
                 (track.entry.codecs != class.codecs, track.entry.format != first.entry.format, channels, rate)
             };
-            slot.tracks.iter().map(|(track, _)| *track).min_by_key(|track| distance(track)).expect("a slot has a track")
+            slot.lines.iter().copied().min_by_key(|line| distance(line)).expect("a slot has a rendition")
         };
         let member = |(index, slot): (usize, &Slot<'a>)| {
             let own = class.own.iter().find(|(other, _)| *other == index);
-            own.map_or_else(|| nearest(slot), |(_, track)| *track)
+            own.map_or_else(|| nearest(slot), |(_, line)| *line)
         };
         let base = quotable(&format!("audio-{}-{}", class.codecs, class.channels));
         let same = groups.iter().filter(|group| group.id == base || group.id.starts_with(&format!("{base}_"))).count();
@@ -269,27 +303,28 @@ fn text_codecs(track: &Track) -> &str {
 fn text_groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
     let mut groups = Vec::new();
     for (form, id) in [(Form::WebVtt, "text-vtt"), (Form::Fmp4, "text-imsc")] {
-        if !slots.iter().any(|slot| slot.tracks.iter().any(|(_, other)| *other == form)) {
+        if !slots.iter().any(|slot| slot.lines.iter().any(|line| line.rendition.form == form)) {
             continue;
         }
-        let member =
-            |slot: &Slot<'a>| slot.tracks.iter().find(|(_, other)| *other == form).unwrap_or(&slot.tracks[0]).0;
+        let member = |slot: &Slot<'a>| {
+            slot.lines.iter().copied().find(|line| line.rendition.form == form).unwrap_or(slot.lines[0])
+        };
         groups.push(Group { id: id.into(), members: slots.iter().map(member).collect() });
     }
     groups
 }
 
-fn renditions(media_type: AlternativeMediaType, group: &Group<'_>, slots: &[Slot<'_>]) -> Vec<AlternativeMedia> {
+fn alternatives(media_type: AlternativeMediaType, group: &Group<'_>, slots: &[Slot<'_>]) -> Vec<AlternativeMedia> {
     let is_audio = media_type == AlternativeMediaType::Audio;
     // Subtitles are shown when asked for.
     let default = is_audio.then(|| default_slot(slots));
-    let rendition = |(index, (slot, track)): (usize, (&Slot<'_>, &&Track))| {
+    let rendition = |(index, (slot, line)): (usize, (&Slot<'_>, &&Line<'_>))| {
         // Two that a player could choose by itself must differ in what it chooses by (rfc8216bis §4.4.6.1.1).
         let rival = |other: &Slot<'_>| !other.has(Role::Commentary) && other.is_chosen_like(slot);
         let shadowed = slots[..index].iter().any(rival) || default.is_some_and(|d| d > index && rival(&slots[d]));
         AlternativeMedia {
             media_type: media_type.clone(),
-            uri: Some(uri(track)),
+            uri: Some(uri(line)),
             group_id: group.id.clone(),
             language: slot.language.map(quotable),
             name: slot.name.clone(),
@@ -297,25 +332,25 @@ fn renditions(media_type: AlternativeMediaType, group: &Group<'_>, slots: &[Slot
             autoselect: default == Some(index) || (!slot.has(Role::Commentary) && !shadowed),
             forced: !is_audio && slot.has(Role::ForcedSubtitle),
             characteristics: slot.characteristics().map(Into::into),
-            channels: is_audio.then(|| channels(track)),
+            channels: is_audio.then(|| channels(line)),
             ..AlternativeMedia::default()
         }
     };
     slots.iter().zip(&group.members).enumerate().map(rendition).collect()
 }
 
-/// The variant whose own playlist is that of `track`.
-fn variant(track: &Track, audio: Option<&Group<'_>>, text: Option<&Group<'_>>, rates: &Rates) -> VariantStream {
-    let mut rate = rates.of(&track.name);
-    let mut codecs = vec![&track.entry.codecs[..]];
+/// The variant whose own playlist is that of `line`.
+fn variant(line: &Line<'_>, audio: Option<&Group<'_>>, text: Option<&Group<'_>>) -> VariantStream {
+    let mut rate = line.rate();
+    let mut codecs: Vec<&str> = line.codecs().collect();
     for group in [audio, text].into_iter().flatten() {
         // The largest sum of any playable combination; the variant's own playlist is not played beside itself.
-        let others = || group.members.iter().filter(|member| member.name != track.name);
-        let largest = |of: fn(Rate) -> u64| others().map(|member| of(rates.of(&member.name))).max().unwrap_or(0);
+        let others = || group.members.iter().filter(|member| member.rendition != line.rendition);
+        let largest = |of: fn(Rate) -> u64| others().map(|member| of(member.rate())).max().unwrap_or(0);
         rate.peak += largest(|rate| rate.peak);
         rate.average += largest(|rate| rate.average);
         // WebVTT segments are no format that CODECS could name (`wvtt` is that of fragmented MP4).
-        codecs.extend(others().filter(|member| member.entry.format.0 != *b"wvtt").map(|member| text_codecs(member)));
+        codecs.extend(others().filter(|member| member.entry.format.0 != *b"wvtt").flat_map(|member| member.codecs()));
     }
     let mut distinct: Vec<&str> = Vec::new();
     codecs.retain(|codec| {
@@ -325,20 +360,24 @@ fn variant(track: &Track, audio: Option<&Group<'_>>, text: Option<&Group<'_>>, r
         }
     });
 
-    let video = track.video();
+    // Of several clips the largest: what a player should be ready for.
+    let largest = line.tracks.iter().max_by_key(|track| pixels(track)).and_then(|track| track.video());
+    let faster =
+        |a: &(u32, u32), b: &(u32, u32)| (u64::from(a.0) * u64::from(b.1)).cmp(&(u64::from(b.0) * u64::from(a.1)));
+    let frame_rates = line.tracks.iter().filter_map(|track| track.frame_rate).filter(|(_, den)| *den > 0);
     VariantStream {
-        uri: uri(track),
+        uri: uri(line),
         bandwidth: rate.peak,
         average_bandwidth: Some(rate.average),
         codecs: Some(quotable(&distinct.join(","))),
-        resolution: video.map(|video| Resolution { width: video.width.into(), height: video.height.into() }),
-        frame_rate: track.frame_rate.filter(|(_, den)| *den > 0).map(|(num, den)| {
+        resolution: largest.map(|video| Resolution { width: video.width.into(), height: video.height.into() }),
+        frame_rate: frame_rates.max_by(faster).map(|(num, den)| {
             let thousandths = (u64::from(num) * 1000 + u64::from(den) / 2) / u64::from(den);
             thousandths as f64 / 1000.0
         }),
         audio: audio.map(|group| group.id.clone()),
         subtitles: text.map(|group| group.id.clone()),
-        other_attributes: further_attributes(track)
+        other_attributes: further_attributes(line)
             .map(|(name, value)| [(name.into(), QuotedOrUnquoted::Unquoted(value))].into()),
         ..VariantStream::default()
     }
@@ -346,15 +385,21 @@ fn variant(track: &Track, audio: Option<&Group<'_>>, text: Option<&Group<'_>>, r
 
 /// VIDEO-RANGE and SUPPLEMENTAL-CODECS. They are one entry, name and text, because the writer keeps its further attributes in
 /// an unordered map, and every node must write the same bytes.
-fn further_attributes(track: &Track) -> Option<(&'static str, String)> {
-    // rfc8216bis §4.4.6.2: the code points that each value stands for; of others nothing is said.
-    let range = match track.video()?.colour.map(|colour| colour.transfer) {
-        None | Some(1 | 6 | 13 | 14 | 15) => Some("SDR"),
-        Some(16) => Some("PQ"),
-        Some(18) => Some("HLG"),
+fn further_attributes(line: &Line<'_>) -> Option<(&'static str, String)> {
+    line.video()?;
+    // rfc8216bis §4.4.6.2: the code points that each value stands for, of several clips the highest; of others nothing is said.
+    let range = |track: &&Track| match track.video()?.colour.map(|colour| colour.transfer) {
+        None | Some(1 | 6 | 13 | 14 | 15) => Some(0),
+        Some(18) => Some(1),
+        Some(16) => Some(2),
         Some(_) => None,
     };
-    let supplemental = track.entry.supplemental_codecs.as_deref().map(|codecs| format!("\"{}\"", quotable(codecs)));
+    let ranges: Option<Vec<usize>> = line.tracks.iter().map(range).collect();
+    let range = ranges.and_then(|ranges| ranges.into_iter().max()).map(|range| ["SDR", "HLG", "PQ"][range]);
+    let first = line.tracks[0].entry.supplemental_codecs.as_deref();
+    let supplemental =
+        first.filter(|_| line.tracks.iter().all(|track| track.entry.supplemental_codecs.as_deref() == first));
+    let supplemental = supplemental.map(|codecs| format!("\"{}\"", quotable(codecs)));
     match (range, supplemental) {
         (Some(range), Some(codecs)) => Some(("VIDEO-RANGE", format!("{range},SUPPLEMENTAL-CODECS={codecs}"))),
         (Some(range), None) => Some(("VIDEO-RANGE", range.into())),
@@ -364,16 +409,17 @@ fn further_attributes(track: &Track) -> Option<(&'static str, String)> {
 }
 
 /// CHANNELS: how many, and that they hold objects (`16/JOC`: Dolby Atmos in E-AC-3, by its complexity).
-fn channels(track: &Track) -> String {
-    match track.audio().map(|audio| (audio.channels, audio.layout)) {
+fn channels(line: &Line<'_>) -> String {
+    let most = line.tracks.iter().max_by_key(|track| track.audio().map_or(0, |audio| audio.channels));
+    match most.and_then(|track| track.audio()).map(|audio| (audio.channels, audio.layout)) {
         Some((_, ChannelLayout::Dolby { joc_complexity: Some(complexity), .. })) => format!("{complexity}/JOC"),
         Some((channels, _)) => channels.to_string(),
         None => "0".into(),
     }
 }
 
-fn uri(track: &Track) -> String {
-    format!("{}/{}/media.m3u8", track.name, track.version)
+fn uri(line: &Line<'_>) -> String {
+    format!("{}/{}/media.m3u8", line.rendition.name, line.rendition.version)
 }
 
 /// What of `text` may stand in a quoted-string (rfc8216bis §4.2).
@@ -384,13 +430,17 @@ fn quotable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::presentation::SwitchingSet;
+    use crate::media::presentation::{Period, SwitchingSet};
     use crate::packager::{fixture, rate};
+
+    fn written(presentation: &Presentation) -> Result<Vec<u8>, NoHls> {
+        let renditions = Renditions::of(presentation, &rate::measure(presentation));
+        playlist(presentation, &renditions, &Options::default())
+    }
 
     fn check(sets: Vec<SwitchingSet>) -> String {
         let presentation = fixture::presentation(sets);
-        let rates = rate::measure(&presentation);
-        let bytes = playlist(&presentation, &rates, &Options::default()).expect("HLS");
+        let bytes = written(&presentation).expect("HLS");
         let (rest, read) = m3u8_rs::parse_master_playlist(&bytes).expect("well formed");
         assert!(rest.is_empty());
         assert_eq!(read.variants.len(), read.variants.iter().filter(|v| v.codecs.is_some()).count());
@@ -577,9 +627,7 @@ mod tests {
 
     #[test]
     fn why_there_is_none() {
-        let why = |presentation: &Presentation| {
-            playlist(presentation, &rate::measure(presentation), &Options::default()).expect_err("none").to_string()
-        };
+        let why = |presentation: &Presentation| written(presentation).expect_err("none").to_string();
         let text = fixture::presentation(vec![one(fixture::text("t", b"wvtt").regular(1))]);
         assert_eq!(why(&text), "no video and no audio for HLS");
         let locked = fixture::presentation(vec![one(fixture::video("v").protected(b"cenc", [1; 16]).regular(1))]);
@@ -587,7 +635,8 @@ mod tests {
             "track v is encrypted: HLS needs a configured key URI, or a pssh box of Widevine or PlayReady in the media";
         assert_eq!(why(&locked), expected);
         let mut two = fixture::presentation(vec![one(fixture::video("v").regular(1))]);
-        two.periods.push(two.periods[0].clone());
-        assert_eq!(why(&two), "HLS of 2 periods is not written yet");
+        let audio = fixture::presentation(vec![one(fixture::audio("a").regular(1))]);
+        two.periods.push(Period { id: "2".into(), ..audio.periods[0].clone() });
+        assert_eq!(why(&two), "clip 2 has no video that could go on for v (avc1.64001f)");
     }
 }

@@ -160,8 +160,10 @@ async function loadPresentations() {
 
 const kinds = { video: "video", audio: "audio", text: "text" };
 function summary(one) {
-  const count = (kind) => one.tracks.filter((track) => track.kind === kind).length;
-  return Object.keys(kinds).filter((kind) => count(kind)).map((kind) => `${count(kind)} ${kinds[kind]}`).join(", ") || "nothing that plays";
+  // Of clips, as many as the richest has.
+  const count = (kind) => Math.max(0, ...one.periods.map((period) => one.tracks.filter((track) => track.kind === kind && track.period === period.id).length));
+  const clips = one.periods.length > 1 ? `${one.periods.length} clips, ` : "";
+  return clips + Object.keys(kinds).filter((kind) => count(kind)).map((kind) => `${count(kind)} ${kinds[kind]}`).join(", ") || "nothing that plays";
 }
 
 function drawList() {
@@ -223,7 +225,10 @@ function select(one) {
     el("div", { className: "urls" }, drawUrl("HLS", one.hls), drawUrl("DASH", one.dash)),
     ...(one.warnings.length ? [el("div", { className: "warnings" }, el("h3", {}, one.warnings.length > 1 ? "Warnings" : "Warning"),
       el("ul", {}, ...one.warnings.map((warning) => el("li", {}, warning))))] : []),
-    el("div", {}, el("h3", {}, "Tracks"), drawTracks(one.tracks)),
+    ...(one.periods.length > 1
+      ? one.periods.map((period) => el("div", {}, el("h3", {}, `Clip ${period.id}, ${clock(period.start_s)} to ${clock(period.start_s + period.duration_s)}`),
+        drawTracks(one.tracks.filter((track) => track.period === period.id))))
+      : [el("div", {}, el("h3", {}, "Tracks"), drawTracks(one.tracks))]),
   );
 }
 
@@ -406,6 +411,7 @@ function parseMedia(text, url) {
     const [, tag, value = ""] = line.match(/^#(EXT[A-Z0-9-]+):?(.*)$/) ?? [];
     if (tag === "EXT-X-TARGETDURATION") list.target = Number(value);
     else if (tag === "EXT-X-MEDIA-SEQUENCE") sequence = list.sequence = Number(value);
+    else if (tag === "EXT-X-DISCONTINUITY") throw new Error("Several clips: this page's own player plays one. Choose the browser's own, or give the URL to another player.");
     else if (tag === "EXT-X-ENDLIST") list.ended = true;
     else if (tag === "EXTINF") duration = parseFloat(value);
     else if (tag === "EXT-X-BYTERANGE") range = span(value, list.segments.at(-1)?.range?.[1]);
