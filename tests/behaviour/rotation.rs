@@ -395,3 +395,31 @@ async fn auxiliary_information_has_one_offset_or_one_a_run_from_wherever_data_co
         }
     }
 }
+
+#[tokio::test]
+async fn a_clip_begins_with_the_key_that_holds_there_and_names_none_of_what_it_leaves_out() {
+    // The second key in the middle of the first fragment, the third in the middle of the second: 2 s to 6 s have one key.
+    let mapping = |sample: usize| Some([0x10001, 0x10002, 0x10002, 0x10003][sample / GOP]);
+    let local = vec![(8, 0xb1), (8, 0xb2), (8, 0xb3)];
+    let (movie, entries) = Shape { local, mapping, ..Shape::default() }.write();
+    let toml = "[[clip]]\nfiles = ['x.mp4']\nin = 2\nout = 6\n[[clip]]\nfiles = ['x.mp4']\nin = 4\n";
+    let scene = Scene::with(&[], |library, options| {
+        library.segment_target = Duration::from_secs(2);
+        options.key_uri = Some("https://keys.example/{kid}".to_owned());
+    });
+    write(&scene.path("movie/x.mp4"), &movie, WRITTEN);
+    write(&scene.path("movie/presentation.toml"), toml.as_bytes(), WRITTEN);
+    scene.rescan();
+    let named: Vec<String> =
+        keys(&scene).await.into_iter().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect();
+    let [b2, b3] = [0xb2, 0xb3].map(kid);
+    // Each clip names its keys anew.
+    let expected = [&b2, "24576.m4s", "49152.m4s", &b2, "49152.m4s", &b3, "73728.m4s"];
+    assert_eq!(named, expected);
+    let mpd = scene.dash("movie").await;
+    for (clip, samples) in mpd.iter().zip([GOP..3 * GOP, 2 * GOP..4 * GOP]) {
+        let served = mp4::read(&scene.whole(clip).await).into_values().next().unwrap();
+        let said: Vec<_> = served.samples.iter().map(|sample| &sample.protection).collect();
+        assert_eq!(said, entries[samples].iter().collect::<Vec<_>>());
+    }
+}

@@ -40,9 +40,13 @@ impl<'a> Keys<'a> {
         if !protection.is_protected && track.keys.is_empty() {
             return Ok(None);
         }
-        let default = (0, &protection.default_kid, &[][..]);
-        let begins_with_default = track.keys.first().is_none_or(|key| key.first_sample > 0);
-        let keys = track.keys.iter().map(|key| (key.first_sample, &key.kid, &key.pssh[..]));
+        // A clip may begin behind the first samples that are known of it, and end before the last.
+        let played = track.segments.first().map_or(0, |segment| segment.first_sample)..track.played_end();
+        let before = track.keys.partition_point(|key| key.first_sample <= played.start);
+        let begins_with_default = before == 0;
+        let keys = track.keys[before.saturating_sub(1)..].iter().take_while(|key| key.first_sample < played.end);
+        let keys = keys.map(|key| (key.first_sample.max(played.start), &key.kid, &key.pssh[..]));
+        let default = (played.start, &protection.default_kid, &[][..]);
         let mut changes = Vec::with_capacity(track.keys.len() + 1);
         for (first_sample, kid, fragment_pssh) in begins_with_default.then_some(default).into_iter().chain(keys) {
             if changes.last().is_some_and(|last: &Change<'_>| last.kid == kid) {
