@@ -600,6 +600,7 @@ fn collect<'a>(
 ) -> BTreeMap<u32, Vec<Collected<'a>>> {
     let mut tracks = BTreeMap::<u32, Vec<Collected<'a>>>::new();
     let mut unknown = 0;
+    let no_pssh: Arc<[Pssh]> = [].into();
     for fragment in &scanned.fragments {
         let moof = match first_box(scanned.moof(fragment), fragment.moof.start).and_then(MovieFragment::parse) {
             Ok(moof) => moof,
@@ -609,7 +610,10 @@ fn collect<'a>(
                 continue;
             }
         };
-        let moof_pssh: Arc<[Pssh]> = moof.pssh.iter().filter_map(|bytes| pssh(bytes)).collect();
+        let moof_pssh = match &moof.pssh[..] {
+            [] => Arc::clone(&no_pssh),
+            boxes => boxes.iter().filter_map(|bytes| pssh(bytes)).collect(),
+        };
         let mut data_end = fragment.moof.start;
         for (index, traf) in moof.trafs.iter().enumerate() {
             let Some(header) = movie.tracks.iter().find(|track| track.id == traf.track_id) else {

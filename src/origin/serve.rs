@@ -91,7 +91,8 @@ impl Origin {
             }
             None => {
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
-                match self.miss(&key, class, request, now).await {
+                // In a box, so that the future of a hit is small: hyper moves it about.
+                match Box::pin(self.miss(&key, class, request, now)).await {
                     Ok(object) => object,
                     Err(problem) => return problem.response(method),
                 }

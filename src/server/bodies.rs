@@ -3,7 +3,7 @@
 //! written.
 //!
 //! ```text
-//!   HTTP/1   request -> Share -> answer -> Held<Body> -> hyper            until the body is handed over or given up
+//!   HTTP/1   request -> Share -> answer -> hyper            until it is made: then it is written at once
 //!   HTTP/2   answer -> Watched<Body> -> hyper -> WatchedData -> h2's queue -> socket
 //!                      a share of Bodies           the same share, and every byte taken is noted
 //! ```
@@ -53,11 +53,6 @@ impl Bodies {
 pub struct Share(Arc<Bodies>);
 
 impl Share {
-    /// `body`, whose share this is.
-    pub fn hold<B>(self, body: B) -> Held<B> {
-        Held { body, _share: self }
-    }
-
     fn new(bodies: Arc<Bodies>) -> Share {
         // More answers do not excuse that the first is not taken.
         if bodies.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -70,30 +65,6 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body that is counted as long as it is there.
-#[derive(Debug)]
-pub struct Held<B> {
-    body: B,
-    _share: Share,
-}
-
-impl<B: Body + Unpin> Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -185,7 +185,12 @@ where
     let bodies = conn.bodies();
     let service = service_fn(|request| {
         let (share, answer) = (bodies.begin(), service.call(request));
-        async move { answer.await.map(|answer| answer.map(|body| share.hold(body))) }
+        // What is answered is at hand, and written at once: from here on the connection sees by itself that it is busy.
+        async move {
+            let answer = answer.await;
+            drop(share);
+            answer
+        }
     });
     loop {
         // What a busy connection needs (some 30 KiB) goes when it rests: who asks nothing for seconds asks nothing for minutes.
@@ -205,7 +210,7 @@ where
 }
 
 /// Serves requests until the connection is over or rests; then it is given back.
-async fn http1_until_rest<I, S, B>(
+async fn http1_until_rest<I, S>(
     conn: Conn<I>,
     drain: &Drain,
     head_bytes_max: usize,
@@ -213,8 +218,7 @@ async fn http1_until_rest<I, S, B>(
 ) -> Result<Option<Conn<I>>, String>
 where
     I: Stream,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: http_body::Body<Error = Infallible> + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     let rests = conn.rests();
     let mut builder = hyper::server::conn::http1::Builder::new();
@@ -392,7 +396,8 @@ where
         return (request, Ok(()));
     }
     // The head deadline of the connection has ended with a `100 Continue`, and HTTP/2 has none.
-    let forgotten = tokio::time::timeout(Duration::from_secs(10), forget(body)).await.unwrap_or(Forgotten::TooMuch);
+    let forgotten = Box::pin(tokio::time::timeout(Duration::from_secs(10), forget(body)));
+    let forgotten = forgotten.await.unwrap_or(Forgotten::TooMuch);
     let mut response = match forgotten {
         Forgotten::All => return (request, Ok(())),
         Forgotten::Malformed => error(StatusCode::BAD_REQUEST, "bad_body", "the request body is malformed", "no-store"),
