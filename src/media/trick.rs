@@ -51,17 +51,3 @@ pub fn frame_at(track: &Track, time: i64) -> Option<TrickFrame> {
 pub fn played_samples(track: &Track) -> u32 {
     track.segments.first().map_or(0, |first| track.played_end().saturating_sub(first.first_sample))
 }
-
-/// Whether it helps to go through `tracks`, which play one after another, by their [`frames`] alone: there are several, each
-/// track has some, and they are not all that there is, since then the tracks are their own trick play.
-pub fn is_offered(tracks: &[&Track]) -> bool {
-    let (mut pictures, mut all) = (0, 0);
-    for track in tracks {
-        let own = frames(track).count() as u64;
-        if own == 0 {
-            return false;
-        }
-        (pictures, all) = (pictures + own, all + u64::from(played_samples(track)));
-    }
-    1 < pictures && pictures < all
-}

@@ -124,11 +124,14 @@ pub fn trick(track: &Track, frame: &TrickFrame, given: &Given) -> Result<Step, M
 /// Bytes of the segment of `frame` of `track`; of a protected one, what each sample of its fragment has of the protection is
 /// taken to be equal, since only reading would tell.
 pub fn trick_len(track: &Track, frame: &TrickFrame) -> u64 {
+    let clear = Shape::of(std::iter::once(trick_sample(track, frame))).len();
+    if !track.is_protected() {
+        return clear;
+    }
     let fragment = fragment_of(track, frame.sample).start;
     let whole = u64::from(track.fragments[fragment].protection_bytes);
     let share = whole.div_ceil(track.fragment_samples(fragment).len().max(1) as u64);
-    let boxes = if whole > 0 { PROTECTION_BOXES_BYTES } else { 0 };
-    (share + boxes).min(whole) + Shape::of(std::iter::once(trick_sample(track, frame))).len()
+    (share + PROTECTION_BOXES_BYTES).min(whole) + clear
 }
 
 /// `senc`, `saiz` and `saio` of one sample, without what it has in `senc`.

@@ -132,8 +132,8 @@ impl Mpd<'_> {
         let Some(first) = tracks().next() else { return };
         let times = |track| trick::frames(track).map(|frame| (frame.time, frame.duration));
         // Where pictures come as often as frames do at normal speed: what decodes these decodes them.
-        let speed = |track| u64::from(trick::played_samples(track)) / (times(track).count() as u64).max(1);
-        let slowest = tracks().map(speed).min().unwrap_or(1);
+        let speed = |track| rates.of_trick(track).map(|trick| u64::from(trick::played_samples(track)) / trick.pictures);
+        let slowest = tracks().filter_map(speed).min().unwrap_or(1);
         let common_timeline =
             tracks().skip(1).all(|track| track.timescale == first.timescale && times(track).eq(times(first)));
         let common_kid = tracks().all(|track| kid(track) == kid(first) && track.pssh == first.pssh);
@@ -165,7 +165,10 @@ impl Mpd<'_> {
             self.text(&track.name);
             self.raw(".trick\"");
             self.attribute("codecs", &track.entry.codecs);
-            self.number("bandwidth", rates.of_trick(track).map_or(1, |rate| rate.peak).clamp(1, u32::MAX.into()));
+            self.number(
+                "bandwidth",
+                rates.of_trick(track).map_or(1, |trick| trick.rate.peak).clamp(1, u32::MAX.into()),
+            );
             self.picture(track);
             self.raw(">\n");
             if !common_kid {

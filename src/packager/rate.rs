@@ -18,6 +18,15 @@ pub struct Rate {
     pub average: u64,
 }
 
+/// The pictures by which a track is gone through quickly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trick {
+    /// What they take, each of them shown as long as what it stands for.
+    pub rate: Rate,
+    /// How many they are, at least two.
+    pub pictures: u64,
+}
+
 /// The rates of all tracks of a presentation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rates {
@@ -28,7 +37,7 @@ pub struct Rates {
 struct Measured {
     version: Version,
     rate: Rate,
-    trick: Option<Rate>,
+    trick: Option<Trick>,
 }
 
 impl Rates {
@@ -40,11 +49,11 @@ impl Rates {
         self.measured(track).rate
     }
 
-    /// The rate of the pictures by which `track` is gone through quickly; `None` if it is not offered so.
+    /// The pictures by which `track` is gone through quickly; `None` if that is not offered.
     ///
     /// # Panics
     /// If the presentation that was measured has no such track.
-    pub fn of_trick(&self, track: &Track) -> Option<Rate> {
+    pub fn of_trick(&self, track: &Track) -> Option<Trick> {
         self.measured(track).trick
     }
 
@@ -108,23 +117,26 @@ pub(crate) fn of_sequence(tracks: &[&Track], target_s: u64) -> Rate {
     of_segments(&segments, common, target_s)
 }
 
-/// The rate of the pictures by which `tracks`, which play one after another, are gone through quickly; `None` if they are not
-/// offered so.
-pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<Rate> {
+/// What the pictures take by which `tracks`, which play one after another, are gone through quickly. `None` if that is not
+/// offered: there are not several, a track has none, or they are all that there is, and the tracks their own trick play.
+pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<Trick> {
     let common = common_timescale(tracks);
-    if !trick::is_offered(tracks) {
-        return None;
-    }
-    let (mut segments, mut target_s) = (Vec::new(), 1);
+    let (mut segments, mut target_s, mut all) = (Vec::new(), 1, 0);
     for track in tracks {
+        let before = segments.len();
         for frame in trick::frames(track) {
             let duration = track.time(frame.duration);
             let ticks = u64::try_from(duration.to(common, Rounding::Down)).unwrap_or(0);
             segments.push((cmaf::trick_len(track, &frame), ticks));
             target_s = target_s.max(rounded_s(duration));
         }
+        if segments.len() == before {
+            return None;
+        }
+        all += u64::from(trick::played_samples(track));
     }
-    Some(of_segments(&segments, common, target_s))
+    let pictures = segments.len() as u64;
+    (1 < pictures && pictures < all).then(|| Trick { rate: of_segments(&segments, common, target_s), pictures })
 }
 
 /// That of `tracks`; of several, nanoseconds.

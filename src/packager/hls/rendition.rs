@@ -268,12 +268,13 @@ fn rendition(
     rates: &Rates,
 ) -> Rendition {
     let name = own.track.name.clone();
-    let (rate, trick) = (rates.of(own.track), rates.of_trick(own.track));
+    let (rate, trick) = (rates.of(own.track), rates.of_trick(own.track).map(|trick| trick.rate));
     let mut rendition = Rendition { name, version: own.track.version, form: own.form, rate, trick, lead, members };
     if presentation.periods.len() > 1 {
         let target_s = rate::target_duration_s(presentation);
         let tracks: Vec<&Track> = rendition.tracks(presentation).map(|(_, track)| track).collect();
-        (rendition.rate, rendition.trick) = (rate::of_sequence(&tracks, target_s), rate::of_trick_sequence(&tracks));
+        (rendition.rate, rendition.trick) =
+            (rate::of_sequence(&tracks, target_s), rate::of_trick_sequence(&tracks).map(|trick| trick.rate));
         rendition.version = version(&rendition, presentation, target_s);
     }
     rendition
