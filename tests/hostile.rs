@@ -157,7 +157,7 @@ fn uris(playlist: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(playlist).expect("playlists are UTF-8");
     let quoted = text
         .lines()
-        .filter(|l| l.starts_with("#EXT-X-MEDIA:"))
+        .filter(|l| l.starts_with("#EXT-X-MEDIA:") || l.starts_with("#EXT-X-I-FRAME-STREAM-INF:"))
         .filter_map(|l| Some(l.split_once("URI=\"")?.1.split_once('"')?.0));
     text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).chain(quoted).map(str::to_owned).collect()
 }

@@ -166,6 +166,23 @@ fn a_rebuilt_segment_refers_to_its_media() {
 }
 
 #[test]
+fn a_picture_alone_refers_to_its_media() {
+    runtime().block_on(async {
+        let scene = Scene::new();
+        for (presentation, track) in [("tour", "video-144p"), ("muxed", "video1"), ("encrypted-cenc", "video1")] {
+            let paths = paths(&scene.origin, presentation);
+            let segment = &paths.iter().find(|paths| paths.track == track).expect("the track is there").segments[1];
+            let cached = scene.cached(&segment.replace(".m4s", ".trick.m4s")).await;
+            assert_eq!(cached.slices, 2, "{}: a made head, and the picture", cached.path);
+            let answers =
+                scene.answers(each([head(&cached.path, ""), head(&cached.path, "Range: bytes=9-99\r\n")])).await;
+            check_whole(&answers[0], &cached);
+            check_shared(&answers[1], 0, &cached, 9..100);
+        }
+    });
+}
+
+#[test]
 fn a_range_is_a_slice_of_the_cached_object() {
     runtime().block_on(async {
         let scene = Scene::new();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use headwater::content::vod::{self, Part, Said};
+use headwater::media::trick;
 use headwater::packager::cmaf::{self, Given, Step};
 use libfuzzer_sys::fuzz_target;
 
@@ -13,8 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
     let part = Part { name: "track".to_owned(), files: vec![file.path().to_path_buf()], said: Said::default() };
     let Ok(opened) = vod::open(&[part], Vec::new(), Duration::from_secs(2)) else { return };
     for track in opened.presentation.tracks() {
-        for index in 0..track.segments.len().min(4) {
-            if let Ok(Step::Ready(plan)) = cmaf::segment(track, index, &Given::default()) {
+        let segments = (0..track.segments.len().min(4)).map(|index| cmaf::segment(track, index, &Given::default()));
+        let pictures = trick::frames(track).take(4).map(|frame| cmaf::trick(track, &frame, &Given::default()));
+        for step in segments.chain(pictures) {
+            if let Ok(Step::Ready(plan)) = step {
                 let media = opened.source.read(&plan.reads()).expect("what was found in the file can be read");
                 assert_eq!(plan.assemble(media).len(), plan.len());
             }

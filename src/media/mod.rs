@@ -8,3 +8,4 @@ pub mod switching;
 pub mod text;
 pub mod timeline;
 pub mod track;
+pub mod trick;

@@ -4,6 +4,7 @@
 //!   /{presentation}/master.m3u8            /{presentation}/{track}/{version}/init.mp4
 //!   /{presentation}/manifest.mpd           /{presentation}/{track}/{version}/{time}.m4s
 //!   /{presentation}/{track}/{version}/media.m3u8           …/{time}.vtt
+//!   /{presentation}/{track}/{version}/trick.m3u8           …/{time}.trick.m4s
 //! ```
 //!
 //! A presentation's name may have slashes; a path is read from its end. A name is looked up in the catalogue and never
@@ -69,10 +70,14 @@ pub enum Item {
 pub enum TrackItem {
     /// The HLS media playlist.
     Playlist,
+    /// The HLS I-frame playlist.
+    TrickPlaylist,
     /// The initialization segment.
     Init,
     /// The CMAF segment that begins at this time, in ticks.
     Segment(i64),
+    /// The CMAF segment of the one picture that is shown from this time on, in ticks.
+    TrickFrame(i64),
     /// The WebVTT segment that begins at this time, in ticks.
     WebVtt(i64),
 }
@@ -91,12 +96,14 @@ impl Address {
         }
         let part = match last {
             "media.m3u8" => TrackItem::Playlist,
+            "trick.m3u8" => TrackItem::TrickPlaylist,
             "init.mp4" => TrackItem::Init,
             _ => {
                 let (time, extension) = last.split_once('.')?;
                 let time = canonical_time(time)?;
                 match extension {
                     "m4s" => TrackItem::Segment(time),
+                    "trick.m4s" => TrackItem::TrickFrame(time),
                     "vtt" => TrackItem::WebVtt(time),
                     _ => return None,
                 }
@@ -200,6 +207,9 @@ mod tests {
             "/a/v/0123456789abcde/0.m4s",
             "/v/0123456789abcdef/0.m4s",
             "/a/v/0123456789abcdef/0.mp4",
+            "/a/v/0123456789abcdef/trick.m4s",
+            "/a/v/0123456789abcdef/0.trick.vtt",
+            "/a/v/0123456789abcdef/0.trick.trick.m4s",
             "/.git/master.m3u8",
         ] {
             assert_eq!(parsed(path), None, "{path}");

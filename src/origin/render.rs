@@ -12,9 +12,11 @@ use crate::cache::{Lease, Weigh};
 use crate::content::library::Entry;
 use crate::content::source::SourceError;
 use crate::content::vod::{OpenError, Opened};
+use crate::formats::error::Malformed;
 use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Track, Version};
+use crate::media::trick;
 use crate::origin::address::TrackItem;
 use crate::origin::conditional::Coding;
 use crate::origin::object::{Object, Problem, Recipe};
@@ -187,13 +189,19 @@ impl Render {
         Ok(self.manifest("application/dash+xml", self.revalidated(), Duration::ZERO, text))
     }
 
-    /// The HLS media playlist called `name`, of this version.
-    fn playlist(&self, name: &str, version: Version) -> Result<Object, Problem> {
+    /// The HLS playlist called `name`, of this version: of all its media, or the one of I-frames.
+    fn playlist(&self, name: &str, version: Version, part: TrackItem) -> Result<Object, Problem> {
         let Indexed { opened: Opened { presentation, .. }, renditions, .. } = &*self.indexed;
         let Some(rendition) = renditions.find(name, version) else {
             return Err(why_not(presentation, name, version).map_or_else(no_such_object, no_hls));
         };
-        let text = hls::media::playlist(presentation, rendition, &hls_options(&self.options)).map_err(no_hls)?;
+        let options = hls_options(&self.options);
+        let text = match part {
+            TrackItem::TrickPlaylist if rendition.trick().is_none() => return Err(no_such_object()),
+            TrackItem::TrickPlaylist => hls::iframes::playlist(presentation, rendition, &options),
+            _ => hls::media::playlist(presentation, rendition, &options),
+        };
+        let text = text.map_err(no_hls)?;
         // Where keys are is configured, and no part of the version.
         let is_protected = rendition.tracks(presentation).any(|(_, track)| track.is_protected());
         let cache_control = if is_protected { self.revalidated() } else { IMMUTABLE.to_owned() };
@@ -209,13 +217,13 @@ impl Render {
         part: TrackItem,
         with_media: bool,
     ) -> Result<Object, Problem> {
-        if part == TrackItem::Playlist {
-            return self.playlist(name, version);
+        if matches!(part, TrackItem::Playlist | TrackItem::TrickPlaylist) {
+            return self.playlist(name, version, part);
         }
         let found = self.indexed.opened.presentation.track_version(name, version);
         let (period, track) = found.ok_or_else(no_such_object)?;
         match part {
-            TrackItem::Playlist => self.playlist(name, version),
+            TrackItem::Playlist | TrackItem::TrickPlaylist => self.playlist(name, version, part),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
                 Ok(Object::new(self.recipe(
@@ -227,20 +235,13 @@ impl Render {
             }
             TrackItem::Segment(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
-                let plan = self.plan(track, index).await?;
-                if plan.len() > SEGMENT_BYTES_MAX {
-                    let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
-                    return Err(broken(name, &what));
-                }
-                let etag = format!("{version}-{time}");
-                let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
-                recipe.len = plan.len();
-                recipe.body = None;
-                if with_media {
-                    let reads = plan.reads();
-                    recipe.body = Some(plan.assemble(self.read(reads).await?));
-                }
-                Ok(Object::new(recipe))
+                let plan = self.plan(track, |given| cmaf::segment(track, index, given)).await?;
+                self.segment(track, format!("{version}-{time}"), &plan, with_media).await
+            }
+            TrackItem::TrickFrame(time) => {
+                let frame = trick::frame_at(track, time).ok_or_else(no_such_object)?;
+                let plan = self.plan(track, |given| cmaf::trick(track, &frame, given)).await?;
+                self.segment(track, format!("{version}-{time}-trick"), &plan, with_media).await
             }
             TrackItem::WebVtt(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
@@ -258,10 +259,31 @@ impl Render {
         }
     }
 
-    async fn plan(&self, track: &Track, index: usize) -> Result<Plan, Problem> {
+    /// The segment of `track` that `plan` makes; its head alone unless `with_media`.
+    async fn segment(&self, track: &Track, etag: String, plan: &Plan, with_media: bool) -> Result<Object, Problem> {
+        if plan.len() > SEGMENT_BYTES_MAX {
+            let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
+            return Err(broken(&track.name, &what));
+        }
+        let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.len = plan.len();
+        recipe.body = None;
+        if with_media {
+            let reads = plan.reads();
+            recipe.body = Some(plan.assemble(self.read(reads).await?));
+        }
+        Ok(Object::new(recipe))
+    }
+
+    /// What `planned` of `track` comes to, when it was given what it needs.
+    async fn plan(
+        &self,
+        track: &Track,
+        planned: impl Fn(&cmaf::Given) -> Result<cmaf::Step, Malformed> + Send,
+    ) -> Result<Plan, Problem> {
         let mut given = cmaf::Given::default();
         for _ in 0..=cmaf::ROUNDS_MAX {
-            match cmaf::segment(track, index, &given).map_err(|error| broken(&track.name, &error))? {
+            match planned(&given).map_err(|error| broken(&track.name, &error))? {
                 cmaf::Step::Ready(plan) => return Ok(plan),
                 cmaf::Step::Need(ranges) => {
                     let bytes = self.read(ranges.clone()).await?;

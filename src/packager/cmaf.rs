@@ -20,6 +20,7 @@ use crate::formats::isobmff::cenc::{self, CutProtection};
 use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, Shape, TrackFragment};
 use crate::media::sample::{Sample, SourceRange};
 use crate::media::track::Track;
+use crate::media::trick::TrickFrame;
 use crate::packager::plan::Plan;
 
 /// What comes of planning: more to read first, or the plan.
@@ -101,6 +102,50 @@ pub fn segment_len(track: &Track, index: usize) -> u64 {
         }
     };
     stretches(track, track.segment_samples(index)).map(len).sum()
+}
+
+/// Plans the segment of `frame` of `track` alone: a fragment of its own, which lasts until the next one is shown.
+pub fn trick(track: &Track, frame: &TrickFrame, given: &Given) -> Result<Step, Malformed> {
+    let samples = frame.sample..frame.sample + 1;
+    let fragments = fragment_of(track, frame.sample);
+    let mut needs = Vec::new();
+    let Some(protection) = protection(track, samples.clone(), fragments.clone(), given, &mut needs)? else {
+        return Ok(Step::Need(needs));
+    };
+    let mut fragment = new_fragment(track, samples.clone(), fragments, protection);
+    fragment.sequence_number = samples.end;
+    fragment.samples = vec![trick_sample(track, frame)];
+    let mut plan = Plan::default();
+    plan.made(Bytes::from(fragment.write()));
+    track.samples.places(samples).into_iter().for_each(|place| plan.source(place));
+    Ok(Step::Ready(plan))
+}
+
+/// Bytes of the segment of `frame` of `track`; of a protected one, what each sample of its fragment has of the protection is
+/// taken to be equal, since only reading would tell.
+pub fn trick_len(track: &Track, frame: &TrickFrame) -> u64 {
+    let clear = Shape::of(std::iter::once(trick_sample(track, frame))).len();
+    if !track.is_protected() {
+        return clear;
+    }
+    let fragment = fragment_of(track, frame.sample).start;
+    let whole = u64::from(track.fragments[fragment].protection_bytes);
+    let share = whole.div_ceil(track.fragment_samples(fragment).len().max(1) as u64);
+    (share + PROTECTION_BOXES_BYTES).min(whole) + clear
+}
+
+/// `senc`, `saiz` and `saio` of one sample, without what it has in `senc`.
+const PROTECTION_BOXES_BYTES: u64 = 53;
+
+fn trick_sample(track: &Track, frame: &TrickFrame) -> RunSample {
+    let duration = u32::try_from(frame.duration).unwrap_or(u32::MAX);
+    RunSample { duration, ..run_sample(track.samples.get(frame.sample)) }
+}
+
+/// The fragment that `sample` came in, as a range of indices.
+fn fragment_of(track: &Track, sample: u32) -> Range<usize> {
+    let index = track.fragments.partition_point(|fragment| fragment.first_sample <= sample).saturating_sub(1);
+    index..index + 1
 }
 
 fn stretches(track: &Track, samples: Range<u32>) -> impl Iterator<Item = Stretch<'_>> {

@@ -13,6 +13,7 @@ use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Pssh, Role, Segment, Track};
+use crate::media::trick;
 use crate::packager::dash::continuity::Place;
 use crate::packager::push;
 use crate::packager::rate::{self, Rates};
@@ -95,15 +96,18 @@ impl Mpd<'_> {
         self.raw("S\">\n");
         // Where several follow one another, each ends at the microsecond at which the next begins.
         let ends = presentation.periods.iter().skip(1).map(|next| next.start).chain([presentation.duration()]);
-        for ((period, end), places) in presentation.periods.iter().zip(ends).zip(continuity::places(presentation)) {
+        let places = continuity::places(presentation);
+        // Behind those of the sets themselves, and equal where theirs are.
+        let trick_ids_from = places.iter().flatten().map(|place| place.id).max().unwrap_or(0);
+        for ((period, end), places) in presentation.periods.iter().zip(ends).zip(places) {
             let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
             let duration = MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO);
-            self.period(period, duration, &places);
+            self.period(period, duration, &places, trick_ids_from);
         }
         self.raw("</MPD>\n");
     }
 
-    fn period(&mut self, period: &Period, duration: MediaTime, places: &[Place<'_>]) {
+    fn period(&mut self, period: &Period, duration: MediaTime, places: &[Place<'_>], trick_ids_from: u64) {
         self.raw(" <Period");
         self.attribute("id", &period.id);
         self.raw(" start=\"");
@@ -114,7 +118,69 @@ impl Mpd<'_> {
         for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
             self.adaptation_set(period, index, set, place);
         }
+        for (set, place) in period.sets.iter().zip(places) {
+            self.trick_set(period, set, place.id, trick_ids_from + place.id);
+        }
         self.raw(" </Period>\n");
+    }
+
+    /// The pictures of `set`, whose id is `main_id`, that need no other: for going through it quickly (DASH-IF Interoperability
+    /// Points, trick modes; codingDependency and maxPlayoutRate: ISO/IEC 23009-1 §5.3.7.2).
+    fn trick_set(&mut self, period: &Period, set: &SwitchingSet, main_id: u64, id: u64) {
+        let rates = self.rates;
+        let tracks = || set.tracks.iter().filter(|track| rates.of_trick(track).is_some());
+        let Some(first) = tracks().next() else { return };
+        let times = |track| trick::frames(track).map(|frame| (frame.time, frame.duration));
+        // Where pictures come as often as frames do at normal speed: what decodes these decodes them.
+        let speed = |track| rates.of_trick(track).map(|trick| u64::from(trick::played_samples(track)) / trick.pictures);
+        let slowest = tracks().filter_map(speed).min().unwrap_or(1);
+        let common_timeline =
+            tracks().skip(1).all(|track| track.timescale == first.timescale && times(track).eq(times(first)));
+        let common_kid = tracks().all(|track| kid(track) == kid(first) && track.pssh == first.pssh);
+        self.raw("  <AdaptationSet");
+        self.number("id", id);
+        self.raw(" contentType=\"video\" mimeType=\"video/mp4\"");
+        if common_timeline {
+            self.raw(" segmentAlignment=\"true\"");
+        }
+        self.raw(" startWithSAP=\"1\" codingDependency=\"false\"");
+        self.number("maxPlayoutRate", slowest);
+        self.raw(">\n");
+        if common_kid {
+            self.protection("   ", first);
+        }
+        let scheme = "http://dashif.org/guidelines/trickmode";
+        self.descriptor("   ", "EssentialProperty", scheme, &main_id.to_string());
+        let colour = |track: &Track| track.video().and_then(|video| video.colour);
+        if let Some(common) = colour(first).filter(|own| tracks().all(|track| colour(track) == Some(*own))) {
+            self.colour(period, common);
+        }
+        if common_timeline {
+            self.timeline("   ", period, first, "$Time$.trick.m4s", times(first));
+        }
+        for track in tracks() {
+            self.raw("   <Representation");
+            // No track's name has a dot.
+            self.open("id");
+            self.text(&track.name);
+            self.raw(".trick\"");
+            self.attribute("codecs", &track.entry.codecs);
+            self.number(
+                "bandwidth",
+                rates.of_trick(track).map_or(1, |trick| trick.rate.peak).clamp(1, u32::MAX.into()),
+            );
+            self.picture(track);
+            self.raw(">\n");
+            if !common_kid {
+                self.protection("    ", track);
+            }
+            self.base_url(track);
+            if !common_timeline {
+                self.timeline("    ", period, track, "$Time$.trick.m4s", times(track));
+            }
+            self.raw("   </Representation>\n");
+        }
+        self.raw("  </AdaptationSet>\n");
     }
 
     fn adaptation_set(&mut self, period: &Period, index: usize, set: &SwitchingSet, place: &Place<'_>) {
@@ -168,7 +234,7 @@ impl Mpd<'_> {
         };
         let common_timeline = set.tracks.iter().skip(1).all(same);
         if common_timeline {
-            self.timeline("   ", period, first);
+            self.segments("   ", period, first);
         }
         for track in &set.tracks {
             self.representation(period, set, track, !common_kid, !common_timeline);
@@ -229,14 +295,9 @@ impl Mpd<'_> {
         self.attribute("id", &track.name);
         self.attribute("codecs", &track.entry.codecs);
         self.number("bandwidth", self.rates.of(track).peak.clamp(1, u32::MAX.into()));
-        if let Some(video) = track.video() {
-            self.number("width", video.width.into());
-            self.number("height", video.height.into());
-            let (h, v) = video.pixel_aspect.unwrap_or((1, 1));
-            self.ratio("sar", h.into(), v.into());
-            if let Some(rate) = track.frame_rate {
-                self.frame_rate("frameRate", rate);
-            }
+        self.picture(track);
+        if let Some(rate) = track.frame_rate {
+            self.frame_rate("frameRate", rate);
         }
         if let Some(audio) = track.audio() {
             self.number("audioSamplingRate", audio.sample_rate.into());
@@ -262,21 +323,49 @@ impl Mpd<'_> {
         if own_channels {
             self.joint_objects("    ", track);
         }
+        self.base_url(track);
+        if own_timeline {
+            self.segments("    ", period, track);
+        }
+        self.raw("   </Representation>\n");
+    }
+
+    /// Size and shape of the picture of `track`, if it has one.
+    fn picture(&mut self, track: &Track) {
+        let Some(video) = track.video() else { return };
+        self.number("width", video.width.into());
+        self.number("height", video.height.into());
+        let (h, v) = video.pixel_aspect.unwrap_or((1, 1));
+        self.ratio("sar", h.into(), v.into());
+    }
+
+    fn base_url(&mut self, track: &Track) {
         self.raw("    <BaseURL>");
         self.text(&track.name);
         self.raw("/");
         push::hex(&mut self.out, &track.version.0.to_be_bytes());
         self.raw("/</BaseURL>\n");
-        if own_timeline {
-            self.timeline("    ", period, track);
-        }
-        self.raw("   </Representation>\n");
     }
 
-    /// SegmentTemplate with SegmentTimeline (§5.3.9.6): equal durations in a row are one `S`.
-    fn timeline(&mut self, indent: &str, period: &Period, track: &Track) {
+    fn segments(&mut self, indent: &str, period: &Period, track: &Track) {
+        let segments = track.segments.iter().map(|segment| (segment.time, segment.duration));
+        self.timeline(indent, period, track, "$Time$.m4s", segments);
+    }
+
+    /// SegmentTemplate with SegmentTimeline (§5.3.9.6) of `segments`, the time and duration of each: equal durations in a row are
+    /// one `S`.
+    fn timeline(
+        &mut self,
+        indent: &str,
+        period: &Period,
+        track: &Track,
+        media: &str,
+        segments: impl Iterator<Item = (i64, i64)>,
+    ) {
         self.raw(indent);
-        self.raw("<SegmentTemplate media=\"$Time$.m4s\" initialization=\"init.mp4\"");
+        self.raw("<SegmentTemplate");
+        self.attribute("media", media);
+        self.attribute("initialization", "init.mp4");
         self.number("timescale", track.timescale.get().into());
         let origin = period.origin.to(track.timescale, Rounding::Nearest);
         if origin > 0 {
@@ -286,21 +375,21 @@ impl Mpd<'_> {
         self.raw(indent);
         self.raw(" <SegmentTimeline>\n");
         // A zero `d` is forbidden; a segment without duration has nothing to present.
-        let mut segments = track.segments.iter().filter(|segment| segment.duration > 0).peekable();
+        let mut segments = segments.filter(|&(_, duration)| duration > 0).peekable();
         let mut next_time = None;
-        while let Some(segment) = segments.next() {
-            let mut end = segment.time + segment.duration;
+        while let Some((time, duration)) = segments.next() {
+            let mut end = time + duration;
             let mut repeats = 0;
-            while let Some(next) = segments.next_if(|next| next.time == end && next.duration == segment.duration) {
-                end = next.time + next.duration;
+            while segments.next_if_eq(&(end, duration)).is_some() {
+                end += duration;
                 repeats += 1;
             }
             self.raw(indent);
             self.raw("  <S");
-            if next_time != Some(segment.time) {
-                self.number("t", segment.time as u64);
+            if next_time != Some(time) {
+                self.number("t", time as u64);
             }
-            self.number("d", segment.duration as u64);
+            self.number("d", duration as u64);
             if repeats > 0 {
                 self.number("r", repeats);
             }
@@ -802,6 +891,75 @@ mod tests {
         let text = written(&fixture::presentation(vec![set]));
         let representation = text.find("<Representation").expect("there");
         assert_eq!(text.match_indices("<SegmentTimeline>").filter(|(at, _)| *at > representation).count(), 2);
+    }
+
+    #[test]
+    fn pictures_to_go_through_it_quickly() {
+        let gop = &[(900, 25_600), (100, 25_600), (100, 25_600)];
+        let video = |name| fixture::video(name).segment(gop).segment(gop);
+        let hdr = |name| video(name).colour(16).protected(b"cenc", [1; 16]);
+        let sets = || {
+            let ladder = fixture::set(vec![video("a").done(), video("b").size((640, 360)).done()]);
+            vec![ladder, one(fixture::audio("s").regular(2)), fixture::set(vec![hdr("h").done()])]
+        };
+        let intra = vec![one(fixture::video("i").regular(2))];
+        let periods = [("1", sets()), ("2", intra), ("3", sets())];
+        let periods =
+            periods.map(|(id, sets)| Period { id: id.into(), ..fixture::presentation(sets).periods.remove(0) });
+        let text = written(&Presentation { periods: periods.into(), warnings: Vec::new() });
+        let tricks: Vec<&str> = text.split("  <AdaptationSet").filter(|set| set.contains("trickmode")).collect();
+        assert_eq!(tricks.len(), 4, "{text}");
+        assert_eq!(tricks[0], tricks[2], "the same id in both");
+        insta::assert_snapshot!(format!("{}{}", tricks[0], tricks[1].split(" </Period>").next().expect("a part")), @r#"
+        id="4" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1" codingDependency="false" maxPlayoutRate="3">
+          <EssentialProperty schemeIdUri="http://dashif.org/guidelines/trickmode" value="1"/>
+          <SegmentTemplate media="$Time$.trick.m4s" initialization="init.mp4" timescale="12800">
+           <SegmentTimeline>
+            <S t="0" d="76800" r="1"/>
+           </SegmentTimeline>
+          </SegmentTemplate>
+          <Representation id="a.trick" codecs="avc1.64001f" bandwidth="1350" width="1280" height="720" sar="1:1">
+           <BaseURL>a/0123456789abcdef/</BaseURL>
+          </Representation>
+          <Representation id="b.trick" codecs="avc1.64001f" bandwidth="1350" width="640" height="360" sar="1:1">
+           <BaseURL>b/0123456789abcdef/</BaseURL>
+          </Representation>
+         </AdaptationSet>
+        id="6" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1" codingDependency="false" maxPlayoutRate="3">
+          <ContentProtection schemeIdUri="urn:mpeg:dash:mp4protection:2011" value="cenc" cenc:default_KID="01010101-0101-0101-0101-010101010101"/>
+          <EssentialProperty schemeIdUri="http://dashif.org/guidelines/trickmode" value="3"/>
+          <EssentialProperty schemeIdUri="urn:mpeg:mpegB:cicp:ColourPrimaries" value="9"/>
+          <EssentialProperty schemeIdUri="urn:mpeg:mpegB:cicp:TransferCharacteristics" value="16"/>
+          <EssentialProperty schemeIdUri="urn:mpeg:mpegB:cicp:MatrixCoefficients" value="9"/>
+          <SegmentTemplate media="$Time$.trick.m4s" initialization="init.mp4" timescale="12800">
+           <SegmentTimeline>
+            <S t="0" d="76800" r="1"/>
+           </SegmentTimeline>
+          </SegmentTemplate>
+          <Representation id="h.trick" codecs="avc1.64001f" bandwidth="1350" width="1280" height="720" sar="1:1">
+           <BaseURL>h/0123456789abcdef/</BaseURL>
+          </Representation>
+         </AdaptationSet>
+        "#);
+    }
+
+    #[test]
+    fn pictures_that_lie_elsewhere_have_timelines_of_their_own() {
+        let short = &[(900, 25_600), (100, 25_600)];
+        let long = &[(900, 25_600), (100, 12_800), (100, 12_800)];
+        let a = fixture::video("a").segment(short).segment(short).done();
+        let b = fixture::video("b").segment(long).segment(long);
+        let twice = b.with(|track| {
+            let sync = |index, sample: crate::media::sample::Sample| {
+                let flags = if index == 1 { crate::media::sample::SampleFlags::SYNC } else { sample.flags };
+                crate::media::sample::Sample { flags, ..sample }
+            };
+            track.samples = track.samples.slice(0..6, sync);
+        });
+        let text = written(&fixture::presentation(vec![fixture::set(vec![a, twice.done()])]));
+        let trick = text.split("  <AdaptationSet").find(|set| set.contains("trickmode")).expect("there");
+        assert!(!trick.contains("segmentAlignment") && trick.matches("<SegmentTimeline>").count() == 2, "{trick}");
+        assert!(trick.contains("maxPlayoutRate=\"2\""), "{trick}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::media::presentation::Presentation;
 use crate::media::track::{Kind, Segment, Track, Version};
+use crate::media::trick;
 use crate::packager::cmaf;
 use crate::time::{MediaTime, Rounding, Timescale};
 
@@ -17,10 +18,26 @@ pub struct Rate {
     pub average: u64,
 }
 
+/// The pictures by which a track is gone through quickly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trick {
+    /// What they take, each of them shown as long as what it stands for.
+    pub rate: Rate,
+    /// How many they are, at least two.
+    pub pictures: u64,
+}
+
 /// The rates of all tracks of a presentation.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Rates {
-    by_name: BTreeMap<String, Vec<(Version, Rate)>>,
+    by_name: BTreeMap<String, Vec<Measured>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Measured {
+    version: Version,
+    rate: Rate,
+    trick: Option<Trick>,
 }
 
 impl Rates {
@@ -29,9 +46,21 @@ impl Rates {
     /// # Panics
     /// If the presentation that was measured has no such track.
     pub fn of(&self, track: &Track) -> Rate {
+        self.measured(track).rate
+    }
+
+    /// The pictures by which `track` is gone through quickly; `None` if that is not offered.
+    ///
+    /// # Panics
+    /// If the presentation that was measured has no such track.
+    pub fn of_trick(&self, track: &Track) -> Option<Trick> {
+        self.measured(track).trick
+    }
+
+    fn measured(&self, track: &Track) -> Measured {
         let versions = self.by_name.get(&track.name).map_or(&[][..], |versions| versions);
-        let found = versions.iter().find(|(version, _)| *version == track.version);
-        found.expect("rates are those of the presentation whose tracks are asked for").1
+        let found = versions.iter().find(|measured| measured.version == track.version);
+        *found.expect("rates are those of the presentation whose tracks are asked for")
     }
 }
 
@@ -40,7 +69,8 @@ pub fn measure(presentation: &Presentation) -> Rates {
     let target = target_duration_s(presentation);
     let mut rates = Rates::default();
     for track in presentation.tracks() {
-        rates.by_name.entry(track.name.clone()).or_default().push((track.version, of_sequence(&[track], target)));
+        let (rate, trick) = (of_sequence(&[track], target), of_trick_sequence(&[track]));
+        rates.by_name.entry(track.name.clone()).or_default().push(Measured { version: track.version, rate, trick });
     }
     rates
 }
@@ -76,14 +106,7 @@ const WINDOW_SEGMENTS_MAX: usize = 256;
 
 /// The rate of `tracks` that play one after another, where the target duration is `target_s` seconds.
 pub(crate) fn of_sequence(tracks: &[&Track], target_s: u64) -> Rate {
-    // Ticks of one timescale; of several, nanoseconds.
-    let own = tracks.first().map_or(Timescale::NANO, |track| track.timescale);
-    let common = if tracks.iter().all(|track| track.timescale == own) { own } else { Timescale::NANO };
-    let timescale = u128::from(common.get());
-    let bits_a_second = |bytes: u64, ticks: u64| -> u64 {
-        let bits = u128::from(bytes) * 8 * timescale;
-        u64::try_from(bits.div_ceil(u128::from(ticks.max(1)))).unwrap_or(u64::MAX)
-    };
+    let common = common_timescale(tracks);
     let of_track = |track: &Track| -> Vec<(u64, u64)> {
         let ticks = |segment: &Segment| track.time(segment.duration).to(common, Rounding::Down);
         (track.segments.iter().enumerate())
@@ -91,6 +114,44 @@ pub(crate) fn of_sequence(tracks: &[&Track], target_s: u64) -> Rate {
             .collect()
     };
     let segments: Vec<(u64, u64)> = tracks.iter().flat_map(|track| of_track(track)).collect();
+    of_segments(&segments, common, target_s)
+}
+
+/// What the pictures take by which `tracks`, which play one after another, are gone through quickly. `None` if that is not
+/// offered: there are not several, a track has none, or they are all that there is, and the tracks their own trick play.
+pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<Trick> {
+    let common = common_timescale(tracks);
+    let (mut segments, mut target_s, mut all) = (Vec::new(), 1, 0);
+    for track in tracks {
+        let before = segments.len();
+        for frame in trick::frames(track) {
+            let duration = track.time(frame.duration);
+            let ticks = u64::try_from(duration.to(common, Rounding::Down)).unwrap_or(0);
+            segments.push((cmaf::trick_len(track, &frame), ticks));
+            target_s = target_s.max(rounded_s(duration));
+        }
+        if segments.len() == before {
+            return None;
+        }
+        all += u64::from(trick::played_samples(track));
+    }
+    let pictures = segments.len() as u64;
+    (1 < pictures && pictures < all).then(|| Trick { rate: of_segments(&segments, common, target_s), pictures })
+}
+
+/// That of `tracks`; of several, nanoseconds.
+fn common_timescale(tracks: &[&Track]) -> Timescale {
+    let own = tracks.first().map_or(Timescale::NANO, |track| track.timescale);
+    if tracks.iter().all(|track| track.timescale == own) { own } else { Timescale::NANO }
+}
+
+/// The rate of `segments`, (bytes, ticks) each, that play one after another.
+fn of_segments(segments: &[(u64, u64)], timescale: Timescale, target_s: u64) -> Rate {
+    let timescale = u128::from(timescale.get());
+    let bits_a_second = |bytes: u64, ticks: u64| -> u64 {
+        let bits = u128::from(bytes) * 8 * timescale;
+        u64::try_from(bits.div_ceil(u128::from(ticks.max(1)))).unwrap_or(u64::MAX)
+    };
     let (bytes, ticks) = segments.iter().fold((0, 0), |(b, t), (bytes, ticks)| (b + bytes, t + ticks));
     let average = bits_a_second(bytes, ticks);
 

@@ -22,8 +22,9 @@ async fn check_presentation(scene: &Scene, name: &str) {
     check(&format!("{name}.multivariant.txt"), &scene.text(&format!("/{name}/master.m3u8")).await);
     check(&format!("{name}.mpd.txt"), &scene.text(&format!("/{name}/manifest.mpd")).await);
     let hls = scene.hls(name).await;
-    let playlists: Vec<String> =
-        hls.playlists.iter().map(|playlist| format!("== {}\n{}", playlist.url, playlist.text)).collect();
+    let playlists: Vec<String> = (hls.playlists.iter().chain(&hls.tricks))
+        .map(|playlist| format!("== {}\n{}", playlist.url, playlist.text))
+        .collect();
     check(&format!("{name}.media.txt"), &playlists.join("\n"));
 }
 

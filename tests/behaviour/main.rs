@@ -16,4 +16,5 @@ mod rotation;
 mod scene;
 mod sockets;
 mod text;
+mod trick;
 mod twins;

@@ -180,6 +180,15 @@ impl Scene {
 
     /// What the MPD of `presentation` leads to.
     pub(crate) async fn dash(&self, presentation: &str) -> Vec<Representation> {
+        self.representations(presentation).await.into_iter().filter(|own| own.trick_of.is_none()).collect()
+    }
+
+    /// What the MPD of `presentation` offers to go through it quickly.
+    pub(crate) async fn dash_trick(&self, presentation: &str) -> Vec<Representation> {
+        self.representations(presentation).await.into_iter().filter(|own| own.trick_of.is_some()).collect()
+    }
+
+    async fn representations(&self, presentation: &str) -> Vec<Representation> {
         let path = format!("/{presentation}/manifest.mpd");
         representations(&self.text(&path).await, &path)
     }
@@ -277,6 +286,8 @@ pub(crate) fn resolve(base: &str, reference: &str) -> String {
 pub(crate) struct Hls {
     pub(crate) master: m3u8_rs::MasterPlaylist,
     pub(crate) playlists: Vec<MediaPlaylist>,
+    /// Those of I-frames.
+    pub(crate) tricks: Vec<MediaPlaylist>,
 }
 
 /// A media playlist.
@@ -299,6 +310,7 @@ impl Hls {
         let mut urls: Vec<String> = master
             .variants
             .iter()
+            .filter(|variant| !variant.is_i_frame)
             .map(|variant| variant.uri.clone())
             .chain(renditions)
             .map(|uri| resolve(url, &uri))
@@ -309,7 +321,11 @@ impl Hls {
         for url in urls {
             playlists.push(MediaPlaylist::read(scene, url).await);
         }
-        Hls { master, playlists }
+        let mut tricks = Vec::new();
+        for variant in master.variants.iter().filter(|variant| variant.is_i_frame) {
+            tricks.push(MediaPlaylist::read(scene, resolve(url, &variant.uri)).await);
+        }
+        Hls { master, playlists, tricks }
     }
 
     /// The playlists whose segments are fragmented MP4.
@@ -341,6 +357,9 @@ impl MediaPlaylist {
 pub(crate) struct Representation {
     /// The id of its Period.
     pub(crate) period: String,
+    /// The id of its AdaptationSet, and of the one that it is to go through quickly.
+    pub(crate) set: String,
+    pub(crate) trick_of: Option<String>,
     pub(crate) id: String,
     pub(crate) content_type: String,
     pub(crate) codecs: String,
@@ -366,7 +385,7 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
     let mut found: Vec<Representation> = Vec::new();
     let mut open: Vec<String> = Vec::new();
     let (mut content_type, mut template, mut timeline) = (String::new(), Vec::new(), Vec::<(u64, u64)>::new());
-    let (mut base, mut period) = (String::new(), String::new());
+    let (mut base, mut period, mut set, mut trick_of) = (String::new(), String::new(), String::new(), None);
     let get =
         |attributes: &[(String, String)], key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
     let number =
@@ -386,7 +405,15 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
                     .collect();
                 match name.as_str() {
                     "Period" => period = get(&attributes, "id").unwrap(),
-                    "AdaptationSet" => content_type = get(&attributes, "contentType").unwrap(),
+                    "AdaptationSet" => {
+                        content_type = get(&attributes, "contentType").unwrap();
+                        (set, trick_of) = (get(&attributes, "id").unwrap(), None);
+                    }
+                    "EssentialProperty"
+                        if get(&attributes, "schemeIdUri").unwrap() == "http://dashif.org/guidelines/trickmode" =>
+                    {
+                        trick_of = get(&attributes, "value");
+                    }
                     "SegmentTemplate" => (template, timeline) = (attributes, Vec::new()),
                     "S" => {
                         let mut time =
@@ -423,6 +450,8 @@ pub(crate) fn representations(text: &str, path: &str) -> Vec<Representation> {
                 };
                 found.push(Representation {
                     period: period.clone(),
+                    set: set.clone(),
+                    trick_of: trick_of.clone(),
                     content_type: content_type.clone(),
                     codecs: get(&representation, "codecs").unwrap(),
                     init: url(&get(&template, "initialization").unwrap()),

@@ -11,7 +11,7 @@ use crate::time::{Rounding, Timescale, rescale};
 /// Bytes that a segment takes: `#EXTINF:6.000000,` and a name of a few digits more than a day at 10 MHz.
 const SEGMENT_BYTES: usize = 48;
 /// Bytes of the way from one track's folder to another's, with a name of some length.
-const PREFIX_BYTES: usize = 48;
+pub(crate) const PREFIX_BYTES: usize = 48;
 
 const MICRO: u32 = 1_000_000;
 
@@ -33,11 +33,18 @@ pub fn playlist(presentation: &Presentation, rendition: &Rendition, options: &Op
         if index > 0 {
             list.out.extend_from_slice(b"#EXT-X-DISCONTINUITY\n");
         }
-        let folder = if several { format!("../../{}/{}/", track.name, track.version) } else { String::new() };
-        list.period(period, track, folder)?;
+        list.period(period, track, folder(presentation, track))?;
     }
     list.out.extend_from_slice(b"#EXT-X-ENDLIST\n");
     Ok(list.out)
+}
+
+/// Where the segments of `track` are, as seen from a playlist of `presentation`.
+pub(crate) fn folder(presentation: &Presentation, track: &Track) -> String {
+    match presentation.periods.len() {
+        0 | 1 => String::new(),
+        _ => format!("../../{}/{}/", track.name, track.version),
+    }
 }
 
 /// A playlist under way.
@@ -112,7 +119,7 @@ fn first_start(period: &Period, track: &Track) -> i64 {
 }
 
 /// `ticks` in microseconds, to the nearest.
-fn micros(ticks: i64, timescale: Timescale) -> u64 {
+pub(crate) fn micros(ticks: i64, timescale: Timescale) -> u64 {
     let per_second = u64::from(timescale.get());
     match u64::try_from(ticks).ok().and_then(|ticks| ticks.checked_mul(u64::from(MICRO))) {
         Some(scaled) if scaled < u64::MAX - per_second => (scaled + per_second / 2) / per_second,

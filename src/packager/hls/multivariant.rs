@@ -69,6 +69,7 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
             }
         }
     }
+    master.variants.extend(videos.iter().filter_map(|line| i_frame_variant(line)));
     let mut out = Vec::with_capacity(256 * (1 + master.alternatives.len() + 2 * master.variants.len()));
     master.write_to(&mut out).expect("writing to memory does not fail");
     Ok(out)
@@ -381,6 +382,20 @@ fn variant(line: &Line<'_>, audio: Option<&Group<'_>>, text: Option<&Group<'_>>)
             .map(|(name, value)| [(name.into(), QuotedOrUnquoted::Unquoted(value))].into()),
         ..VariantStream::default()
     }
+}
+
+/// EXT-X-I-FRAME-STREAM-INF (rfc8216bis §4.4.6.3) of the pictures of `line` alone, if there is a playlist of them.
+fn i_frame_variant(line: &Line<'_>) -> Option<VariantStream> {
+    let rate = line.rendition.trick()?;
+    let of_pictures = variant(line, None, None);
+    Some(VariantStream {
+        is_i_frame: true,
+        uri: format!("{}/{}/trick.m3u8", line.rendition.name, line.rendition.version),
+        bandwidth: rate.peak,
+        average_bandwidth: Some(rate.average),
+        frame_rate: None,
+        ..of_pictures
+    })
 }
 
 /// VIDEO-RANGE and SUPPLEMENTAL-CODECS. They are one entry, name and text, because the writer keeps its further attributes in

@@ -25,6 +25,8 @@ pub struct Rendition {
     pub version: Version,
     pub(crate) form: Form,
     pub(crate) rate: Rate,
+    /// That of its pictures to go through it quickly, if it has an I-frame playlist.
+    trick: Option<Rate>,
     /// The period of the track that it is made for.
     lead: usize,
     /// Of each period, its set and its track there.
@@ -36,6 +38,11 @@ impl Rendition {
     pub fn tracks<'a>(&'a self, presentation: &'a Presentation) -> impl Iterator<Item = (&'a Period, &'a Track)> {
         let periods = presentation.periods.iter().zip(&self.members);
         periods.map(|(period, &(set, track))| (period, &period.sets[set].tracks[track]))
+    }
+
+    /// The rate of its I-frame playlist, if it has one.
+    pub fn trick(&self) -> Option<Rate> {
+        self.trick
     }
 
     /// The track that it is made for.
@@ -261,13 +268,14 @@ fn rendition(
     rates: &Rates,
 ) -> Rendition {
     let name = own.track.name.clone();
-    let mut rendition =
-        Rendition { name, version: own.track.version, form: own.form, rate: rates.of(own.track), lead, members };
+    let (rate, trick) = (rates.of(own.track), rates.of_trick(own.track).map(|trick| trick.rate));
+    let mut rendition = Rendition { name, version: own.track.version, form: own.form, rate, trick, lead, members };
     if presentation.periods.len() > 1 {
         let target_s = rate::target_duration_s(presentation);
         let tracks: Vec<&Track> = rendition.tracks(presentation).map(|(_, track)| track).collect();
-        let rate = rate::of_sequence(&tracks, target_s);
-        (rendition.version, rendition.rate) = (version(&rendition, presentation, target_s), rate);
+        (rendition.rate, rendition.trick) =
+            (rate::of_sequence(&tracks, target_s), rate::of_trick_sequence(&tracks).map(|trick| trick.rate));
+        rendition.version = version(&rendition, presentation, target_s);
     }
     rendition
 }
