@@ -139,6 +139,31 @@ pub fn cut(
     segments
 }
 
+/// Segments that follow one another, equally long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// When the first begins, in ticks.
+    pub time: i64,
+    /// How long each lasts, in ticks; more than 0.
+    pub duration: i64,
+    /// How many they are, at least 1.
+    pub count: u64,
+}
+
+/// The runs of `segments`, the time and duration of each in ticks. One without duration has nothing to present, and is in none.
+pub fn runs(segments: impl Iterator<Item = (i64, i64)>) -> impl Iterator<Item = Run> {
+    let mut segments = segments.filter(|&(_, duration)| duration > 0).peekable();
+    std::iter::from_fn(move || {
+        let (time, duration) = segments.next()?;
+        let (mut end, mut count) = (time + duration, 1);
+        while segments.next_if_eq(&(end, duration)).is_some() {
+            end += duration;
+            count += 1;
+        }
+        Some(Run { time, duration, count })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

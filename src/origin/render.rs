@@ -59,7 +59,8 @@ pub struct Indexed {
 impl Weigh for Indexed {
     fn weight(&self) -> u64 {
         let Opened { presentation, source } = &self.opened;
-        (presentation.weight() + source.weight()) as u64 + source.open_files() as u64 * self.file_weight
+        (presentation.weight() + self.rates.weight() + source.weight()) as u64
+            + source.open_files() as u64 * self.file_weight
     }
 }
 

@@ -12,6 +12,7 @@ use std::fmt;
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
+use crate::media::timeline::{self, Run};
 use crate::media::track::{Kind, Pssh, Role, Segment, Track};
 use crate::media::trick;
 use crate::packager::dash::continuity::Place;
@@ -130,12 +131,12 @@ impl Mpd<'_> {
         let rates = self.rates;
         let tracks = || set.tracks.iter().filter(|track| rates.of_trick(track).is_some());
         let Some(first) = tracks().next() else { return };
-        let times = |track| trick::frames(track).map(|frame| (frame.time, frame.duration));
+        let shown = |track| rates.of_trick(track).map_or(&[][..], |trick| &trick.shown[..]);
         // Where pictures come as often as frames do at normal speed: what decodes these decodes them.
         let speed = |track| rates.of_trick(track).map(|trick| u64::from(trick::played_samples(track)) / trick.pictures);
         let slowest = tracks().filter_map(speed).min().unwrap_or(1);
         let common_timeline =
-            tracks().skip(1).all(|track| track.timescale == first.timescale && times(track).eq(times(first)));
+            tracks().skip(1).all(|track| track.timescale == first.timescale && shown(track) == shown(first));
         let common_kid = tracks().all(|track| kid(track) == kid(first) && track.pssh == first.pssh);
         self.raw("  <AdaptationSet");
         self.number("id", id);
@@ -156,7 +157,7 @@ impl Mpd<'_> {
             self.colour(period, common);
         }
         if common_timeline {
-            self.timeline("   ", period, first, "$Time$.trick.m4s", times(first));
+            self.timeline("   ", period, first, "$Time$.trick.m4s", shown(first).iter().copied());
         }
         for track in tracks() {
             self.raw("   <Representation");
@@ -176,7 +177,7 @@ impl Mpd<'_> {
             }
             self.base_url(track);
             if !common_timeline {
-                self.timeline("    ", period, track, "$Time$.trick.m4s", times(track));
+                self.timeline("    ", period, track, "$Time$.trick.m4s", shown(track).iter().copied());
             }
             self.raw("   </Representation>\n");
         }
@@ -349,19 +350,11 @@ impl Mpd<'_> {
 
     fn segments(&mut self, indent: &str, period: &Period, track: &Track) {
         let segments = track.segments.iter().map(|segment| (segment.time, segment.duration));
-        self.timeline(indent, period, track, "$Time$.m4s", segments);
+        self.timeline(indent, period, track, "$Time$.m4s", timeline::runs(segments));
     }
 
-    /// SegmentTemplate with SegmentTimeline (§5.3.9.6) of `segments`, the time and duration of each: equal durations in a row are
-    /// one `S`.
-    fn timeline(
-        &mut self,
-        indent: &str,
-        period: &Period,
-        track: &Track,
-        media: &str,
-        segments: impl Iterator<Item = (i64, i64)>,
-    ) {
+    /// SegmentTemplate with SegmentTimeline (§5.3.9.6), of the segments that `runs` are: an `S` each.
+    fn timeline(&mut self, indent: &str, period: &Period, track: &Track, media: &str, runs: impl Iterator<Item = Run>) {
         self.raw(indent);
         self.raw("<SegmentTemplate");
         self.attribute("media", media);
@@ -374,27 +367,19 @@ impl Mpd<'_> {
         self.raw(">\n");
         self.raw(indent);
         self.raw(" <SegmentTimeline>\n");
-        // A zero `d` is forbidden; a segment without duration has nothing to present.
-        let mut segments = segments.filter(|&(_, duration)| duration > 0).peekable();
         let mut next_time = None;
-        while let Some((time, duration)) = segments.next() {
-            let mut end = time + duration;
-            let mut repeats = 0;
-            while segments.next_if_eq(&(end, duration)).is_some() {
-                end += duration;
-                repeats += 1;
-            }
+        for Run { time, duration, count } in runs {
             self.raw(indent);
             self.raw("  <S");
             if next_time != Some(time) {
                 self.number("t", time as u64);
             }
             self.number("d", duration as u64);
-            if repeats > 0 {
-                self.number("r", repeats);
+            if count > 1 {
+                self.number("r", count - 1);
             }
             self.raw("/>\n");
-            next_time = Some(end);
+            next_time = Some(time.saturating_add(duration.saturating_mul(count as i64)));
         }
         self.raw(indent);
         self.raw(" </SegmentTimeline>\n");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::media::presentation::Presentation;
+use crate::media::timeline::{self, Run};
 use crate::media::track::{Kind, Segment, Track, Version};
 use crate::media::trick;
 use crate::packager::cmaf;
@@ -19,12 +20,14 @@ pub struct Rate {
 }
 
 /// The pictures by which a track is gone through quickly.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trick {
     /// What they take, each of them shown as long as what it stands for.
     pub rate: Rate,
     /// How many they are, at least two.
     pub pictures: u64,
+    /// When they are shown.
+    pub shown: Box<[Run]>,
 }
 
 /// The rates of all tracks of a presentation.
@@ -33,7 +36,7 @@ pub struct Rates {
     by_name: BTreeMap<String, Vec<Measured>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Measured {
     version: Version,
     rate: Rate,
@@ -53,14 +56,20 @@ impl Rates {
     ///
     /// # Panics
     /// If the presentation that was measured has no such track.
-    pub fn of_trick(&self, track: &Track) -> Option<Trick> {
-        self.measured(track).trick
+    pub fn of_trick(&self, track: &Track) -> Option<&Trick> {
+        self.measured(track).trick.as_ref()
     }
 
-    fn measured(&self, track: &Track) -> Measured {
+    /// Bytes of memory it keeps, besides some for each track.
+    pub fn weight(&self) -> usize {
+        let tricks = self.by_name.values().flatten().filter_map(|measured| measured.trick.as_ref());
+        tricks.map(|trick| size_of_val(&trick.shown[..])).sum()
+    }
+
+    fn measured(&self, track: &Track) -> &Measured {
         let versions = self.by_name.get(&track.name).map_or(&[][..], |versions| versions);
         let found = versions.iter().find(|measured| measured.version == track.version);
-        *found.expect("rates are those of the presentation whose tracks are asked for")
+        found.expect("rates are those of the presentation whose tracks are asked for")
     }
 }
 
@@ -69,7 +78,7 @@ pub fn measure(presentation: &Presentation) -> Rates {
     let target = target_duration_s(presentation);
     let mut rates = Rates::default();
     for track in presentation.tracks() {
-        let (rate, trick) = (of_sequence(&[track], target), of_trick_sequence(&[track]));
+        let (rate, trick) = (of_sequence(&[track], target), of_pictures(track));
         rates.by_name.entry(track.name.clone()).or_default().push(Measured { version: track.version, rate, trick });
     }
     rates
@@ -117,9 +126,16 @@ pub(crate) fn of_sequence(tracks: &[&Track], target_s: u64) -> Rate {
     of_segments(&segments, common, target_s)
 }
 
+/// Those of `track`.
+fn of_pictures(track: &Track) -> Option<Trick> {
+    let (rate, pictures) = of_trick_sequence(&[track])?;
+    let shown = timeline::runs(trick::frames(track).map(|frame| (frame.time, frame.duration))).collect();
+    Some(Trick { rate, pictures, shown })
+}
+
 /// What the pictures take by which `tracks`, which play one after another, are gone through quickly. `None` if that is not
 /// offered: there are not several, a track has none, or they are all that there is, and the tracks their own trick play.
-pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<Trick> {
+pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<(Rate, u64)> {
     let common = common_timescale(tracks);
     let (mut segments, mut target_s, mut all) = (Vec::new(), 1, 0);
     for track in tracks {
@@ -136,7 +152,7 @@ pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<Trick> {
         all += u64::from(trick::played_samples(track));
     }
     let pictures = segments.len() as u64;
-    (1 < pictures && pictures < all).then(|| Trick { rate: of_segments(&segments, common, target_s), pictures })
+    (1 < pictures && pictures < all).then(|| (of_segments(&segments, common, target_s), pictures))
 }
 
 /// That of `tracks`; of several, nanoseconds.

@@ -274,7 +274,7 @@ fn rendition(
         let target_s = rate::target_duration_s(presentation);
         let tracks: Vec<&Track> = rendition.tracks(presentation).map(|(_, track)| track).collect();
         (rendition.rate, rendition.trick) =
-            (rate::of_sequence(&tracks, target_s), rate::of_trick_sequence(&tracks).map(|trick| trick.rate));
+            (rate::of_sequence(&tracks, target_s), rate::of_trick_sequence(&tracks).map(|(rate, _)| rate));
         rendition.version = version(&rendition, presentation, target_s);
     }
     rendition
