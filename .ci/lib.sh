@@ -249,7 +249,7 @@ judge_samples() {
         mp4decrypt "${pairs[@]/#/--key=}" "$source" "$4" || status=1
         source=$4
       fi
-      "$0" "$source" "$1" ${track:+--track "$track"} ${3:+--key "$3"} || status=1
+      .ci/main-sets.py "$1" "$0" "$source" "{}" ${track:+--track "$track"} ${3:+--key "$3"} || status=1
     done <"$2"
     exit $status' "$judges/compare-samples" "$url" "$list" "$content_keys" "$scratch/sources/decrypted.mp4"
 }
