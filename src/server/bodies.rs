@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 
-/// The bodies of one connection, until their last byte has been taken or they are given up.
+/// The answers of one connection that are under way.
 #[derive(Debug, Default)]
 pub struct Bodies {
     under_way: AtomicUsize,
@@ -28,13 +28,17 @@ pub struct Bodies {
 impl Bodies {
     /// `body`, counted as under way while there is anything of it.
     pub fn watch<B: Body>(self: &Arc<Bodies>, body: B) -> Watched<B> {
-        let share = (!body.is_end_stream()).then(|| Arc::new(Share::new(self.clone())));
+        let share = (!body.is_end_stream()).then(|| Arc::new(self.begin()));
         Watched { body, share }
     }
 
     /// A share for an answer that is being made.
     pub fn begin(self: &Arc<Bodies>) -> Share {
-        Share::new(self.clone())
+        // More answers do not excuse that the first is not taken.
+        if self.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.has_moved.store(true, Ordering::Relaxed);
+        }
+        Share(self.clone())
     }
 
     /// Whether there are any.
@@ -44,23 +48,13 @@ impl Bodies {
 
     /// Whether some are under way of which no byte was taken since the last call.
     pub fn are_stuck(&self) -> bool {
-        !self.has_moved.swap(false, Ordering::Relaxed) && self.under_way.load(Ordering::Relaxed) > 0
+        !self.has_moved.swap(false, Ordering::Relaxed) && self.are_under_way()
     }
 }
 
 /// One answer's share in the count.
 #[derive(Debug)]
 pub struct Share(Arc<Bodies>);
-
-impl Share {
-    fn new(bodies: Arc<Bodies>) -> Share {
-        // More answers do not excuse that the first is not taken.
-        if bodies.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
-            bodies.has_moved.store(true, Ordering::Relaxed);
-        }
-        Share(bodies)
-    }
-}
 
 impl Drop for Share {
     fn drop(&mut self) {
