@@ -3,6 +3,7 @@
 
 pub mod machine;
 pub mod quantity;
+pub mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -43,6 +44,16 @@ pub struct Written {
     /// Address of the admin listener (page, API, metrics), or `off` [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
     pub admin: Option<AdminAddress>,
+
+    /// PEM file of a certificate and those above it: TLS is spoken on the media listener then [default: plain HTTP]
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of its private key [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Listeners")]
+    pub tls_key: Option<PathBuf>,
+    /// In a file: more of TLS.
+    #[arg(skip)]
+    pub tls: Option<tls::Written>,
 
     /// Length that segments are cut to, at the next sync point [default: 6s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
@@ -228,7 +239,11 @@ fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
         line: 1,
         message: "missing key `source`: the folder or file to serve".into(),
     })?;
-    Ok((path.parent().unwrap_or(Path::new("")).join(source), written))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    written.tls_cert = written.tls_cert.map(|path| folder.join(path));
+    written.tls_key = written.tls_key.map(|path| folder.join(path));
+    written.tls = written.tls.map(|tls| tls.below(folder));
+    Ok((folder.join(source), written))
 }
 
 impl Written {
@@ -241,6 +256,9 @@ impl Written {
             source,
             listen,
             admin,
+            tls_cert,
+            tls_key,
+            tls,
             segment_duration,
             scan_interval,
             grace,
@@ -299,6 +317,7 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
         Some(AdminAddress::Off) => None,
         None => server.admin,
     };
+    server.tls = tls::resolve(written.tls, written.tls_cert, written.tls_key)?;
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;
@@ -379,6 +398,8 @@ mod tests {
             source = "../media"
             listen = "0.0.0.0:80"
             admin = "off"
+            tls-cert = "site.pem"
+            tls-key = "site.key"
             segment-duration = "4s"
             scan-interval = "500ms"
             grace = "1h"
@@ -416,6 +437,7 @@ mod tests {
         }
         let config = resolve(source, written, MACHINE).unwrap();
         assert_eq!(config.server.admin, None);
+        assert_eq!(config.server.tls.unwrap().certificates[0].chain, Path::new("conf/site.pem"));
         assert_eq!(config.server.url_bytes_max, 1024);
         assert_eq!(config.library.grace, Some(Duration::from_secs(3600)));
         assert_eq!(config.origin.cache_bytes, 1 << 30);

@@ -160,6 +160,30 @@ label! {
     Failed = "failed",
 }
 
+label! {
+    /// What came of a TLS handshake.
+    Handshake, "result":
+    /// A whole one.
+    Full = "full",
+    /// Short, with a ticket of an earlier one.
+    Resumed = "resumed",
+    /// The two did not agree, or the peer left.
+    Failed = "failed",
+    /// It took too long.
+    TimedOut = "timed_out",
+    /// Too many were under way.
+    Refused = "refused",
+}
+
+label! {
+    /// What TLS is spoken.
+    TlsVersion, "version":
+    /// RFC 5246.
+    V1_2 = "1.2",
+    /// RFC 8446.
+    V1_3 = "1.3",
+}
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -369,6 +393,9 @@ table! {
     connections_open: Level, "connections_open", "Connections open on the media listener.";
     connections_refused: Count, "connections_refused", "Connections refused because too many were open.";
     connections_ended: By<Ending, Count>, "connections_ended", "Connections that ended, by the reason.";
+    tls_handshakes: By<Handshake, Count>, "tls_handshakes", "TLS handshakes, by what came of them.";
+    tls_handshakes_under_way: Level, "tls_handshakes_under_way", "TLS handshakes under way.";
+    tls_sessions: By<TlsVersion, Count>, "tls_sessions", "TLS connections by version.";
 }
 
 impl Telemetry {

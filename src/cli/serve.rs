@@ -44,12 +44,15 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     result
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+async fn serve(mut config: Config) -> Result<(), Box<dyn Error>> {
     let telemetry = Arc::<Telemetry>::default();
     let origin = open(&config, &telemetry).await?;
     tokio::spawn(keep(Arc::clone(&origin)));
     let server = Server::bind(config.server.clone(), origin.clone(), telemetry)?;
     let (media, admin) = (server.media_url(), server.admin_url());
+    if let Some(tls) = &mut config.server.tls {
+        tls.listen = server.tls_address();
+    }
     let count = origin.library().catalog().entries.len();
     let mut serving = pin!(server.run(async {
         if let Err(error) = stop_signal().await {
@@ -181,6 +184,9 @@ fn greet(
         plural(config.threads, "thread"),
     )?;
     writeln!(out, "  Media   {media}/")?;
+    if let Some(address) = config.server.tls.as_ref().and_then(|tls| tls.listen) {
+        writeln!(out, "  TLS     https://{address}/")?;
+    }
     if let Some(admin) = admin {
         writeln!(out, "  Page    {admin}")?;
     }

@@ -1,7 +1,7 @@
-//! HTTP/1.1, and HTTP/2 with prior knowledge, on TCP: from the listener to the origin and back.
+//! HTTP/1.1 and HTTP/2, by prior knowledge or ALPN, on TCP or TLS: from the listener to the origin and back.
 //!
 //! ```text
-//!   accept -> Conn -> sniff -> hyper http1 | http2 -> answer -> origin.serve -> hyper -> writev
+//!   accept -> (TLS) -> Conn -> sniff -> hyper http1 | http2 -> answer -> origin.serve -> hyper -> writev
 //! ```
 
 use std::cell::RefCell;
@@ -34,6 +34,7 @@ use crate::server::Options;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::Drain;
 use crate::server::state::State;
+use crate::server::tls::{Secured, Tls};
 use crate::telemetry::{RequestClass, Status, Telemetry};
 use crate::time::Utc;
 
@@ -65,6 +66,8 @@ const TOO_MANY_CONNECTIONS: &[u8] =
 pub struct Door {
     /// Where connections come in.
     pub listener: TcpListener,
+    /// How TLS is spoken to them; `None`: not at all.
+    pub tls: Option<Arc<Tls>>,
     /// As many connections may be open as it has permits.
     pub slots: Arc<Semaphore>,
     /// Where its connections are counted.
@@ -88,7 +91,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections at `door` until it drains, and serves each in its own task.
 pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
-    let Door { listener, slots, telemetry, drain } = door;
+    let Door { listener, tls, slots, telemetry, drain } = door;
     let deadlines = deadlines(&state.options);
     loop {
         let accepted = tokio::select! {
@@ -111,18 +114,43 @@ pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
             continue;
         };
         prepare(&stream);
-        let conn = Conn::new(stream, deadlines, telemetry.clone(), drain.clone());
+        let (tls, telemetry) = (tls.clone(), telemetry.clone());
         let (state, drain) = (state.clone(), drain.clone());
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let state = state.clone();
                 async move { Ok(serve.answer(state, peer, request).await) }
             });
-            if let Err(error) = converse(conn, &drain, state.options.head_bytes_max, service).await {
+            let head_bytes_max = state.options.head_bytes_max;
+            let served = match tls {
+                None => {
+                    let conn = Conn::new(stream, deadlines, telemetry, drain.clone());
+                    converse(conn, &drain, head_bytes_max, service).await
+                }
+                // In a box: without TLS nobody is to keep room for it.
+                Some(tls) => {
+                    Box::pin(async {
+                        let Some(secured) = shake(&tls, stream, &telemetry, &drain).await else { return Ok(()) };
+                        let conn = Conn::new(secured, deadlines, telemetry.clone(), drain.clone());
+                        converse(conn, &drain, head_bytes_max, service).await
+                    })
+                    .await
+                }
+            };
+            if let Err(error) = served {
                 tracing::debug!(%peer, error, "connection_failed");
             }
             drop(slot);
         });
+    }
+}
+
+/// A drain gives a handshake up: nothing was asked yet.
+async fn shake(tls: &Tls, stream: TcpStream, telemetry: &Telemetry, drain: &Drain) -> Option<Secured<TcpStream>> {
+    tokio::select! {
+        biased;
+        () = drain.begun() => None,
+        secured = tls.handshake(stream, telemetry) => secured,
     }
 }
 

@@ -16,5 +16,6 @@ mod rotation;
 mod scene;
 mod sockets;
 mod text;
+mod tls;
 mod trick;
 mod twins;
