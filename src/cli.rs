@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Written;
+use crate::config::written::Written;
 
 /// An edge packager and origin: fragmented MP4 in, HLS and DASH out, served from memory.
 #[derive(Parser, Debug)]
@@ -100,7 +100,7 @@ mod tests {
         let cli = Cli::try_parse_from(words.split(' ')).unwrap();
         let Command::Serve { target, options } = cli.command else { panic!("not serve") };
         assert_eq!(target, PathBuf::from("media"));
-        assert_eq!(options.admin, Some(crate::config::AdminAddress::Off));
+        assert_eq!(options.admin, Some(crate::config::written::AdminAddress::Off));
         assert_eq!(options.follow_symlinks, Some(true));
         for words in ["headwater serve", "headwater serve a --grace soon", "headwater serve a --cache-memory 200%"] {
             assert!(Cli::try_parse_from(words.split(' ')).is_err(), "{words}");

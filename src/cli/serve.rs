@@ -13,7 +13,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::machine::Machine;
 use crate::config::quantity::readable_bytes;
-use crate::config::{self, Config, LogFormat, Written};
+use crate::config::written::{LogFormat, Written};
+use crate::config::{self, Config};
 use crate::content::library::{self, Library};
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
