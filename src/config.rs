@@ -1,7 +1,9 @@
 //! Configuration in two steps: [`Written`] is what a person wrote, in a TOML file or as options of the command line, which
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
+pub mod environment;
 pub mod error;
+pub mod keys;
 pub mod machine;
 mod over;
 pub mod quantity;
@@ -130,6 +132,24 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
         log: written.log.unwrap_or_else(|| "info".into()),
         machine,
     })
+}
+
+impl Config {
+    /// This one, which is in use, with what a running server can take over from `new`: the keys that are marked so in
+    /// `keys`.
+    pub fn taking_over(&self, new: &Config) -> Config {
+        let (old, server) = (&self.server, new.server.clone());
+        Config {
+            server: server::Options {
+                listen: old.listen,
+                admin: old.admin,
+                connections_max: old.connections_max,
+                ..server
+            },
+            log: new.log.clone(),
+            ..self.clone()
+        }
+    }
 }
 
 #[cfg(test)]

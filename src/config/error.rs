@@ -29,6 +29,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A variable of the environment is not what it should be.
+    #[error("{variable}: {message}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// What is wrong.
+        message: String,
+    },
     /// An option has a value that cannot be used.
     #[error("{option}: {message}")]
     Value {
