@@ -17,8 +17,8 @@ use std::time::Duration;
 pub struct Options {
     /// Address of the media listener. Loopback by default: a server is opened to the world on purpose.
     pub listen: SocketAddr,
-    /// How TLS is spoken; `None`: not at all.
-    pub tls: Option<tls::Options>,
+    /// How TLS is spoken, if it has certificates.
+    pub tls: tls::Options,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
@@ -44,7 +44,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            tls: None,
+            tls: tls::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
             connections_max: 16 * 1024,
             requests_max: 4096,

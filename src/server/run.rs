@@ -14,7 +14,7 @@ use crate::server::Options;
 use crate::server::admin::{Admin, MediaBase};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
-use crate::server::state::State;
+use crate::server::state::{Current, State};
 use crate::server::tls::{self, Tls};
 use crate::telemetry::Telemetry;
 
@@ -28,7 +28,7 @@ pub struct Server {
     media: Vec<(TcpListener, Option<Arc<Tls>>)>,
     media_base: MediaBase,
     admin: Option<(TcpListener, SocketAddr)>,
-    state: Arc<State>,
+    current: Arc<Current>,
 }
 
 /// Why a server cannot begin.
@@ -57,7 +57,8 @@ impl Server {
             let bound = listener.local_addr().map_err(error)?;
             Ok((listener, bound))
         };
-        let tls = options.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+        let speaks_tls = !options.tls.certificates.is_empty();
+        let tls = speaks_tls.then(|| Tls::load(options.tls.clone()).map(Arc::new)).transpose()?;
         let beside = tls.as_ref().and_then(|tls| tls.options().listen);
         let (first, address) = bind(options.listen)?;
         let media_base = MediaBase { address, is_tls: tls.is_some() && beside.is_none() };
@@ -66,7 +67,8 @@ impl Server {
             (tls, _) => vec![(first, tls)],
         };
         let admin = options.admin.map(bind).transpose()?;
-        Ok(Server { media, media_base, admin, state: Arc::new(State::new(origin, telemetry, options)) })
+        let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
+        Ok(Server { media, media_base, admin, current })
     }
 
     /// Where players find the media listener, without a slash at the end.
@@ -85,10 +87,16 @@ impl Server {
         self.admin.as_ref().map(|(_, address)| format!("{}/", MediaBase { address: *address, is_tls: false }.url(None)))
     }
 
+    /// What connections are served with, to change it while the server runs.
+    pub fn current(&self) -> Arc<Current> {
+        self.current.clone()
+    }
+
     /// Serves until `stop` is done, then drains: `/readyz` says 503, the media listener is closed, and connections finish
     /// what is under way. Returns how many connections were still open at the drain's deadline.
     pub async fn run(self, stop: impl Future<Output = ()>) -> usize {
-        let Server { media, media_base, admin, state } = self;
+        let Server { media, media_base, admin, current } = self;
+        let state = current.get();
         let slots_max = state.options.connections_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let slots = Arc::new(Semaphore::new(slots_max));
         let door = |listener, tls, slots: &Arc<Semaphore>, telemetry: Arc<Telemetry>, drain: &Arc<Drain>| Door {
@@ -104,7 +112,7 @@ impl Server {
         if let Some((listener, address)) = admin {
             let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
             let door = door(listener, None, &slots, Arc::default(), &admin_end);
-            tokio::spawn(http::accept(door, state.clone(), Admin { media: media_base, own: address }));
+            tokio::spawn(http::accept(door, current.clone(), Admin { media: media_base, own: address }));
         }
         let mut accepting = JoinSet::new();
         let mut reloading = None;
@@ -113,7 +121,7 @@ impl Server {
                 reloading = Some(tokio::spawn(Arc::clone(tls).watch()));
             }
             let door = door(listener, tls, &slots, state.telemetry.clone(), &state.drain);
-            accepting.spawn(http::accept(door, state.clone(), Media));
+            accepting.spawn(http::accept(door, current.clone(), Media));
         }
         stop.await;
         state.drain.begin();
@@ -122,7 +130,7 @@ impl Server {
             reloading.abort();
         }
         let all = slots.acquire_many(slots_max as u32);
-        let left = match tokio::time::timeout(state.options.drain_timeout, all).await {
+        let left = match tokio::time::timeout(current.get().options.drain_timeout, all).await {
             Ok(_) => 0,
             Err(_) => slots_max - slots.available_permits(),
         };
@@ -162,6 +170,7 @@ mod tests {
         media: SocketAddr,
         admin: SocketAddr,
         telemetry: Arc<Telemetry>,
+        current: Arc<Current>,
         stop: oneshot::Sender<()>,
         run: JoinHandle<usize>,
     }
@@ -173,9 +182,9 @@ mod tests {
         let options = Options { listen: any, admin: Some(any), ..options };
         let server = Server::bind(options, origin, telemetry.clone()).unwrap();
         let (media, admin) = (server.media_base.address, server.admin.as_ref().unwrap().1);
-        let (stop, stopped) = oneshot::channel();
+        let (current, (stop, stopped)) = (server.current(), oneshot::channel());
         let run = tokio::spawn(server.run(async { stopped.await.unwrap_or(()) }));
-        Running { media, admin, telemetry, stop, run }
+        Running { media, admin, telemetry, current, stop, run }
     }
 
     /// Sends `request` and reads until the server closes.
@@ -329,6 +338,20 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert_eq!(server.run.await.unwrap(), 0);
         assert!(TcpStream::connect(server.media).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn other_options_hold_for_connections_that_begin_then() {
+        let server = start(Options::default());
+        let head = format!("GET /healthz?{} HTTP/1.1\r\nHost: x\r\n", "a".repeat(500));
+        let mut old = TcpStream::connect(server.media).await.unwrap();
+        old.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        read_until(&mut old, "ok").await;
+        server.current.set_options(Options { url_bytes_max: 256, ..Options::default() });
+        let answer = exchange(server.media, format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 414 "), "{answer}");
+        old.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        read_until(&mut old, "ok").await;
     }
 
     #[tokio::test]

@@ -47,7 +47,7 @@ const SEALED_BYTES_MAX: usize = 256 * 1024;
 pub struct Options {
     /// Address of a listener for TLS alone; without one, the media listener speaks TLS and nothing else.
     pub listen: Option<SocketAddr>,
-    /// At least one; the first is shown to who names no server, or one that none is for.
+    /// None: TLS is not spoken. The first is shown to who names no server, or one that none is for.
     pub certificates: Vec<Certificate>,
     /// Authorities whose clients alone are served; without, clients show no certificate.
     pub client_ca: Option<PathBuf>,
@@ -59,12 +59,11 @@ pub struct Options {
     pub handshakes_max: usize,
 }
 
-impl Options {
-    /// With these certificates, the rest as most want it.
-    pub fn new(certificates: Vec<Certificate>) -> Options {
+impl Default for Options {
+    fn default() -> Options {
         Options {
             listen: None,
-            certificates,
+            certificates: Vec::new(),
             client_ca: None,
             only_1_3: false,
             handshake_timeout: Duration::from_secs(10),

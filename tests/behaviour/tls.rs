@@ -32,8 +32,9 @@ fn start(beside: bool) -> Running {
     std::fs::write(&certificate.chain, made.cert.pem()).unwrap();
     std::fs::write(&certificate.key, made.signing_key.serialize_pem()).unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
-    let tls = tls::Options { listen: beside.then_some(any), ..tls::Options::new(vec![certificate]) };
-    let options = Options { listen: any, tls: Some(tls), admin: None, ..Options::default() };
+    let tls =
+        tls::Options { listen: beside.then_some(any), certificates: vec![certificate], ..tls::Options::default() };
+    let options = Options { listen: any, tls, admin: None, ..Options::default() };
     let server = Server::bind(options, Arc::clone(&scene.origin), Arc::clone(&scene.telemetry)).unwrap();
     let (scheme, plain) = server.media_url().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_eq!(scheme, if beside { "http" } else { "https" });

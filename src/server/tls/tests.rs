@@ -115,7 +115,9 @@ async fn each_name_is_shown_its_certificate_and_any_other_the_first() {
     let first = site.certificate("first", &["one.example", "localhost"]);
     let wild = site.certificate("wild", &["*.two.example"]);
     let exact = site.certificate("exact", &["Special.two.example"]);
-    let tls = Tls::load(Options::new(vec![first.clone(), wild.clone(), exact.clone()])).unwrap();
+    let tls =
+        Tls::load(Options { certificates: vec![first.clone(), wild.clone(), exact.clone()], ..Options::default() })
+            .unwrap();
     let telemetry = Telemetry::default();
     for (name, expected) in
         [("one.example", &first), ("a.two.example", &wild), ("special.two.example", &exact), ("localhost", &first)]
@@ -137,7 +139,7 @@ async fn each_name_is_shown_its_certificate_and_any_other_the_first() {
 async fn both_protocols_are_offered_and_old_versions_only_if_wanted() {
     let site = Site::new();
     let certificate = site.certificate("site", &["localhost"]);
-    let tls = Tls::load(Options::new(vec![certificate.clone()])).unwrap();
+    let tls = Tls::load(Options { certificates: vec![certificate.clone()], ..Options::default() }).unwrap();
     let telemetry = Telemetry::default();
     for (offered, chosen) in [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)] {
         let shaken = visit(&tls, site.client(offered), "localhost", &telemetry).await.unwrap();
@@ -155,7 +157,7 @@ async fn both_protocols_are_offered_and_old_versions_only_if_wanted() {
     assert_eq!(shaken.version, ProtocolVersion::TLSv1_2);
     assert_eq!(telemetry.tls_sessions.at(TlsVersion::V1_2).get(), 1);
     assert_eq!(telemetry.tls_sessions.at(TlsVersion::V1_3).get(), 3);
-    let strict = Tls::load(Options { only_1_3: true, ..Options::new(vec![certificate]) }).unwrap();
+    let strict = Tls::load(Options { only_1_3: true, certificates: vec![certificate], ..Options::default() }).unwrap();
     assert!(visit(&strict, old, "localhost", &telemetry).await.is_err());
 }
 
@@ -163,7 +165,7 @@ async fn both_protocols_are_offered_and_old_versions_only_if_wanted() {
 async fn a_client_comes_back_with_its_ticket_also_after_a_reload() {
     let site = Site::new();
     let certificate = site.certificate("site", &["localhost"]);
-    let tls = Tls::load(Options::new(vec![certificate])).unwrap();
+    let tls = Tls::load(Options { certificates: vec![certificate], ..Options::default() }).unwrap();
     let telemetry = Telemetry::default();
     let mut config = Arc::unwrap_or_clone(site.client(&[]));
     config.resumption = Resumption::in_memory_sessions(8);
@@ -181,7 +183,7 @@ async fn a_client_comes_back_with_its_ticket_also_after_a_reload() {
 async fn a_new_certificate_is_for_new_connections_and_a_wrong_one_for_nobody() {
     let site = Site::new();
     let certificate = site.certificate("site", &["localhost"]);
-    let tls = Tls::load(Options::new(vec![certificate.clone()])).unwrap();
+    let tls = Tls::load(Options { certificates: vec![certificate.clone()], ..Options::default() }).unwrap();
     let telemetry = Telemetry::default();
     let old = der(&certificate);
     let (there, here) = duplex(16 * 1024);
@@ -210,7 +212,8 @@ async fn a_new_certificate_is_for_new_connections_and_a_wrong_one_for_nobody() {
 async fn clients_that_are_to_show_a_certificate_show_one_of_the_authority() {
     let (site, stranger) = (Site::new(), Site::new());
     let certificate = site.certificate("site", &["localhost"]);
-    let options = Options { client_ca: Some(site.path("ca.pem")), ..Options::new(vec![certificate]) };
+    let options =
+        Options { client_ca: Some(site.path("ca.pem")), certificates: vec![certificate], ..Options::default() };
     let tls = Tls::load(options).unwrap();
     let telemetry = Telemetry::default();
     let client = site.client_with(&site.certificate("cdn", &["cdn.example"]));
@@ -224,7 +227,11 @@ async fn clients_that_are_to_show_a_certificate_show_one_of_the_authority() {
 #[tokio::test(start_paused = true)]
 async fn handshakes_have_a_deadline_and_are_only_so_many() {
     let site = Site::new();
-    let options = Options { handshakes_max: 1, ..Options::new(vec![site.certificate("site", &["localhost"])]) };
+    let options = Options {
+        handshakes_max: 1,
+        certificates: vec![site.certificate("site", &["localhost"])],
+        ..Options::default()
+    };
     let tls = Tls::load(options).unwrap();
     let telemetry = Telemetry::default();
     let (silent, here) = duplex(1024);
@@ -254,7 +261,7 @@ fn what_is_wrong_with_a_file_is_said_without_what_is_in_it() {
     let certificate = site.certificate("site", &["localhost"]);
     let error = |chain: &str, key: &str| {
         let certificate = Certificate { chain: site.path(chain), key: site.path(key) };
-        Tls::load(Options::new(vec![certificate])).unwrap_err().to_string()
+        Tls::load(Options { certificates: vec![certificate], ..Options::default() }).unwrap_err().to_string()
     };
     std::fs::write(site.path("text.pem"), "c2VjcmV0\n").unwrap();
     let broken = std::fs::read_to_string(&certificate.key).unwrap().replacen('A', "!", 1);
