@@ -51,7 +51,7 @@ pub fn look(source: &Source, track: &Track) -> Option<Vec<Caption>> {
 /// At most `places` stretches of `each` samples, spread evenly over `count`.
 fn stretches(count: u32, places: u32, each: u32) -> Vec<Range<u32>> {
     if count <= places * each {
-        return vec![0..count];
+        return std::iter::once(0..count).collect();
     }
     let last = u64::from(count - each);
     let first = |place: u32| (last * u64::from(place) / u64::from(places - 1)) as u32;

@@ -18,7 +18,7 @@ async fn said(scene: &Scene, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn captions_in_pictures_are_announced_by_what_speaks() {
-    let scene = Scene::of(&["shape-captions.mp4", "shape-mfra.mp4", "encrypted-cenc.mp4"]);
+    let scene = Scene::of(&["shape-captions.mp4", "shape-mfra.mp4", "encrypted-cbcs"]);
     assert_eq!(
         said(&scene, "shape-captions").await,
         [
@@ -32,7 +32,7 @@ async fn captions_in_pictures_are_announced_by_what_speaks() {
         ]
     );
     assert_eq!(said(&scene, "shape-mfra").await, ["variant NONE"], "there are none, and that is said");
-    assert_eq!(said(&scene, "encrypted-cenc").await, [""; 0], "what is in encrypted pictures is not known");
+    assert_eq!(said(&scene, "encrypted-cbcs").await, [""; 0], "what is in encrypted pictures is not known");
 }
 
 #[tokio::test]
