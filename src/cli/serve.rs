@@ -345,6 +345,7 @@ mod tests {
             channels: None,
             sample_rate: None,
             protection: None,
+            captions: None,
         }
     }
 
