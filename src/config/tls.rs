@@ -14,6 +14,7 @@ use crate::server::tls::{Certificate, Options};
 
 /// The table `[tls]`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[group(skip)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Written {
     /// PEM file of a certificate and those above it: TLS is spoken on the media listener then [default: plain HTTP]
