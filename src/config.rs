@@ -1,6 +1,7 @@
 //! Configuration in two steps: [`Written`] is what a person wrote, in a TOML file or as options of the command line, which
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
+pub mod access;
 pub mod environment;
 pub mod error;
 pub mod keys;
@@ -74,6 +75,7 @@ fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     written.tls = written.tls.below(folder);
+    written.access = written.access.below(folder);
     Ok((folder.join(source), written))
 }
 
@@ -112,6 +114,7 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
         None => server.admin,
     };
     server.tls = tls::resolve(written.tls)?;
+    server.access = access::resolve(written.access, written.proxies)?;
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;

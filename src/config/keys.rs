@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::written::LogFormat;
+use crate::server::access::secret::Secret;
+use crate::server::access::token;
+use crate::server::proxied::ForwardedBy;
 use crate::server::tls::Certificate;
 
 /// One key.
@@ -51,6 +54,10 @@ impl Key {
         Key { is_live: true, ..self }
     }
 
+    const fn secret(self) -> Key {
+        Key { is_secret: true, ..self }
+    }
+
     /// Whether [`Key::default`] is a value, and not words.
     pub fn has_value_as_default(&self) -> bool {
         self.default.starts_with(|first: char| first == '"' || first == '[' || first.is_ascii_digit())
@@ -67,7 +74,12 @@ impl Table {
 }
 
 /// All of them.
-pub const TABLES: &[Table] = &[Table { name: "", keys: PLAIN }, Table { name: "tls", keys: TLS }];
+pub const TABLES: &[Table] = &[
+    Table { name: "", keys: PLAIN },
+    Table { name: "tls", keys: TLS },
+    Table { name: "access", keys: ACCESS },
+    Table { name: "proxies", keys: PROXIES },
+];
 
 const PLAIN: &[Key] = &[
     key(
@@ -243,6 +255,98 @@ const PLAIN: &[Key] = &[
     .live(),
 ];
 
+const ACCESS: &[Key] = &[
+    key(
+        "allow",
+        "[]",
+        "Networks whose clients are served; none: all (docs/access.md).",
+        "A server for a CDN alone has a firewall in front.",
+        |config| list(&config.server.access.allow),
+    )
+    .live(),
+    key(
+        "header",
+        "none",
+        "A header that has to hold one of the secrets below.",
+        "Only a CDN can send one.",
+        |config| config.server.access.header.as_ref().and_then(|(name, _)| quoted(name)),
+    )
+    .live(),
+    key(
+        "header-secrets",
+        "none",
+        "Those secrets: each text, or a table with `file` or `env`.",
+        "Two are good while one is replaced.",
+        |config| {
+            let (_, secrets) = config.server.access.header.as_ref()?;
+            Some(secrets.iter().map(Secret::mark).collect())
+        },
+    )
+    .live()
+    .secret(),
+    key(
+        "tokens",
+        "none: no URL needs a token",
+        "Keys of the tokens that every URL needs then: each a table with `id`, and `secret`, `file` or `env`.",
+        "A URL that anybody may play needs none.",
+        |config| {
+            let marks: String = config.server.access.tokens.iter().map(token::Key::mark).collect();
+            (!marks.is_empty()).then_some(marks)
+        },
+    )
+    .live()
+    .secret(),
+    key(
+        "cors-origins",
+        "[]",
+        "Origins of pages whose scripts may read answers; none: all.",
+        "Who may fetch may read; a list costs caches in front a variant an origin.",
+        |config| list(config.server.access.cors_origins.iter().filter_map(|origin| origin.to_str().ok())),
+    )
+    .live(),
+    key(
+        "admin",
+        "none: nobody may",
+        "What admin calls that change something bring as `Authorization: Bearer`: text, or a table with `file` or `env`.",
+        "Who reaches the admin listener may look, and no more.",
+        |config| config.server.access.admin.as_ref().map(Secret::mark),
+    )
+    .live()
+    .secret(),
+];
+
+const PROXIES: &[Key] = &[
+    key(
+        "trusted",
+        "[]",
+        "Networks whose peers are believed when they say for whom they ask.",
+        "Anybody can write a header.",
+        |config| list(&config.server.access.trusted),
+    )
+    .live(),
+    key(
+        "header",
+        "\"x-forwarded-for\"",
+        "Where they say it: x-forwarded-for or forwarded (RFC 7239).",
+        "Most proxies write it. Both would let a client write the one that its proxy does not.",
+        |config| {
+            quoted(match config.server.access.forwarded_by {
+                ForwardedBy::XForwardedFor => "x-forwarded-for",
+                ForwardedBy::Forwarded => "forwarded",
+            })
+        },
+    )
+    .live(),
+    key(
+        "protocol",
+        "false",
+        "Connections begin with the PROXY protocol, and come from trusted peers alone.",
+        "Load balancers that forward TCP need it, and nothing else speaks it.",
+        |config| Some(config.server.access.proxy_protocol.to_string()),
+    )
+    .live(),
+];
+
 const TLS: &[Key] = &[
     key(
         "cert",
@@ -306,6 +410,11 @@ const TLS: &[Key] = &[
 
 fn quoted(text: impl fmt::Display) -> Option<String> {
     Some(toml::Value::String(text.to_string()).to_string())
+}
+
+fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> {
+    let items: Vec<String> = items.into_iter().filter_map(quoted).collect();
+    Some(format!("[{}]", items.join(", ")))
 }
 
 fn span(duration: Duration) -> Option<String> {
@@ -554,5 +663,16 @@ mod tests {
         min-version = "1.3"
         handshake-timeout = "5s"
         handshakes-max = 10
+        [access]
+        allow = ["10.0.0.0/8"]
+        header = "x-origin-auth"
+        header-secrets = ["0123456789abcdef"]
+        tokens = [{ id = "a", secret = "0123456789abcdef" }]
+        cors-origins = ["https://player.example"]
+        admin = "0123456789abcdef"
+        [proxies]
+        trusted = ["10.0.0.0/8"]
+        header = "forwarded"
+        protocol = true
     "#;
 }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::config::access;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
 use crate::config::tls;
@@ -32,6 +33,12 @@ pub struct Written {
     /// More of TLS, in a table.
     #[command(flatten)]
     pub tls: tls::Written,
+    /// Who may fetch, in a table.
+    #[arg(skip)]
+    pub access: access::Written,
+    /// What stands in front, in a table.
+    #[arg(skip)]
+    pub proxies: access::Proxies,
 
     /// Length that segments are cut to, at the next sync point [default: 6s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
@@ -169,7 +176,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables tls
+            tables tls, access, proxies
         )
     }
 }

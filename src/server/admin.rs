@@ -44,6 +44,8 @@ pub struct Admin {
 }
 
 impl Answer for Admin {
+    const IS_BEHIND_PROXIES: bool = false;
+
     async fn answer(self, state: Arc<State>, _: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let now = server_http::utc();
         let (request, body) = server_http::without_body(request).await;

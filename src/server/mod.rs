@@ -1,10 +1,13 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
+pub mod access;
 pub mod admin;
 pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod network;
+pub mod proxied;
 pub mod run;
 pub mod state;
 pub mod tls;
@@ -19,6 +22,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How TLS is spoken, if it has certificates.
     pub tls: tls::Options,
+    /// Who may fetch, and who is believed.
+    pub access: access::Options,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
@@ -45,6 +50,7 @@ impl Default for Options {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             tls: tls::Options::default(),
+            access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
             connections_max: 16 * 1024,
             requests_max: 4096,
