@@ -33,7 +33,7 @@ use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::Drain;
-use crate::server::state::State;
+use crate::server::state::{Current, State};
 use crate::telemetry::{RequestClass, Status, Telemetry};
 use crate::time::Utc;
 
@@ -87,9 +87,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections at `door` until it drains, and serves each in its own task.
-pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
+pub async fn accept(door: Door, current: Arc<Current>, serve: impl Answer) {
     let Door { listener, slots, telemetry, drain } = door;
-    let deadlines = deadlines(&state.options);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -111,8 +110,9 @@ pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
             continue;
         };
         prepare(&stream);
-        let conn = Conn::new(stream, deadlines, telemetry.clone(), drain.clone());
-        let (state, drain) = (state.clone(), drain.clone());
+        let state = current.get();
+        let conn = Conn::new(stream, deadlines(&state.options), telemetry.clone(), drain.clone());
+        let drain = drain.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let state = state.clone();
