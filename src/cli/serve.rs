@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::shelves;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -142,9 +143,10 @@ impl Site {
 
 /// The origin for the library that `config` names, looked at once.
 async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
-    let library = Arc::new(Library::new(config.library.clone()));
+    let shelves = shelves::connect(config, telemetry)?;
+    let library = Arc::new(Library::with_shelves(config.library.clone(), shelves));
     let origin = Arc::new(Origin::new(library, config.origin.clone(), Arc::clone(telemetry)));
-    rescan(&origin).await.map_err(|error| format!("{}: {error}", config.library.root.display()))?;
+    rescan(&origin).await?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
         tokio::time::sleep(library::REST).await;
@@ -222,7 +224,9 @@ fn greet(
     media: &str,
     admin: Option<&str>,
 ) -> io::Result<()> {
-    let root = config.library.root.display();
+    let roots = config.library.roots.iter().map(|root| root.path.display().to_string());
+    let root =
+        roots.chain(config.storage.places.iter().map(|(_, place)| place.to_string())).collect::<Vec<_>>().join(", ");
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let warned = opened.iter().filter(|listing| !listing.warnings.is_empty()).count();
     write!(out, "Headwater {}: {} in {root}", env!("CARGO_PKG_VERSION"), plural(count, "presentation"))?;

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::content::source::{Source, SourceError};
+use crate::content::file::SourceError;
+use crate::content::source::Source;
 use crate::formats::captions::Services;
 use crate::formats::nal::Codec;
 use crate::media::sample::SourceRange;

@@ -2,10 +2,13 @@
 
 pub mod captions;
 pub mod clips;
+pub mod file;
 pub mod library;
 pub mod made;
+pub mod remote;
 pub mod scan;
 pub mod sidecar;
 pub mod source;
+pub mod storage;
 pub mod subtitles;
 pub mod vod;

@@ -9,9 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::content::captions;
+use crate::content::file::SourceError;
 use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
-use crate::content::source::{Source, SourceError};
+use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::formats::captions::Service;
 use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
@@ -106,9 +108,9 @@ pub enum OpenError {
 }
 
 /// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
-pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
+pub fn open(storage: &Storage, parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = read(parts, false, &mut warnings)?;
+    let (mut source, read) = read(storage, parts, false, &mut warnings)?;
     let mut media = Content::default();
     read.into_iter().for_each(|part| media.add(part));
     let period = period(media, texts, None, target, &mut source, &mut warnings).map_err(OpenError::Nothing)?;
@@ -135,12 +137,13 @@ impl Content {
 
 /// Opens the files of `parts`, and reads what each holds, as `clips` need it or not. What is wrong with one are `warnings`.
 pub(crate) fn read(
+    storage: &Storage,
     parts: &[Part],
     clips: bool,
     warnings: &mut Vec<String>,
 ) -> Result<(Source, Vec<Content>), OpenError> {
     let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
-    let source = Source::open(&paths)?;
+    let source = Source::open(storage, &paths)?;
     let mut all = Vec::with_capacity(parts.len());
     let mut first_file = 0;
     for part in parts {

@@ -18,6 +18,9 @@ pub struct Options {
     /// Files of opened presentations that are kept open, so that a replaced one can still be played. A share of the descriptors
     /// a process may have; beyond it presentations are closed and opened again when they are asked for.
     pub open_files_max: usize,
+    /// How long a request waits for a presentation of remote storage to be opened, before it is told to come again: a player waits
+    /// about as long.
+    pub open_wait: Duration,
     /// How long a playlist or MPD on demand may be used without asking again: a replaced source is seen after that.
     pub manifest_max_age: Duration,
 }
@@ -30,6 +33,7 @@ impl Default for Options {
             prefetch: 0,
             flights_max: 256,
             open_files_max: 4096,
+            open_wait: Duration::from_secs(8),
             manifest_max_age: Duration::from_secs(120),
         }
     }

@@ -16,12 +16,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, FlightError, Role};
-use crate::content::library::{Entry, Library};
+use crate::content::library::Library;
+use crate::content::library::entry::Entry;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
-use crate::origin::render::{Indexed, Render, no_such_object};
+use crate::origin::render::{Indexed, Render, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, Telemetry};
 use crate::time::Utc;
 
@@ -32,6 +33,8 @@ const SHARES: [(CacheClass, u64); 4] =
 const REMEMBERED_SHARE: u64 = 1;
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
+/// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
+const REMOTE_OPENINGS_MAX: usize = 8;
 /// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
 const REOPENED_MAX: usize = 3;
 
@@ -51,6 +54,8 @@ pub struct Origin {
     retired: Mutex<Vec<Arc<Indexed>>>,
     /// Bounds what is made at once.
     permits: Arc<Semaphore>,
+    /// Bounds how many presentations of remote storage are opened at once.
+    openings: Arc<Semaphore>,
 }
 
 impl Origin {
@@ -67,6 +72,7 @@ impl Origin {
             remembered: Cache::new(options.cache_bytes / 100 * REMEMBERED_SHARE),
             retired: Mutex::default(),
             permits: Arc::new(Semaphore::new(options.flights_max)),
+            openings: Arc::new(Semaphore::new(REMOTE_OPENINGS_MAX)),
             options: Arc::new(options),
         }
     }
@@ -148,8 +154,10 @@ impl Origin {
     ) -> Result<Arc<Object>, Problem> {
         let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
         let render = match &item {
-            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
-            Item::Of { track, version, .. } => self.render(self.version(&presentation, track, *version, now).await?),
+            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?, now),
+            Item::Of { track, version, .. } => {
+                self.render(self.version(&presentation, track, *version, now).await?, now)
+            }
         };
         // A head alone costs no media, nor does telling somebody that he has it already.
         let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
@@ -205,7 +213,7 @@ impl Origin {
             let Some(Address { presentation, item }) = Address::parse(&key) else { return };
             let Item::Of { track, version, .. } = &item else { return };
             if let Ok(indexed) = origin.version(&presentation, track, *version, now).await {
-                origin.prefetch(&key, &origin.render(indexed), &item, now);
+                origin.prefetch(&key, &origin.render(indexed, now), &item, now);
             }
         });
     }
@@ -231,9 +239,9 @@ impl Origin {
         }
     }
 
-    fn render(&self, indexed: Arc<Indexed>) -> Render {
+    fn render(&self, indexed: Arc<Indexed>, now: Utc) -> Render {
         let grace = self.grace(&indexed);
-        Render { indexed, grace, options: Arc::clone(&self.options), telemetry: Arc::clone(&self.telemetry) }
+        Render { indexed, grace, now, options: Arc::clone(&self.options), telemetry: Arc::clone(&self.telemetry) }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
@@ -243,7 +251,11 @@ impl Origin {
     /// The presentation as it is now.
     pub(crate) async fn current(&self, name: &str, now: Utc) -> Result<Arc<Indexed>, Problem> {
         for _ in 0..REOPENED_MAX {
-            let entry = self.library.entry(name).ok_or_else(no_such_presentation)?;
+            let found = self.library.find(name, now).await.map_err(|error| {
+                tracing::warn!(presentation = name, %error, "can't be looked for");
+                source_problem(&error)
+            })?;
+            let entry = found.ok_or_else(no_such_presentation)?;
             if let Some(known) = self.index.get(name).await {
                 if Arc::ptr_eq(&known.entry, &entry) {
                     self.telemetry.cache_hits.at(CacheClass::Index).inc();
@@ -252,7 +264,12 @@ impl Origin {
                 self.retire(known, now);
             }
             self.telemetry.cache_misses.at(CacheClass::Index).inc();
-            let indexed = self.open(Arc::clone(&entry)).await?;
+            // Opened all the same if it takes longer, for who comes again.
+            let opening = self.open(Arc::clone(&entry));
+            let indexed = match entry.is_remote() {
+                false => opening.await?,
+                true => tokio::time::timeout(self.options.open_wait, opening).await.map_err(|_| being_opened())??,
+            };
             if Arc::ptr_eq(&indexed.entry, &entry) {
                 return Ok(indexed);
             }
@@ -264,9 +281,15 @@ impl Origin {
         let name = entry.name.clone();
         let permits = Arc::clone(&self.permits);
         let wanted = Arc::clone(&entry);
+        let wanted_turn = entry.is_remote().then(|| Arc::clone(&self.openings));
         let options = Arc::clone(&self.options);
         let opening = async move {
             let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
+            // Large windows of media are read for it: some at a time, while others wait.
+            let _turn = match wanted_turn {
+                Some(turns) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
             let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
             let opened = opening
                 .await
@@ -324,7 +347,7 @@ impl Origin {
 
     /// Renders of the presentation called `name`, as of `now`.
     pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
-        self.current(name, now).await.map(|indexed| self.render(indexed))
+        self.current(name, now).await.map(|indexed| self.render(indexed, now))
     }
 
     /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
@@ -358,6 +381,10 @@ fn cache_class(class: Class) -> CacheClass {
 
 fn no_such_presentation() -> Problem {
     Problem::not_found("not_found", "no presentation has this name")
+}
+
+fn being_opened() -> Problem {
+    Problem::unavailable("being_opened", "the presentation is being opened; try again")
 }
 
 fn busy() -> Problem {

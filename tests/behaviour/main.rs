@@ -12,6 +12,7 @@ mod library;
 mod mp4;
 mod paths;
 mod presentations;
+mod remote;
 mod replaced;
 mod representation;
 mod rotation;
