@@ -139,6 +139,13 @@ const PLAIN: &[Key] = &[
         |config| size(config.origin.cache_bytes),
     ),
     key(
+        "in-flight-memory",
+        "half of cache-memory, at least 128MiB",
+        "Memory that bodies may keep beside the cache while they are read or sent; then 503 for what would have to be read.",
+        "Slow readers hold what the cache has evicted.",
+        |config| size(config.origin.in_flight_bytes),
+    ),
+    key(
         "prefetch",
         "0",
         "Segments made ahead of the one asked for; at most 16.",
@@ -172,11 +179,10 @@ const PLAIN: &[Key] = &[
     key(
         "requests-max",
         "4096",
-        "Requests whose answers are being made at once; more are refused with 503.",
-        "Hits take microseconds: so many in flight means that sources are too slow.",
-        |config| Some(config.server.requests_max.to_string()),
-    )
-    .live(),
+        "Requests that wait for something to be made; more are refused with 503.",
+        "What lies in the cache waits for nothing: so many mean that sources are too slow.",
+        |config| Some(config.origin.requests_max.to_string()),
+    ),
     key(
         "flights-max",
         "256",
@@ -639,6 +645,7 @@ mod tests {
         grace = "1h"
         follow-symlinks = true
         cache-memory = "1GiB"
+        in-flight-memory = "300MiB"
         prefetch = 2
         key-uri = "skd://{kid}"
         manifest-max-age = "10s"

@@ -56,6 +56,9 @@ pub struct Written {
     /// Memory for the cache: a percentage of what the process may use, or a size such as 512MiB [default: 25%]
     #[arg(long, value_name = "SHARE", help_heading = "Making")]
     pub cache_memory: Option<Share>,
+    /// Memory that bodies may keep beside the cache while they are read or sent [default: half of cache-memory, at least 128MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Making")]
+    pub in_flight_memory: Option<Size>,
     /// Segments made ahead of the one asked for [default: 0]
     #[arg(long, value_name = "N", help_heading = "Making")]
     pub prefetch: Option<u32>,
@@ -72,7 +75,7 @@ pub struct Written {
     /// Connections open at once; more are refused with 503 [default: 16384, or three quarters of the descriptors]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub connections_max: Option<usize>,
-    /// Requests whose answers are being made at once; more are refused with 503 [default: 4096]
+    /// Requests that wait for something to be made; more are refused with 503 [default: 4096]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub requests_max: Option<usize>,
     /// Objects being made at once; more are refused with 503 [default: 256]
@@ -161,6 +164,7 @@ impl Written {
             grace,
             follow_symlinks,
             cache_memory,
+            in_flight_memory,
             prefetch,
             key_uri,
             manifest_max_age,

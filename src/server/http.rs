@@ -402,14 +402,6 @@ async fn respond(state: &State, request: &Request<()>, now: Utc) -> Response<Bod
     if let Some(response) = common(state, request) {
         return response;
     }
-    let _inside = state.telemetry.requests_in_flight.enter();
-    if state.telemetry.requests_in_flight.get() > options.requests_max as i64 {
-        state.telemetry.requests_refused.inc();
-        let message = "too many requests in flight";
-        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", message, "public, max-age=1");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return response;
-    }
     state.origin.serve(request, now).await
 }
 
@@ -954,21 +946,6 @@ mod tests {
         }
         let (_, body) = without_body(Request::new(Silent)).await;
         assert_eq!(body.unwrap_err().status(), 413);
-    }
-
-    #[tokio::test]
-    async fn requests_too_many_in_flight_are_told_to_come_back() {
-        let mut state = State::for_tests();
-        state.options.requests_max = 1;
-        let request = Request::builder().uri("/a").header(header::HOST, "x").body(()).unwrap();
-        let other = state.telemetry.requests_in_flight.enter();
-        let response = respond(&state, &request, Utc(0)).await;
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=1");
-        drop(other);
-        assert_ne!(respond(&state, &request, Utc(0)).await.status(), 503);
-        assert_eq!(state.telemetry.requests_refused.get(), 1);
     }
 
     #[test]

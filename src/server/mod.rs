@@ -28,9 +28,6 @@ pub struct Options {
     pub admin: Option<SocketAddr>,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
-    /// Requests whose answers are being made at once. Hits take microseconds, so this many in flight means that sources are
-    /// too slow, and more waiting would only spend memory.
-    pub requests_max: usize,
     /// Bytes of a request's path and query. Our own URLs stay below 500; CDNs cap theirs at 8 KiB and more.
     pub url_bytes_max: usize,
     /// Bytes of a request head; what CDNs add (cookies and tokens included) fits. At least 8 KiB.
@@ -53,7 +50,6 @@ impl Default for Options {
             access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
             connections_max: 16 * 1024,
-            requests_max: 4096,
             url_bytes_max: 4096,
             head_bytes_max: 64 * 1024,
             head_timeout: Duration::from_secs(10),
