@@ -11,8 +11,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -22,7 +20,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,7 +31,8 @@ use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::access;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
-use crate::server::drain::Drain;
+use crate::server::drain::{Drain, Pause, until_over};
+use crate::server::http2;
 use crate::server::proxied::introduction;
 use crate::server::state::{Current, State};
 use crate::server::tls::{Secured, Tls};
@@ -44,14 +43,10 @@ use crate::time::Utc;
 const BACKLOG: i32 = 4096;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
+/// Frames that such a body may come in: empty ones would be bytes that never count.
+const BODY_FRAMES_MAX: usize = 256;
 /// Header lines of a request: what hyper parses on the stack. One more would cost two allocations of 4 KiB a request.
 const HEADERS_MAX: usize = 100;
-/// HTTP/2 streams open at once on a connection: what RFC 9113 §6.5.2 recommends at least.
-const STREAMS_MAX: u32 = 128;
-/// HTTP/2 streams that a peer may have reset before we have looked at them (the "rapid reset" attack).
-const RESETS_PENDING_MAX: usize = 20;
-/// HTTP/2 bytes a stream may have queued between body and socket; frames refer to the body, they do not copy it.
-const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
 /// A pause after accept fails, as it does while descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -231,7 +226,7 @@ where
     };
     match protocol {
         Protocol::Http1 => http1(conn, drain, head_bytes_max, service).await,
-        Protocol::Http2 => Box::pin(http2(conn, drain, head_bytes_max, service)).await,
+        Protocol::Http2 => Box::pin(http2::serve(conn, drain, head_bytes_max, service)).await,
     }
 }
 
@@ -283,76 +278,15 @@ where
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.auto_date_header(false).half_close(true).max_headers(HEADERS_MAX).max_buf_size(head_bytes_max);
     let mut serving = builder.serve_connection(TokioIo::new(conn), service);
-    if let Pause::Over = until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests).await? {
+    if let Pause::Over =
+        until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests, || false).await?
+    {
         return Ok(None);
     }
     let parts = serving.into_parts();
     let mut conn = parts.io.into_inner();
     conn.give_back(&parts.read_buf);
     Ok(Some(conn))
-}
-
-/// RFC 9113 §3.3.
-async fn http2<I, S>(conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
-where
-    I: Stream + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    let (bodies, rests) = (conn.bodies(), conn.rests());
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    builder
-        .auto_date_header(false)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
-        .max_send_buf_size(STREAM_BUFFER_BYTES);
-    let service = service_fn(|request| {
-        let (answer, bodies) = (service.call(request), bodies.clone());
-        async move { answer.await.map(|answer| answer.map(|body| bodies.watch(body))) }
-    });
-    let serving = pin!(builder.serve_connection(TokioIo::new(conn), service));
-    until_over(serving, drain, |conn| conn.graceful_shutdown(), &rests).await.map(|_| ())
-}
-
-/// Why a connection is not being served.
-enum Pause {
-    Over,
-    Rests,
-}
-
-async fn until_over<C, E>(
-    mut conn: Pin<&mut C>,
-    drain: &Drain,
-    shut: impl Fn(Pin<&mut C>),
-    rests: &AtomicBool,
-) -> Result<Pause, String>
-where
-    C: Future<Output = Result<(), E>>,
-    E: std::error::Error,
-{
-    let over = |result: Result<(), E>| result.map(|()| Pause::Over).map_err(|error| error.to_string());
-    let mut begun = pin!(drain.begun());
-    let (mut is_waiting, mut is_told) = (false, false);
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = conn.as_mut().poll(cx) {
-            return Poll::Ready(over(result));
-        }
-        if rests.load(Ordering::Relaxed) {
-            return Poll::Ready(Ok(Pause::Rests));
-        }
-        // A task's waker stays the same, so it is enough to register it once: polling again would take a lock a request.
-        if !is_told && (!is_waiting || drain.has_begun()) {
-            is_waiting = true;
-            if begun.as_mut().poll(cx).is_ready() {
-                is_told = true;
-                shut(conn.as_mut());
-                return conn.as_mut().poll(cx).map(over);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// Answers on the media listener.
@@ -484,8 +418,13 @@ async fn forget(body: impl http_body::Body) -> Forgotten {
     if body.size_hint().lower() > left {
         return Forgotten::TooMuch;
     }
+    let mut frames = 0;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(frame) = frame else { return Forgotten::Malformed };
+        frames += 1;
+        if frames > BODY_FRAMES_MAX {
+            return Forgotten::TooMuch;
+        }
         let bytes = frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data) as u64);
         let Some(rest) = left.checked_sub(bytes) else { return Forgotten::TooMuch };
         left = rest;
@@ -572,7 +511,8 @@ mod tests {
     use http_body_util::BodyExt;
     use std::io::IoSlice;
     use std::sync::Mutex;
-    use std::task::Context;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll};
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::task::JoinHandle;
 

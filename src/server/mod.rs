@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod http2;
 pub mod network;
 pub mod proxied;
 pub mod run;
