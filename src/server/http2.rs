@@ -63,7 +63,7 @@ where
         let (answer, bodies, answering) = (service.call(request), bodies.clone(), resets.answering());
         async move {
             let answer = answer.await;
-            answering.is_over();
+            answering.finish();
             answer.map(|answer| answer.map(|body| bodies.watch(body)))
         }
     });
@@ -108,7 +108,7 @@ impl Resets {
 }
 
 impl Answering {
-    fn is_over(mut self) {
+    fn finish(mut self) {
         self.0 = None;
     }
 }
