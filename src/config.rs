@@ -124,6 +124,9 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;
+    let of_peer = written.connections_peer_max;
+    server.connections_peer_max =
+        of_peer.map(|count| bounded("connections-peer-max", count, 1..=connections_max)).transpose()?;
     let requests = written.requests_max.unwrap_or(origin.requests_max);
     origin.requests_max = bounded("requests-max", requests, 1..=1 << 20)?;
     let size = |size: Option<Size>, default: usize| size.map_or(default, |Size(bytes)| bytes as usize);
@@ -158,6 +161,7 @@ impl Config {
                 tls: old.tls.clone(),
                 admin: old.admin,
                 connections_max: old.connections_max,
+                connections_peer_max: old.connections_peer_max,
                 ..server
             },
             log: new.log.clone(),
@@ -208,6 +212,7 @@ mod tests {
             manifest-max-age = "10s"
             threads = 3
             connections-max = 100
+            connections-peer-max = 20
             requests-max = 10
             flights-max = 5
             url-max = "1KiB"

@@ -177,6 +177,13 @@ const PLAIN: &[Key] = &[
         |config| Some(config.server.connections_max.to_string()),
     ),
     key(
+        "connections-peer-max",
+        "none: as many as there may be",
+        "Connections of one client: an IPv4 address, or 64 bits of an IPv6 one; more are refused with 503. Trusted proxies may have all.",
+        "A CDN or a proxy is one client, and has thousands.",
+        |config| config.server.connections_peer_max.map(|count| count.to_string()),
+    ),
+    key(
         "requests-max",
         "4096",
         "Requests that wait for something to be made; more are refused with 503.",
@@ -651,6 +658,7 @@ mod tests {
         manifest-max-age = "10s"
         threads = 3
         connections-max = 100
+        connections-peer-max = 20
         requests-max = 10
         flights-max = 5
         url-max = "1KiB"

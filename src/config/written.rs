@@ -75,6 +75,9 @@ pub struct Written {
     /// Connections open at once; more are refused with 503 [default: 16384, or three quarters of the descriptors]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub connections_max: Option<usize>,
+    /// Of these, connections of one client [default: as many as there may be]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub connections_peer_max: Option<usize>,
     /// Requests that wait for something to be made; more are refused with 503 [default: 4096]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub requests_max: Option<usize>,
@@ -170,6 +173,7 @@ impl Written {
             manifest_max_age,
             threads,
             connections_max,
+            connections_peer_max,
             requests_max,
             flights_max,
             url_max,

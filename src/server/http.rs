@@ -33,6 +33,7 @@ use crate::server::access;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::{Drain, Pause, until_over};
 use crate::server::http2;
+use crate::server::peers::Peers;
 use crate::server::proxied::introduction;
 use crate::server::state::{Current, State};
 use crate::server::tls::{Secured, Tls};
@@ -67,6 +68,8 @@ pub struct Door {
     pub tls: Option<Arc<Tls>>,
     /// As many connections may be open as it has permits.
     pub slots: Arc<Semaphore>,
+    /// Bounds those of one client, if they are bounded.
+    pub peers: Option<Arc<Peers>>,
     /// Where its connections are counted.
     pub telemetry: Arc<Telemetry>,
     /// Ends accepting, and each connection once it has nothing under way.
@@ -88,7 +91,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections at `door` until it drains, and serves each in its own task.
 pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
-    let Door { listener, tls, slots, telemetry, drain } = door;
+    let Door { listener, tls, slots, peers, telemetry, drain } = door;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -106,13 +109,14 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
         };
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             telemetry.connections_refused.inc();
-            refuse(stream);
+            refuse(stream, tls.is_some());
             continue;
         };
         prepare(&stream);
         let state = current.get();
         let deadlines = deadlines(&state.options);
         let (tls, telemetry, drain) = (tls.clone(), telemetry.clone(), drain.clone());
+        let peers = peers.clone();
         tokio::spawn(async move {
             let peer = match A::IS_BEHIND_PROXIES && state.options.access.proxy_protocol {
                 false => peer,
@@ -120,6 +124,14 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
                     Some(peer) => peer,
                     None => return telemetry.proxy_introductions_refused.inc(),
                 },
+            };
+            let is_trusted = || state.options.access.trusted.iter().any(|network| network.contains(peer.ip()));
+            let guest = match peers.filter(|_| !is_trusted()).map(|peers| peers.enter(peer.ip())) {
+                Some(None) => {
+                    telemetry.connections_refused.inc();
+                    return refuse(stream, tls.is_some());
+                }
+                guest => guest.flatten(),
             };
             let service = service_fn(|request| {
                 let state = state.clone();
@@ -144,7 +156,7 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
             if let Err(error) = served {
                 tracing::debug!(%peer, error, "connection_failed");
             }
-            drop(slot);
+            drop((slot, guest));
         });
     }
 }
@@ -207,8 +219,10 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Says why, as far as that is possible without waiting, and closes.
-fn refuse(stream: TcpStream) {
-    let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+fn refuse(stream: TcpStream, speaks_tls: bool) {
+    if !speaks_tls {
+        let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+    }
     let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
 }
 
