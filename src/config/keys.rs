@@ -119,7 +119,7 @@ const PLAIN: &[Key] = &[
     ),
     key(
         "grace",
-        "its duration, at most 6h, and manifest-max-age",
+        "its duration, at most 6h, manifest-max-age, and at most 30s",
         "How long the old version of a replaced file is still answered.",
         "Who has begun to watch can watch to the end.",
         |config| config.library.grace.and_then(span),

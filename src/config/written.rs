@@ -46,7 +46,7 @@ pub struct Written {
     /// Time between two looks for new, changed and gone files [default: 2s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
     pub scan_interval: Option<Span>,
-    /// How long the old version of a replaced file is still answered [default: its duration, at most 6h, and manifest-max-age]
+    /// How long the old version of a replaced file is still answered [default: its duration, at most 6h, manifest-max-age, and at most 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
     pub grace: Option<Span>,
     /// Let symbolic links lead out of the folder [default: they do not]
