@@ -330,7 +330,7 @@ impl Answer for Media {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
-        access.share(access::page_of(&request), &mut response);
+        access.share(&request, &mut response);
         finish(&request, &mut response, now);
         let (path, status) = (request.uri().path(), response.status().as_u16());
         state.telemetry.requests.at(class(path), Status::of(status)).inc();
