@@ -8,6 +8,7 @@ use crate::content::made::Text;
 use crate::content::source::Source;
 use crate::content::vod::{self, Content, OpenError, Opened, Part};
 use crate::formats::cues::Cues;
+use crate::formats::ttml::document::Document;
 use crate::media::clip::Cut;
 use crate::media::presentation::{Period, Presentation};
 use crate::media::track::{Kind, Role};
@@ -108,6 +109,7 @@ fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Ve
             roles: text.roles.clone(),
             counts_from_start: text.counts_from_start,
             cues,
+            document: text.document.as_ref().map(Document::emptied),
         };
         (choice, Some(empty))
     });
@@ -124,6 +126,7 @@ fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Ve
             roles: track.roles.clone(),
             counts_from_start: false,
             cues: Cues::default(),
+            document: None,
         });
         (choice, empty)
     });

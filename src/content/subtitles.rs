@@ -10,6 +10,7 @@ use crate::content::made::Text;
 use crate::content::source::{Source, SourceError, Stamp};
 use crate::content::vod::{Said, track_name};
 use crate::formats::cues::{self, Cues, FILE_BYTES_MAX};
+use crate::formats::ttml::document::Document;
 use crate::formats::{language, srt, ttml, webvtt};
 use crate::media::sample::SourceRange;
 use crate::media::track::Role;
@@ -136,9 +137,9 @@ pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
 /// Reads `file`. What is wrong with it, whole or in part, are `warnings`; `None` if nothing of it can be shown. Blocks.
 fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match read_cues(&file.path) {
+    match read_text(&file.path) {
         Ok(None) => None,
-        Ok(Some((cues, stamp))) => {
+        Ok(Some((cues, document, stamp))) => {
             warnings.extend(cues.faults.first.iter().map(|fault| format!("{name}, {fault}; it is left out")));
             if cues.faults.more > 0 {
                 warnings.push(format!("{name}: {} more faults", cues.faults.more));
@@ -148,8 +149,12 @@ fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
                 return None;
             }
             let Said { language, label, roles, .. } = file.said.clone();
+            let document = document.transpose().unwrap_or_else(|why| {
+                warnings.push(format!("{name}: it is offered as WebVTT alone: {why}"));
+                None
+            });
             let (name, path) = (file.name.clone(), file.path.clone());
-            Some(Text { name, id: 1, path, stamp, language, label, roles, counts_from_start: true, cues })
+            Some(Text { name, id: 1, path, stamp, language, label, roles, counts_from_start: true, cues, document })
         }
         Err(why) => {
             warnings.push(format!("{name}{why}"));
@@ -158,8 +163,11 @@ fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
     }
 }
 
-/// The cues of the file at `path`, and what it was like; `None` if it is not meant to be text.
-fn read_cues(path: &Path) -> Result<Option<(Cues, Stamp)>, String> {
+/// What a file of text holds: cues; of TTML the document too, or why it can't be taken apart; and what the file was like.
+type Parsed = (Cues, Option<Result<Document, &'static str>>, Stamp);
+
+/// The text of the file at `path`; `None` if it is not meant to be text.
+fn read_text(path: &Path) -> Result<Option<Parsed>, String> {
     let unread = |error: SourceError| format!(": it is left out: {error}");
     let source = Source::open(&[path.to_path_buf()]).map_err(unread)?;
     let len = source.file_len(0);
@@ -168,16 +176,17 @@ fn read_cues(path: &Path) -> Result<Option<(Cues, Stamp)>, String> {
     }
     let bytes = source.read(&[SourceRange { file: 0, range: 0..len }]).map_err(unread)?;
     let form = Form::of(path).unwrap_or(Form::Xml);
+    let of_ttml = |text: &str| ttml::parse(text).map(|read| (read.cues, Some(read.document)));
     let read = cues::decode(&bytes).and_then(|text| match form {
-        Form::WebVtt => webvtt::parse(&text),
-        Form::SubRip => srt::parse(&text),
-        Form::Ttml => ttml::parse(&text),
-        Form::Xml if !ttml::is_ttml(&text) => Ok(Cues::default()),
-        Form::Xml => ttml::parse(&text),
+        Form::WebVtt => webvtt::parse(&text).map(|cues| (cues, None)),
+        Form::SubRip => srt::parse(&text).map(|cues| (cues, None)),
+        Form::Ttml => of_ttml(&text),
+        Form::Xml if !ttml::is_ttml(&text) => Ok((Cues::default(), None)),
+        Form::Xml => of_ttml(&text),
     });
     match read {
-        Ok(cues) if form == Form::Xml && cues == Cues::default() => Ok(None),
-        Ok(cues) => Ok(Some((cues, source.stamp(0)))),
+        Ok((cues, _)) if form == Form::Xml && cues == Cues::default() => Ok(None),
+        Ok((cues, document)) => Ok(Some((cues, document, source.stamp(0)))),
         Err(_) if form == Form::Xml => Ok(None),
         Err(fault) => Err(format!(", {fault}; the file is left out")),
     }

@@ -523,6 +523,7 @@ fn read_timed_text(source: &Source, file: u32, moov: BoxRef<'_>, track: Track) -
         roles,
         counts_from_start: false,
         cues,
+        document: None,
     })
 }
 
@@ -838,6 +839,7 @@ fn build(
         language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
         label: label(&header.name),
         roles: roles(&header.kinds),
+        as_imsc: None,
         captions: None,
         frame_rate,
         media_time,

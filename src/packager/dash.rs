@@ -119,6 +119,10 @@ impl Mpd<'_> {
         self.duration(duration);
         self.raw("\">\n");
         for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
+            // A text once: as IMSC, where there is that.
+            if set.tracks.iter().all(|track| track.as_imsc.is_some()) {
+                continue;
+            }
             self.adaptation_set(period, index, set, place);
         }
         for (set, place) in period.sets.iter().zip(places) {

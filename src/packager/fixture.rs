@@ -32,6 +32,7 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
         language: None,
         label: None,
         roles: Vec::new(),
+        as_imsc: None,
         captions: None,
         frame_rate: (kind == Kind::Video).then_some((25, 1)),
         media_time: 0,
