@@ -10,8 +10,10 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::config::access;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
+use crate::config::tls;
 
 /// What a person wrote; what was left out is `None`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -27,6 +29,16 @@ pub struct Written {
     /// Address of the admin listener (page, API, metrics), or `off` [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
     pub admin: Option<AdminAddress>,
+
+    /// More of TLS, in a table.
+    #[command(flatten)]
+    pub tls: tls::Written,
+    /// Who may fetch, in a table.
+    #[arg(skip)]
+    pub access: access::Written,
+    /// What stands in front, in a table.
+    #[arg(skip)]
+    pub proxies: access::Proxies,
 
     /// Length that segments are cut to, at the next sync point [default: 6s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
@@ -163,7 +175,8 @@ impl Written {
             write_timeout,
             drain_timeout,
             log_format,
-            log,
+            log;
+            tables tls, access, proxies
         )
     }
 }
