@@ -18,7 +18,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::cues::{Cue, Cues, Fault, Look, PAYLOAD_BYTES_MAX, Palette, colour};
-use document::{Body, Container, Document, Paragraph, Parts};
+use document::{Body, Container, Document, Ns, OPEN, Paragraph, Parts, SECOND};
 
 /// Elements that may be open at once.
 const DEPTH_MAX: usize = 64;
@@ -43,12 +43,6 @@ const OF_IMSC_1_1: [&str; 9] = [
 ];
 /// Longer names are nobody's, and would be copied with everything that refers to them.
 const ID_BYTES_MAX: usize = 256;
-
-/// Nanoseconds: whole, for frames and ticks of all usual rates to within less than half a millisecond.
-type Ns = i64;
-const SECOND: Ns = 1_000_000_000;
-/// An end that nothing gives.
-const OPEN: Ns = i64::MAX;
 
 /// Whether the root element of `text` is `tt`: not every XML file is subtitles.
 pub fn is_ttml(text: &str) -> bool {

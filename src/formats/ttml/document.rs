@@ -9,7 +9,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Ns, OPEN, SECOND};
+/// Nanoseconds: whole, for frames and ticks of all usual rates to within less than half a millisecond.
+pub(super) type Ns = i64;
+pub(super) const SECOND: Ns = 1_000_000_000;
+/// An end that nothing gives.
+pub(super) const OPEN: Ns = i64::MAX;
 
 /// A document whose parts are told apart. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
