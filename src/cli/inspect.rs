@@ -228,7 +228,7 @@ impl Report {
         }
         let movie = headers(file);
         let part = Part { name: track_name(&stem), files: vec![file.to_path_buf()], said: Said::default() };
-        let opened = match vod::open(&[part], Vec::new(), TARGET) {
+        let opened = match vod::open(&[part], Vec::new(), &[], TARGET) {
             Ok(opened) => Some(opened),
             Err(error) => {
                 let why = part_of_a_packaging(file).map_or_else(|| error.to_string(), str::to_owned);

@@ -8,4 +8,5 @@ pub mod scan;
 pub mod sidecar;
 pub mod source;
 pub mod subtitles;
+pub mod thumbnails;
 pub mod vod;

@@ -12,6 +12,7 @@ use crate::content::captions;
 use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
 use crate::content::source::{Source, SourceError};
+use crate::content::thumbnails::ThumbnailFiles;
 use crate::formats::captions::Service;
 use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
@@ -28,6 +29,7 @@ use crate::media::clip::{Cut, CutError};
 use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
+use crate::media::thumbnails::Thumbnails;
 use crate::media::track::{Caption, FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
@@ -105,15 +107,54 @@ pub enum OpenError {
     Nothing(String),
 }
 
-/// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
-pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
+/// Opens the presentation that `parts` make, with `texts` and `thumbnails` beside them, cut into segments of about `target`. Blocks.
+pub fn open(
+    parts: &[Part],
+    texts: Vec<Text>,
+    thumbnails: &[ThumbnailFiles],
+    target: Duration,
+) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = read(parts, false, &mut warnings)?;
+    let beside = thumbnails.iter().flat_map(|thumbnails| &thumbnails.files);
+    let (mut source, read) = read(parts, beside, false, &mut warnings)?;
+    let first_sheet = parts.iter().map(|part| part.files.len() as u32).sum();
+    let mut thumbnails = sheets(thumbnails, &source, first_sheet, &mut warnings);
     let mut media = Content::default();
     read.into_iter().for_each(|part| media.add(part));
     let period = period(media, texts, None, target, &mut source, &mut warnings).map_err(OpenError::Nothing)?;
     shorten(&mut warnings);
-    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+    let mut presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings };
+    for (index, thumbnails) in thumbnails.iter_mut().enumerate() {
+        if presentation.tracks().any(|track| track.name == thumbnails.name) || index > 0 {
+            thumbnails.name = format!("{}-sheets{}", thumbnails.name, index + 1);
+        }
+    }
+    let end_ms = presentation.duration_ms();
+    for thumbnails in
+        thumbnails.iter().filter(|thumbnails| thumbnails.sheets.len() as u64 * thumbnails.sheet_ms() < end_ms)
+    {
+        let sheets_end_s = thumbnails.sheets.len() as f64 * thumbnails.sheet_ms() as f64 / 1000.0;
+        let end_s = end_ms as f64 / 1000.0;
+        presentation
+            .warnings
+            .push(format!("the thumbnails end at {sheets_end_s} s, before the presentation does at {end_s} s"));
+    }
+    presentation.thumbnails = thumbnails;
+    Ok(Opened { presentation, source: Arc::new(source) })
+}
+
+/// The thumbnails of `all`, whose sheets are the files of `source` from `first` on. What is wrong with some are `warnings`. Blocks.
+fn sheets(all: &[ThumbnailFiles], source: &Source, mut first: u32, warnings: &mut Vec<String>) -> Vec<Thumbnails> {
+    let mut read = Vec::with_capacity(all.len());
+    for thumbnails in all {
+        let files = first..first + thumbnails.files.len() as u32;
+        first = files.end;
+        match thumbnails.read(source, files) {
+            Ok(thumbnails) => read.push(thumbnails),
+            Err(why) => warnings.push(why),
+        }
+    }
+    read
 }
 
 /// What was read of one or several movies: tracks, and text that is served in another form.
@@ -133,13 +174,15 @@ impl Content {
     }
 }
 
-/// Opens the files of `parts`, and reads what each holds, as `clips` need it or not. What is wrong with one are `warnings`.
-pub(crate) fn read(
-    parts: &[Part],
+/// Opens the files of `parts`, and those `beside` them, and reads what each part holds, as `clips` need it or not. What is wrong with one
+/// are `warnings`.
+pub(crate) fn read<'a>(
+    parts: &'a [Part],
+    beside: impl Iterator<Item = &'a PathBuf>,
     clips: bool,
     warnings: &mut Vec<String>,
 ) -> Result<(Source, Vec<Content>), OpenError> {
-    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
+    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| &part.files).chain(beside).cloned().collect();
     let source = Source::open(&paths)?;
     let mut all = Vec::with_capacity(parts.len());
     let mut first_file = 0;

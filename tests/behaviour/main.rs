@@ -17,5 +17,6 @@ mod rotation;
 mod scene;
 mod sockets;
 mod text;
+mod thumbnails;
 mod trick;
 mod twins;
