@@ -2,6 +2,7 @@
 
 pub mod captions;
 pub mod clips;
+pub(crate) mod edits;
 pub mod library;
 pub mod made;
 pub mod scan;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::content::captions;
+use crate::content::edits::{self, Edits};
 use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
 use crate::content::source::{Source, SourceError};
@@ -815,7 +816,8 @@ fn build(
     budget: &mut Budget,
 ) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
-    let (delay, mut media_time) = edits(header, movie, &mut notes);
+    let of_list = edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut notes);
+    let Edits { delay, mut media_time, end } = of_list;
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
@@ -827,8 +829,8 @@ fn build(
         budget.take(count, if header.sample_size.is_some() { count } else { 0 })?;
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
-        if !movie.is_fragmented {
-            trim(&mut listed, header, movie);
+        if let Some(end) = end.filter(|_| !movie.is_fragmented) {
+            trim(&mut listed, end);
         }
         all.push(Collected {
             file: moov_file,
@@ -1053,15 +1055,9 @@ impl Builder<'_> {
     }
 }
 
-/// Takes off what a progressive file's edit list ends before (ISO/IEC 14496-12 §8.6.6): the samples decoded after the last
-/// that is presented.
-fn trim(samples: &mut Vec<TableSample>, header: &TrackHeader, movie: &Movie) {
-    let Some(edit) = header.edits.iter().find(|edit| edit.media_time >= 0).filter(|edit| edit.segment_duration > 0)
-    else {
-        return;
-    };
-    let length = i64::try_from(edit.segment_duration).unwrap_or(i64::MAX);
-    let end = edit.media_time.saturating_add(rescale(length, movie.timescale, header.timescale, Rounding::Up));
+/// Takes off what a progressive file's edit list ends before (ISO/IEC 14496-12 §8.6.6), at the media time `end`: the samples decoded
+/// after the last that is presented.
+fn trim(samples: &mut Vec<TableSample>, end: i64) {
     let mut time = 0i64;
     let mut kept = samples.len();
     for (index, listed) in samples.iter().enumerate() {
@@ -1071,26 +1067,6 @@ fn trim(samples: &mut Vec<TableSample>, header: &TrackHeader, movie: &Movie) {
         time = time.saturating_add(listed.sample.duration.into());
     }
     samples.truncate(kept);
-}
-
-/// The initial delay in ticks, and the media time at which presentation begins (ISO/IEC 14496-12 §8.6.6).
-pub(crate) fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>) -> (i64, i64) {
-    let empty = header.edits.iter().take_while(|edit| edit.media_time < 0);
-    let delay: u64 = empty.map(|edit| edit.segment_duration).fold(0, u64::saturating_add);
-    let delay = rescale(i64::try_from(delay).unwrap_or(0), movie.timescale, header.timescale, Rounding::Nearest);
-    let mut media = header.edits.iter().skip_while(|edit| edit.media_time < 0);
-    // As far as decode times go, so that sums of both stay within 64 bits.
-    let media_time = media.next().map_or(0, |edit| edit.media_time).min(i64::MAX / 4);
-    if media.next().is_some() {
-        notes.push("an edit list of several edits: only its initial delay and its first edit are kept".to_owned());
-    }
-    // A day of delay is a fault in the edit, not in the programme.
-    let day = 86_400 * i64::from(header.timescale.get());
-    if delay > day {
-        notes.push(format!("an initial delay of {delay} ticks is ignored"));
-        return (0, media_time);
-    }
-    (delay, media_time)
 }
 
 fn reduce(a: u32, b: u32) -> (u32, u32) {
