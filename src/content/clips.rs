@@ -39,7 +39,7 @@ impl Clip {
 /// once. Blocks.
 pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = vod::read(parts, true, &mut warnings)?;
+    let (mut source, read) = vod::read(parts, [].iter(), true, &mut warnings)?;
     let missing = missing_texts(clips, texts, &read, &source);
     let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
     // In nanoseconds: durations may have timescales without a common multiple.
@@ -63,7 +63,7 @@ pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) ->
         start = MediaTime::new(start.ticks.saturating_add(duration), Timescale::NANO);
     }
     vod::shorten(&mut warnings);
-    Ok(Opened { presentation: Presentation { periods, warnings }, source: Arc::new(source) })
+    Ok(Opened { presentation: Presentation { periods, thumbnails: Vec::new(), warnings }, source: Arc::new(source) })
 }
 
 /// A text as far as players choose by it.

@@ -17,6 +17,7 @@ use crate::content::scan::{self, Looks};
 use crate::content::sidecar::{self, Named, Sidecar};
 use crate::content::source::{Source, Stamp};
 use crate::content::subtitles::{self, TextFile};
+use crate::content::thumbnails::ThumbnailFiles;
 use crate::content::vod::{self, OpenError, Opened, Part, Said, track_name};
 use crate::media::presentation::Presentation;
 use crate::media::track::Kind;
@@ -100,6 +101,8 @@ pub struct Entry {
     pub texts: Vec<TextFile>,
     /// The clips of them that play one after another; none: they are one whole.
     pub clips: Vec<Clip>,
+    /// Sheets of thumbnails.
+    pub thumbnails: Vec<ThumbnailFiles>,
     /// Ends when its files change.
     pub lease: Arc<Lease>,
     /// The files and what they were like.
@@ -133,7 +136,7 @@ impl Entry {
         let mut warnings = Vec::new();
         let texts = subtitles::read_all(&self.texts, &mut warnings);
         let mut opened = match &self.clips[..] {
-            [] => vod::open(parts, texts, self.target)?,
+            [] => vod::open(parts, texts, &self.thumbnails, self.target)?,
             clips => clips::open(parts, &texts, clips, self.target)?,
         };
         opened.presentation.warnings.extend(warnings);
@@ -141,8 +144,9 @@ impl Entry {
     }
 
     fn is_same(&self, other: &Entry) -> bool {
-        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips);
-        made_of == (&other.rule, &other.parts, &other.texts, &other.clips) && self.stamps == other.stamps
+        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips, &self.thumbnails);
+        made_of == (&other.rule, &other.parts, &other.texts, &other.clips, &other.thumbnails)
+            && self.stamps == other.stamps
     }
 }
 
@@ -182,6 +186,7 @@ struct Group {
     parts: Result<Vec<Part>, String>,
     texts: Vec<TextFile>,
     clips: Vec<Clip>,
+    thumbnails: Vec<ThumbnailFiles>,
 }
 
 impl Library {
@@ -255,7 +260,7 @@ impl Library {
             if stamps.iter().any(|(path, _)| taken.contains(path)) {
                 continue;
             }
-            let Group { name, rule, parts, texts, clips } = group;
+            let Group { name, rule, parts, texts, clips, thumbnails } = group;
             let lease = Arc::default();
             let entry = Entry {
                 name: name.clone(),
@@ -263,6 +268,7 @@ impl Library {
                 parts,
                 texts,
                 clips,
+                thumbnails,
                 lease,
                 stamps,
                 target,
@@ -334,7 +340,12 @@ impl Library {
                 let files = files.chain(group.texts.iter().map(|text| &text.path)).chain(sidecar.clone());
                 let made_of: BTreeMap<&PathBuf, &Stamp> =
                     files.filter_map(|path| by_path.get(path).map(|stamp| (path, *stamp))).collect();
-                groups.push((group.clone(), made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect()));
+                let mut made_of: Vec<(PathBuf, Stamp)> =
+                    made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect();
+                // Pictures are not looked for, so these are asked for by name.
+                let sheets = group.thumbnails.iter().flat_map(|thumbnails| &thumbnails.files);
+                made_of.extend(sheets.filter_map(|path| Some((path.clone(), Stamp::at(path).ok()?))));
+                groups.push((group.clone(), made_of));
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);
@@ -531,7 +542,14 @@ fn stem(path: &Path) -> String {
 fn lone(path: &Path, root: &Path) -> Group {
     let name = if root.as_os_str().is_empty() { stem(path) } else { name_of(&path.with_extension(""), root) };
     let part = Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
-    Group { name, rule: Rule::File, parts: Ok(vec![part]), texts: Vec::new(), clips: Vec::new() }
+    Group {
+        name,
+        rule: Rule::File,
+        parts: Ok(vec![part]),
+        texts: Vec::new(),
+        clips: Vec::new(),
+        thumbnails: Vec::new(),
+    }
 }
 
 /// The most files of subtitles of one presentation.
@@ -592,8 +610,9 @@ fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks
     if let Some((path, _)) = &folder.sidecar {
         let read = Sidecar::read(path).and_then(|sidecar| sidecar.named(&folder.path));
         let read = read.and_then(|named| {
-            let Named { parts, texts, .. } = &named;
-            let mut files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
+            let Named { parts, texts, thumbnails, .. } = &named;
+            let files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
+            let mut files = files.chain(thumbnails.iter().flat_map(|thumbnails| &thumbnails.files));
             match files.find(|file| !follow_symlinks && is_linked(file, &folder.path)) {
                 Some(file) => {
                     Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root)))
@@ -601,20 +620,36 @@ fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks
                 None => Ok(named),
             }
         });
-        let group = |parts, texts, clips| Group { name, rule: Rule::Said, parts, texts, clips };
         return vec![match read {
-            Ok(Named { parts, texts, clips }) => group(Ok(parts), texts, clips),
-            Err(why) => group(Err(why), Vec::new(), Vec::new()),
+            Ok(Named { parts, texts, clips, thumbnails }) => {
+                Group { name, rule: Rule::Said, parts: Ok(parts), texts, clips, thumbnails }
+            }
+            Err(why) => Group {
+                name,
+                rule: Rule::Said,
+                parts: Err(why),
+                texts: Vec::new(),
+                clips: Vec::new(),
+                thumbnails: Vec::new(),
+            },
         }];
     }
     if let Some(Packaging { parts, movies }) = packaging(folder, below) {
-        let packaged = Group { name, rule: Rule::Packaging, parts, texts: Vec::new(), clips: Vec::new() };
+        let packaged =
+            Group { name, rule: Rule::Packaging, parts, texts: Vec::new(), clips: Vec::new(), thumbnails: Vec::new() };
         return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
     }
     if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
         && let Some((rule, parts)) = proof(&folder.media)
     {
-        return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new(), clips: Vec::new() }];
+        return vec![Group {
+            name,
+            rule,
+            parts: Ok(parts),
+            texts: Vec::new(),
+            clips: Vec::new(),
+            thumbnails: Vec::new(),
+        }];
     }
     each()
 }
@@ -745,7 +780,7 @@ fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
     let part =
         |path: &Path| Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
     // Segment boundaries do not matter here; any target will do.
-    let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Vec::new(), Duration::from_secs(6)).ok();
+    let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Vec::new(), &[], Duration::from_secs(6)).ok();
     let opened: Vec<Opened> = media.iter().map(open).collect::<Option<_>>()?;
     let parts: Vec<Part> = media.iter().map(|(path, _)| part(path)).collect();
     let single = opened.iter().all(|o| o.presentation.tracks().count() == 1);
@@ -767,7 +802,7 @@ fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
 
 /// Whether opening `parts` together finds the audio of all but one to be the same, byte for byte.
 fn shares_audio(parts: &[Part], files: usize) -> bool {
-    let Ok(together) = vod::open(parts, Vec::new(), Duration::from_secs(6)) else { return false };
+    let Ok(together) = vod::open(parts, Vec::new(), &[], Duration::from_secs(6)) else { return false };
     let audio = together.presentation.tracks().filter(|t| t.kind == Kind::Audio).count();
     let video = together.presentation.tracks().filter(|t| t.kind == Kind::Video).count();
     video >= files && audio < files

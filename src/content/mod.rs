@@ -2,10 +2,12 @@
 
 pub mod captions;
 pub mod clips;
+pub(crate) mod edits;
 pub mod library;
 pub mod made;
 pub mod scan;
 pub mod sidecar;
 pub mod source;
 pub mod subtitles;
+pub mod thumbnails;
 pub mod vod;

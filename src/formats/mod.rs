@@ -13,6 +13,7 @@ pub mod error;
 pub mod fields;
 pub mod flac;
 pub mod hevc;
+pub mod image;
 pub mod isobmff;
 pub mod language;
 pub mod nal;

@@ -13,6 +13,7 @@ use crate::content::library::Entry;
 use crate::content::source::SourceError;
 use crate::content::vod::{OpenError, Opened};
 use crate::formats::error::Malformed;
+use crate::formats::image::Format;
 use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Track, Version};
@@ -108,7 +109,10 @@ impl Indexed {
 
     /// Whether a track or an HLS media playlist has this name and version.
     pub fn has(&self, name: &str, version: Version) -> bool {
-        self.opened.presentation.track_version(name, version).is_some() || self.renditions.find(name, version).is_some()
+        let Opened { presentation, .. } = &self.opened;
+        presentation.track_version(name, version).is_some()
+            || self.renditions.find(name, version).is_some()
+            || presentation.thumbnails(name, version).is_some()
     }
 
     fn lease(&self) -> Arc<Lease> {
@@ -204,6 +208,10 @@ impl Render {
     /// The HLS playlist called `name`, of this version: of all its media, or the one of I-frames.
     fn playlist(&self, name: &str, version: Version, part: TrackItem) -> Result<Object, Problem> {
         let Indexed { opened: Opened { presentation, .. }, renditions, .. } = &*self.indexed;
+        if let Some(thumbnails) = presentation.thumbnails(name, version).filter(|_| part == TrackItem::Playlist) {
+            let text = hls::images::playlist(thumbnails, presentation.duration_ms());
+            return Ok(self.manifest(HLS, IMMUTABLE.to_owned(), self.grace, text));
+        }
         let Some(rendition) = renditions.find(name, version) else {
             return Err(why_not(presentation, name, version).map_or_else(no_such_object, no_hls));
         };
@@ -232,10 +240,13 @@ impl Render {
         if matches!(part, TrackItem::Playlist | TrackItem::TrickPlaylist) {
             return self.playlist(name, version, part);
         }
+        if let TrackItem::Sheet(number, format) = part {
+            return self.sheet(name, version, number, format, with_media).await;
+        }
         let found = self.indexed.opened.presentation.track_version(name, version);
         let (period, track) = found.ok_or_else(no_such_object)?;
         match part {
-            TrackItem::Playlist | TrackItem::TrickPlaylist => self.playlist(name, version, part),
+            TrackItem::Playlist | TrackItem::TrickPlaylist | TrackItem::Sheet(..) => Err(no_such_object()),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
                 Ok(Object::new(self.recipe(
@@ -269,6 +280,31 @@ impl Render {
                 )))
             }
         }
+    }
+
+    /// Sheet `number` of these thumbnails; its head alone unless `with_media`.
+    async fn sheet(
+        &self,
+        name: &str,
+        version: Version,
+        number: i64,
+        format: Format,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
+        let presentation = &self.indexed.opened.presentation;
+        let found = presentation.thumbnails(name, version).filter(|thumbnails| thumbnails.format == format);
+        let thumbnails = found.ok_or_else(no_such_object)?;
+        let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        let sheet = index.filter(|&index| index < thumbnails.shown(presentation.duration_ms()));
+        let sheet = sheet.map(|index| thumbnails.sheets[index].clone()).ok_or_else(no_such_object)?;
+        let etag = format!("{version}-{number}");
+        let mut recipe = self.recipe(format.media_type(), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.len = sheet.len();
+        recipe.body = None;
+        if with_media {
+            recipe.body = Some(Rope::from(self.read(vec![sheet]).await?));
+        }
+        Ok(Object::new(recipe))
     }
 
     /// The segment of `track` that `plan` makes; its head alone unless `with_media`.

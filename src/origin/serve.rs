@@ -175,7 +175,11 @@ impl Origin {
         // A head alone costs no media, nor does telling somebody that he has it already.
         let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
         if head_only
-            && let Item::Of { track, version, part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_)) } = &item
+            && let Item::Of {
+                track,
+                version,
+                part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_) | TrackItem::Sheet(..)),
+            } = &item
         {
             let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;

@@ -19,6 +19,7 @@ mod rotation;
 mod scene;
 mod sockets;
 mod text;
+mod thumbnails;
 mod tls;
 mod trick;
 mod twins;
