@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::origin::listing::{ClassFill, Listing};
 use crate::origin::object::Body;
+use crate::origin::serve::Purge;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
 use crate::telemetry::{self, CacheClass, Label};
@@ -38,16 +39,18 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 #[derive(Clone, Copy, Debug)]
 pub struct Admin {
     /// Where the media listener really listens.
-    pub media: SocketAddr,
+    pub media: MediaBase,
     /// Where this one does.
     pub own: SocketAddr,
 }
 
 impl Answer for Admin {
+    const IS_BEHIND_PROXIES: bool = false;
+
     async fn answer(self, state: Arc<State>, _: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let now = server_http::utc();
         let (request, body) = server_http::without_body(request).await;
-        let base = media_url(self.media, request.headers().get(header::HOST));
+        let base = self.media.url(request.headers().get(header::HOST));
         let mut response = match body {
             Ok(()) if self.own.ip().is_loopback() && !is_of_this_machine(request.headers().get(header::HOST)) => {
                 server_http::error(
@@ -82,6 +85,9 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
     if let Some(response) = server_http::common(state, request) {
         return response;
     }
+    if request.uri().path() == "/api/purge" {
+        return purge(state, request).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response =
             server_http::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD", "no-store");
@@ -98,6 +104,52 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         "/metrics" => metrics(state),
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
+}
+
+/// Empties caches: `POST /api/purge?presentation=NAME`, `?prefix=/films/` or `?all`.
+async fn purge(state: &State, request: &Request<()>) -> Response<Body> {
+    if let Some(refusal) = may_not_change(state, request) {
+        return refusal;
+    }
+    let bad = |message| server_http::error(StatusCode::BAD_REQUEST, "bad_query", message, "no-store");
+    let what = match request.uri().query().unwrap_or("").split_once('=') {
+        None if request.uri().query() == Some("all") => Purge::All,
+        Some(("presentation", name)) => match percent_decoded(name) {
+            Some(name) => Purge::Presentation(name),
+            None => return bad("`presentation` is not UTF-8"),
+        },
+        Some(("prefix", prefix)) => match percent_decoded(prefix).filter(|prefix| prefix.starts_with('/')) {
+            Some(prefix) => Purge::Prefix(prefix),
+            None => return bad("`prefix` is no path that begins with a slash"),
+        },
+        _ => return bad("the query is `presentation=NAME`, `prefix=/PATH` or `all`"),
+    };
+    let purged = state.origin.purge(&what).await;
+    tracing::info!(?what, purged, "purged");
+    as_json(&serde_json::json!({ "purged": purged }))
+}
+
+/// The answer to a call that changes something, if it may not: only a POST with the token of `access.admin` may.
+fn may_not_change(state: &State, request: &Request<()>) -> Option<Response<Body>> {
+    if request.method() != Method::POST {
+        let message = "this changes something: POST";
+        let mut response =
+            server_http::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, "no-store");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return Some(response);
+    }
+    let access = &state.options.access;
+    if access.may_change(request.headers()) {
+        return None;
+    }
+    if access.admin.is_none() {
+        let message = "access.admin is not configured, so nobody may change anything here";
+        return Some(server_http::error(StatusCode::FORBIDDEN, "forbidden", message, "no-store"));
+    }
+    let message = "this needs the token of access.admin";
+    let mut response = server_http::error(StatusCode::UNAUTHORIZED, "unauthorized", message, "no-store");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Some(response)
 }
 
 async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Response<Body> {
@@ -214,18 +266,30 @@ fn metrics(state: &State) -> Response<Body> {
     server_http::whole(StatusCode::OK, content_type, NO_STORE, Bytes::from(state.telemetry.encode()))
 }
 
-/// Where the media listener at `media` is for who reached us by `host`: `http://127.0.0.1:8080`. A listener on all addresses
-/// is at the host that the reader used.
-pub fn media_url(media: SocketAddr, host: Option<&HeaderValue>) -> String {
-    if !media.ip().is_unspecified() {
-        return format!("http://{media}");
-    }
-    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    // What becomes part of a policy and of links is a plain name or address, nothing else.
-    let is_plain = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-[]:".contains(&b));
-    match host.as_ref().map(Authority::host).filter(|host| !host.is_empty() && is_plain(host)) {
-        Some(host) => format!("http://{host}:{}", media.port()),
-        None => format!("http://localhost:{}", media.port()),
+/// Where the URLs of a listener begin.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaBase {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS alone.
+    pub is_tls: bool,
+}
+
+impl MediaBase {
+    /// Where the listener is for who reached us by `host`: `http://127.0.0.1:8080`. A listener on all addresses is at the host that the
+    /// reader used.
+    pub fn url(self, host: Option<&HeaderValue>) -> String {
+        let (media, scheme) = (self.address, if self.is_tls { "https" } else { "http" });
+        if !media.ip().is_unspecified() {
+            return format!("{scheme}://{media}");
+        }
+        let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        // What becomes part of a policy and of links is a plain name or address, nothing else.
+        let is_plain = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-[]:".contains(&b));
+        match host.as_ref().map(Authority::host).filter(|host| !host.is_empty() && is_plain(host)) {
+            Some(host) => format!("{scheme}://{host}:{}", media.port()),
+            None => format!("{scheme}://localhost:{}", media.port()),
+        }
     }
 }
 
@@ -368,6 +432,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn only_who_brings_the_token_empties_caches() {
+        let ask = |token: Option<&'static str>, is_set: bool, method: Method, query: &'static str| async move {
+            let mut state = State::for_tests();
+            let secret = crate::server::access::secret::Secret::new(b"what admins bring along").unwrap();
+            state.options.access.admin = is_set.then_some(secret);
+            let mut request = Request::builder().method(method).uri(format!("/api/purge?{query}"));
+            request = request.header(header::HOST, "localhost");
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, token);
+            }
+            respond(&state, "http://x", &request.body(()).unwrap(), Utc(0)).await.status().as_u16()
+        };
+        let right = Some("Bearer what admins bring along");
+        for query in ["all", "presentation=a%20b", "prefix=/films/"] {
+            assert_eq!(ask(right, true, Method::POST, query).await, 200, "{query}");
+        }
+        for query in ["", "everything", "prefix=films", "presentation=%ff", "presentation"] {
+            assert_eq!(ask(right, true, Method::POST, query).await, 400, "{query}");
+        }
+        assert_eq!(ask(None, true, Method::POST, "all").await, 401);
+        assert_eq!(ask(Some("Bearer what admins bring"), true, Method::POST, "all").await, 401);
+        assert_eq!(ask(right, false, Method::POST, "all").await, 403);
+        assert_eq!(ask(right, true, Method::GET, "all").await, 405);
+    }
+
     #[test]
     fn the_page_asks_no_outside_host() {
         for text in [PAGE, STYLE, SCRIPT, ICON] {
@@ -384,13 +474,15 @@ mod tests {
     #[test]
     fn a_listener_on_all_addresses_is_where_the_reader_found_us() {
         let any: SocketAddr = "0.0.0.0:8080".parse().unwrap();
-        let url = |host: &'static str| media_url(any, Some(&HeaderValue::from_static(host)));
+        let at = |address| MediaBase { address, is_tls: false };
+        let url = |host: &'static str| at(any).url(Some(&HeaderValue::from_static(host)));
         assert_eq!(url("media.example:8081"), "http://media.example:8080");
         assert_eq!(url("[::1]:8081"), "http://[::1]:8080");
         assert_eq!(url("a;script-src *"), "http://localhost:8080");
         assert_eq!(url("user@host"), "http://host:8080");
-        assert_eq!(media_url(any, None), "http://localhost:8080");
+        assert_eq!(at(any).url(None), "http://localhost:8080");
+        assert_eq!(MediaBase { address: any, is_tls: true }.url(None), "https://localhost:8080");
         let one: SocketAddr = "[::1]:80".parse().unwrap();
-        assert_eq!(media_url(one, Some(&HeaderValue::from_static("evil"))), "http://[::1]:80");
+        assert_eq!(at(one).url(Some(&HeaderValue::from_static("evil"))), "http://[::1]:80");
     }
 }

@@ -1,12 +1,18 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
+pub mod access;
 pub mod admin;
 pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod http2;
+pub mod network;
+pub mod peers;
+pub mod proxied;
 pub mod run;
 pub mod state;
+pub mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,13 +22,16 @@ use std::time::Duration;
 pub struct Options {
     /// Address of the media listener. Loopback by default: a server is opened to the world on purpose.
     pub listen: SocketAddr,
+    /// How TLS is spoken, if it has certificates.
+    pub tls: tls::Options,
+    /// Who may fetch, and who is believed.
+    pub access: access::Options,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
-    /// Requests whose answers are being made at once. Hits take microseconds, so this many in flight means that sources are
-    /// too slow, and more waiting would only spend memory.
-    pub requests_max: usize,
+    /// Of them, those of one client; `None`: as many as there may be. What stands in front is one client too, unless it is trusted.
+    pub connections_peer_max: Option<usize>,
     /// Bytes of a request's path and query. Our own URLs stay below 500; CDNs cap theirs at 8 KiB and more.
     pub url_bytes_max: usize,
     /// Bytes of a request head; what CDNs add (cookies and tokens included) fits. At least 8 KiB.
@@ -41,9 +50,11 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            tls: tls::Options::default(),
+            access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
             connections_max: 16 * 1024,
-            requests_max: 4096,
+            connections_peer_max: None,
             url_bytes_max: 4096,
             head_bytes_max: 64 * 1024,
             head_timeout: Duration::from_secs(10),
