@@ -2,6 +2,7 @@
 
 pub mod clips;
 pub mod library;
+pub mod live;
 pub mod made;
 pub mod scan;
 pub mod sidecar;

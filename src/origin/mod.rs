@@ -3,6 +3,7 @@
 pub mod address;
 pub mod conditional;
 pub mod listing;
+pub mod live;
 pub mod object;
 pub mod options;
 pub mod range;

@@ -89,7 +89,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections at `door` until it drains, and serves each in its own task.
 pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
     let Door { listener, slots, telemetry, drain } = door;
-    let deadlines = deadlines(&state.options);
+    let deadlines = Deadlines { takes_bodies: serve.takes_bodies(), ..deadlines(&state.options) };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -135,10 +135,15 @@ pub trait Answer: Copy + Send + Sync + 'static {
         peer: SocketAddr,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static;
+
+    /// Whether requests have bodies that last.
+    fn takes_bodies(self) -> bool {
+        false
+    }
 }
 
 fn deadlines(options: &Options) -> Deadlines {
-    Deadlines { head: options.head_timeout, idle: options.idle_timeout, write: options.write_timeout }
+    Deadlines { head: options.head_timeout, idle: options.idle_timeout, write: options.write_timeout, takes_bodies: false }
 }
 
 /// Whether accept failed because of the connection it was about, not because of us (accept(2), "Error handling").
@@ -516,7 +521,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     const DEADLINES: Deadlines =
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30), takes_bodies: false };
 
     fn conn<I: Stream>(io: I) -> Conn<I> {
         Conn::new(io, DEADLINES, Arc::default(), Arc::default())

@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod ingest;
 pub mod run;
 pub mod state;
 
@@ -18,6 +19,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
+    /// The ingest listener.
+    pub ingest: ingest::Options,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
     /// Requests whose answers are being made at once. Hits take microseconds, so this many in flight means that sources are
@@ -42,6 +45,7 @@ impl Default for Options {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+            ingest: ingest::Options::default(),
             connections_max: 16 * 1024,
             requests_max: 4096,
             url_bytes_max: 4096,

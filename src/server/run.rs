@@ -13,6 +13,7 @@ use crate::server::Options;
 use crate::server::admin::{Admin, media_url};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
+use crate::server::ingest::{self, Ingest};
 use crate::server::state::State;
 use crate::telemetry::Telemetry;
 
@@ -25,6 +26,7 @@ pub struct Server {
     media: TcpListener,
     media_address: SocketAddr,
     admin: Option<(TcpListener, SocketAddr)>,
+    ingest: Option<(TcpListener, SocketAddr)>,
     state: Arc<State>,
 }
 
@@ -50,7 +52,8 @@ impl Server {
         };
         let (media, media_address) = bind(options.listen)?;
         let admin = options.admin.map(bind).transpose()?;
-        Ok(Server { media, media_address, admin, state: Arc::new(State::new(origin, telemetry, options)) })
+        let ingest = options.ingest.listen.map(bind).transpose()?;
+        Ok(Server { media, media_address, admin, ingest, state: Arc::new(State::new(origin, telemetry, options)) })
     }
 
     /// Where players find the media listener, without a slash at the end.
@@ -63,10 +66,15 @@ impl Server {
         self.admin.as_ref().map(|(_, address)| format!("{}/", media_url(*address, None)))
     }
 
+    /// Where encoders push to; `None` without an ingest listener.
+    pub fn ingest_url(&self) -> Option<String> {
+        self.ingest.as_ref().map(|(_, address)| format!("{}/ingest/", media_url(*address, None)))
+    }
+
     /// Serves until `stop` is done, then drains: `/readyz` says 503, the media listener is closed, and connections finish
     /// what is under way. Returns how many connections were still open at the drain's deadline.
     pub async fn run(self, stop: impl Future<Output = ()>) -> usize {
-        let Server { media, media_address, admin, state } = self;
+        let Server { media, media_address, admin, ingest, state } = self;
         let slots_max = state.options.connections_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let slots = Arc::new(Semaphore::new(slots_max));
         let door = |listener, slots: &Arc<Semaphore>, telemetry: Arc<Telemetry>, drain: &Arc<Drain>| Door {
@@ -82,6 +90,12 @@ impl Server {
             let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
             let door = door(listener, &slots, Arc::default(), &admin_end);
             tokio::spawn(http::accept(door, state.clone(), Admin { media: media_address, own: address }));
+        }
+        // What is pushed ends with the drain: encoders go to another server.
+        if let Some((listener, _)) = ingest {
+            let slots = Arc::new(Semaphore::new(ingest::CONNECTIONS_MAX));
+            let door = door(listener, &slots, Arc::default(), &state.drain);
+            tokio::spawn(http::accept(door, state.clone(), Ingest));
         }
         let door = door(media, &slots, state.telemetry.clone(), &state.drain);
         let accepting = tokio::spawn(http::accept(door, state.clone(), Media));
