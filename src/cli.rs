@@ -1,6 +1,7 @@
 //! The command line: what a person types, and what the program says back.
 
 pub mod check;
+pub mod config;
 pub mod inspect;
 pub mod serve;
 
@@ -9,14 +10,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Written;
+use crate::config::written::Written;
 
 /// An edge packager and origin: fragmented MP4 in, HLS and DASH out, served from memory.
 #[derive(Parser, Debug)]
 #[command(name = "headwater", version, max_term_width = 110)]
 #[command(
     after_help = "Examples:\n  headwater serve media\n  headwater serve media --listen 0.0.0.0:8080 --cache-memory 4GiB\n  \
-    headwater inspect film.mp4\n  headwater check media"
+    headwater inspect film.mp4\n  headwater check media\n  headwater config print headwater.toml"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -59,6 +60,33 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether a configuration is right, print what it comes to, or print an example with every key
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum ConfigCommand {
+    /// Say whether `serve` would take the same arguments; the exit status says so too
+    Check {
+        /// A configuration file, a folder or a media file
+        #[arg(value_name = "DIR|FILE|CONFIG.toml")]
+        target: PathBuf,
+        #[command(flatten)]
+        options: Box<Written>,
+    },
+    /// Print what the same arguments come to in `serve`, with file, environment and defaults; secrets are hidden
+    Print {
+        /// A configuration file, a folder or a media file
+        #[arg(value_name = "DIR|FILE|CONFIG.toml")]
+        target: PathBuf,
+        #[command(flatten)]
+        options: Box<Written>,
+    },
+    /// Print a configuration file with every key, its default and the reason for it
+    Example,
 }
 
 /// Does what the command line says; returns once it is done.
@@ -67,6 +95,12 @@ pub fn run() -> ExitCode {
         Command::Serve { target, options } => serve::run(&target, *options).map(|()| ExitCode::SUCCESS),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Check { dir, write, json } => check::run(&dir, write, json),
+        Command::Config { command } => match command {
+            ConfigCommand::Check { target, options } => config::check(&target, *options),
+            ConfigCommand::Print { target, options } => config::print(&target, *options),
+            ConfigCommand::Example => config::example(),
+        }
+        .map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         use std::io::Write;
@@ -100,7 +134,7 @@ mod tests {
         let cli = Cli::try_parse_from(words.split(' ')).unwrap();
         let Command::Serve { target, options } = cli.command else { panic!("not serve") };
         assert_eq!(target, PathBuf::from("media"));
-        assert_eq!(options.admin, Some(crate::config::AdminAddress::Off));
+        assert_eq!(options.admin, Some(crate::config::written::AdminAddress::Off));
         assert_eq!(options.follow_symlinks, Some(true));
         for words in ["headwater serve", "headwater serve a --grace soon", "headwater serve a --cache-memory 200%"] {
             assert!(Cli::try_parse_from(words.split(' ')).is_err(), "{words}");

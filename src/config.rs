@@ -1,21 +1,22 @@
 //! Configuration in two steps: [`Written`] is what a person wrote, in a TOML file or as options of the command line, which
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
+pub mod environment;
+pub mod error;
+pub mod keys;
+pub mod live;
 pub mod machine;
+mod over;
 pub mod quantity;
+pub mod written;
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use serde::Deserialize;
-
+use crate::config::error::{Error, bounded, set};
 use crate::config::machine::Machine;
 use crate::config::quantity::{Share, Size, Span};
+use crate::config::written::{AdminAddress, LogFormat, Written};
 use crate::{content, origin, server};
 
 /// Descriptors that are not for connections: one in this many, for sources.
@@ -29,131 +30,6 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest segment: what players buffer is a few of them.
 const SEGMENT_MAX: Duration = Duration::from_secs(60);
 
-/// What a person wrote; what was left out is `None`.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Written {
-    /// In a file: the folder or media file to serve, relative to the file's own folder.
-    #[arg(skip)]
-    pub source: Option<PathBuf>,
-
-    /// Address of the media listener, for players and CDNs [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS", help_heading = "Listeners")]
-    pub listen: Option<SocketAddr>,
-    /// Address of the admin listener (page, API, metrics), or `off` [default: 127.0.0.1:8081]
-    #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
-    pub admin: Option<AdminAddress>,
-
-    /// Length that segments are cut to, at the next sync point [default: 6s]
-    #[arg(long, value_name = "DURATION", help_heading = "Library")]
-    pub segment_duration: Option<Span>,
-    /// Time between two looks for new, changed and gone files [default: 2s]
-    #[arg(long, value_name = "DURATION", help_heading = "Library")]
-    pub scan_interval: Option<Span>,
-    /// How long the old version of a replaced file is still answered [default: its duration, at most 6h, and manifest-max-age]
-    #[arg(long, value_name = "DURATION", help_heading = "Library")]
-    pub grace: Option<Span>,
-    /// Let symbolic links lead out of the folder [default: they do not]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Library")]
-    pub follow_symlinks: Option<bool>,
-
-    /// Memory for the cache: a percentage of what the process may use, or a size such as 512MiB [default: 25%]
-    #[arg(long, value_name = "SHARE", help_heading = "Making")]
-    pub cache_memory: Option<Share>,
-    /// Segments made ahead of the one asked for [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Making")]
-    pub prefetch: Option<u32>,
-    /// URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted [default: none]
-    #[arg(long, value_name = "TEMPLATE", help_heading = "Making")]
-    pub key_uri: Option<String>,
-    /// How long a playlist or MPD may be used without asking again [default: 120s]
-    #[arg(long, value_name = "DURATION", help_heading = "Making")]
-    pub manifest_max_age: Option<Span>,
-    /// Threads that serve [default: one a core]
-    #[arg(long, value_name = "N", help_heading = "Making")]
-    pub threads: Option<usize>,
-
-    /// Connections open at once; more are refused with 503 [default: 16384, or three quarters of the descriptors]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub connections_max: Option<usize>,
-    /// Requests whose answers are being made at once; more are refused with 503 [default: 4096]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub requests_max: Option<usize>,
-    /// Objects being made at once; more are refused with 503 [default: 256]
-    #[arg(long, value_name = "N", help_heading = "Limits")]
-    pub flights_max: Option<usize>,
-    /// Longest path and query of a request; longer ones are refused with 414 [default: 4KiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
-    pub url_max: Option<Size>,
-    /// Largest request head; larger ones are refused with 431 [default: 64KiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
-    pub head_max: Option<Size>,
-    /// Time for a request head to come, from its first byte [default: 10s]
-    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
-    pub head_timeout: Option<Span>,
-    /// Time a connection may be kept without a request [default: 600s]
-    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
-    pub idle_timeout: Option<Span>,
-    /// Time a peer may take no byte of an answer [default: 30s]
-    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
-    pub write_timeout: Option<Span>,
-    /// Time for connections to finish after SIGTERM [default: 30s]
-    #[arg(long, value_name = "DURATION", help_heading = "Limits")]
-    pub drain_timeout: Option<Span>,
-
-    /// How the log, on the standard error stream, is written; auto is text in a terminal and json otherwise [default: auto]
-    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
-    pub log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug (every request) or trace, also by module [default: info]
-    #[arg(long, value_name = "FILTER", help_heading = "Log")]
-    pub log: Option<String>,
-}
-
-/// Where the admin listener is, if there is one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub enum AdminAddress {
-    /// There.
-    At(SocketAddr),
-    /// Nowhere.
-    Off,
-}
-
-impl FromStr for AdminAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<AdminAddress, String> {
-        match text {
-            "off" => Ok(AdminAddress::Off),
-            _ => text
-                .parse()
-                .map(AdminAddress::At)
-                .map_err(|_| format!("{text:?} is neither `off` nor an address and port")),
-        }
-    }
-}
-
-impl TryFrom<String> for AdminAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<AdminAddress, String> {
-        text.parse()
-    }
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// Text in a terminal, JSON otherwise.
-    #[default]
-    Auto,
-    /// A line for people.
-    Text,
-    /// A JSON object a line.
-    Json,
-}
-
 /// What it comes to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -161,6 +37,8 @@ pub struct Config {
     pub library: content::library::Options,
     /// For the origin.
     pub origin: origin::options::Options,
+    /// For what is live.
+    pub live: content::live::channel::Options,
     /// For the listeners.
     pub server: server::Options,
     /// Threads that serve, from 1.
@@ -171,38 +49,6 @@ pub struct Config {
     pub log: String,
     /// What it was resolved for.
     pub machine: Machine,
-}
-
-/// Why a configuration is not used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("{}: {cause}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("{}:{line}: {message}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
-    /// An option has a value that cannot be used.
-    #[error("{option}: {message}")]
-    Value {
-        /// Its name.
-        option: &'static str,
-        /// What is wrong.
-        message: String,
-    },
 }
 
 /// Reads the configuration for `target`, a folder, a media file or a configuration file; `options` override the latter.
@@ -229,40 +75,6 @@ fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
         message: "missing key `source`: the folder or file to serve".into(),
     })?;
     Ok((path.parent().unwrap_or(Path::new("")).join(source), written))
-}
-
-impl Written {
-    /// These, and those of `under` where these say nothing.
-    fn over(self, under: Written) -> Written {
-        macro_rules! over {
-            ($($field:ident),+ $(,)?) => { Written { $($field: self.$field.or(under.$field)),+ } };
-        }
-        over!(
-            source,
-            listen,
-            admin,
-            segment_duration,
-            scan_interval,
-            grace,
-            follow_symlinks,
-            cache_memory,
-            prefetch,
-            key_uri,
-            manifest_max_age,
-            threads,
-            connections_max,
-            requests_max,
-            flights_max,
-            url_max,
-            head_max,
-            head_timeout,
-            idle_timeout,
-            write_timeout,
-            drain_timeout,
-            log_format,
-            log,
-        )
-    }
 }
 
 /// What `written` comes to on `machine`, serving `root`.
@@ -314,9 +126,13 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     set("write-timeout", &mut server.write_timeout, written.write_timeout, second..=HOUR)?;
     set("drain-timeout", &mut server.drain_timeout, written.drain_timeout, Duration::ZERO..=HOUR)?;
 
+    let (live, ingest) = live::resolve(written.live)?;
+    server.ingest = ingest;
+
     Ok(Config {
         library,
         origin,
+        live,
         server,
         threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
         log_format: written.log_format.unwrap_or_default(),
@@ -325,28 +141,23 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     })
 }
 
-/// Sets what was written, if it is in `range`.
-fn set(
-    option: &'static str,
-    place: &mut Duration,
-    written: Option<Span>,
-    range: RangeInclusive<Duration>,
-) -> Result<(), Error> {
-    if let Some(Span(value)) = written {
-        if !range.contains(&value) {
-            let message = format!("{value:?} is not between {:?} and {:?}", range.start(), range.end());
-            return Err(Error::Value { option, message });
+impl Config {
+    /// This one, which is in use, with what a running server can take over from `new`: the keys that are marked so in
+    /// `keys`.
+    pub fn taking_over(&self, new: &Config) -> Config {
+        let (old, server) = (&self.server, new.server.clone());
+        Config {
+            server: server::Options {
+                listen: old.listen,
+                admin: old.admin,
+                ingest: server::ingest::Options { listen: old.ingest.listen, ..server.ingest },
+                connections_max: old.connections_max,
+                ..server
+            },
+            log: new.log.clone(),
+            ..self.clone()
         }
-        *place = value;
     }
-    Ok(())
-}
-
-fn bounded<T: PartialOrd + fmt::Display>(option: &'static str, value: T, range: RangeInclusive<T>) -> Result<T, Error> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(Error::Value { option, message: format!("{value} is not between {} and {}", range.start(), range.end()) })
 }
 
 #[cfg(test)]
@@ -379,6 +190,7 @@ mod tests {
             source = "../media"
             listen = "0.0.0.0:80"
             admin = "off"
+            live = { ingest = "127.0.0.1:9000", data-dir = "/var/lib/headwater" }
             segment-duration = "4s"
             scan-interval = "500ms"
             grace = "1h"

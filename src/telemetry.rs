@@ -369,6 +369,8 @@ table! {
     connections_open: Level, "connections_open", "Connections open on the media listener.";
     connections_refused: Count, "connections_refused", "Connections refused because too many were open.";
     connections_ended: By<Ending, Count>, "connections_ended", "Connections that ended, by the reason.";
+    config_reloads: Count, "config_reloads", "Times that the configuration was read again and taken over.";
+    config_reloads_refused: Count, "config_reloads_refused", "Times that it was wrong, and the old one stayed in use.";
 }
 
 impl Telemetry {

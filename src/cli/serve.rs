@@ -2,23 +2,29 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
+use crate::cli::config::{filter, load, unknown_variables};
+use crate::config::Config;
+use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
 use crate::config::quantity::readable_bytes;
-use crate::config::{self, Config, LogFormat, Written};
+use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
+use crate::content::live::channel::Channels;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::http::utc;
 use crate::server::run::{Server, stop_signal};
+use crate::server::state::Current;
 use crate::telemetry::Telemetry;
 
 /// Presentations shown with their tracks; the page shows them all.
@@ -35,21 +41,27 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Serves `target` until a signal says to stop.
 pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
-    let config = config::load(target, options, Machine::read())?;
-    log(&config)?;
+    let config = load(target, options.clone(), Machine::read())?;
+    let set_filter = log(&config)?;
+    for variable in unknown_variables() {
+        tracing::warn!(variable, "no key has this name; it is not used");
+    }
     let runtime = runtime(config.threads)?;
-    let result = runtime.block_on(serve(config));
+    let site = Site { target: target.to_owned(), options, set_filter };
+    let result = runtime.block_on(serve(config, site));
     // A read that storage does not answer must not keep an ended server.
     runtime.shutdown_timeout(SHUTDOWN);
     result
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
+async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let telemetry = Arc::<Telemetry>::default();
     let origin = open(&config, &telemetry).await?;
-    tokio::spawn(keep(Arc::clone(&origin)));
-    let server = Server::bind(config.server.clone(), origin.clone(), telemetry)?;
-    let (media, admin) = (server.media_url(), server.admin_url());
+    let look = Arc::<Notify>::default();
+    tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
+    let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
+    let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     let count = origin.library().catalog().entries.len();
     let mut serving = pin!(server.run(async {
         if let Err(error) = stop_signal().await {
@@ -62,7 +74,7 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     let greeting = async {
         let opened = origin.listings(None, OPENED_MAX, utc()).await;
         let mut out = io::stdout().lock();
-        greet(&mut out, &config, count, &opened, &media, admin.as_deref())?;
+        greet(&mut out, &config, count, &opened, &media, [ingest.as_deref(), admin.as_deref()])?;
         out.flush()
     };
     let left = tokio::select! {
@@ -77,10 +89,65 @@ async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Where the configuration comes from, to read it again.
+struct Site {
+    target: PathBuf,
+    options: Written,
+    set_filter: SetFilter,
+}
+
+/// Changes what of the log is written.
+type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+impl Site {
+    /// At each SIGHUP, puts what has changed of `config` into use, or says why not; and has the library looked at.
+    async fn reload_at_signals(
+        self,
+        mut config: Config,
+        current: Arc<Current>,
+        telemetry: Arc<Telemetry>,
+        look: Arc<Notify>,
+    ) {
+        let mut hangups = match signal(SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => return tracing::error!(%error, "signals_unavailable"),
+        };
+        while hangups.recv().await.is_some() {
+            look.notify_one();
+            match self.reload(&config, &current) {
+                Ok(taken) => {
+                    telemetry.config_reloads.inc();
+                    config = taken;
+                }
+                Err(error) => {
+                    telemetry.config_reloads_refused.inc();
+                    tracing::error!(error, "configuration_refused");
+                }
+            }
+        }
+    }
+
+    /// What is in use after it was read again, and put into use where that can be done.
+    fn reload(&self, config: &Config, current: &Current) -> Result<Config, String> {
+        let new = load(&self.target, self.options.clone(), config.machine).map_err(|error| error.to_string())?;
+        (self.set_filter)(filter(&new)?)?;
+        let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let taken = config.taking_over(&new);
+        current.set_options(taken.server.clone());
+        let (changed, needs_restart) = (names(keys::changes(config, &taken)), names(keys::changes(&taken, &new)));
+        tracing::info!(changed, needs_restart, "configuration_reloaded");
+        Ok(taken)
+    }
+}
+
 /// The origin for the library that `config` names, looked at once.
 async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
     let library = Arc::new(Library::new(config.library.clone()));
-    let origin = Arc::new(Origin::new(library, config.origin.clone(), Arc::clone(telemetry)));
+    let live = config.live.clone();
+    let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
+    let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
+    let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
+    let origin = Arc::new(origin);
     rescan(&origin).await.map_err(|error| format!("{}: {error}", config.library.root.display()))?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
@@ -102,14 +169,17 @@ async fn rescan(origin: &Arc<Origin>) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks for changed files, and lets the caches settle, as long as the server runs.
-async fn keep(origin: Arc<Origin>) {
+/// Looks for changed files, at once when told to, and lets the caches settle, as long as the server runs.
+async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
     let interval = origin.library().options().scan_interval;
     let (mut wait, mut scanned) = (interval, Instant::now());
     loop {
-        tokio::time::sleep(Duration::from_secs(1).min(interval)).await;
+        let is_told = tokio::time::timeout(Duration::from_secs(1).min(interval), look.notified()).await.is_ok();
         origin.settle(utc()).await;
-        if scanned.elapsed() < wait {
+        let channels = Arc::clone(origin.channels());
+        // A channel waits for its disk.
+        let _ = tokio::task::spawn_blocking(move || channels.tick(utc())).await;
+        if scanned.elapsed() < wait && !is_told {
             continue;
         }
         let began = Instant::now();
@@ -132,17 +202,22 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
     builder.worker_threads(threads).max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
 }
 
-/// Sends the log to the standard error stream.
-fn log(config: &Config) -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+/// Sends the log to the standard error stream; what is returned changes what of it is written.
+fn log(config: &Config) -> Result<SetFilter, Box<dyn Error>> {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(io::stderr);
     let is_terminal = io::stderr().is_terminal();
-    match config.log_format {
-        LogFormat::Text => builder.with_ansi(is_terminal).init(),
-        LogFormat::Auto if is_terminal => builder.init(),
-        LogFormat::Auto | LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let is_text = config.log_format == LogFormat::Text || (config.log_format == LogFormat::Auto && is_terminal);
+    Ok(if is_text {
+        let builder = builder.with_ansi(is_terminal).with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.init();
+        Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+    } else {
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.init();
+        Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+    })
 }
 
 /// Says what was found, and where it plays.
@@ -152,7 +227,7 @@ fn greet(
     count: usize,
     opened: &[Listing],
     media: &str,
-    admin: Option<&str>,
+    [ingest, admin]: [Option<&str>; 2],
 ) -> io::Result<()> {
     let root = config.library.root.display();
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
@@ -181,6 +256,9 @@ fn greet(
         plural(config.threads, "thread"),
     )?;
     writeln!(out, "  Media   {media}/")?;
+    if let Some(ingest) = ingest {
+        writeln!(out, "  Ingest  {ingest}{{channel}}/{{track}}")?;
+    }
     if let Some(admin) = admin {
         writeln!(out, "  Page    {admin}")?;
     }
@@ -280,7 +358,7 @@ mod tests {
     #[test]
     fn a_start_says_what_was_found_and_where_it_plays() {
         let machine = Machine { memory_bytes: 8 << 30, cores: 2, descriptors: 20_000 };
-        let config = config::load(Path::new("media"), Written::default(), machine).unwrap();
+        let config = crate::config::load(Path::new("media"), Written::default(), machine).unwrap();
         let video = TrackListing {
             width: Some(1280),
             height: Some(720),
@@ -308,7 +386,8 @@ mod tests {
         let more = (0..9).map(|n| Listing { name: format!("x{n}"), warnings: vec![], ..film.clone() });
         let all: Vec<Listing> = [film.clone()].into_iter().chain(more).collect();
         let mut out = Vec::new();
-        greet(&mut out, &config, all.len(), &all, "http://127.0.0.1:8080", Some("http://127.0.0.1:8081/")).unwrap();
+        greet(&mut out, &config, all.len(), &all, "http://127.0.0.1:8080", [None, Some("http://127.0.0.1:8081/")])
+            .unwrap();
         let text = String::from_utf8(out).unwrap();
         for line in [
             "Headwater 0.1.0: 10 presentations in media, 1 of them with warnings",

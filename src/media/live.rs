@@ -376,7 +376,8 @@ impl Broadcast {
 
     /// What is listed, as a presentation like any other: every track with its listed segments. Gaps are left out.
     pub fn presentation(&self) -> Presentation {
-        let periods = self.periods.iter().filter(|period| period.tracks.iter().any(|track| track.listed().any(|s| !s.is_gap)));
+        let periods =
+            self.periods.iter().filter(|period| period.tracks.iter().any(|track| track.listed().any(|s| !s.is_gap)));
         let periods = periods.map(|period| {
             let tracks = period.tracks.iter().filter_map(|live| {
                 let segment = |s: &Arc<LiveSegment>| Segment {

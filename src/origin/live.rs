@@ -270,7 +270,13 @@ impl Origin {
     }
 }
 
-fn recipe(content_type: &'static str, etag: String, cache_control: String, body: Rope, coded: Vec<(Coding, Bytes)>) -> Recipe {
+fn recipe(
+    content_type: &'static str,
+    etag: String,
+    cache_control: String,
+    body: Rope,
+    coded: Vec<(Coding, Bytes)>,
+) -> Recipe {
     Recipe {
         content_type,
         etag,
@@ -284,7 +290,13 @@ fn recipe(content_type: &'static str, etag: String, cache_control: String, body:
     }
 }
 
-fn object(content_type: &'static str, etag: String, cache_control: String, body: Rope, coded: Vec<(Coding, Bytes)>) -> Object {
+fn object(
+    content_type: &'static str,
+    etag: String,
+    cache_control: String,
+    body: Rope,
+    coded: Vec<(Coding, Bytes)>,
+) -> Object {
     Object::new(recipe(content_type, etag, cache_control, body, coded))
 }
 
@@ -328,18 +340,29 @@ fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> b
     }
     // Beyond the last part of a segment is the first of the next (rfc8216bis §6.2.5.2).
     let newest = broadcast.tracks_called(track).last();
-    let had = newest.and_then(|(_, track)| track.segments.from(msn).next()).map_or(0, |segment| segment.parts.len() as u64);
+    let had =
+        newest.and_then(|(_, track)| track.segments.from(msn).next()).map_or(0, |segment| segment.parts.len() as u64);
     part < had || number > msn + 1 || parts > 0
 }
 
 /// The first state of `channel` for which `has_come` holds, or nothing within `limit`.
-async fn wait(channel: &Channel, limit: Duration, has_come: impl Fn(&Arc<Broadcast>) -> bool) -> Option<Arc<Broadcast>> {
+async fn wait(
+    channel: &Channel,
+    limit: Duration,
+    has_come: impl Fn(&Arc<Broadcast>) -> bool,
+) -> Option<Arc<Broadcast>> {
     let mut states = channel.subscribe();
     let waited = tokio::time::timeout(limit, states.wait_for(has_come)).await;
     waited.ok()?.ok().map(|broadcast| Arc::clone(&broadcast))
 }
 
-async fn part(channel: &Channel, broadcast: &Broadcast, name: &str, version: Version, time: i64) -> Result<Rope, Problem> {
+async fn part(
+    channel: &Channel,
+    broadcast: &Broadcast,
+    name: &str,
+    version: Version,
+    time: i64,
+) -> Result<Rope, Problem> {
     let found = |broadcast: &Broadcast| broadcast.versions(name, version).find_map(|track| track.part(time));
     if let Some(part) = found(broadcast) {
         return Ok(part);

@@ -422,8 +422,12 @@ mod tests {
     use std::sync::atomic::AtomicU32;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    const DEADLINES: Deadlines =
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30), takes_bodies: false };
+    const DEADLINES: Deadlines = Deadlines {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(600),
+        write: Duration::from_secs(30),
+        takes_bodies: false,
+    };
 
     impl Stream for DuplexStream {}
 

@@ -33,7 +33,7 @@ use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::Drain;
-use crate::server::state::State;
+use crate::server::state::{Current, State};
 use crate::telemetry::{RequestClass, Status, Telemetry};
 use crate::time::Utc;
 
@@ -87,9 +87,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts connections at `door` until it drains, and serves each in its own task.
-pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
+pub async fn accept(door: Door, current: Arc<Current>, serve: impl Answer) {
     let Door { listener, slots, telemetry, drain } = door;
-    let deadlines = Deadlines { takes_bodies: serve.takes_bodies(), ..deadlines(&state.options) };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -111,8 +110,10 @@ pub async fn accept(door: Door, state: Arc<State>, serve: impl Answer) {
             continue;
         };
         prepare(&stream);
+        let state = current.get();
+        let deadlines = Deadlines { takes_bodies: serve.takes_bodies(), ..deadlines(&state.options) };
         let conn = Conn::new(stream, deadlines, telemetry.clone(), drain.clone());
-        let (state, drain) = (state.clone(), drain.clone());
+        let drain = drain.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let state = state.clone();
@@ -143,7 +144,12 @@ pub trait Answer: Copy + Send + Sync + 'static {
 }
 
 fn deadlines(options: &Options) -> Deadlines {
-    Deadlines { head: options.head_timeout, idle: options.idle_timeout, write: options.write_timeout, takes_bodies: false }
+    Deadlines {
+        head: options.head_timeout,
+        idle: options.idle_timeout,
+        write: options.write_timeout,
+        takes_bodies: false,
+    }
 }
 
 /// Whether accept failed because of the connection it was about, not because of us (accept(2), "Error handling").
@@ -520,8 +526,12 @@ mod tests {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::task::JoinHandle;
 
-    const DEADLINES: Deadlines =
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30), takes_bodies: false };
+    const DEADLINES: Deadlines = Deadlines {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(600),
+        write: Duration::from_secs(30),
+        takes_bodies: false,
+    };
 
     fn conn<I: Stream>(io: I) -> Conn<I> {
         Conn::new(io, DEADLINES, Arc::default(), Arc::default())

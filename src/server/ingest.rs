@@ -242,7 +242,8 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
             return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "silent", "no byte came for a minute"));
         };
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
+        let frame =
+            frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
         let Ok(data) = frame.into_data() else { continue };
         let result = receiver.push(&data, &mut events);
         if !events.is_empty() {
@@ -254,7 +255,12 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
             blocking(move || {
                 for event in taken {
                     let is_chunk = matches!(event, Event::Chunk(_));
-                    channel.take(&track, event, Source { begins_segment: is_chunk && begins_segment, ..source }, now)?;
+                    channel.take(
+                        &track,
+                        event,
+                        Source { begins_segment: is_chunk && begins_segment, ..source },
+                        now,
+                    )?;
                     begins_segment &= !is_chunk;
                 }
                 Ok::<bool, Refusal>(begins_segment)

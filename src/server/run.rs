@@ -14,7 +14,7 @@ use crate::server::admin::{Admin, media_url};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
 use crate::server::ingest::{self, Ingest};
-use crate::server::state::State;
+use crate::server::state::{Current, State};
 use crate::telemetry::Telemetry;
 
 /// Connections open at once on the admin listener: a few people, a scraper, a load balancer's probes.
@@ -27,7 +27,7 @@ pub struct Server {
     media_address: SocketAddr,
     admin: Option<(TcpListener, SocketAddr)>,
     ingest: Option<(TcpListener, SocketAddr)>,
-    state: Arc<State>,
+    current: Arc<Current>,
 }
 
 /// A listener that could not be had.
@@ -53,7 +53,8 @@ impl Server {
         let (media, media_address) = bind(options.listen)?;
         let admin = options.admin.map(bind).transpose()?;
         let ingest = options.ingest.listen.map(bind).transpose()?;
-        Ok(Server { media, media_address, admin, ingest, state: Arc::new(State::new(origin, telemetry, options)) })
+        let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
+        Ok(Server { media, media_address, admin, ingest, current })
     }
 
     /// Where players find the media listener, without a slash at the end.
@@ -71,10 +72,16 @@ impl Server {
         self.ingest.as_ref().map(|(_, address)| format!("{}/ingest/", media_url(*address, None)))
     }
 
+    /// What connections are served with, to change it while the server runs.
+    pub fn current(&self) -> Arc<Current> {
+        self.current.clone()
+    }
+
     /// Serves until `stop` is done, then drains: `/readyz` says 503, the media listener is closed, and connections finish
     /// what is under way. Returns how many connections were still open at the drain's deadline.
     pub async fn run(self, stop: impl Future<Output = ()>) -> usize {
-        let Server { media, media_address, admin, ingest, state } = self;
+        let Server { media, media_address, admin, ingest, current } = self;
+        let state = current.get();
         let slots_max = state.options.connections_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let slots = Arc::new(Semaphore::new(slots_max));
         let door = |listener, slots: &Arc<Semaphore>, telemetry: Arc<Telemetry>, drain: &Arc<Drain>| Door {
@@ -89,21 +96,21 @@ impl Server {
         if let Some((listener, address)) = admin {
             let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
             let door = door(listener, &slots, Arc::default(), &admin_end);
-            tokio::spawn(http::accept(door, state.clone(), Admin { media: media_address, own: address }));
+            tokio::spawn(http::accept(door, current.clone(), Admin { media: media_address, own: address }));
         }
         // What is pushed ends with the drain: encoders go to another server.
         if let Some((listener, _)) = ingest {
             let slots = Arc::new(Semaphore::new(ingest::CONNECTIONS_MAX));
             let door = door(listener, &slots, Arc::default(), &state.drain);
-            tokio::spawn(http::accept(door, state.clone(), Ingest));
+            tokio::spawn(http::accept(door, current.clone(), Ingest));
         }
         let door = door(media, &slots, state.telemetry.clone(), &state.drain);
-        let accepting = tokio::spawn(http::accept(door, state.clone(), Media));
+        let accepting = tokio::spawn(http::accept(door, current.clone(), Media));
         stop.await;
         state.drain.begin();
         accepting.await.ok();
         let all = slots.acquire_many(slots_max as u32);
-        let left = match tokio::time::timeout(state.options.drain_timeout, all).await {
+        let left = match tokio::time::timeout(current.get().options.drain_timeout, all).await {
             Ok(_) => 0,
             Err(_) => slots_max - slots.available_permits(),
         };
@@ -143,6 +150,7 @@ mod tests {
         media: SocketAddr,
         admin: SocketAddr,
         telemetry: Arc<Telemetry>,
+        current: Arc<Current>,
         stop: oneshot::Sender<()>,
         run: JoinHandle<usize>,
     }
@@ -154,9 +162,9 @@ mod tests {
         let options = Options { listen: any, admin: Some(any), ..options };
         let server = Server::bind(options, origin, telemetry.clone()).unwrap();
         let (media, admin) = (server.media_address, server.admin.as_ref().unwrap().1);
-        let (stop, stopped) = oneshot::channel();
+        let (current, (stop, stopped)) = (server.current(), oneshot::channel());
         let run = tokio::spawn(server.run(async { stopped.await.unwrap_or(()) }));
-        Running { media, admin, telemetry, stop, run }
+        Running { media, admin, telemetry, current, stop, run }
     }
 
     /// Sends `request` and reads until the server closes.
@@ -310,6 +318,20 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert_eq!(server.run.await.unwrap(), 0);
         assert!(TcpStream::connect(server.media).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn other_options_hold_for_connections_that_begin_then() {
+        let server = start(Options::default());
+        let head = format!("GET /healthz?{} HTTP/1.1\r\nHost: x\r\n", "a".repeat(500));
+        let mut old = TcpStream::connect(server.media).await.unwrap();
+        old.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        read_until(&mut old, "ok").await;
+        server.current.set_options(Options { url_bytes_max: 256, ..Options::default() });
+        let answer = exchange(server.media, format!("{head}Connection: close\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 414 "), "{answer}");
+        old.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        read_until(&mut old, "ok").await;
     }
 
     #[tokio::test]

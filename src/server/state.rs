@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
+
 use crate::origin::serve::Origin;
 use crate::server::Options;
 use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
 
-/// A server as its connections see it.
-#[derive(Debug)]
+/// A server as its connections see it. One that was given other options is another state, which connections see that begin
+/// then: so a request looks nothing up.
+#[derive(Clone, Debug)]
 pub struct State {
     /// Who answers.
     pub origin: Arc<Origin>,
@@ -27,6 +30,28 @@ impl State {
     /// A server that begins now.
     pub fn new(origin: Arc<Origin>, telemetry: Arc<Telemetry>, options: Options) -> State {
         State { origin, telemetry, options, drain: Arc::default(), started: Instant::now() }
+    }
+}
+
+/// The state for connections that begin now.
+#[derive(Debug)]
+pub struct Current(ArcSwap<State>);
+
+impl Current {
+    /// Beginning with `state`.
+    pub fn new(state: State) -> Current {
+        Current(ArcSwap::from_pointee(state))
+    }
+
+    /// The state now.
+    pub fn get(&self) -> Arc<State> {
+        self.0.load_full()
+    }
+
+    /// From now on with `options`. Those that say where to listen, and for how many, were used at the start.
+    pub fn set_options(&self, options: Options) {
+        let state = State { options, ..State::clone(&self.get()) };
+        self.0.store(Arc::new(state));
     }
 }
 

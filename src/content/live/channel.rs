@@ -21,7 +21,7 @@ use crate::time::Utc;
 pub const CHANNELS_MAX: usize = 1024;
 
 /// How channels behave.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
     /// Where spools are, a folder a channel; `None`: nothing survives the process.
     pub dir: Option<PathBuf>,
@@ -244,9 +244,7 @@ enum Input {
 fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result<Input, Refusal> {
     Ok(match (record.kind, raw) {
         (Kind::Init, _) => Input::Init(Init::read(record.payload.clone(), &record.track)?),
-        (Kind::Chunk, Some(raw)) => {
-            Input::Chunk(window.init_of(&record.track).ok_or(Refusal::NoInit)?.chunk(raw)?)
-        }
+        (Kind::Chunk, Some(raw)) => Input::Chunk(window.init_of(&record.track).ok_or(Refusal::NoInit)?.chunk(raw)?),
         _ => Input::Nothing,
     })
 }

@@ -159,15 +159,20 @@ impl Init {
         let moof = MovieFragment::parse(moof_box)?;
         let at = raw.moof.start as u64;
         let [traf] = &moof.trafs[..] else {
-            return Err(Malformed::new(format!("{} trafs, where a chunk has one track", moof.trafs.len()), at).within("moof").into());
+            return Err(Malformed::new(format!("{} trafs, where a chunk has one track", moof.trafs.len()), at)
+                .within("moof")
+                .into());
         };
         let malformed = |what: String| Refusal::Malformed(Malformed::new(what, at).within("moof/traf"));
         if traf.track_id != self.face.id {
             return Err(malformed(format!("track_ID {}, the moov has {}", traf.track_id, self.face.id)));
         }
-        let base = traf.base_media_decode_time.ok_or_else(|| malformed("no tfdt, so nobody knows when it is".into()))?;
+        let base =
+            traf.base_media_decode_time.ok_or_else(|| malformed("no tfdt, so nobody knows when it is".into()))?;
         if traf.base_data_offset.is_some() {
-            return Err(malformed("an explicit base_data_offset, which counts bytes of a file that is not there".into()));
+            return Err(malformed(
+                "an explicit base_data_offset, which counts bytes of a file that is not there".into(),
+            ));
         }
         let defaults = traf.defaults(&self.trex);
         let samples: u32 = traf.runs.iter().map(|run| run.sample_count).fold(0, u32::saturating_add);
@@ -184,7 +189,8 @@ impl Init {
         let mut head = None;
         for sample in traf.runs.iter().flat_map(|run| run.samples(defaults)) {
             head.get_or_insert((sample.duration, SampleFlags(sample.flags).is_sync()));
-            let presented = decode_end.saturating_add(sample.composition_offset.into()).saturating_sub(self.face.media_time);
+            let presented =
+                decode_end.saturating_add(sample.composition_offset.into()).saturating_sub(self.face.media_time);
             first = first.min(presented);
             last = last.max(presented.saturating_add(sample.duration.into()));
             decode_end += i64::from(sample.duration);

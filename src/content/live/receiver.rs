@@ -131,20 +131,26 @@ impl Receiver {
         };
         let end = self.box_at as u64 + size;
         let bounded = |max: u64| {
-            let too_large = || self.malformed(head.kind, format!("{end} bytes gathered with it, at most {max} are taken"));
+            let too_large =
+                || self.malformed(head.kind, format!("{end} bytes gathered with it, at most {max} are taken"));
             if end > max { Err(too_large()) } else { Ok(()) }
         };
         match &head.kind.0 {
             b"ftyp" if self.box_at == 0 => bounded(INIT_BYTES_MAX)?,
             b"moov" if self.moof.is_none() => bounded(INIT_BYTES_MAX)?,
-            b"styp" | b"prft" | b"emsg" | b"moof" if self.moof.is_none() && !self.begins_with_ftyp() => bounded(HEAD_BYTES_MAX)?,
+            b"styp" | b"prft" | b"emsg" | b"moof" if self.moof.is_none() && !self.begins_with_ftyp() => {
+                bounded(HEAD_BYTES_MAX)?
+            }
             b"mdat" if self.moof.is_some() => {
                 bounded(CHUNK_BYTES_MAX)?;
                 self.buffer.reserve((size as usize).min(ALLOCATED_AHEAD_MAX));
             }
             b"mdat" => return Err(self.malformed(head.kind, "media without a moof before it")),
             b"ftyp" | b"moov" | b"moof" | b"styp" => {
-                return Err(self.malformed(head.kind, "it does not belong here: a moof is followed by its mdat, an ftyp by its moov"));
+                return Err(self.malformed(
+                    head.kind,
+                    "it does not belong here: a moof is followed by its mdat, an ftyp by its moov",
+                ));
             }
             _ if size > DROPPED_BYTES_MAX => {
                 return Err(self.malformed(head.kind, format!("a box of {size} bytes that no CMAF track has")));
@@ -180,7 +186,8 @@ impl Receiver {
                 return Ok(());
             }
             b"mdat" => {
-                let moof = self.moof.take().ok_or_else(|| self.malformed(head.kind, "media without a moof before it"))?;
+                let moof =
+                    self.moof.take().ok_or_else(|| self.malformed(head.kind, "media without a moof before it"))?;
                 let is_last = std::mem::take(&mut self.is_last);
                 let bytes = self.take();
                 events.push(Event::Chunk(RawChunk { bytes, moof, is_last }));
@@ -273,7 +280,10 @@ mod tests {
             "it does not belong here: a moof is followed by its mdat, an ftyp by its moov (moof at 0x1c)",
         );
         check([0, 0, 0, 0, b'm', b'o', b'o', b'f'].into(), "a box without a size, which would never end (moof at 0x0)");
-        check([0xff, 0, 0, 0, b'm', b'o', b'o', b'v'].into(), "4278190080 bytes gathered with it, at most 1048576 are taken (moov at 0x0)");
+        check(
+            [0xff, 0, 0, 0, b'm', b'o', b'o', b'v'].into(),
+            "4278190080 bytes gathered with it, at most 1048576 are taken (moov at 0x0)",
+        );
         check(b"GET / HTTP/1.1\r\n\r\n".to_vec(), "a box of 1195725856 bytes that no CMAF track has (/ HT at 0x0)");
     }
 

@@ -199,7 +199,8 @@ fn read(reader: &mut impl Read) -> io::Result<Option<(Record, usize)>> {
     }
     let u64_at = |at: usize| head[at..at + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
     let payload_len = (u64_at(0) >> 32) as usize;
-    let (kind, flags, name_len) = (KINDS.get(usize::from(head[4])), head[5], usize::from(head[6]) << 8 | usize::from(head[7]));
+    let (kind, flags, name_len) =
+        (KINDS.get(usize::from(head[4])), head[5], usize::from(head[6]) << 8 | usize::from(head[7]));
     let (at, push) = (Utc(u64_at(8)), u64_at(16));
     let Some(&kind) = kind.filter(|_| payload_len as u64 <= CHUNK_BYTES_MAX && name_len <= NAME_BYTES_MAX) else {
         return Ok(None);
@@ -239,7 +240,13 @@ mod tests {
 
     fn record(kind: Kind, track: &str, payload: &[u8]) -> Record {
         let source = Source { push: 7, begins_segment: true, named_segments: false };
-        Record { kind, at: Utc(1_900_000_000_000), track: track.into(), source, payload: Bytes::copy_from_slice(payload) }
+        Record {
+            kind,
+            at: Utc(1_900_000_000_000),
+            track: track.into(),
+            source,
+            payload: Bytes::copy_from_slice(payload),
+        }
     }
 
     fn read_back(dir: &Path) -> (Spool, Vec<(Record, SourceRange)>) {
@@ -253,7 +260,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut spool, before) = read_back(dir.path());
         assert!(before.is_empty());
-        let records = [record(Kind::Init, "video", b"init"), record(Kind::Chunk, "video", &[9; 5000]), record(Kind::Tick, "", b"")];
+        let records = [
+            record(Kind::Init, "video", b"init"),
+            record(Kind::Chunk, "video", &[9; 5000]),
+            record(Kind::Tick, "", b""),
+        ];
         let mut places = vec![spool.append(&records[0]).unwrap()];
         spool.roll().unwrap();
         places.extend(records[1..].iter().map(|record| spool.append(record).unwrap()));

@@ -168,7 +168,8 @@ impl Window {
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.version != init.face.version {
                 if feed.init.face.kind != init.face.kind {
-                    let what = format!("{name} was {}, and is {} now: use another name", feed.init.face.kind, init.face.kind);
+                    let what =
+                        format!("{name} was {}, and is {} now: use another name", feed.init.face.kind, init.face.kind);
                     return Err(Refusal::Conflict(what));
                 }
                 feed.close(now, None);
@@ -255,9 +256,10 @@ impl Window {
     pub fn tick(&mut self, now: Utc) -> bool {
         let before = (self.current.periods.len(), self.current.ended, self.gathering.is_some());
         self.settle(now);
-        let is_silent = self.options.end_after.is_some_and(|limit| {
-            self.current.media_at.0 > 0 && now > self.current.media_at.after(limit)
-        });
+        let is_silent = self
+            .options
+            .end_after
+            .is_some_and(|limit| self.current.media_at.0 > 0 && now > self.current.media_at.after(limit));
         if is_silent && !self.current.ended {
             for feed in self.feeds.values_mut() {
                 feed.close(now, None);
@@ -375,7 +377,13 @@ impl Window {
             self.timing = Some(self.timing_of(gathering.number));
         }
         next.timing = self.timing.unwrap_or_default();
-        next.periods.push(Arc::new(LivePeriod { number: gathering.number, start, origin, end: None, tracks: Vec::new() }));
+        next.periods.push(Arc::new(LivePeriod {
+            number: gathering.number,
+            start,
+            origin,
+            end: None,
+            tracks: Vec::new(),
+        }));
         self.current = Arc::new(next);
         self.publish(now);
     }
@@ -429,9 +437,8 @@ impl Window {
                 }
             }
         }
-        let is_over = |period: &Arc<LivePeriod>| {
-            period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.1)
-        };
+        let is_over =
+            |period: &Arc<LivePeriod>| period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.1);
         let before = next.periods.len();
         next.periods.retain(|period| !is_over(period));
         if changed || next.periods.len() != before {
@@ -459,7 +466,13 @@ impl Window {
         let feeds = || self.feeds.values().filter(|feed| feed.period.is_some());
         let ended = feeds().count() > 0 && feeds().all(|feed| feed.ended) && self.gathering.is_none();
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
-        let mut next = Broadcast { sequence: self.current.sequence + 1, published: now, media_at, ended, ..Broadcast::clone(&self.current) };
+        let mut next = Broadcast {
+            sequence: self.current.sequence + 1,
+            published: now,
+            media_at,
+            ended,
+            ..Broadcast::clone(&self.current)
+        };
         if let Some(last) = next.periods.last_mut() {
             *last = Arc::new(period);
         }
@@ -470,11 +483,13 @@ impl Window {
 /// Which segment of `track` is the first to be listed, and which were to be forgotten; `None` if nothing changes.
 fn expired(period: &LivePeriod, track: &LiveTrack, limits: (i64, i64)) -> Option<(u64, Vec<u64>)> {
     let timescale = track.face.timescale;
-    let ended_ms = |s: &LiveSegment| rescale(period.offset(s.end(), timescale), timescale, Timescale::MILLI, Rounding::Down);
+    let ended_ms =
+        |s: &LiveSegment| rescale(period.offset(s.end(), timescale), timescale, Timescale::MILLI, Rounding::Down);
     let listed = track.segments.from(track.listed_from).find(|s| ended_ms(s) >= limits.0);
     let listed_from = listed.map_or(track.next_number, |s| s.number);
     let is_gone = |s: &&Arc<LiveSegment>| ended_ms(s) < limits.1;
-    let gone: Vec<u64> = track.segments.iter().take_while(is_gone).filter(|s| s.body().is_some()).map(|s| s.number).collect();
+    let gone: Vec<u64> =
+        track.segments.iter().take_while(is_gone).filter(|s| s.body().is_some()).map(|s| s.number).collect();
     (listed_from != track.listed_from || !gone.is_empty()).then_some((listed_from, gone))
 }
 
@@ -531,7 +546,9 @@ impl Feed {
     /// Whether what viewers see of it is not what it is.
     fn differs(&self, track: &LiveTrack) -> bool {
         let open = |track: &LiveTrack| track.open.as_ref().map(|open| (open.number, open.chunks.len()));
-        track.next_number != self.live.next_number || open(track) != open(&self.live) || track.listed_from != self.live.listed_from
+        track.next_number != self.live.next_number
+            || open(track) != open(&self.live)
+            || track.listed_from != self.live.listed_from
     }
 
     /// Begins in another period, with `chunk`.
@@ -596,7 +613,10 @@ impl Feed {
         }
         let cell = |time: i64| time.div_euclid(target.max(1));
         let is_far = (chunk.time - open.time) * 2 >= target;
-        !source.named_segments && chunk.starts_with_sync && is_far && (cell(chunk.time) != cell(open.time) || chunk.time - open.time >= target)
+        !source.named_segments
+            && chunk.starts_with_sync
+            && is_far
+            && (cell(chunk.time) != cell(open.time) || chunk.time - open.time >= target)
     }
 
     fn append(
@@ -661,7 +681,9 @@ impl Feed {
     fn close(&mut self, now: Utc, next: Option<i64>) {
         let Some(open) = self.live.open.take() else { return };
         // Samples may be presented a little later or sooner than those before them last.
-        let near = |next: &i64| (next - open.time - open.duration).abs() <= self.ticks(Duration::from_millis(JITTER_MS as u64));
+        let near = |next: &i64| {
+            (next - open.time - open.duration).abs() <= self.ticks(Duration::from_millis(JITTER_MS as u64))
+        };
         let duration = next.filter(near).map_or(open.duration, |next| next - open.time).max(1);
         self.live.next_time = open.time + duration;
         let mut open = Arc::unwrap_or_clone(open);
@@ -677,7 +699,8 @@ impl Feed {
         }
         self.bits += bits;
         self.ticks += duration;
-        let average = u64::try_from(i128::from(self.bits) * i128::from(scale) / i128::from(self.ticks)).unwrap_or(u64::MAX);
+        let average =
+            u64::try_from(i128::from(self.bits) * i128::from(scale) / i128::from(self.ticks)).unwrap_or(u64::MAX);
         // In steps, so that what is said of a track does not change with every segment.
         self.live.rate = (step_up(self.peak), step_up(average).min(step_up(self.peak)));
         self.live.segments.push(Arc::new(segment));

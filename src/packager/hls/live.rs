@@ -30,7 +30,8 @@ pub fn playlist(broadcast: &Broadcast, name: &str, is_delta: bool) -> Option<Vec
     let (_, newest) = tracks.last()?;
     let timing = &broadcast.timing;
     let part_target_ms = timing.part_target_ms.filter(|_| !broadcast.ended);
-    let listed = || tracks.iter().flat_map(|(period, track)| track.listed().map(move |segment| (*period, *track, segment)));
+    let listed =
+        || tracks.iter().flat_map(|(period, track)| track.listed().map(move |segment| (*period, *track, segment)));
     let first = listed().next();
     let end_us = listed().last().map_or(0, |(period, track, last)| after_start_us(period, track, last.end()));
     let count = listed().count() as u64;
@@ -82,7 +83,10 @@ pub fn playlist(broadcast: &Broadcast, name: &str, is_delta: bool) -> Option<Vec
 }
 
 /// How many of `listed` end before `until_us`.
-fn skippable<'a>(listed: impl Iterator<Item = (&'a Arc<LivePeriod>, &'a Arc<LiveTrack>, &'a Arc<LiveSegment>)>, until_us: u64) -> u64 {
+fn skippable<'a>(
+    listed: impl Iterator<Item = (&'a Arc<LivePeriod>, &'a Arc<LiveTrack>, &'a Arc<LiveSegment>)>,
+    until_us: u64,
+) -> u64 {
     listed.take_while(|(period, track, segment)| after_start_us(period, track, segment.end()) < until_us).count() as u64
 }
 

@@ -1,0 +1,562 @@
+//! Every key of the configuration: what it is for, its default and why that is so, and what it came to. One table, from which
+//! `headwater config` and the documentation are made, so that neither can say something else than the program does.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::written::LogFormat;
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name, in its table.
+    pub name: &'static str,
+    /// Its default: a TOML value, or words where that depends on something.
+    pub default: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Why the default is what it is.
+    pub reason: &'static str,
+    /// Whether a running server takes a new value over; else it needs a restart.
+    pub is_live: bool,
+    /// Whether its value is shown to nobody.
+    pub is_secret: bool,
+    /// What it came to, as a TOML value; `None` if it is not set.
+    pub value: fn(&Config) -> Option<String>,
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name; empty: the keys at the top of the file.
+    pub name: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+const fn key(
+    name: &'static str,
+    default: &'static str,
+    about: &'static str,
+    reason: &'static str,
+    value: fn(&Config) -> Option<String>,
+) -> Key {
+    Key { name, default, about, reason, is_live: false, is_secret: false, value }
+}
+
+impl Key {
+    const fn live(self) -> Key {
+        Key { is_live: true, ..self }
+    }
+
+    const fn secret(self) -> Key {
+        Key { is_secret: true, ..self }
+    }
+
+    /// Whether [`Key::default`] is a value, and not words.
+    pub fn has_value_as_default(&self) -> bool {
+        self.default.starts_with(|first: char| first == '"' || first == '[' || first.is_ascii_digit())
+            || matches!(self.default, "true" | "false")
+    }
+}
+
+impl Table {
+    /// The name of the environment variable for `key`.
+    pub fn variable(&self, key: &Key) -> String {
+        let name = if self.name.is_empty() { key.name.to_owned() } else { format!("{}-{}", self.name, key.name) };
+        format!("HEADWATER_{}", name.replace(['-', '.'], "_").to_ascii_uppercase())
+    }
+}
+
+/// All of them.
+pub const TABLES: &[Table] = &[Table { name: "", keys: TOP }, Table { name: "live", keys: LIVE }];
+
+const TOP: &[Key] = &[
+    key(
+        "source",
+        "none: a configuration file has to say it",
+        "The folder or media file to serve, relative to the file's own folder.",
+        "A file and the media beside it can be moved together.",
+        |config| quoted(config.library.root.display()),
+    ),
+    key(
+        "listen",
+        "\"127.0.0.1:8080\"",
+        "Address of the media listener, for players and CDNs.",
+        "A server is opened to the world on purpose.",
+        |config| quoted(config.server.listen),
+    ),
+    key(
+        "admin",
+        "\"127.0.0.1:8081\"",
+        "Address of the admin listener (page, API, metrics), or `off`.",
+        "It shows what the library holds.",
+        |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
+    ),
+    key(
+        "segment-duration",
+        "\"6s\"",
+        "Length that segments are cut to, at the next sync point; 500ms to 60s.",
+        "What Apple's authoring rules ask for.",
+        |config| span(config.library.segment_target),
+    ),
+    key(
+        "scan-interval",
+        "\"2s\"",
+        "Time between two looks for new, changed and gone files; 100ms to 1h.",
+        "A look costs milliseconds; where it takes longer, it is done less often.",
+        |config| span(config.library.scan_interval),
+    ),
+    key(
+        "grace",
+        "its duration, at most 6h, and manifest-max-age",
+        "How long the old version of a replaced file is still answered.",
+        "Who has begun to watch can watch to the end.",
+        |config| config.library.grace.and_then(span),
+    ),
+    key(
+        "follow-symlinks",
+        "false",
+        "Let symbolic links lead out of the folder.",
+        "A link could lead anywhere on the machine.",
+        |config| Some(config.library.follow_symlinks.to_string()),
+    ),
+    key(
+        "cache-memory",
+        "a quarter of the memory the process may use",
+        "Memory for the cache: a percentage of what the process may use, or a size; at least 16MiB.",
+        "The page cache of the sources and the connections need the rest.",
+        |config| size(config.origin.cache_bytes),
+    ),
+    key(
+        "prefetch",
+        "0",
+        "Segments made ahead of the one asked for; at most 16.",
+        "A CDN asks for what its viewers watch, and reading ahead doubles what a disk gives to who jumps.",
+        |config| Some(config.origin.prefetch.to_string()),
+    ),
+    key(
+        "key-uri",
+        "none",
+        "URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted.",
+        "Nothing in a source says where its keys are.",
+        |config| config.origin.key_uri.as_ref().and_then(quoted),
+    ),
+    key(
+        "manifest-max-age",
+        "\"120s\"",
+        "How long a playlist or MPD may be used without asking again; 1s to 24h.",
+        "A replaced file is seen after that; asking again costs a 304.",
+        |config| span(config.origin.manifest_max_age),
+    ),
+    key("threads", "one a core", "Threads that serve.", "More would wait for each other.", |config| {
+        Some(config.threads.to_string())
+    }),
+    key(
+        "connections-max",
+        "three quarters of the descriptors, at most 16384",
+        "Connections open at once; more are refused with 503.",
+        "Each keeps a descriptor and memory; the other descriptors are for sources.",
+        |config| Some(config.server.connections_max.to_string()),
+    ),
+    key(
+        "requests-max",
+        "4096",
+        "Requests whose answers are being made at once; more are refused with 503.",
+        "Hits take microseconds: so many in flight means that sources are too slow.",
+        |config| Some(config.server.requests_max.to_string()),
+    )
+    .live(),
+    key(
+        "flights-max",
+        "256",
+        "Objects being made at once; more are refused with 503.",
+        "Each keeps about a segment and one read of a source.",
+        |config| Some(config.origin.flights_max.to_string()),
+    ),
+    key(
+        "url-max",
+        "\"4KiB\"",
+        "Longest path and query of a request; longer ones are refused with 414.",
+        "Our own URLs stay below 500 bytes; the rest is for what CDNs and players add.",
+        |config| size(config.server.url_bytes_max as u64),
+    )
+    .live(),
+    key(
+        "head-max",
+        "\"64KiB\"",
+        "Largest request head; larger ones are refused with 431.",
+        "What CDNs add fits, cookies and tokens included.",
+        |config| size(config.server.head_bytes_max as u64),
+    )
+    .live(),
+    key(
+        "head-timeout",
+        "\"10s\"",
+        "Time for a request head to come, from its first byte.",
+        "Nobody who means it takes longer.",
+        |config| span(config.server.head_timeout),
+    )
+    .live(),
+    key(
+        "idle-timeout",
+        "\"600s\"",
+        "Time a connection may be kept without a request.",
+        "CDNs keep connections to origins open and pay for new ones.",
+        |config| span(config.server.idle_timeout),
+    )
+    .live(),
+    key(
+        "write-timeout",
+        "\"30s\"",
+        "Time a peer may take no byte of an answer.",
+        "A player that pauses for longer asks again.",
+        |config| span(config.server.write_timeout),
+    )
+    .live(),
+    key(
+        "drain-timeout",
+        "\"30s\"",
+        "Time for connections to finish after SIGTERM.",
+        "The longest segment reaches a slow peer, and no service manager has lost patience.",
+        |config| span(config.server.drain_timeout),
+    )
+    .live(),
+    key(
+        "log-format",
+        "\"auto\"",
+        "How the log, on the standard error stream, is written: auto, text or json.",
+        "Auto is text in a terminal, for people, and JSON otherwise, for collectors.",
+        |config| {
+            quoted(match config.log_format {
+                LogFormat::Auto => "auto",
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            })
+        },
+    ),
+    key(
+        "log",
+        "\"info\"",
+        "What is logged: error, warn, info, debug (every request) or trace, also by module.",
+        "A line for what a person should know, none for a request.",
+        |config| quoted(&config.log),
+    )
+    .live(),
+];
+
+const LIVE: &[Key] = &[
+    key(
+        "ingest",
+        "none",
+        "Address of the ingest listener, to which encoders push.",
+        "What is taken in is asked for on purpose. An address that others can reach needs a token.",
+        |config| config.server.ingest.listen.and_then(quoted),
+    ),
+    key(
+        "data-dir",
+        "none",
+        "Folder for what live has to remember; a restart then goes on where it was.",
+        "Nothing is written to a disk that nobody named.",
+        |config| config.live.dir.as_ref().and_then(|dir| dir.parent()).and_then(|dir| quoted(dir.display())),
+    ),
+    key(
+        "token",
+        "none",
+        "What a push has to know, as a bearer's token or as a password.",
+        "On a loopback address there is nobody else.",
+        |config| config.server.ingest.token.as_ref().and_then(quoted),
+    )
+    .live()
+    .secret(),
+    key(
+        "open",
+        "true, unless channels are listed",
+        "Whether a push may make a channel that is not listed.",
+        "Who lists channels means these.",
+        |config| Some(config.live.open.to_string()),
+    ),
+    key(
+        "window",
+        "\"120s\"",
+        "How long a segment is listed; at most 6h.",
+        "Twenty segments of six seconds, or sixty of two; it is kept in memory.",
+        |config| span(config.live.every.window),
+    ),
+    key(
+        "segment",
+        "\"2s\"",
+        "Length of segments where a push does not say where they begin; 500ms to 30s.",
+        "The usual distance of sync points where latency matters.",
+        |config| span(config.live.every.target),
+    ),
+    key(
+        "part",
+        "\"1s\"",
+        "Length that chunks are gathered to, for low latency; 100ms to that of segments.",
+        "Players ask for each: a third of a second costs three times the requests of a second.",
+        |config| span(config.live.every.part_target),
+    ),
+    key(
+        "end-after",
+        "\"0s\"",
+        "How long after the last media a broadcast has ended; 0s: when the encoder says so.",
+        "An encoder that fails should be able to come back.",
+        |config| span(config.live.every.end_after.unwrap_or_default()),
+    ),
+];
+
+fn quoted(text: impl fmt::Display) -> Option<String> {
+    Some(toml::Value::String(text.to_string()).to_string())
+}
+
+fn span(duration: Duration) -> Option<String> {
+    let millis = duration.as_millis();
+    quoted(if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") })
+}
+
+fn size(bytes: u64) -> Option<String> {
+    let (power, unit) = [(30, "GiB"), (20, "MiB"), (10, "KiB")]
+        .into_iter()
+        .find(|(power, _)| bytes > 0 && bytes.is_multiple_of(1 << power))
+        .unwrap_or((0, "B"));
+    quoted(format!("{}{unit}", bytes >> power))
+}
+
+/// What `config` came to, as a configuration file that comes to the same; secrets are hidden.
+pub fn resolved(config: &Config) -> String {
+    let mut text = String::new();
+    for table in TABLES {
+        head(&mut text, table);
+        for key in table.keys {
+            let line = match (key.value)(config) {
+                None => format!("# {} is not set", key.name),
+                Some(_) if key.is_secret => format!("{} = \"(hidden)\"", key.name),
+                Some(value) if value == key.default => format!("{} = {value}  # default", key.name),
+                Some(value) => format!("{} = {value}", key.name),
+            };
+            text += &line;
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// A configuration file with every key, its default and the reason for that.
+pub fn example() -> String {
+    let mut text = String::from(
+        "# Every key of Headwater's configuration, with its default. `headwater config example` writes this, `headwater config check FILE`\n\
+         # says whether a file is right, and `headwater config print FILE` what it comes to. A variable of the environment goes before the\n\
+         # file, an option of the command line before both. A key marked \"live\" is taken over from a changed file on SIGHUP.\n\n\
+         source = \"/srv/media\"\n",
+    );
+    for table in TABLES {
+        head(&mut text, table);
+        for key in table.keys.iter().filter(|key| (table.name, key.name) != ("", "source")) {
+            let live = if key.is_live { " (live)" } else { "" };
+            let Key { name, default, about, reason, .. } = key;
+            let _ = writeln!(text, "\n# {about} {reason}{live}\n# {}", table.variable(key));
+            let _ = match key.has_value_as_default() {
+                true => writeln!(text, "# {name} = {default}"),
+                false => writeln!(text, "# {name}: {default}"),
+            };
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, table: &Table) {
+    if !table.name.is_empty() {
+        let _ = writeln!(text, "\n[{}]", table.name);
+    }
+}
+
+/// A key whose value differs between two configurations.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// Its table.
+    pub table: &'static Table,
+    /// The key.
+    pub key: &'static Key,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.table.name {
+            "" => f.write_str(self.key.name),
+            table => write!(f, "{table}.{}", self.key.name),
+        }
+    }
+}
+
+/// The keys whose values differ.
+pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+    let all = TABLES.iter().flat_map(|table| table.keys.iter().map(move |key| Change { table, key }));
+    all.filter(|change| (change.key.value)(old) != (change.key.value)(new)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load;
+    use crate::config::machine::Machine;
+    use crate::config::written::Written;
+    use std::path::Path;
+
+    const MACHINE: Machine = Machine { memory_bytes: 8 << 30, cores: 4, descriptors: 20_000 };
+
+    fn config(options: Written) -> Config {
+        load(Path::new("media"), options, MACHINE).unwrap()
+    }
+
+    fn all() -> impl Iterator<Item = (&'static Table, &'static Key)> {
+        TABLES.iter().flat_map(|table| table.keys.iter().map(move |key| (table, key)))
+    }
+
+    /// `text`, as the file of the repository has it; `UPDATE_GOLDEN=1 cargo test` writes it there.
+    fn check_file(name: &str, text: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, text).unwrap();
+        }
+        let file = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(file == text, "{name} does not say what the program does; UPDATE_GOLDEN=1 cargo test mends that");
+    }
+
+    #[test]
+    fn the_table_has_every_key_that_a_file_may_have() {
+        for table in TABLES {
+            let head = if table.name.is_empty() { String::new() } else { format!("[{}]\n", table.name) };
+            let error = toml::from_str::<Written>(&format!("{head}no-such-key = 1")).unwrap_err();
+            let (_, expected) = error.message().split_once("expected").unwrap();
+            let fields: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            let tables = TABLES.iter().map(|table| table.name).filter(|name| table.name.is_empty() && !name.is_empty());
+            let mut known: Vec<&str> = table.keys.iter().map(|key| key.name).chain(tables).collect();
+            known.sort_unstable();
+            let mut fields: Vec<&str> = fields.into_iter().filter(|name| !DESCRIBED_ELSEWHERE.contains(name)).collect();
+            fields.sort_unstable();
+            assert_eq!(fields, known, "[{}]", table.name);
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_nothing_written_comes_to() {
+        let config = config(Written::default());
+        for (table, key) in all().filter(|(_, key)| key.has_value_as_default()) {
+            assert_eq!((key.value)(&config).as_deref(), Some(key.default), "[{}] {}", table.name, key.name);
+        }
+        let names: Vec<String> = all().map(|(table, key)| table.variable(key)).collect();
+        assert!(names.iter().all(|name| names.iter().filter(|other| *other == name).count() == 1), "{names:?}");
+    }
+
+    #[test]
+    fn what_is_printed_comes_to_the_same() {
+        let options = Written { prefetch: Some(2), key_uri: Some("skd://{kid}".into()), ..Written::default() };
+        let config = config(options);
+        let text = resolved(&config);
+        let written: Written = toml::from_str(&text).unwrap();
+        assert_eq!(written.source.as_deref(), Some(Path::new("media")));
+        assert_eq!(
+            super::super::resolve("media".into(), Written { source: None, ..written }, MACHINE).unwrap(),
+            config
+        );
+        assert!(text.contains("prefetch = 2\n") && text.contains("segment-duration = \"6s\"  # default\n"), "{text}");
+    }
+
+    #[test]
+    fn a_running_server_takes_over_what_is_marked_so_and_nothing_else() {
+        let old = config(Written::default());
+        let new: Written = toml::from_str(OTHER).unwrap();
+        let new = super::super::resolve("other".into(), Written { source: None, ..new }, MACHINE).unwrap();
+        let differ: Vec<String> = changes(&old, &new).iter().map(ToString::to_string).collect();
+        assert_eq!(differ.len(), all().count(), "all keys but those have another value: {differ:?}");
+        let taken = old.taking_over(&new);
+        for (table, key) in all() {
+            let from = if key.is_live { &new } else { &old };
+            assert_eq!((key.value)(&taken), (key.value)(from), "[{}] {}", table.name, key.name);
+        }
+        assert_eq!(changes(&taken, &new).len(), all().filter(|(_, key)| !key.is_live).count());
+    }
+
+    #[test]
+    fn the_example_is_a_file_that_comes_to_the_defaults() {
+        let text = example();
+        check_file("ops/headwater.toml", &text);
+        let plain: Written = toml::from_str(&text).unwrap();
+        assert_eq!(plain, Written { source: Some("/srv/media".into()), ..Written::default() });
+        // Every default that is a value can be uncommented as it stands.
+        let uncommented: String = text
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let written: Written = toml::from_str(&uncommented).unwrap();
+        let written = super::super::resolve("media".into(), Written { source: None, ..written }, MACHINE).unwrap();
+        assert_eq!(written, config(Written::default()));
+    }
+
+    #[test]
+    fn the_documentation_lists_every_key() {
+        let name = "docs/configuration.md";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let file = std::fs::read_to_string(&path).unwrap();
+        let (before, _) = file.split_once("\n## Keys\n").expect("the heading");
+        let mut text = format!(
+            "{before}\n## Keys\nWritten by `UPDATE_GOLDEN=1 cargo test`, from the table that the program uses.\n"
+        );
+        for table in TABLES {
+            if !table.name.is_empty() {
+                let _ = write!(text, "\n### [{}]\n", table.name);
+            }
+            text += "\n| key | default | | why | live |\n|---|---|---|---|---|\n";
+            for key in table.keys {
+                let default =
+                    if key.has_value_as_default() { format!("`{}`", key.default) } else { key.default.to_owned() };
+                let live = if key.is_live { "yes" } else { "" };
+                let _ = writeln!(text, "| `{}` | {default} | {} | {} | {live} |", key.name, key.about, key.reason);
+            }
+        }
+        check_file(name, &text);
+    }
+
+    /// Lists of tables, which are described where they are.
+    const DESCRIBED_ELSEWHERE: &[&str] = &["channel"];
+
+    /// Every key with another value than its default.
+    const OTHER: &str = r#"
+        source = "other"
+        listen = "127.0.0.1:1"
+        admin = "off"
+        segment-duration = "4s"
+        scan-interval = "3s"
+        grace = "1h"
+        follow-symlinks = true
+        cache-memory = "1GiB"
+        prefetch = 2
+        key-uri = "skd://{kid}"
+        manifest-max-age = "10s"
+        threads = 3
+        connections-max = 100
+        requests-max = 10
+        flights-max = 5
+        url-max = "1KiB"
+        head-max = "16KiB"
+        head-timeout = "5s"
+        idle-timeout = "60s"
+        write-timeout = "20s"
+        drain-timeout = "0s"
+        log-format = "json"
+        log = "debug"
+
+        [live]
+        ingest = "127.0.0.1:2"
+        data-dir = "data"
+        token = "secret"
+        open = false
+        window = "1h"
+        segment = "1s"
+        part = "500ms"
+        end-after = "60s"
+    "#;
+}

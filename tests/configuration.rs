@@ -1,0 +1,148 @@
+//! The configuration as a person meets it: `headwater config`, the environment, and a file that changes while the server runs.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const MEDIA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tour");
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.args(arguments);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("HEADWATER_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("headwater.toml");
+    std::fs::write(&path, text).expect("written");
+    (dir, path)
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn run(mut command: Command) -> Output {
+    command.output().expect("the program runs")
+}
+
+#[test]
+fn what_is_printed_has_the_command_line_before_the_environment_before_the_file() {
+    let (_dir, path) = file(&format!("source = {MEDIA:?}\nprefetch = 1\nflights-max = 10\nthreads = 1\n"));
+    let mut print = command(&["config", "print", shown(&path), "--prefetch", "3"]);
+    print.env("HEADWATER_PREFETCH", "2").env("HEADWATER_FLIGHTS_MAX", "20").env("HEADWATER_PORT", "tcp://10.0.0.1:80");
+    let output = run(print);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    for line in ["prefetch = 3", "flights-max = 20", "threads = 1", "segment-duration = \"6s\"  # default"] {
+        assert!(printed.lines().any(|one| one == line), "{line:?} is not in\n{printed}");
+    }
+    // What is printed is a file that comes to the same.
+    let (_dir, again) = file(&printed);
+    let output = run(command(&["config", "print", shown(&again)]));
+    assert_eq!(text(&output.stdout), printed);
+}
+
+#[test]
+fn check_says_where_a_file_is_wrong() {
+    let (_dir, path) = file(&format!("source = {MEDIA:?}\n"));
+    let mut check = command(&["config", "check", shown(&path)]);
+    check.env("HEADWATER_PORT", "tcp://10.0.0.1:80");
+    let output = run(check);
+    assert!(output.status.success());
+    let said = text(&output.stdout);
+    assert!(said.contains("HEADWATER_PORT is no key") && said.contains("headwater.toml: right, for "), "{said}");
+    for (content, expected) in [
+        ("source = \".\"\n\nsegment-lenght = \"4s\"\n", "headwater.toml:3: unknown field `segment-lenght`"),
+        ("source = \".\"\nlog = \"a=b=c\"\n", "log: "),
+        ("source = \"nowhere\"\n", "nowhere: there is nothing to serve"),
+    ] {
+        let (_dir, path) = file(content);
+        let output = run(command(&["config", "check", shown(&path)]));
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{content:?}");
+        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+    }
+}
+
+/// A server of the program, and its log.
+struct Serving {
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Serving {
+    /// The next line of the log with `message`.
+    fn said(&mut self, message: &str) -> serde_json::Value {
+        for line in self.log.by_ref().lines() {
+            let line = line.expect("the log is UTF-8");
+            if line.contains(&format!("\"message\":\"{message}\"")) {
+                return serde_json::from_str(&line).expect("JSON");
+            }
+        }
+        panic!("the log ended without {message}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it runs");
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Already ended, if all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn status(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer.split(' ').nth(1).expect("a status line").to_owned()
+}
+
+#[test]
+fn a_changed_file_is_taken_over_at_a_signal_and_a_wrong_one_is_not() {
+    let base = format!("source = {MEDIA:?}\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\nthreads = 1\n");
+    let (_dir, path) = file(&base);
+    let mut child = command(&["serve", shown(&path)]);
+    let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program runs");
+    let log = BufReader::new(child.stderr.take().expect("piped"));
+    let mut server = Serving { child, log };
+    let media = server.said("serving")["media"].as_str().expect("a URL").to_owned();
+    let address = media.trim_start_matches("http://");
+    let long = format!("/healthz?{}", "a".repeat(300));
+    assert_eq!(status(address, &long), "200");
+
+    std::fs::write(&path, format!("{base}\nurl-max = \"256B\"\nurl-mix = 1\n")).expect("written");
+    server.signal(Signal::HUP);
+    let refused = server.said("configuration_refused")["error"].as_str().expect("a reason").to_owned();
+    assert!(refused.contains("headwater.toml:7: unknown field `url-mix`"), "{refused}");
+    assert_eq!(status(address, &long), "200");
+
+    std::fs::write(&path, format!("{base}\nurl-max = \"256B\"\nsegment-duration = \"4s\"\n")).expect("written");
+    server.signal(Signal::HUP);
+    let reloaded = server.said("configuration_reloaded");
+    assert_eq!(reloaded["changed"], "url-max");
+    assert_eq!(reloaded["needs_restart"], "segment-duration");
+    assert_eq!(status(address, &long), "414");
+
+    server.signal(Signal::TERM);
+    server.said("ended");
+    assert!(server.child.wait().expect("it ends").success());
+}
