@@ -53,8 +53,11 @@ pub(crate) struct Broadcasts {
 #[derive(Debug, Default)]
 struct Written {
     sequence: u64,
-    objects: HashMap<Manifest, Arc<OnceLock<Result<Arc<Object>, Problem>>>>,
+    objects: HashMap<Manifest, Arc<Once>>,
 }
+
+/// What is written by whoever comes first.
+type Once = OnceLock<Result<Arc<Object>, Problem>>;
 
 /// A manifest of a channel.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -7,6 +7,7 @@ mod faults;
 mod flights;
 mod golden;
 mod library;
+mod live;
 mod mp4;
 mod paths;
 mod presentations;

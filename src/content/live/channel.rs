@@ -164,6 +164,11 @@ impl Channel {
         self.published.subscribe()
     }
 
+    /// How many wait for the next state.
+    pub fn waiting(&self) -> usize {
+        self.published.receiver_count()
+    }
+
     /// Something came to `track`. Blocks for as long as the spool takes to write it.
     pub fn take(&self, track: &str, event: Event, source: Source, now: Utc) -> Result<Taken, Refusal> {
         let (kind, payload, chunk) = match event {
@@ -236,14 +241,14 @@ impl State {
 
 /// A record, understood.
 enum Input {
-    Init(Init),
+    Init(Box<Init>),
     Chunk(Chunk),
     Nothing,
 }
 
 fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result<Input, Refusal> {
     Ok(match (record.kind, raw) {
-        (Kind::Init, _) => Input::Init(Init::read(record.payload.clone(), &record.track)?),
+        (Kind::Init, _) => Input::Init(Box::new(Init::read(record.payload.clone(), &record.track)?)),
         (Kind::Chunk, Some(raw)) => Input::Chunk(window.init_of(&record.track).ok_or(Refusal::NoInit)?.chunk(raw)?),
         _ => Input::Nothing,
     })
@@ -253,7 +258,7 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
 fn apply(window: &mut Window, record: Record, input: Input, place: Option<SourceRange>) -> Result<Taken, Refusal> {
     let Record { kind, at, track, source, .. } = record;
     match (kind, input) {
-        (_, Input::Init(init)) => window.init(&track, init, at)?,
+        (_, Input::Init(init)) => window.init(&track, *init, at)?,
         (_, Input::Chunk(chunk)) => return window.chunk(&track, chunk, source, place, at),
         (Kind::PushEnds, _) => window.push_ends(&track, source.named_segments, at),
         (Kind::End, _) => window.end(&track, at),

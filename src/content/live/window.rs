@@ -219,10 +219,10 @@ impl Window {
             feed.close(now, Some(chunk.time));
             self.move_on(name, &chunk, now);
         }
-        let part_target = self.options.part_target;
+        let (part_target, timing) = (self.options.part_target, self.timing);
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         let is_last = chunk.is_last;
-        feed.append(chunk, source, place, part_target, now)?;
+        feed.append(chunk, source, place, part_target, timing, now);
         if is_last {
             feed.close(now, None);
             feed.ended = true;
@@ -342,7 +342,7 @@ impl Window {
                 feed.period = None;
             }
         }
-        let firsts = self.feeds.values_mut().filter(|feed| ready(&feed)).filter_map(|feed| {
+        let firsts = self.feeds.values_mut().filter(ready).filter_map(|feed| {
             let first = feed.live.segments.iter().next()?.time;
             Some(MediaTime::new(first, feed.init.face.timescale))
         });
@@ -410,7 +410,7 @@ impl Window {
         Timing {
             target_s: ((longest_ms + 500) / 1000).max(1) as u64,
             // With one chunk a segment parts would only say everything twice.
-            part_target_ms: parts.max().filter(|_| chunk_ms <= part_ms).and_then(|ms| u64::try_from(ms).ok()),
+            part_target_ms: parts.max().filter(|_| chunk_ms * 20 <= part_ms * 21).and_then(|ms| u64::try_from(ms).ok()),
             window_ms: self.options.window.as_millis() as u64,
         }
     }
@@ -625,8 +625,9 @@ impl Feed {
         source: Source,
         place: Option<SourceRange>,
         part_target: Duration,
+        timing: Option<Timing>,
         now: Utc,
-    ) -> Result<(), Refusal> {
+    ) {
         let part_target = self.ticks(part_target);
         let mut open = match self.live.open.take() {
             Some(open) => Arc::unwrap_or_clone(open),
@@ -651,6 +652,13 @@ impl Feed {
         open.duration = (chunk.end - open.time).max(open.duration + 1);
         open.chunks.push(chunk.bytes);
         let part_end = open.time + open.duration;
+        // Parts hold whole chunks, and none may be longer than was announced.
+        let part_max = timing
+            .and_then(|timing| timing.part_target_ms)
+            .map_or(part_target + part_target / 20, |ms| self.ticks(Duration::from_millis(ms)));
+        if let Some(full) = open.growing.take_if(|part| part_end - part.time > part_max) {
+            open.parts.push(full);
+        }
         let part = match open.growing.take() {
             Some(part) => Part { duration: part_end - part.time, bytes: part.bytes.start..bytes_after, ..part },
             None => Part {
@@ -661,7 +669,7 @@ impl Feed {
             },
         };
         // Whether another chunk like this one would be too much.
-        if part.duration + length > part_target {
+        if part.duration + length > part_max {
             open.parts.push(part);
         } else {
             open.growing = Some(part);
@@ -674,7 +682,6 @@ impl Feed {
         self.last_at = now;
         self.push = source.push;
         self.ended = false;
-        Ok(())
     }
 
     /// Ends the open segment, where the next one begins if that is known.
