@@ -150,7 +150,7 @@ impl Config {
             server: server::Options {
                 listen: old.listen,
                 admin: old.admin,
-                ingest: server::ingest::Options { listen: old.ingest.listen, ..server.ingest },
+                ingest: server::IngestOptions { listen: old.ingest.listen, ..server.ingest },
                 connections_max: old.connections_max,
                 ..server
             },

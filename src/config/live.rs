@@ -13,7 +13,7 @@ use crate::config::over::over;
 use crate::config::quantity::Span;
 use crate::content::live::channel::{self, is_name};
 use crate::content::live::window;
-use crate::server::ingest;
+use crate::server::IngestOptions;
 
 /// Segments are as long as a GOP, and a window holds six.
 const SEGMENT_MAX: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ impl Written {
 }
 
 /// What `written` comes to.
-pub(crate) fn resolve(written: Written) -> Result<(channel::Options, ingest::Options), Error> {
+pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptions), Error> {
     let mut every = window::Options::default();
     adjust(&mut every, written.window, written.segment, written.part, written.end_after)?;
     let (mut named, mut tokens) = (BTreeMap::new(), BTreeMap::new());
@@ -104,7 +104,7 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, ingest::Opt
     }
     let open = written.open.unwrap_or(named.is_empty());
     let channels = channel::Options { dir: written.data_dir.map(|dir| dir.join("live")), every, named, open };
-    Ok((channels, ingest::Options { listen: written.ingest, token: written.token, tokens }))
+    Ok((channels, IngestOptions { listen: written.ingest, token: written.token, tokens }))
 }
 
 fn adjust(
@@ -128,7 +128,7 @@ fn adjust(
 mod tests {
     use super::*;
 
-    fn resolved(text: &str) -> Result<(channel::Options, ingest::Options), String> {
+    fn resolved(text: &str) -> Result<(channel::Options, IngestOptions), String> {
         resolve(toml::from_str(text).unwrap()).map_err(|error| error.to_string())
     }
 

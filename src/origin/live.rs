@@ -8,8 +8,7 @@
 //! Whoever waits, waits for a state of the broadcast; what a state looks like is written once, for all of them. Segments that are whole go
 //! to the cache like any other, and end there with their lease.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use crate::media::live::{Broadcast, Found, LiveSegment, LiveTrack};
 use crate::media::presentation::Presentation;
 use crate::media::track::{Kind, Version};
 use crate::origin::address::Class;
+use crate::origin::broadcasts::Manifest;
 use crate::origin::conditional::Coding;
 use crate::origin::object::{ANYBODY, Body, EXPOSED, Object, Problem, Recipe};
 use crate::origin::render::{CODED_MIN_BYTES, HLS, IMMUTABLE, brotli, gzip, media_type, no_such_object};
@@ -41,41 +41,6 @@ const SILENT_TARGETS: u64 = 3;
 const AHEAD_SEGMENTS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
 const PIECES_MAX: usize = 16;
-
-/// The channels, and what was written of their states.
-#[derive(Debug, Default)]
-pub(crate) struct Broadcasts {
-    channels: Arc<Channels>,
-    written: Mutex<HashMap<String, Written>>,
-}
-
-/// What was written of the last state of a channel.
-#[derive(Debug, Default)]
-struct Written {
-    sequence: u64,
-    objects: HashMap<Manifest, Arc<Once>>,
-}
-
-/// What is written by whoever comes first.
-type Once = OnceLock<Result<Arc<Object>, Problem>>;
-
-/// A manifest of a channel.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum Manifest {
-    Multivariant,
-    Mpd,
-    Media { track: String, is_delta: bool, was_waited_for: bool },
-}
-
-impl Broadcasts {
-    pub(crate) fn of(channels: Arc<Channels>) -> Broadcasts {
-        Broadcasts { channels, written: Mutex::default() }
-    }
-
-    pub(crate) fn channels(&self) -> &Arc<Channels> {
-        &self.channels
-    }
-}
 
 /// What a player asks of a media playlist (rfc8216bis §6.2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -103,17 +68,6 @@ impl Directives {
             _ => Ok(directives),
         }
     }
-}
-
-/// The time of day, for players whose clock is wrong (ISO/IEC 23009-1 §5.8.4.11, urn:mpeg:dash:utc:http-iso:2014).
-pub(crate) fn time(method: &Method, now: Utc) -> Response<Body> {
-    let text = Bytes::from(now.to_string());
-    let mut response = Response::new(if method == Method::HEAD { Body::empty() } else { Body::new(Rope::from(text)) });
-    let head = response.headers_mut();
-    head.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
-    response
 }
 
 impl Origin {
@@ -162,7 +116,7 @@ impl Origin {
     fn manifest(
         &self,
         channel: &Channel,
-        mut broadcast: Arc<Broadcast>,
+        broadcast: Arc<Broadcast>,
         manifest: Manifest,
         now: Utc,
     ) -> Result<Arc<Object>, Problem> {
@@ -173,17 +127,7 @@ impl Origin {
         if !broadcast.ended && now > broadcast.media_at.after(silence) {
             return Err(Problem::unavailable("silent", "no media comes from the encoder"));
         }
-        let cell = {
-            let mut all = self.broadcasts.written.lock().unwrap_or_else(PoisonError::into_inner);
-            let written = all.entry(channel.name().to_owned()).or_default();
-            if written.sequence > broadcast.sequence {
-                broadcast = channel.broadcast();
-            }
-            if written.sequence != broadcast.sequence {
-                *written = Written { sequence: broadcast.sequence, objects: HashMap::new() };
-            }
-            Arc::clone(written.objects.entry(manifest.clone()).or_default())
-        };
+        let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
         cell.get_or_init(|| {
             self.telemetry().flights_started.inc();
             self.write(&broadcast, &manifest).map(Arc::new)

@@ -20,7 +20,7 @@ use crate::content::library::{Entry, Library};
 use crate::content::live::channel::Channels;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
-use crate::origin::live::{self, Broadcasts};
+use crate::origin::broadcasts::{self, Broadcasts};
 use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, Render, no_such_object};
@@ -115,7 +115,7 @@ impl Origin {
 
     /// What has no extension.
     fn without_class(&self, key: &str, method: &Method, now: Utc) -> Response<Body> {
-        if key == "/time" { live::time(method, now) } else { no_such_object().response(method) }
+        if key == "/time" { broadcasts::time(method, now) } else { no_such_object().response(method) }
     }
 
     pub(crate) fn cache(&self, class: Class) -> &Cache<Object, Problem> {

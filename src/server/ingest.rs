@@ -8,7 +8,6 @@
 //!
 //! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,19 +23,9 @@ use crate::content::live::pushed::Refusal;
 use crate::content::live::receiver::{Event, Receiver};
 use crate::content::live::window::Source;
 use crate::origin::object::Body;
+use crate::server::IngestOptions;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
-
-/// How the ingest listener behaves.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// Where it is; `None`: nothing is taken.
-    pub listen: Option<SocketAddr>,
-    /// What a push has to know of channels that have no token of their own; `None`: nothing.
-    pub token: Option<String>,
-    /// What a push to a channel has to know.
-    pub tokens: BTreeMap<String, String>,
-}
 
 /// Connections open at once on the ingest listener: each of a channel's tracks has one.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -92,10 +81,10 @@ enum Target {
 fn target(path: &str) -> Option<(&str, Target)> {
     let (channel, rest) = path.strip_prefix("/ingest/")?.split_once('/')?;
     let channel = channel.strip_suffix(".isml").unwrap_or(channel);
-    if !is_name(channel) {
+    let (folder, file) = rest.rsplit_once('/').map_or((None, rest), |(folder, file)| (Some(folder), file));
+    if !is_name(channel) || file.starts_with('.') {
         return None;
     }
-    let (folder, file) = rest.rsplit_once('/').map_or((None, rest), |(folder, file)| (Some(folder), file));
     let track = |name: &str, named_segments: bool| {
         is_name(name).then(|| Target::Track { name: name.to_owned(), named_segments })
     };
@@ -188,7 +177,7 @@ async fn respond(state: &State, request: &Request<()>, body: Incoming) -> Result
 }
 
 /// Whether the push knows what it has to: the token as a bearer's (RFC 6750), or as a password (RFC 7617).
-fn authorize(options: &Options, channel: &str, headers: &HeaderMap) -> Result<(), Refused> {
+fn authorize(options: &IngestOptions, channel: &str, headers: &HeaderMap) -> Result<(), Refused> {
     let Some(expected) = options.tokens.get(channel).or(options.token.as_ref()) else { return Ok(()) };
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     let given = match given.split_once(' ') {
@@ -303,6 +292,7 @@ async fn forget(body: Incoming) -> Result<(), Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn paths_name_tracks_as_encoders_write_them() {
@@ -331,7 +321,7 @@ mod tests {
     #[test]
     fn a_token_may_come_as_a_bearers_or_as_a_password() {
         let tokens = BTreeMap::from([("own".to_owned(), "secret2".to_owned())]);
-        let options = Options { listen: None, token: Some("secret".into()), tokens };
+        let options = IngestOptions { listen: None, token: Some("secret".into()), tokens };
         let check = |channel: &str, value: &'static str| {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
             authorize(&options, channel, &headers).is_ok()
@@ -343,6 +333,6 @@ mod tests {
         for value in ["", "secret", "Bearer", "Bearer secret2", "Basic c2VjcmV0", "Basic ???"] {
             assert!(!check("c", value), "{value}");
         }
-        assert!(authorize(&Options::default(), "c", &HeaderMap::new()).is_ok());
+        assert!(authorize(&IngestOptions::default(), "c", &HeaderMap::new()).is_ok());
     }
 }

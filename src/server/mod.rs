@@ -9,6 +9,7 @@ pub mod ingest;
 pub mod run;
 pub mod state;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub struct Options {
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
     /// The ingest listener.
-    pub ingest: ingest::Options,
+    pub ingest: IngestOptions,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
     /// Requests whose answers are being made at once. Hits take microseconds, so this many in flight means that sources are
@@ -40,12 +41,23 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
+/// How the ingest listener behaves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IngestOptions {
+    /// Where it is; `None`: nothing is taken.
+    pub listen: Option<SocketAddr>,
+    /// What a push has to know of channels that have no token of their own; `None`: nothing.
+    pub token: Option<String>,
+    /// What a push to a channel has to know.
+    pub tokens: BTreeMap<String, String>,
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
-            ingest: ingest::Options::default(),
+            ingest: IngestOptions::default(),
             connections_max: 16 * 1024,
             requests_max: 4096,
             url_bytes_max: 4096,

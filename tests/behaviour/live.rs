@@ -162,12 +162,15 @@ struct Playlist {
     target_s: f64,
     part_target_s: Option<f64>,
     /// URL, seconds, the parts before it.
-    segments: Vec<(String, f64, Vec<(String, f64)>)>,
-    open: Vec<(String, f64)>,
+    segments: Vec<(String, f64, Vec<ListedPart>)>,
+    open: Vec<ListedPart>,
     hint: Option<String>,
     ended: bool,
     gaps: usize,
 }
+
+/// URL and seconds.
+type ListedPart = (String, f64);
 
 fn parsed(path: &str, text: &str) -> Playlist {
     let attribute = |line: &str, name: &str| -> Option<String> {

@@ -126,6 +126,7 @@ impl Init {
             fragments: Vec::new(),
             segments: Vec::new(),
             clip_end: None,
+            captions: None,
         };
         // Decode times would have to be written anew in every chunk; CMAF has no such edit (ISO/IEC 23000-19 §7.5.13).
         if delay != 0 {
