@@ -36,6 +36,8 @@ const WARNINGS_SHOWN_MAX: usize = 3;
 const OPENED_MAX: usize = 100;
 /// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
 const BLOCKING_THREADS_MAX: usize = 32;
+/// How often segments leave the windows of channels: a segment is seldom shorter.
+const TICK: Duration = Duration::from_millis(500);
 /// Time for reads under way when the server has ended.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -59,6 +61,7 @@ async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let origin = open(&config, &telemetry).await?;
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
+    tokio::spawn(tick(Arc::clone(&origin)));
     let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
     tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
     let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
@@ -176,9 +179,6 @@ async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
     loop {
         let is_told = tokio::time::timeout(Duration::from_secs(1).min(interval), look.notified()).await.is_ok();
         origin.settle(utc()).await;
-        let channels = Arc::clone(origin.channels());
-        // A channel waits for its disk.
-        let _ = tokio::task::spawn_blocking(move || channels.tick(utc())).await;
         if scanned.elapsed() < wait && !is_told {
             continue;
         }
@@ -189,6 +189,18 @@ async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
         scanned = Instant::now();
         // A large library, or a slow one, is looked at less often: for a fiftieth of the time at most.
         wait = interval.max(50 * (scanned - began));
+    }
+}
+
+/// Lets time pass for what is live.
+async fn tick(origin: Arc<Origin>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let channels = Arc::clone(origin.channels());
+        // A channel waits for its disk.
+        if let Err(error) = tokio::task::spawn_blocking(move || channels.tick(utc())).await {
+            tracing::error!(%error, "a tick of the channels failed");
+        }
     }
 }
 

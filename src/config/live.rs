@@ -103,7 +103,8 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
         return Err(Error::Value { option: "live.ingest", message });
     }
     let open = written.open.unwrap_or(named.is_empty());
-    let channels = channel::Options { dir: written.data_dir.map(|dir| dir.join("live")), every, named, open };
+    let dir = written.data_dir.map(|dir| dir.join("live"));
+    let channels = channel::Options { dir, every, named, open, ..channel::Options::default() };
     Ok((channels, IngestOptions { listen: written.ingest, token: written.token, tokens }))
 }
 

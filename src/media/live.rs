@@ -252,6 +252,13 @@ impl LiveSegment {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Lets go of its bytes in memory, if the spool has them.
+    pub fn cool(&self) {
+        if !self.places.is_empty() {
+            *self.body.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     /// Forgets its bytes, as of `now`: what it is stays.
     pub fn release(&self, now: Utc) {
         self.lease.end(now);

@@ -86,7 +86,7 @@ impl Origin {
 
     async fn of_channel(
         &self,
-        channel: &Channel,
+        channel: &Arc<Channel>,
         key: &str,
         rest: &str,
         request: &Request<()>,
@@ -174,7 +174,7 @@ impl Origin {
 
     async fn of_track(
         &self,
-        channel: &Channel,
+        channel: &Arc<Channel>,
         key: &str,
         name: &str,
         version: Version,
@@ -201,7 +201,10 @@ impl Origin {
             }
             "m4s" => match segment(channel, &broadcast, name, version, time).await? {
                 Waited::Whole(segment) => {
-                    let body = segment.body().ok_or_else(gone)?;
+                    let body = match segment.body() {
+                        Some(body) => body,
+                        None => self.cold(channel, &segment).await?,
+                    };
                     let etag = format!("{:016x}", segment.hash);
                     let object = Arc::new(Object::new(Recipe {
                         lease: Arc::clone(&segment.lease),

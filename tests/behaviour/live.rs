@@ -382,6 +382,61 @@ async fn a_killed_server_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_long_broadcast_is_read_back_from_its_last_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options {
+        dir: Some(dir.path().to_path_buf()),
+        every: quick(),
+        open: true,
+        // Some four seconds.
+        spool_file_bytes: 10_000,
+        ..Options::default()
+    };
+    let mut studio = Studio::of(options(), NOW);
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let files = || std::fs::read_dir(dir.path().join("tv")).unwrap().count();
+    run(&mut studio, &mut [&mut video, &mut audio], 100.0, NOW);
+    let then = files();
+    run(&mut studio, &mut [&mut video, &mut audio], 201.3, NOW);
+    assert!((10..40).contains(&then) && files().abs_diff(then) < 4, "{then} files, then {}", files());
+    let before = (studio.playlist("v").await, studio.playlist("a").await);
+    assert!(before.0.msn > 80);
+    for again in 0..2 {
+        studio = Studio::of(options(), studio.now);
+        assert_eq!((studio.playlist("v").await, studio.playlist("a").await), before, "{again}");
+    }
+    let dash = studio.dash().await;
+    for (url, _, _) in before.0.segments.iter().chain(&before.1.segments) {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+    assert!(dash.iter().flat_map(|r| &r.segments).any(|segment| segment.url == before.0.segments[0].0));
+}
+
+#[tokio::test]
+async fn what_is_not_in_memory_any_more_comes_from_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let every = window::Options { window: Duration::from_secs(120), ..quick() };
+    let options = Options { dir: Some(dir.path().to_path_buf()), every, open: true, ..Options::default() };
+    let mut studio = Studio::of(options, NOW);
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    let url = studio.playlist("v").await.segments[0].0.clone();
+    let channel = studio.channels.get("tv").unwrap();
+    let is_in_memory = || {
+        let broadcast = channel.broadcast();
+        broadcast.periods[0].tracks[0].segments.iter().next().unwrap().body().is_some()
+    };
+    assert!(is_in_memory());
+    let expected: Vec<u8> = (0..4).flat_map(|chunk| Encoder::video("v").chunk(chunk * 12)).collect();
+    run(&mut studio, &mut [&mut video], 60.0, NOW);
+    assert!(!is_in_memory());
+    scene::same(&studio.get(&url).await.body, &expected, &url);
+}
+
+#[tokio::test]
 async fn an_encoder_that_comes_back_goes_on_or_begins_anew() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
     let mut video = Encoder::video("v");

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
-use crate::content::live::spool::{Kind, NAME_BYTES_MAX, Record, Spool};
+use crate::content::live::spool::{Kind, NAME_BYTES_MAX, Record, Spool, read_places};
 use crate::content::live::window::{self, Source, Taken, Window};
-use crate::media::live::Broadcast;
+use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::sample::SourceRange;
 use crate::time::Utc;
 
@@ -21,7 +21,7 @@ use crate::time::Utc;
 pub const CHANNELS_MAX: usize = 1024;
 
 /// How channels behave.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Where spools are, a folder a channel; `None`: nothing survives the process.
     pub dir: Option<PathBuf>,
@@ -31,12 +31,28 @@ pub struct Options {
     pub named: BTreeMap<String, window::Options>,
     /// Whether a push may make a channel that is not listed.
     pub open: bool,
+    /// A file of a spool is left for the next when it has so many bytes: old media goes file by file.
+    pub spool_file_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            dir: None,
+            every: window::Options::default(),
+            named: BTreeMap::new(),
+            open: false,
+            // Some ten seconds of a ladder: a small part of what is kept.
+            spool_file_bytes: 64 << 20,
+        }
+    }
 }
 
 /// A channel.
 #[derive(Debug)]
 pub struct Channel {
     name: String,
+    dir: Option<PathBuf>,
     state: Mutex<State>,
     published: watch::Sender<Arc<Broadcast>>,
 }
@@ -108,7 +124,7 @@ impl Channels {
         }
         let options = self.options.named.get(name).unwrap_or(&self.options.every).clone();
         let dir = self.options.dir.as_ref().map(|dir| dir.join(name));
-        let channel = Arc::new(Channel::open(name, options, dir.as_deref()));
+        let channel = Arc::new(Channel::open(name, options, dir.as_deref(), self.options.spool_file_bytes));
         by_name.insert(name.to_owned(), Arc::clone(&channel));
         Ok(channel)
     }
@@ -126,14 +142,25 @@ impl Channels {
 
 impl Channel {
     /// The channel called `name`, as its spool in `dir` left it. A spool that cannot be had is said, and done without.
-    pub fn open(name: &str, options: window::Options, dir: Option<&Path>) -> Channel {
+    pub fn open(name: &str, options: window::Options, dir: Option<&Path>, file_bytes: u64) -> Channel {
         let mut window = Window::new(options);
+        let mut is_first = true;
         let mut each = |record: Record, place: SourceRange| {
+            let is_first = std::mem::take(&mut is_first);
+            if record.kind == Kind::Checkpoint {
+                // Only where reading begins: else what it says has been done again already.
+                match Window::restored(window.options().clone(), &record.payload).filter(|_| is_first) {
+                    Some(restored) => window = restored,
+                    None if is_first => tracing::warn!(channel = name, "the spool begins with a checkpoint that can't be read"),
+                    None => {}
+                }
+                return;
+            }
             if let Err(error) = replay(&mut window, record, place) {
                 tracing::warn!(channel = name, %error, "a record of the spool is not taken");
             }
         };
-        let spool = match dir.map(|dir| Spool::open(dir, &mut each)).transpose() {
+        let spool = match dir.map(|dir| Spool::open(dir, file_bytes, &mut each)).transpose() {
             Ok(spool) => spool,
             Err(error) => {
                 tracing::error!(channel = name, %error, "the spool can't be used: nothing of the channel survives a restart");
@@ -141,7 +168,8 @@ impl Channel {
             }
         };
         let published = watch::Sender::new(Arc::clone(window.broadcast()));
-        Channel { name: name.to_owned(), state: Mutex::new(State { window, spool, is_failing: false }), published }
+        let dir = dir.map(Path::to_path_buf);
+        Channel { name: name.to_owned(), dir, state: Mutex::new(State { window, spool, is_failing: false }), published }
     }
 
     /// Its name.
@@ -167,6 +195,12 @@ impl Channel {
     /// How many wait for the next state.
     pub fn waiting(&self) -> usize {
         self.published.receiver_count()
+    }
+
+    /// The bytes of `segment`, which are not in memory any more. Blocks.
+    pub fn read(&self, segment: &LiveSegment) -> io::Result<Bytes> {
+        let dir = self.dir.as_ref().ok_or_else(|| io::Error::other("there is no spool"))?;
+        read_places(dir, &segment.places)
     }
 
     /// Something came to `track`. Blocks for as long as the spool takes to write it.
@@ -201,6 +235,7 @@ impl Channel {
         let mut state = lock(&self.state);
         // What is not understood is not written; what is taken is written before anybody is told.
         let input = understood(&state.window, &record, raw)?;
+        state.roll_if_full(&self.name, record.at);
         let place = state.append(&self.name, &record);
         let taken = apply(&mut state.window, record, input, place)?;
         self.publish(&state);
@@ -220,6 +255,20 @@ impl Channel {
 }
 
 impl State {
+    /// Begins another file of the spool, if this one is full.
+    fn roll_if_full(&mut self, channel: &str, now: Utc) {
+        let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_full()) else { return };
+        let source = Source { push: 0, begins_segment: false, named_segments: false };
+        let payload = Bytes::from(self.window.checkpoint());
+        let record = Record { kind: Kind::Checkpoint, at: now, track: String::new(), source, payload };
+        let keeps_ms = u64::try_from(self.window.keeps().as_millis()).unwrap_or(u64::MAX);
+        if let Err(error) = spool.roll(&record, Utc(now.0.saturating_sub(keeps_ms)))
+            && !self.is_failing
+        {
+            tracing::error!(channel, %error, "the spool can't begin another file");
+        }
+    }
+
     /// Appends `record` to the spool, if there is one that works.
     fn append(&mut self, channel: &str, record: &Record) -> Option<SourceRange> {
         match self.spool.as_mut()?.append(record) {

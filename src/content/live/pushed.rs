@@ -55,6 +55,9 @@ pub struct Init {
     /// What it says of its track: no samples, no segments. The version is that of the initialization segment alone.
     pub face: Track,
     trex: TrackExtends,
+    /// Ticks that decode times are made later by, for an edit list that begins with an empty edit: CMAF has none (ISO/IEC 23000-19
+    /// §7.5.13), and the initialization segment that is served has none either.
+    delay: i64,
 }
 
 /// A chunk.
@@ -128,12 +131,7 @@ impl Init {
             clip_end: None,
             captions: None,
         };
-        // Decode times would have to be written anew in every chunk; CMAF has no such edit (ISO/IEC 23000-19 §7.5.13).
-        if delay != 0 {
-            let what = "an edit list that begins with an empty edit: begin decode times later instead";
-            return Err(Refusal::Unsupported(what.to_owned()));
-        }
-        Ok(Init { raw, face, trex: header.trex })
+        Ok(Init { raw, face, trex: header.trex, delay })
     }
 
     /// The same track in a stretch that begins with media time `time` at `started_s` since 1970: with the version that names it.
@@ -154,8 +152,14 @@ impl Init {
         MediaTime::new(ticks, self.face.timescale).to(Timescale::MILLI, Rounding::Up)
     }
 
+    /// Whether the bytes of its chunks are served as they came.
+    pub fn is_verbatim(&self) -> bool {
+        self.delay == 0
+    }
+
     /// Reads a chunk of the track.
     pub fn chunk(&self, raw: RawChunk) -> Result<Chunk, Refusal> {
+        let raw = if self.delay == 0 { raw } else { delayed(raw, self.delay)? };
         let moof_box = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
         let moof = MovieFragment::parse(moof_box)?;
         let at = raw.moof.start as u64;
@@ -216,6 +220,24 @@ impl Init {
             events,
         })
     }
+}
+
+/// `raw` with `delay` added to its baseMediaDecodeTime.
+fn delayed(raw: RawChunk, delay: i64) -> Result<RawChunk, Refusal> {
+    let moof = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
+    let tfdt = moof.required(b"traf")?.required(b"tfdt").map_err(|error| error.within("moof"))?;
+    let mut fields = tfdt.fields();
+    let (version, _) = fields.version_and_flags()?;
+    let at = tfdt.payload_offset() as usize + 4;
+    let time = fields.u32_or_u64(version == 1)?.saturating_add_signed(delay);
+    let mut bytes = raw.bytes.to_vec();
+    if version == 1 {
+        bytes[at..at + 8].copy_from_slice(&time.to_be_bytes());
+    } else {
+        let time = u32::try_from(time).map_err(|_| Malformed::new("a decode time that its box can't hold after its edit", tfdt.offset))?;
+        bytes[at..at + 4].copy_from_slice(&time.to_be_bytes());
+    }
+    Ok(RawChunk { bytes: Bytes::from(bytes), ..raw })
 }
 
 fn one_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {

@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -23,8 +24,6 @@ use crate::time::Utc;
 const MAGIC: &[u8; 8] = b"HWSPOOL1";
 const HEAD_BYTES: usize = 24;
 const HASH_BYTES: usize = 8;
-/// A file is left for the next when it has so many bytes: old media goes file by file.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
 /// The longest name of a track.
 pub const NAME_BYTES_MAX: usize = 128;
 
@@ -69,6 +68,9 @@ pub struct Spool {
     file: File,
     number: u32,
     len: u64,
+    /// Files before it, with when the last record of each came.
+    full: Vec<(u32, Utc)>,
+    file_bytes: u64,
 }
 
 fn path(dir: &Path, number: u32) -> PathBuf {
@@ -89,26 +91,33 @@ fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
 
 impl Spool {
     /// Opens the spool in `dir`, which is made if it is not there; hands `each` what is in it, with where its payload lies.
-    pub fn open(dir: &Path, mut each: impl FnMut(Record, SourceRange)) -> io::Result<Spool> {
+    pub fn open(dir: &Path, file_bytes: u64, mut each: impl FnMut(Record, SourceRange)) -> io::Result<Spool> {
         fs::create_dir_all(dir)?;
         let numbers = numbers(dir)?;
-        let mut end = None;
+        let (mut end, mut full) = (None, Vec::new());
         for &number in &numbers {
+            let mut last = Utc(0);
+            let mut each = |record: Record, place: SourceRange| {
+                last = last.max(record.at);
+                each(record, place);
+            };
             end = Some((number, replay(&path(dir, number), number, &mut each)?));
+            full.push((number, last));
         }
-        let Some((number, len)) = end else { return Spool::begin(dir, 1) };
+        full.pop();
+        let Some((number, len)) = end else { return Spool::begin(dir, 1, full, file_bytes) };
         if len < MAGIC.len() as u64 {
-            return Spool::begin(dir, number);
+            return Spool::begin(dir, number, full, file_bytes);
         }
         let file = File::options().append(true).open(path(dir, number))?;
         file.set_len(len)?;
-        Ok(Spool { dir: dir.to_path_buf(), file, number, len })
+        Ok(Spool { dir: dir.to_path_buf(), file, number, len, full, file_bytes })
     }
 
-    fn begin(dir: &Path, number: u32) -> io::Result<Spool> {
+    fn begin(dir: &Path, number: u32, full: Vec<(u32, Utc)>, file_bytes: u64) -> io::Result<Spool> {
         let mut file = File::create(path(dir, number))?;
         file.write_all(MAGIC)?;
-        Ok(Spool { dir: dir.to_path_buf(), file, number, len: MAGIC.len() as u64 })
+        Ok(Spool { dir: dir.to_path_buf(), file, number, len: MAGIC.len() as u64, full, file_bytes })
     }
 
     /// Appends `record`; says where its payload lies. After an error nothing of it is there.
@@ -140,32 +149,35 @@ impl Spool {
 
     /// Whether it is time for [`Spool::roll`].
     pub fn is_full(&self) -> bool {
-        self.len >= FILE_BYTES_MAX
+        self.len >= self.file_bytes
     }
 
-    /// Begins the next file.
-    pub fn roll(&mut self) -> io::Result<()> {
-        *self = Spool::begin(&self.dir, self.number + 1)?;
-        Ok(())
-    }
-
-    /// Removes the files before file `number`.
-    pub fn forget(&self, number: u32) -> io::Result<()> {
-        for old in numbers(&self.dir)?.into_iter().filter(|old| *old < number.min(self.number)) {
-            fs::remove_file(path(&self.dir, old))?;
+    /// Begins the next file with `checkpoint`, and removes those whose media came before `until` and is not needed for what began in
+    /// them.
+    pub fn roll(&mut self, checkpoint: &Record, until: Utc) -> io::Result<()> {
+        let mut full = std::mem::take(&mut self.full);
+        full.push((self.number, checkpoint.at));
+        // A segment that was under way at the end of one file ends in the next: that has to be old, too.
+        let old = full.windows(2).take_while(|pair| pair[1].1 < until).count();
+        for (number, _) in full.drain(..old) {
+            fs::remove_file(path(&self.dir, number))?;
         }
-        Ok(())
+        *self = Spool::begin(&self.dir, self.number + 1, full, self.file_bytes)?;
+        self.append(checkpoint).map(|_| ())
     }
+}
 
-    /// Where file `number` is.
-    pub fn path(&self, number: u32) -> PathBuf {
-        path(&self.dir, number)
+/// The bytes at `places` of the spool in `dir`, one after another. Blocks.
+pub fn read_places(dir: &Path, places: &[SourceRange]) -> io::Result<Bytes> {
+    let len: u64 = places.iter().map(SourceRange::len).sum();
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    let mut rest = &mut bytes[..];
+    for place in places {
+        let (own, after) = rest.split_at_mut(place.len() as usize);
+        File::open(path(dir, place.file))?.read_exact_at(own, place.range.start)?;
+        rest = after;
     }
-
-    /// The file that is written.
-    pub fn number(&self) -> u32 {
-        self.number
-    }
+    Ok(Bytes::from(bytes))
 }
 
 fn hash(head: &[u8], payload: &[u8]) -> [u8; HASH_BYTES] {
@@ -251,7 +263,7 @@ mod tests {
 
     fn read_back(dir: &Path) -> (Spool, Vec<(Record, SourceRange)>) {
         let mut all = Vec::new();
-        let spool = Spool::open(dir, |record, place| all.push((record, place))).unwrap();
+        let spool = Spool::open(dir, 1 << 20, |record, place| all.push((record, place))).unwrap();
         (spool, all)
     }
 
@@ -265,16 +277,22 @@ mod tests {
             record(Kind::Chunk, "video", &[9; 5000]),
             record(Kind::Tick, "", b""),
         ];
-        let mut places = vec![spool.append(&records[0]).unwrap()];
-        spool.roll().unwrap();
-        places.extend(records[1..].iter().map(|record| spool.append(record).unwrap()));
+        let places: Vec<SourceRange> = records.iter().map(|record| spool.append(record).unwrap()).collect();
         drop(spool);
-        let (spool, after) = read_back(dir.path());
+        let (mut spool, after) = read_back(dir.path());
         assert_eq!(after, records.iter().cloned().zip(places.iter().cloned()).collect::<Vec<_>>());
-        let file = fs::read(spool.path(places[1].file)).unwrap();
-        assert_eq!(file[places[1].range.start as usize..places[1].range.end as usize], [9; 5000]);
-        spool.forget(2).unwrap();
-        assert_eq!(read_back(dir.path()).1.len(), 2);
+        assert_eq!(read_places(dir.path(), &[places[1].clone(), places[0].clone()]).unwrap()[4990..], *[&[9; 10][..], b"init"].concat());
+        // Files go one later than their media does.
+        let at = |s: u64| Record { at: Utc(s * 1000), ..record(Kind::Checkpoint, "", b"{}") };
+        let counts: Vec<usize> = [(10, 0), (20, 15), (30, 15), (40, 25)]
+            .map(|(now, until)| {
+                spool.roll(&at(now), Utc(until * 1000)).unwrap();
+                numbers(dir.path()).unwrap().len()
+            })
+            .into();
+        assert_eq!(counts, [2, 3, 3, 3]);
+        let (_, left) = read_back(dir.path());
+        assert!(left.iter().all(|(record, _)| record.kind == Kind::Checkpoint) && left.len() == 3, "{left:?}");
     }
 
     #[test]
@@ -283,7 +301,8 @@ mod tests {
             let (mut spool, _) = read_back(dir);
             spool.append(&record(Kind::Init, "v", b"init")).unwrap();
             spool.append(&record(Kind::Chunk, "v", &[1; 300])).unwrap();
-            fs::read(spool.path(1)).unwrap()
+            drop(spool);
+            fs::read(path(dir, 1)).unwrap()
         };
         let dir = tempfile::tempdir().unwrap();
         let bytes = whole(dir.path());

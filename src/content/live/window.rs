@@ -9,6 +9,8 @@
 //! A function of what it is given, in that order: `now` is an argument, so that the same pushes give the same broadcast when they are
 //! read back after a restart. Nothing here waits, reads or writes.
 
+mod checkpoint;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ const OUTAGE_SLACK_MS: i64 = 5_000;
 const GAPS_MAX: i64 = 1_000;
 /// Media times that lie so near to the time of day count from 1970 (DASH-IF Live Media Ingest §6: epoch-locked).
 const EPOCH_SLACK_S: u64 = 3_600;
+/// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
+const HOT_MS: i64 = 30_000;
 /// Segments that are sent again after a reconnect, at most, in targets.
 const REPEATED_TARGETS: i64 = 3;
 
@@ -146,6 +150,17 @@ impl Window {
             gathering: None,
             next_period: 0,
         }
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How long media is kept after it came, at most.
+    pub fn keeps(&self) -> Duration {
+        let target = self.timing.map_or(self.options.target, |timing| Duration::from_secs(timing.target_s));
+        2 * self.options.window.max(target * 6) + target * 2
     }
 
     /// What viewers see.
@@ -420,12 +435,22 @@ impl Window {
         let Some(newest) = self.current.periods.last() else { return };
         let Some(edge) = self.end_of(newest).map(|edge| edge.to(Timescale::MILLI, Rounding::Down)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
-        let limits = (edge - window, edge - 2 * window - self.current.timing.target_s as i64 * 1000);
+        let target = self.current.timing.target_s as i64 * 1000;
+        let limits = Limits {
+            listed: edge - window,
+            kept: edge - 2 * window - target,
+            hot: edge - HOT_MS.max(6 * target),
+        };
         let mut next = Broadcast::clone(&self.current);
         let (mut changed, newest) = (false, newest.number);
         for period in &mut next.periods {
             for index in 0..period.tracks.len() {
-                let Some((listed_from, gone)) = expired(period, &period.tracks[index], limits) else { continue };
+                period.tracks[index].segments.iter().for_each(|segment| {
+                    if ended_ms(period, &period.tracks[index], segment) < limits.hot {
+                        segment.cool();
+                    }
+                });
+                let Some((listed_from, gone)) = expired(period, &period.tracks[index], &limits) else { continue };
                 changed = true;
                 let number = period.number;
                 let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
@@ -438,7 +463,7 @@ impl Window {
             }
         }
         let is_over =
-            |period: &Arc<LivePeriod>| period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.1);
+            |period: &Arc<LivePeriod>| period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept);
         let before = next.periods.len();
         next.periods.retain(|period| !is_over(period));
         if changed || next.periods.len() != before {
@@ -480,23 +505,36 @@ impl Window {
     }
 }
 
-/// Which segment of `track` is the first to be listed, and which were to be forgotten; `None` if nothing changes.
-fn expired(period: &LivePeriod, track: &LiveTrack, limits: (i64, i64)) -> Option<(u64, Vec<u64>)> {
+/// What holds of a segment that ended before, in milliseconds after the broadcast's start.
+struct Limits {
+    /// It is not listed.
+    listed: i64,
+    /// It is not kept.
+    kept: i64,
+    /// It is not kept in memory, if the spool has it.
+    hot: i64,
+}
+
+/// When `segment` of `track` ended, in milliseconds after the broadcast's start.
+fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i64 {
     let timescale = track.face.timescale;
-    let ended_ms =
-        |s: &LiveSegment| rescale(period.offset(s.end(), timescale), timescale, Timescale::MILLI, Rounding::Down);
-    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(s) >= limits.0);
+    rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
+}
+
+/// Which segment of `track` is the first to be listed, and which were to be forgotten; `None` if nothing changes.
+fn expired(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> Option<(u64, Vec<u64>)> {
+    let ended_ms = |s: &LiveSegment| ended_ms(period, track, s);
+    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(s) >= limits.listed);
     let listed_from = listed.map_or(track.next_number, |s| s.number);
-    let is_gone = |s: &&Arc<LiveSegment>| ended_ms(s) < limits.1;
-    let gone: Vec<u64> =
-        track.segments.iter().take_while(is_gone).filter(|s| s.body().is_some()).map(|s| s.number).collect();
+    let kept = track.segments.iter().take_while(|s| ended_ms(s) < limits.kept);
+    let gone: Vec<u64> = kept.filter(|s| s.lease.is_live()).map(|s| s.number).collect();
     (listed_from != track.listed_from || !gone.is_empty()).then_some((listed_from, gone))
 }
 
 fn leave(track: &mut LiveTrack, listed_from: u64, gone: &[u64], now: Utc) {
     track.listed_from = listed_from;
     track.segments.iter().filter(|s| gone.contains(&s.number)).for_each(|s| s.release(now));
-    track.segments.forget(|s| s.body().is_none() && s.number < listed_from);
+    track.segments.forget(|s| !s.lease.is_live() && s.number < listed_from);
 }
 
 /// How a chunk follows those before it.
@@ -676,7 +714,8 @@ impl Feed {
         }
         self.live.next_time = part_end;
         self.live.open = Some(Arc::new(open));
-        self.places.extend(place);
+        // What is served is what the spool has, or is not read from there.
+        self.places.extend(place.filter(|_| self.init.is_verbatim()));
         self.decode_end = chunk.decode_end;
         self.chunk_max = self.chunk_max.max(length);
         self.last_at = now;
@@ -697,7 +736,9 @@ impl Feed {
         if let Some(part) = open.growing.as_mut().or(open.parts.last_mut()) {
             part.duration = (open.time + duration - part.time).max(1);
         }
-        let segment = LiveSegment::close(&open, duration, now, std::mem::take(&mut self.places));
+        let places = std::mem::take(&mut self.places);
+        let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
+        let segment = LiveSegment::close(&open, duration, now, places);
         let scale = i64::from(self.init.face.timescale.get());
         let bits = segment.len * 8;
         let rate = u64::try_from(i128::from(bits) * i128::from(scale) / i128::from(duration)).unwrap_or(u64::MAX);
