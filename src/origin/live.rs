@@ -220,6 +220,28 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// The bytes of `segment`, from the spool.
+    async fn cold(&self, channel: &Arc<Channel>, segment: &Arc<LiveSegment>) -> Result<Rope, Problem> {
+        if segment.places.is_empty() || !segment.lease.is_live() {
+            return Err(gone());
+        }
+        let (channel, segment) = (Arc::clone(channel), Arc::clone(segment));
+        self.telemetry().source_reads.inc();
+        let read = tokio::task::spawn_blocking(move || channel.read(&segment)).await;
+        match read {
+            Ok(Ok(bytes)) => {
+                self.telemetry().source_read_bytes.add(bytes.len() as u64);
+                Ok(Rope::from(bytes))
+            }
+            failed => {
+                tracing::warn!(?failed, "a segment can't be read from the spool");
+                Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
+            }
+        }
+    }
+}
+
 fn recipe(
     content_type: &'static str,
     etag: String,
