@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::written::LogFormat;
+use crate::server::access::secret::Secret;
+use crate::server::access::token;
+use crate::server::proxied::ForwardedBy;
+use crate::server::tls::Certificate;
 
 /// One key.
 #[derive(Debug)]
@@ -70,9 +74,15 @@ impl Table {
 }
 
 /// All of them.
-pub const TABLES: &[Table] = &[Table { name: "", keys: TOP }, Table { name: "live", keys: LIVE }];
+pub const TABLES: &[Table] = &[
+    Table { name: "", keys: PLAIN },
+    Table { name: "live", keys: LIVE },
+    Table { name: "tls", keys: TLS },
+    Table { name: "access", keys: ACCESS },
+    Table { name: "proxies", keys: PROXIES },
+];
 
-const TOP: &[Key] = &[
+const PLAIN: &[Key] = &[
     key(
         "source",
         "none: a configuration file has to say it",
@@ -307,8 +317,166 @@ const LIVE: &[Key] = &[
     ),
 ];
 
+const ACCESS: &[Key] = &[
+    key(
+        "allow",
+        "[]",
+        "Networks whose clients are served; none: all (docs/access.md).",
+        "A server for a CDN alone has a firewall in front.",
+        |config| list(&config.server.access.allow),
+    )
+    .live(),
+    key(
+        "header",
+        "none",
+        "A header that has to hold one of the secrets below.",
+        "Only a CDN can send one.",
+        |config| config.server.access.header.as_ref().and_then(|(name, _)| quoted(name)),
+    )
+    .live(),
+    key(
+        "header-secrets",
+        "none",
+        "Those secrets: each text, or a table with `file` or `env`.",
+        "Two are good while one is replaced.",
+        |config| {
+            let (_, secrets) = config.server.access.header.as_ref()?;
+            Some(secrets.iter().map(Secret::mark).collect())
+        },
+    )
+    .live()
+    .secret(),
+    key(
+        "tokens",
+        "none: no URL needs a token",
+        "Keys of the tokens that every URL needs then: each a table with `id`, and `secret`, `file` or `env`.",
+        "A URL that anybody may play needs none.",
+        |config| {
+            let marks: String = config.server.access.tokens.iter().map(token::Key::mark).collect();
+            (!marks.is_empty()).then_some(marks)
+        },
+    )
+    .live()
+    .secret(),
+    key(
+        "cors-origins",
+        "[]",
+        "Origins of pages whose scripts may read answers; none: all.",
+        "Who may fetch may read; a list costs caches in front a variant an origin.",
+        |config| list(config.server.access.cors_origins.iter().filter_map(|origin| origin.to_str().ok())),
+    )
+    .live(),
+    key(
+        "admin",
+        "none: nobody may",
+        "What admin calls that change something bring as `Authorization: Bearer`: text, or a table with `file` or `env`.",
+        "Who reaches the admin listener may look, and no more.",
+        |config| config.server.access.admin.as_ref().map(Secret::mark),
+    )
+    .live()
+    .secret(),
+];
+
+const PROXIES: &[Key] = &[
+    key(
+        "trusted",
+        "[]",
+        "Networks whose peers are believed when they say for whom they ask.",
+        "Anybody can write a header.",
+        |config| list(&config.server.access.trusted),
+    )
+    .live(),
+    key(
+        "header",
+        "\"x-forwarded-for\"",
+        "Where they say it: x-forwarded-for or forwarded (RFC 7239).",
+        "Most proxies write it. Both would let a client write the one that its proxy does not.",
+        |config| {
+            quoted(match config.server.access.forwarded_by {
+                ForwardedBy::XForwardedFor => "x-forwarded-for",
+                ForwardedBy::Forwarded => "forwarded",
+            })
+        },
+    )
+    .live(),
+    key(
+        "protocol",
+        "false",
+        "Connections begin with the PROXY protocol, and come from trusted peers alone.",
+        "Load balancers that forward TCP need it, and nothing else speaks it.",
+        |config| Some(config.server.access.proxy_protocol.to_string()),
+    )
+    .live(),
+];
+
+const TLS: &[Key] = &[
+    key(
+        "cert",
+        "none: plain HTTP",
+        "PEM file of a certificate and those above it; TLS is spoken then (docs/tls.md).",
+        "A certificate is for a name, which only you know.",
+        |config| config.server.tls.certificates.first().and_then(|first| quoted(first.chain.display())),
+    ),
+    key("key", "none", "PEM file of its private key.", "As above.", |config| {
+        config.server.tls.certificates.first().and_then(|first| quoted(first.key.display()))
+    }),
+    key(
+        "certificates",
+        "[]",
+        "More certificates, each a table with `cert` and `key`, shown by the name that a client asks for.",
+        "Most servers have one.",
+        |config| {
+            let pair = |pair: &Certificate| {
+                Some(format!("{{ cert = {}, key = {} }}", quoted(pair.chain.display())?, quoted(pair.key.display())?))
+            };
+            let more: Vec<String> = config.server.tls.certificates.iter().skip(1).filter_map(pair).collect();
+            Some(format!("[{}]", more.join(", ")))
+        },
+    ),
+    key(
+        "listen",
+        "none: TLS is spoken at `listen`, and nothing else",
+        "Address of a listener for TLS; `listen` stays plain then.",
+        "One listener is enough for most.",
+        |config| config.server.tls.listen.and_then(quoted),
+    ),
+    key(
+        "client-ca",
+        "none: clients show no certificate",
+        "PEM file of the authorities whose clients alone are served.",
+        "Players have no certificates; CDNs may.",
+        |config| config.server.tls.client_ca.as_ref().and_then(|path| quoted(path.display())),
+    ),
+    key(
+        "min-version",
+        "\"1.2\"",
+        "The oldest version that is spoken: 1.2 or 1.3.",
+        "Old televisions speak no 1.3.",
+        |config| quoted(if config.server.tls.only_1_3 { "1.3" } else { "1.2" }),
+    ),
+    key(
+        "handshake-timeout",
+        "\"10s\"",
+        "Time for a handshake; 1s to 60s.",
+        "Nobody who means it takes longer.",
+        |config| span(config.server.tls.handshake_timeout),
+    ),
+    key(
+        "handshakes-max",
+        "1024",
+        "Handshakes under way; more are closed.",
+        "One takes about a millisecond of a core, and up to 64 KiB.",
+        |config| Some(config.server.tls.handshakes_max.to_string()),
+    ),
+];
+
 fn quoted(text: impl fmt::Display) -> Option<String> {
     Some(toml::Value::String(text.to_string()).to_string())
+}
+
+fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> {
+    let items: Vec<String> = items.into_iter().filter_map(quoted).collect();
+    Some(format!("[{}]", items.join(", ")))
 }
 
 fn span(duration: Duration) -> Option<String> {
@@ -548,9 +716,8 @@ mod tests {
         drain-timeout = "0s"
         log-format = "json"
         log = "debug"
-
         [live]
-        ingest = "127.0.0.1:2"
+        ingest = "127.0.0.1:3"
         data-dir = "data"
         token = "secret"
         open = false
@@ -558,5 +725,25 @@ mod tests {
         segment = "1s"
         part = "500ms"
         end-after = "60s"
+        [tls]
+        cert = "site.pem"
+        key = "site.key"
+        certificates = [{ cert = "b.pem", key = "b.key" }]
+        listen = "127.0.0.1:2"
+        client-ca = "ca.pem"
+        min-version = "1.3"
+        handshake-timeout = "5s"
+        handshakes-max = 10
+        [access]
+        allow = ["10.0.0.0/8"]
+        header = "x-origin-auth"
+        header-secrets = ["0123456789abcdef"]
+        tokens = [{ id = "a", secret = "0123456789abcdef" }]
+        cors-origins = ["https://player.example"]
+        admin = "0123456789abcdef"
+        [proxies]
+        trusted = ["10.0.0.0/8"]
+        header = "forwarded"
+        protocol = true
     "#;
 }

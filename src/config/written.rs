@@ -10,9 +10,11 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::config::access;
 use crate::config::live;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
+use crate::config::tls;
 
 /// What a person wrote; what was left out is `None`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -32,6 +34,15 @@ pub struct Written {
     /// What is said of live.
     #[command(flatten)]
     pub live: live::Written,
+    /// More of TLS, in a table.
+    #[command(flatten)]
+    pub tls: tls::Written,
+    /// Who may fetch, in a table.
+    #[arg(skip)]
+    pub access: access::Written,
+    /// What stands in front, in a table.
+    #[arg(skip)]
+    pub proxies: access::Proxies,
 
     /// Length that segments are cut to, at the next sync point [default: 6s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
@@ -169,7 +180,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables live
+            tables live, tls, access, proxies
         )
     }
 }

@@ -127,6 +127,8 @@ fn known_name(channel: &Channel, name: String) -> String {
 }
 
 impl Answer for Ingest {
+    const IS_BEHIND_PROXIES: bool = false;
+
     async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());

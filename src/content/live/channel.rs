@@ -151,7 +151,9 @@ impl Channel {
                 // Only where reading begins: else what it says has been done again already.
                 match Window::restored(window.options().clone(), &record.payload).filter(|_| is_first) {
                     Some(restored) => window = restored,
-                    None if is_first => tracing::warn!(channel = name, "the spool begins with a checkpoint that can't be read"),
+                    None if is_first => {
+                        tracing::warn!(channel = name, "the spool begins with a checkpoint that can't be read")
+                    }
                     None => {}
                 }
                 return;

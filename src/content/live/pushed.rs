@@ -234,7 +234,8 @@ fn delayed(raw: RawChunk, delay: i64) -> Result<RawChunk, Refusal> {
     if version == 1 {
         bytes[at..at + 8].copy_from_slice(&time.to_be_bytes());
     } else {
-        let time = u32::try_from(time).map_err(|_| Malformed::new("a decode time that its box can't hold after its edit", tfdt.offset))?;
+        let time = u32::try_from(time)
+            .map_err(|_| Malformed::new("a decode time that its box can't hold after its edit", tfdt.offset))?;
         bytes[at..at + 4].copy_from_slice(&time.to_be_bytes());
     }
     Ok(RawChunk { bytes: Bytes::from(bytes), ..raw })

@@ -281,7 +281,10 @@ mod tests {
         drop(spool);
         let (mut spool, after) = read_back(dir.path());
         assert_eq!(after, records.iter().cloned().zip(places.iter().cloned()).collect::<Vec<_>>());
-        assert_eq!(read_places(dir.path(), &[places[1].clone(), places[0].clone()]).unwrap()[4990..], *[&[9; 10][..], b"init"].concat());
+        assert_eq!(
+            read_places(dir.path(), &[places[1].clone(), places[0].clone()]).unwrap()[4990..],
+            *[&[9; 10][..], b"init"].concat()
+        );
         // Files go one later than their media does.
         let at = |s: u64| Record { at: Utc(s * 1000), ..record(Kind::Checkpoint, "", b"{}") };
         let counts: Vec<usize> = [(10, 0), (20, 15), (30, 15), (40, 25)]

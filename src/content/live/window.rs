@@ -436,11 +436,8 @@ impl Window {
         let Some(edge) = self.end_of(newest).map(|edge| edge.to(Timescale::MILLI, Rounding::Down)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
-        let limits = Limits {
-            listed: edge - window,
-            kept: edge - 2 * window - target,
-            hot: edge - HOT_MS.max(6 * target),
-        };
+        let limits =
+            Limits { listed: edge - window, kept: edge - 2 * window - target, hot: edge - HOT_MS.max(6 * target) };
         let mut next = Broadcast::clone(&self.current);
         let (mut changed, newest) = (false, newest.number);
         for period in &mut next.periods {
@@ -462,8 +459,9 @@ impl Window {
                 }
             }
         }
-        let is_over =
-            |period: &Arc<LivePeriod>| period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept);
+        let is_over = |period: &Arc<LivePeriod>| {
+            period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept)
+        };
         let before = next.periods.len();
         next.periods.retain(|period| !is_over(period));
         if changed || next.periods.len() != before {

@@ -142,7 +142,11 @@ impl Window {
             let feed = fed.feed(&name)?;
             window.feeds.insert(name, feed);
         }
-        let timing = checkpoint.timing.map(|(target_s, part_target_ms, window_ms)| Timing { target_s, part_target_ms, window_ms });
+        let timing = checkpoint.timing.map(|(target_s, part_target_ms, window_ms)| Timing {
+            target_s,
+            part_target_ms,
+            window_ms,
+        });
         window.timing = timing;
         window.next_period = checkpoint.next_period;
         window.gathering = match checkpoint.gathering {
