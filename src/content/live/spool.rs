@@ -293,9 +293,9 @@ mod tests {
                 numbers(dir.path()).unwrap().len()
             })
             .into();
-        assert_eq!(counts, [2, 3, 3, 3]);
+        assert_eq!(counts, [2, 3, 4, 4]);
         let (_, left) = read_back(dir.path());
-        assert!(left.iter().all(|(record, _)| record.kind == Kind::Checkpoint) && left.len() == 3, "{left:?}");
+        assert!(left.iter().all(|(record, _)| record.kind == Kind::Checkpoint) && left.len() == 4, "{left:?}");
     }
 
     #[test]
