@@ -11,6 +11,7 @@ mod golden;
 mod library;
 mod live;
 mod mp4;
+mod overload;
 mod paths;
 mod presentations;
 mod replaced;
