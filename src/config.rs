@@ -5,6 +5,7 @@ pub mod access;
 pub mod environment;
 pub mod error;
 pub mod keys;
+pub mod live;
 pub mod machine;
 mod over;
 pub mod quantity;
@@ -40,6 +41,8 @@ pub struct Config {
     pub library: content::library::Options,
     /// For the origin.
     pub origin: origin::options::Options,
+    /// For what is live.
+    pub live: content::live::channel::Options,
     /// For the listeners.
     pub server: server::Options,
     /// Threads that serve, from 1.
@@ -139,9 +142,13 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     set("write-timeout", &mut server.write_timeout, written.write_timeout, second..=HOUR)?;
     set("drain-timeout", &mut server.drain_timeout, written.drain_timeout, Duration::ZERO..=HOUR)?;
 
+    let (live, ingest) = live::resolve(written.live)?;
+    server.ingest = ingest;
+
     Ok(Config {
         library,
         origin,
+        live,
         server,
         threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
         log_format: written.log_format.unwrap_or_default(),
@@ -160,6 +167,7 @@ impl Config {
                 listen: old.listen,
                 tls: old.tls.clone(),
                 admin: old.admin,
+                ingest: server::IngestOptions { listen: old.ingest.listen, ..server.ingest },
                 connections_max: old.connections_max,
                 connections_peer_max: old.connections_peer_max,
                 ..server
@@ -201,6 +209,7 @@ mod tests {
             source = "../media"
             listen = "0.0.0.0:80"
             admin = "off"
+            live = { ingest = "127.0.0.1:9000", data-dir = "/var/lib/headwater" }
             segment-duration = "4s"
             scan-interval = "500ms"
             grace = "1h"

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::config::access;
+use crate::config::live;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
 use crate::config::tls;
@@ -30,6 +31,9 @@ pub struct Written {
     #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
     pub admin: Option<AdminAddress>,
 
+    /// What is said of live.
+    #[command(flatten)]
+    pub live: live::Written,
     /// More of TLS, in a table.
     #[command(flatten)]
     pub tls: tls::Written,
@@ -184,7 +188,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables tls, access, proxies
+            tables live, tls, access, proxies
         )
     }
 }

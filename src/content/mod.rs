@@ -4,6 +4,7 @@ pub mod captions;
 pub mod clips;
 pub(crate) mod edits;
 pub mod library;
+pub mod live;
 pub mod made;
 pub mod scan;
 pub mod sidecar;
