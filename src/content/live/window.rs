@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing};
+use crate::media::live::{
+    Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, after_start_us,
+};
 use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Track};
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
@@ -221,7 +223,9 @@ impl Window {
                 if !chunk.starts_with_sync {
                     return Ok(Taken::Dropped);
                 }
+                let hole = [feed.live.next_time, chunk.time];
                 feed.fill(chunk.time, target, now);
+                self.cut(name, hole);
             }
             Some(Course::Jumps) | None if !chunk.starts_with_sync => return Ok(Taken::Dropped),
             Some(Course::Jumps) | None => {
@@ -284,6 +288,23 @@ impl Window {
         }
         self.expire(now);
         before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
+    }
+
+    /// Media of the feed called `name` is missing from the one time until the other, in ticks.
+    fn cut(&mut self, name: &str, hole: [i64; 2]) {
+        let Some(feed) = self.feeds.get(name) else { return };
+        let mut next = Broadcast::clone(&self.current);
+        let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
+        let period = Arc::make_mut(last);
+        let near = i64::try_from(next.timing.target_s).unwrap_or(0) * 500_000;
+        for ticks in hole {
+            let cut = after_start_us(period, &feed.live, ticks);
+            if period.cuts.iter().all(|other| (other - cut).abs() > near) {
+                period.cuts.push(cut);
+            }
+        }
+        period.cuts.sort_unstable();
+        self.current = Arc::new(next);
     }
 
     /// The feed called `name` begins on a timeline of its own, with `chunk`.
@@ -397,6 +418,7 @@ impl Window {
             start,
             origin,
             end: None,
+            cuts: Vec::new(),
             tracks: Vec::new(),
         }));
         self.current = Arc::new(next);
@@ -441,6 +463,12 @@ impl Window {
         let mut next = Broadcast::clone(&self.current);
         let (mut changed, newest) = (false, newest.number);
         for period in &mut next.periods {
+            // The last of those that are over stays: what is listed is in the stretch that began there.
+            let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
+            if over > 0 {
+                Arc::make_mut(period).cuts.drain(..over);
+                changed = true;
+            }
             for index in 0..period.tracks.len() {
                 period.tracks[index].segments.iter().for_each(|segment| {
                     if ended_ms(period, &period.tracks[index], segment) < limits.hot {

@@ -39,6 +39,7 @@ struct Period {
     number: u64,
     start: Time,
     origin: Time,
+    cuts: Vec<i64>,
     tracks: Vec<String>,
 }
 
@@ -95,6 +96,7 @@ impl Window {
             number: period.number,
             start: time(period.start),
             origin: time(period.origin),
+            cuts: period.cuts.clone(),
             tracks: period.tracks.iter().map(|track| track.face.name.clone()).collect(),
         });
         let gathering = self.gathering.as_ref().map(|gathering| Gathered {
@@ -167,6 +169,7 @@ impl Window {
                 start: media_time(period.start)?,
                 origin: media_time(period.origin)?,
                 end: None,
+                cuts: period.cuts,
                 tracks: period.tracks.iter().filter_map(live).collect(),
             }));
         }
