@@ -1,10 +1,12 @@
 //! Configuration in two steps: [`Written`] is what a person wrote, in a TOML file or as options of the command line, which
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
+pub mod access_log;
 pub mod environment;
 pub mod error;
 pub mod keys;
 pub mod machine;
+pub mod observe;
 mod over;
 pub mod quantity;
 pub mod written;
@@ -38,6 +40,8 @@ pub struct Config {
     pub origin: origin::options::Options,
     /// For the listeners.
     pub server: server::Options,
+    /// For the access log.
+    pub access_log: server::access_log::Options,
     /// Threads that serve, from 1.
     pub threads: usize,
     /// How the log is written.
@@ -123,10 +127,15 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     set("write-timeout", &mut server.write_timeout, written.write_timeout, second..=HOUR)?;
     set("drain-timeout", &mut server.drain_timeout, written.drain_timeout, Duration::ZERO..=HOUR)?;
 
+    server.reads_cmcd = written.observe.cmcd.unwrap_or(server.reads_cmcd);
+    server.sends_timing = written.observe.server_timing.unwrap_or(server.sends_timing);
+    origin.sends_cmsd = written.observe.cmsd.unwrap_or(origin.sends_cmsd);
+
     Ok(Config {
         library,
         origin,
         server,
+        access_log: written.access_log.resolve()?,
         threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
         log_format: written.log_format.unwrap_or_default(),
         log: written.log.unwrap_or_else(|| "info".into()),

@@ -21,6 +21,7 @@ use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
+use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
@@ -59,6 +60,10 @@ async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
     let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let access_log = AccessLog::open(&config.access_log, &telemetry).map_err(|error| {
+        format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
+    })?;
+    server.current().set_access_log(access_log.clone());
     tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
     let (media, admin) = (server.media_url(), server.admin_url());
     let count = origin.library().catalog().entries.len();
@@ -84,6 +89,9 @@ async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             serving.await
         }
     };
+    if let Some(log) = access_log {
+        tokio::task::spawn_blocking(move || log.close()).await?;
+    }
     tracing::info!(connections_cut = left, "ended");
     Ok(())
 }
@@ -113,6 +121,9 @@ impl Site {
         };
         while hangups.recv().await.is_some() {
             look.notify_one();
+            if let Some(log) = &current.get().access_log {
+                log.reopen();
+            }
             match self.reload(&config, &current) {
                 Ok(taken) => {
                     telemetry.config_reloads.inc();

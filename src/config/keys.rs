@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::written::LogFormat;
+use crate::server::access_log::Format;
 
 /// One key.
 #[derive(Debug)]
@@ -66,182 +67,243 @@ impl Table {
 }
 
 /// All of them.
-pub const TABLES: &[Table] = &[Table {
-    name: "",
-    keys: &[
-        key(
-            "source",
-            "none: a configuration file has to say it",
-            "The folder or media file to serve, relative to the file's own folder.",
-            "A file and the media beside it can be moved together.",
-            |config| quoted(config.library.root.display()),
-        ),
-        key(
-            "listen",
-            "\"127.0.0.1:8080\"",
-            "Address of the media listener, for players and CDNs.",
-            "A server is opened to the world on purpose.",
-            |config| quoted(config.server.listen),
-        ),
-        key(
-            "admin",
-            "\"127.0.0.1:8081\"",
-            "Address of the admin listener (page, API, metrics), or `off`.",
-            "It shows what the library holds.",
-            |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
-        ),
-        key(
-            "segment-duration",
-            "\"6s\"",
-            "Length that segments are cut to, at the next sync point; 500ms to 60s.",
-            "What Apple's authoring rules ask for.",
-            |config| span(config.library.segment_target),
-        ),
-        key(
-            "scan-interval",
-            "\"2s\"",
-            "Time between two looks for new, changed and gone files; 100ms to 1h.",
-            "A look costs milliseconds; where it takes longer, it is done less often.",
-            |config| span(config.library.scan_interval),
-        ),
-        key(
-            "grace",
-            "its duration, at most 6h, and manifest-max-age",
-            "How long the old version of a replaced file is still answered.",
-            "Who has begun to watch can watch to the end.",
-            |config| config.library.grace.and_then(span),
-        ),
-        key(
-            "follow-symlinks",
-            "false",
-            "Let symbolic links lead out of the folder.",
-            "A link could lead anywhere on the machine.",
-            |config| Some(config.library.follow_symlinks.to_string()),
-        ),
-        key(
-            "cache-memory",
-            "a quarter of the memory the process may use",
-            "Memory for the cache: a percentage of what the process may use, or a size; at least 16MiB.",
-            "The page cache of the sources and the connections need the rest.",
-            |config| size(config.origin.cache_bytes),
-        ),
-        key(
-            "prefetch",
-            "0",
-            "Segments made ahead of the one asked for; at most 16.",
-            "A CDN asks for what its viewers watch, and reading ahead doubles what a disk gives to who jumps.",
-            |config| Some(config.origin.prefetch.to_string()),
-        ),
-        key(
-            "key-uri",
-            "none",
-            "URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted.",
-            "Nothing in a source says where its keys are.",
-            |config| config.origin.key_uri.as_ref().and_then(quoted),
-        ),
-        key(
-            "manifest-max-age",
-            "\"120s\"",
-            "How long a playlist or MPD may be used without asking again; 1s to 24h.",
-            "A replaced file is seen after that; asking again costs a 304.",
-            |config| span(config.origin.manifest_max_age),
-        ),
-        key("threads", "one a core", "Threads that serve.", "More would wait for each other.", |config| {
-            Some(config.threads.to_string())
-        }),
-        key(
-            "connections-max",
-            "three quarters of the descriptors, at most 16384",
-            "Connections open at once; more are refused with 503.",
-            "Each keeps a descriptor and memory; the other descriptors are for sources.",
-            |config| Some(config.server.connections_max.to_string()),
-        ),
-        key(
-            "requests-max",
-            "4096",
-            "Requests whose answers are being made at once; more are refused with 503.",
-            "Hits take microseconds: so many in flight means that sources are too slow.",
-            |config| Some(config.server.requests_max.to_string()),
-        )
-        .live(),
-        key(
-            "flights-max",
-            "256",
-            "Objects being made at once; more are refused with 503.",
-            "Each keeps about a segment and one read of a source.",
-            |config| Some(config.origin.flights_max.to_string()),
-        ),
-        key(
-            "url-max",
-            "\"4KiB\"",
-            "Longest path and query of a request; longer ones are refused with 414.",
-            "Our own URLs stay below 500 bytes; the rest is for what CDNs and players add.",
-            |config| size(config.server.url_bytes_max as u64),
-        )
-        .live(),
-        key(
-            "head-max",
-            "\"64KiB\"",
-            "Largest request head; larger ones are refused with 431.",
-            "What CDNs add fits, cookies and tokens included.",
-            |config| size(config.server.head_bytes_max as u64),
-        )
-        .live(),
-        key(
-            "head-timeout",
-            "\"10s\"",
-            "Time for a request head to come, from its first byte.",
-            "Nobody who means it takes longer.",
-            |config| span(config.server.head_timeout),
-        )
-        .live(),
-        key(
-            "idle-timeout",
-            "\"600s\"",
-            "Time a connection may be kept without a request.",
-            "CDNs keep connections to origins open and pay for new ones.",
-            |config| span(config.server.idle_timeout),
-        )
-        .live(),
-        key(
-            "write-timeout",
-            "\"30s\"",
-            "Time a peer may take no byte of an answer.",
-            "A player that pauses for longer asks again.",
-            |config| span(config.server.write_timeout),
-        )
-        .live(),
-        key(
-            "drain-timeout",
-            "\"30s\"",
-            "Time for connections to finish after SIGTERM.",
-            "The longest segment reaches a slow peer, and no service manager has lost patience.",
-            |config| span(config.server.drain_timeout),
-        )
-        .live(),
-        key(
-            "log-format",
-            "\"auto\"",
-            "How the log, on the standard error stream, is written: auto, text or json.",
-            "Auto is text in a terminal, for people, and JSON otherwise, for collectors.",
-            |config| {
-                quoted(match config.log_format {
-                    LogFormat::Auto => "auto",
-                    LogFormat::Text => "text",
-                    LogFormat::Json => "json",
-                })
-            },
-        ),
-        key(
-            "log",
-            "\"info\"",
-            "What is logged: error, warn, info, debug (every request) or trace, also by module.",
-            "A line for what a person should know, none for a request.",
-            |config| quoted(&config.log),
-        )
-        .live(),
-    ],
-}];
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "",
+        keys: &[
+            key(
+                "source",
+                "none: a configuration file has to say it",
+                "The folder or media file to serve, relative to the file's own folder.",
+                "A file and the media beside it can be moved together.",
+                |config| quoted(config.library.root.display()),
+            ),
+            key(
+                "listen",
+                "\"127.0.0.1:8080\"",
+                "Address of the media listener, for players and CDNs.",
+                "A server is opened to the world on purpose.",
+                |config| quoted(config.server.listen),
+            ),
+            key(
+                "admin",
+                "\"127.0.0.1:8081\"",
+                "Address of the admin listener (page, API, metrics), or `off`.",
+                "It shows what the library holds.",
+                |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
+            ),
+            key(
+                "segment-duration",
+                "\"6s\"",
+                "Length that segments are cut to, at the next sync point; 500ms to 60s.",
+                "What Apple's authoring rules ask for.",
+                |config| span(config.library.segment_target),
+            ),
+            key(
+                "scan-interval",
+                "\"2s\"",
+                "Time between two looks for new, changed and gone files; 100ms to 1h.",
+                "A look costs milliseconds; where it takes longer, it is done less often.",
+                |config| span(config.library.scan_interval),
+            ),
+            key(
+                "grace",
+                "its duration, at most 6h, and manifest-max-age",
+                "How long the old version of a replaced file is still answered.",
+                "Who has begun to watch can watch to the end.",
+                |config| config.library.grace.and_then(span),
+            ),
+            key(
+                "follow-symlinks",
+                "false",
+                "Let symbolic links lead out of the folder.",
+                "A link could lead anywhere on the machine.",
+                |config| Some(config.library.follow_symlinks.to_string()),
+            ),
+            key(
+                "cache-memory",
+                "a quarter of the memory the process may use",
+                "Memory for the cache: a percentage of what the process may use, or a size; at least 16MiB.",
+                "The page cache of the sources and the connections need the rest.",
+                |config| size(config.origin.cache_bytes),
+            ),
+            key(
+                "prefetch",
+                "0",
+                "Segments made ahead of the one asked for; at most 16.",
+                "A CDN asks for what its viewers watch, and reading ahead doubles what a disk gives to who jumps.",
+                |config| Some(config.origin.prefetch.to_string()),
+            ),
+            key(
+                "key-uri",
+                "none",
+                "URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted.",
+                "Nothing in a source says where its keys are.",
+                |config| config.origin.key_uri.as_ref().and_then(quoted),
+            ),
+            key(
+                "manifest-max-age",
+                "\"120s\"",
+                "How long a playlist or MPD may be used without asking again; 1s to 24h.",
+                "A replaced file is seen after that; asking again costs a 304.",
+                |config| span(config.origin.manifest_max_age),
+            ),
+            key("threads", "one a core", "Threads that serve.", "More would wait for each other.", |config| {
+                Some(config.threads.to_string())
+            }),
+            key(
+                "connections-max",
+                "three quarters of the descriptors, at most 16384",
+                "Connections open at once; more are refused with 503.",
+                "Each keeps a descriptor and memory; the other descriptors are for sources.",
+                |config| Some(config.server.connections_max.to_string()),
+            ),
+            key(
+                "requests-max",
+                "4096",
+                "Requests whose answers are being made at once; more are refused with 503.",
+                "Hits take microseconds: so many in flight means that sources are too slow.",
+                |config| Some(config.server.requests_max.to_string()),
+            )
+            .live(),
+            key(
+                "flights-max",
+                "256",
+                "Objects being made at once; more are refused with 503.",
+                "Each keeps about a segment and one read of a source.",
+                |config| Some(config.origin.flights_max.to_string()),
+            ),
+            key(
+                "url-max",
+                "\"4KiB\"",
+                "Longest path and query of a request; longer ones are refused with 414.",
+                "Our own URLs stay below 500 bytes; the rest is for what CDNs and players add.",
+                |config| size(config.server.url_bytes_max as u64),
+            )
+            .live(),
+            key(
+                "head-max",
+                "\"64KiB\"",
+                "Largest request head; larger ones are refused with 431.",
+                "What CDNs add fits, cookies and tokens included.",
+                |config| size(config.server.head_bytes_max as u64),
+            )
+            .live(),
+            key(
+                "head-timeout",
+                "\"10s\"",
+                "Time for a request head to come, from its first byte.",
+                "Nobody who means it takes longer.",
+                |config| span(config.server.head_timeout),
+            )
+            .live(),
+            key(
+                "idle-timeout",
+                "\"600s\"",
+                "Time a connection may be kept without a request.",
+                "CDNs keep connections to origins open and pay for new ones.",
+                |config| span(config.server.idle_timeout),
+            )
+            .live(),
+            key(
+                "write-timeout",
+                "\"30s\"",
+                "Time a peer may take no byte of an answer.",
+                "A player that pauses for longer asks again.",
+                |config| span(config.server.write_timeout),
+            )
+            .live(),
+            key(
+                "drain-timeout",
+                "\"30s\"",
+                "Time for connections to finish after SIGTERM.",
+                "The longest segment reaches a slow peer, and no service manager has lost patience.",
+                |config| span(config.server.drain_timeout),
+            )
+            .live(),
+            key(
+                "log-format",
+                "\"auto\"",
+                "How the log, on the standard error stream, is written: auto, text or json.",
+                "Auto is text in a terminal, for people, and JSON otherwise, for collectors.",
+                |config| {
+                    quoted(match config.log_format {
+                        LogFormat::Auto => "auto",
+                        LogFormat::Text => "text",
+                        LogFormat::Json => "json",
+                    })
+                },
+            ),
+            key(
+                "log",
+                "\"info\"",
+                "What is logged: error, warn, info, debug (every request) or trace, also by module.",
+                "A line for what a person should know, none for a request.",
+                |config| quoted(&config.log),
+            )
+            .live(),
+        ],
+    },
+    Table {
+        name: "access-log",
+        keys: &[
+            key(
+                "path",
+                "none: there is no access log",
+                "A file that a line for each answer is appended to, or `-` for the standard output; SIGHUP opens it anew.",
+                "A CDN has its own, and a hit pays for it.",
+                |config| config.access_log.path.as_ref().and_then(|path| quoted(path.display())),
+            ),
+            key(
+                "format",
+                "\"json\"",
+                "How a line looks: json or combined.",
+                "JSON has room for the request's id, the cache and CMCD.",
+                |config| {
+                    quoted(match config.access_log.format {
+                        Format::Json => "json",
+                        Format::Combined => "combined",
+                    })
+                },
+            ),
+            key(
+                "queue-max",
+                "8192",
+                "Lines that may wait to be written; more are dropped and counted.",
+                "What comes in a tenth of a second of a busy server: a slow disk costs lines, never an answer.",
+                |config| Some(config.access_log.queue_max.to_string()),
+            ),
+        ],
+    },
+    Table {
+        name: "observe",
+        keys: &[
+            key(
+                "cmcd",
+                "true",
+                "Read what players say of themselves (CMCD, in query or headers) into metrics and access log.",
+                "It costs who sends none next to nothing, and is never part of a cache key.",
+                |config| Some(config.server.reads_cmcd.to_string()),
+            )
+            .live(),
+            key(
+                "cmsd",
+                "false",
+                "Say in answers what they are: CMSD-Static, with type, duration and bit rate.",
+                "Fifty bytes an answer, for CDNs and players that read it.",
+                |config| Some(config.origin.sends_cmsd.to_string()),
+            ),
+            key(
+                "server-timing",
+                "false",
+                "Say in answers that were not at hand how long they took: Server-Timing.",
+                "A cache in front keeps it, and repeats it with every hit of its own.",
+                |config| Some(config.server.sends_timing.to_string()),
+            )
+            .live(),
+        ],
+    },
+];
 
 fn quoted(text: impl fmt::Display) -> Option<String> {
     Some(toml::Value::String(text.to_string()).to_string())
@@ -484,5 +546,15 @@ mod tests {
         drain-timeout = "0s"
         log-format = "json"
         log = "debug"
+
+        [access-log]
+        path = "access.log"
+        format = "combined"
+        queue-max = 10
+
+        [observe]
+        cmcd = false
+        cmsd = true
+        server-timing = true
     "#;
 }

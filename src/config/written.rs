@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
+use crate::config::{access_log, observe};
 
 /// What a person wrote; what was left out is `None`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -84,6 +85,13 @@ pub struct Written {
     /// Time for connections to finish after SIGTERM [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub drain_timeout: Option<Span>,
+
+    /// In a file: `[access-log]`.
+    #[arg(skip)]
+    pub access_log: access_log::Written,
+    /// In a file: `[observe]`.
+    #[arg(skip)]
+    pub observe: observe::Written,
 
     /// How the log, on the standard error stream, is written; auto is text in a terminal and json otherwise [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
@@ -163,7 +171,8 @@ impl Written {
             write_timeout,
             drain_timeout,
             log_format,
-            log,
+            log;
+            tables access_log, observe
         )
     }
 }

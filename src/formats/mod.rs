@@ -5,6 +5,7 @@ pub mod aac;
 pub mod av1;
 pub mod avc;
 pub mod cicp;
+pub mod cmcd;
 pub mod cues;
 pub mod dolby;
 pub mod dts;

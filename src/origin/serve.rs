@@ -6,7 +6,7 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
@@ -19,7 +19,7 @@ use crate::cache::{Cache, FlightError, Role};
 use crate::content::library::{Entry, Library};
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
-use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
+use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, Render, no_such_object};
 use crate::telemetry::{CacheClass, Telemetry};
@@ -30,6 +30,10 @@ const SHARES: [(CacheClass, u64); 4] =
     [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
+/// Cache-Status (RFC 9211) of what was not in the cache: made and kept; made once for several who asked; a head that nobody keeps.
+const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
+const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
+const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
 /// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
@@ -92,10 +96,14 @@ impl Origin {
             None => {
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
-                match Box::pin(self.miss(&key, class, request, now)).await {
-                    Ok(object) => object,
-                    Err(problem) => return problem.response(method),
-                }
+                return match Box::pin(self.miss(&key, class, request, now)).await {
+                    Ok((object, how)) => {
+                        let mut response = object.answer(method, request.headers());
+                        response.headers_mut().insert(CACHE_STATUS, how);
+                        response
+                    }
+                    Err(problem) => problem.response(method),
+                };
             }
         };
         object.answer(method, request.headers())
@@ -109,14 +117,14 @@ impl Origin {
         }
     }
 
-    /// What `key` names, from where it must be made.
+    /// What `key` names, from where it must be made, and how that came about (RFC 9211).
     async fn miss(
         self: &Arc<Self>,
         key: &str,
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if let Some(known) = self.remembered.get(key).await.filter(|known| self.is_still_so(known, now)) {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
@@ -145,7 +153,7 @@ impl Origin {
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
         let render = match &item {
             Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
@@ -159,33 +167,42 @@ impl Origin {
             let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
             if request.method() == Method::HEAD || known {
-                return Ok(Arc::new(head));
+                return Ok((Arc::new(head), PASSED));
             }
         }
-        let object = self.fly(key, class, render.clone(), item.clone(), now).await?;
+        let (role, object) = self.fly(key, class, render.clone(), item.clone(), now).await?;
         if class == Class::Segment && self.options.prefetch > 0 {
             self.prefetch(key, &render, &item, now);
         }
-        Ok(object)
+        Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
 
     /// Makes what `item` names in one flight, however many ask.
-    async fn fly(&self, key: &str, class: Class, render: Render, item: Item, now: Utc) -> Result<Arc<Object>, Problem> {
+    async fn fly(
+        &self,
+        key: &str,
+        class: Class,
+        render: Render,
+        item: Item,
+        now: Utc,
+    ) -> Result<(Role, Arc<Object>), Problem> {
         let permits = Arc::clone(&self.permits);
         let telemetry = Arc::clone(&self.telemetry);
         let making = async move {
             let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
             telemetry.flights_started.inc();
             let _aloft = telemetry.flights.enter();
+            let began = Instant::now();
             let object = match &item {
                 Item::Multivariant => render.multivariant(),
                 Item::Mpd => render.mpd(),
                 Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
             };
+            telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
             object.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
-        self.landed(role, result)
+        self.landed(role, result).map(|object| (role, object))
     }
 
     fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {

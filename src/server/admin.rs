@@ -22,7 +22,7 @@ use crate::origin::listing::{ClassFill, Listing};
 use crate::origin::object::Body;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
-use crate::telemetry::{self, CacheClass, Label};
+use crate::telemetry::{self, CacheClass, Label, process};
 use crate::time::Utc;
 
 /// Presentations in one answer of the API.
@@ -208,6 +208,15 @@ fn metrics(state: &State) -> Response<Body> {
             state.telemetry.cache_bytes.at(which).set(level(class.bytes));
             state.telemetry.cache_entries.at(which).set(level(class.entries));
             state.telemetry.cache_ceiling_bytes.at(which).set(level(class.ceiling));
+        }
+    }
+    let process = [
+        (&state.telemetry.process_resident_bytes, process::resident_bytes()),
+        (&state.telemetry.process_descriptors, process::descriptors()),
+    ];
+    for (level, value) in process {
+        if let Some(value) = value {
+            level.set(value);
         }
     }
     let content_type = HeaderValue::from_static(telemetry::CONTENT_TYPE);

@@ -13,7 +13,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -33,8 +33,9 @@ use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::Drain;
+use crate::server::observe;
 use crate::server::state::{Current, State};
-use crate::telemetry::{RequestClass, Status, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::time::Utc;
 
 /// Connections the kernel may complete before we accept them: a CDN's burst after a restart.
@@ -303,7 +304,7 @@ pub struct Media;
 impl Answer for Media {
     async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let now = utc();
-        let began = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        let began = observe::begin(&state);
         let (request, body) = without_body(request).await;
         let mut response = match body {
             Ok(()) => respond(&state, &request, now).await,
@@ -315,12 +316,7 @@ impl Answer for Media {
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
         finish(&request, &mut response, now);
-        let (path, status) = (request.uri().path(), response.status().as_u16());
-        state.telemetry.requests.at(class(path), Status::of(status)).inc();
-        if let Some(began) = began {
-            let (bytes, duration_us) = (response.body().len(), began.elapsed().as_micros() as u64);
-            tracing::debug!(%peer, method = %request.method(), path, status, bytes, duration_us, "request");
-        }
+        observe::end(&state, peer, request, &mut response, now, began);
         response
     }
 }
@@ -492,16 +488,6 @@ pub fn whole(status: StatusCode, content_type: HeaderValue, cache_control: Heade
     headers.insert(header::CACHE_CONTROL, cache_control);
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     response
-}
-
-fn class(path: &str) -> RequestClass {
-    match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("m4s" | "vtt") => RequestClass::Segment,
-        Some("mp4") => RequestClass::Init,
-        Some("m3u8") => RequestClass::Playlist,
-        Some("mpd") => RequestClass::Mpd,
-        _ => RequestClass::Other,
-    }
 }
 
 #[cfg(test)]
@@ -914,20 +900,5 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}", body.len())));
         assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
-    }
-
-    #[test]
-    fn requests_are_counted_by_what_they_ask_for() {
-        for (path, expected) in [
-            ("/a/master.m3u8", RequestClass::Playlist),
-            ("/a/manifest.mpd", RequestClass::Mpd),
-            ("/a/v/0123456789abcdef/init.mp4", RequestClass::Init),
-            ("/a/v/0123456789abcdef/180000.m4s", RequestClass::Segment),
-            ("/a/v/0123456789abcdef/180000.part.m4s", RequestClass::Segment),
-            ("/favicon.ico", RequestClass::Other),
-            ("/", RequestClass::Other),
-        ] {
-            assert_eq!(class(path), expected, "{path}");
-        }
     }
 }

@@ -1,10 +1,12 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
+pub mod access_log;
 pub mod admin;
 pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod observe;
 pub mod run;
 pub mod state;
 
@@ -35,6 +37,10 @@ pub struct Options {
     pub write_timeout: Duration,
     /// For connections to finish once the server is told to stop.
     pub drain_timeout: Duration,
+    /// Whether what players say of themselves (CMCD) is read.
+    pub reads_cmcd: bool,
+    /// Whether answers that were not at hand say how long they took. Not by default: a cache in front repeats it with every hit.
+    pub sends_timing: bool,
 }
 
 impl Default for Options {
@@ -50,6 +56,8 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
+            reads_cmcd: true,
+            sends_timing: false,
         }
     }
 }
