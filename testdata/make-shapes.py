@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """make-shapes.py MUXED.mp4 DIR: the first four seconds of MUXED.mp4 (one video and one audio track, fragmented), written again in the
-rarer shapes that ISO/IEC 14496-12 allows: DIR/shape-*.mp4; and broken on purpose: DIR/broken-*.mp4. The samples stay as they are."""
+rarer shapes that ISO/IEC 14496-12 allows: DIR/shape-*.mp4; and broken on purpose: DIR/broken-*.mp4. The samples stay as they are, but for
+those with captions."""
 import os
 import struct
 import sys
@@ -235,6 +236,76 @@ def build(source, groups, shape=None, head=None, before=None, after=None):
     return out + (after(groups[0][0][0], places) if after else b"")
 
 
+def odd_parity(byte):
+    return byte | (0x80 if bin(byte).count("1") % 2 == 0 else 0)
+
+
+def pairs(*commands):
+    """CEA-608: bytes of two, each with odd parity; a control code (two bytes) is sent twice, text is padded."""
+    out = []
+    for command in commands:
+        if isinstance(command, str):
+            text = command.encode() + b"\0" * (len(command) % 2)
+            out += [text[at : at + 2] for at in range(0, len(text), 2)]
+        else:
+            out += [bytes(command)] * 2
+    return [bytes(map(odd_parity, pair)) for pair in out]
+
+
+def packet(sequence, *services):
+    """CEA-708: a caption channel packet of (service number, bytes), as pairs."""
+    data = b"".join(bytes([number << 5 | len(block)]) + block for number, block in services)
+    data += b"\0" * ((len(data) + 1) % 2)
+    data = bytes([sequence << 6 | (len(data) + 1) // 2]) + data
+    return [data[at : at + 2] for at in range(0, len(data), 2)]
+
+
+def with_captions(video):
+    """`video` with captions in its pictures (ATSC A/53 part 4 §6.2.3): CC1 pops on at 1 s and goes at 3 s, CC3 rolls up, services 1 and 2."""
+    rate = 24
+    fields = [dict(), dict()]
+
+    def say(field, at, *commands):
+        for index, pair in enumerate(pairs(*commands)):
+            fields[field][at + index] = pair
+
+    # Resume caption loading, erase it, row 15, end of caption (shown); erase what is displayed.
+    say(0, rate // 2, (0x14, 0x20), (0x14, 0x2E), (0x14, 0x70), "Pop-on", (0x14, 0x2F))
+    say(0, 3 * rate, (0x14, 0x2C))
+    # Roll-up of two rows, carriage return, row 15.
+    say(1, rate, (0x15, 0x25), (0x15, 0x2D), (0x15, 0x70), "Roll-up")
+    # Window 0, visible, at the bottom, one row of 32 columns; text; deleted.
+    window = bytes([0x98, 0x38, 0x4A, 0x28, 0x70, 0x1F, 0x11])
+    digital = {rate: packet(0, (1, window + b"Digital\x03")), rate + 1: packet(1, (2, window + b"Zwei\x03"))}
+    digital[3 * rate] = packet(2, (1, b"\x8c\xff"), (2, b"\x8c\xff"))
+
+    captioned = Track.__new__(Track)
+    captioned.__dict__.update(video.__dict__)
+    shown = sorted(video.samples, key=lambda sample: sample.time + sample.offset)
+    place = {id(sample): index for index, sample in enumerate(shown)}
+    captioned.samples = []
+    for sample in video.samples:
+        index = place[id(sample)]
+        triples = b"".join(bytes([0xFC | field]) + fields[field].get(index, b"\x80\x80") for field in (0, 1))
+        for number, pair in enumerate(digital.get(index, [])):
+            triples += bytes([0xFE if number else 0xFF]) + pair
+        message = b"\xb5\x00\x31GA94\x03" + bytes([0x40 | len(triples) // 3, 0xFF]) + triples + b"\xff"
+        payload, zeros = bytearray(), 0
+        for byte in bytes([4, len(message)]) + message + b"\x80":
+            if zeros >= 2 and byte <= 3:
+                payload.append(3)
+                zeros = 0
+            payload.append(byte)
+            zeros = zeros + 1 if byte == 0 else 0
+        sei = b"\x06" + payload
+        at = 0
+        while sample.data[at + 4] & 0x1F not in (1, 5):
+            at += 4 + struct.unpack_from(">I", sample.data, at)[0]
+        data = sample.data[:at] + struct.pack(">I", len(sei)) + sei + sample.data[at:]
+        captioned.samples.append(Sample(sample.time, sample.duration, sample.offset, sample.sync, data))
+    return captioned
+
+
 def shapes(source):
     video, audio = source.video, source.audio
     pictures = [[(video, samples)] for samples in source.cut(video, 1)]
@@ -264,6 +335,8 @@ def shapes(source):
     signed = Shape(trun_version=1, shift=-first)
     yield "signed-offsets", build(source, pictures, signed, moov(source, [video], [with_edits(video, [])]))
     yield "short-fragments", build(source, [[(video, samples)] for samples in source.cut(video, 1 / 6)])
+    captioned = with_captions(video)
+    yield "captions", build(source, [[(captioned, samples)] for samples in source.cut(captioned, 1)], head=moov(source, [video]))
     yield "one-fragment", build(source, [[(video, video.samples), (audio, audio.samples)]])
 
 

@@ -159,6 +159,8 @@ struct Served {
     average_bandwidth: u64,
     /// How often another key begins to hold.
     key_changes: usize,
+    /// Captions in its pictures; null if it is not known whether there are any.
+    captions: Option<Vec<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -379,6 +381,7 @@ impl TrackReport {
         let Segments { count, shortest_s, longest_s } = served.segments;
         line("Segments", format!("{count} at a target of {target_s} s, {shortest_s:.3} to {longest_s:.3} s long"))?;
         line("Bit rate", format!("{} peak, {} average", bits(served.bandwidth), bits(served.average_bandwidth)))?;
+        line("Captions", served.captions.iter().flatten().cloned().collect::<Vec<_>>().join(", "))?;
         match served.key_changes {
             0 => Ok(()),
             1 => line("Keys", "they change once".to_owned()),
@@ -500,6 +503,10 @@ impl Served {
             bandwidth: rate.peak,
             average_bandwidth: rate.average,
             key_changes: track.rotations().count(),
+            captions: track
+                .captions
+                .as_ref()
+                .map(|captions| captions.iter().map(|caption| caption.service.to_string()).collect()),
         }
     }
 }

@@ -352,6 +352,7 @@ mod tests {
             channels: None,
             sample_rate: None,
             protection: None,
+            captions: None,
         }
     }
 

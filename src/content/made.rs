@@ -143,6 +143,7 @@ fn track(text: Text, name: String, made: TextSamples, file: u32, source: &mut So
         language: tag,
         label: text.label,
         roles: text.roles,
+        captions: None,
         frame_rate: None,
         media_time: 0,
         init: Bytes::from(init),

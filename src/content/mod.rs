@@ -1,5 +1,6 @@
 //! Where media comes from: files of a library, read by ranges and understood as presentations.
 
+pub mod captions;
 pub mod clips;
 pub mod library;
 pub mod made;

@@ -3,6 +3,7 @@
 //! ```toml
 //! [[file]]
 //! path = "v1080.mp4"
+//! captions = { CC1 = "en", SERVICE2 = "es" }
 //!
 //! [[file]]
 //! path = "commentary.mp4"
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::clips::{CLIPS_MAX, Clip};
 use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{Part, Said, role_named, track_name};
+use crate::formats::captions::Service;
 use crate::formats::language;
 use crate::media::clip::Cut;
 use crate::time::{MediaTime, Timescale};
@@ -151,6 +153,9 @@ pub struct File {
     /// `forced-subtitle`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
+    /// Languages (BCP 47) of captions in its pictures, by service: `CC1` to `CC4`, `SERVICE1` to `SERVICE63`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captions: BTreeMap<String, String>,
 }
 
 /// A file of subtitles, and what is said of it.
@@ -339,6 +344,7 @@ impl File {
         }
         paths.iter().try_for_each(|path| is_there(path, folder))?;
         let said = said(self.language.as_ref(), self.label.as_ref(), &self.roles)?;
+        let said = Said { captions: captions(&self.captions)?, ..said };
         let name = name(self.name.as_ref(), paths[0])?;
         let files = paths.iter().map(|path| folder.join(path)).collect();
         Ok(Part { name, files, said })
@@ -354,7 +360,7 @@ impl Text {
         let said = said(self.language.as_ref(), self.label.as_ref(), &self.roles)?;
         let of_name = subtitles::said_at_the_end(&self.path).unwrap_or_default();
         let roles = if self.roles.is_empty() { of_name.roles } else { said.roles };
-        let said = Said { language: said.language.or(of_name.language), label: said.label, roles };
+        let said = Said { language: said.language.or(of_name.language), roles, ..said };
         Ok(TextFile { name: name(self.name.as_ref(), &self.path)?, path: folder.join(&self.path), said })
     }
 }
@@ -382,7 +388,17 @@ fn said(language: Option<&String>, label: Option<&String>, roles: &[String]) -> 
     if let Some(tag) = language.filter(|tag| !language::is_tag(tag)) {
         return Err(format!("{NAME}: {tag:?} is no BCP 47 tag"));
     }
-    Ok(Said { language: language.cloned(), label: label.cloned(), roles })
+    Ok(Said { language: language.cloned(), label: label.cloned(), roles, captions: BTreeMap::new() })
+}
+
+/// The services that captions are said to be in, and their languages.
+fn captions(said: &BTreeMap<String, String>) -> Result<BTreeMap<Service, String>, String> {
+    let caption = |(name, tag): (&String, &String)| match name.parse() {
+        Err(()) => Err(format!("{NAME}: no captions are called {name:?}: CC1 to CC4, SERVICE1 to SERVICE63")),
+        Ok(_) if !language::is_tag(tag) => Err(format!("{NAME}: {tag:?} is no BCP 47 tag")),
+        Ok(service) => Ok((service, tag.clone())),
+    };
+    said.iter().map(caption).collect()
 }
 
 /// The name that is given, or else that of the file at `path`.
@@ -478,7 +494,8 @@ mod tests {
             part("my-film", vec![file("my film.mp4")]),
             part("v", vec![file("v/init.mp4"), file("v/1.m4s"), file("v/\"2\".m4s")]),
         ];
-        let said = Said { language: Some("en".into()), label: None, roles: vec![Role::ForcedSubtitle] };
+        let said =
+            Said { language: Some("en".into()), label: None, roles: vec![Role::ForcedSubtitle], ..Said::default() };
         let texts = vec![TextFile { name: "t".into(), path: file("my film.en.srt"), said }];
         let sidecar = Sidecar::of(&parts, &texts, dir.path()).expect("all lie in the folder");
         let read = Sidecar::parse(&sidecar.text()).expect("what we write");
@@ -497,7 +514,8 @@ mod tests {
         let read = texts(
             "[[text]]\npath = \"a.de.sdh.srt\"\nlanguage = \"fr\"\nlabel = \"L\"\nroles = [\"main\"]\nname = \"n\"",
         );
-        let said = Said { language: Some("fr".into()), label: Some("L".into()), roles: vec![Role::Main] };
+        let said =
+            Said { language: Some("fr".into()), label: Some("L".into()), roles: vec![Role::Main], ..Said::default() };
         assert_eq!(read.expect("there")[0], TextFile { name: "n".into(), path: dir.path().join("a.de.sdh.srt"), said });
         let error = texts("[[text]]\npath = \"a.txt\"").expect_err("not there");
         assert!(error.contains("is not there"), "{error}");

@@ -147,7 +147,7 @@ fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
                 warnings.push(format!("{name}: it is left out: there is no cue in it"));
                 return None;
             }
-            let Said { language, label, roles } = file.said.clone();
+            let Said { language, label, roles, .. } = file.said.clone();
             let (name, path) = (file.name.clone(), file.path.clone());
             Some(Text { name, id: 1, path, stamp, language, label, roles, counts_from_start: true, cues })
         }

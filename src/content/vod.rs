@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::content::captions;
 use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
 use crate::content::source::{Source, SourceError};
+use crate::formats::captions::Service;
 use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
@@ -26,7 +28,7 @@ use crate::media::clip::{Cut, CutError};
 use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
-use crate::media::track::{FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
+use crate::media::track::{Caption, FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
 /// The most tracks of a presentation.
@@ -72,6 +74,8 @@ pub struct Said {
     pub label: Option<String>,
     /// What they are for.
     pub roles: Vec<Role>,
+    /// The languages of captions in pictures: that there are such is thereby said, too.
+    pub captions: BTreeMap<Service, String>,
 }
 
 /// A presentation, and where its bytes are.
@@ -435,6 +439,7 @@ impl PartReader {
                     reader
                         .warnings
                         .extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
+                    track.captions = captions::look(source, &track);
                     part.said.apply(&mut track);
                     if is_timed_text {
                         reader.texts.extend(timed_text(source, files.start, moov, track, &mut reader.warnings));
@@ -531,6 +536,17 @@ impl Said {
         }
         if !self.roles.is_empty() {
             track.roles.clone_from(&self.roles);
+        }
+        if track.kind == Kind::Video && !self.captions.is_empty() {
+            let captions = track.captions.get_or_insert_default();
+            for (&service, language) in &self.captions {
+                let language = Some(language.clone());
+                match captions.iter_mut().find(|caption| caption.service == service) {
+                    Some(found) => found.language = language,
+                    None => captions.push(Caption { service, language }),
+                }
+            }
+            captions.sort_by_key(|caption| caption.service);
         }
     }
 }
@@ -822,6 +838,7 @@ fn build(
         language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
         label: label(&header.name),
         roles: roles(&header.kinds),
+        captions: None,
         frame_rate,
         media_time,
         init: Bytes::from(init),

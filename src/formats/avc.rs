@@ -15,6 +15,8 @@ use super::nal::{self, SequenceParameters, VuiHead};
 pub struct Configuration {
     /// AVCProfileIndication, profile_compatibility, AVCLevelIndication.
     pub profile_compatibility_level: [u8; 3],
+    /// Bytes of a NAL unit's length in samples: lengthSizeMinusOne and one.
+    pub length_bytes: u8,
     /// Of the first sequence parameter set; `None` if there is none (`avc3`) or it cannot be read.
     pub sequence: Option<SequenceParameters>,
 }
@@ -28,7 +30,7 @@ impl Configuration {
             return Err(Malformed::new(format!("configuration version {version}, not 1"), start));
         }
         let profile_compatibility_level = [fields.u8()?, fields.u8()?, fields.u8()?];
-        fields.skip(1)?;
+        let length_bytes = (fields.u8()? & 3) + 1;
         let sets = fields.u8()? & 0x1f;
         let mut sequence = None;
         if sets > 0 {
@@ -36,7 +38,7 @@ impl Configuration {
             // What cannot be read here is for decoders to judge: it says nothing that packaging depends on.
             sequence = sequence_parameters(fields.take(length.into())?).ok();
         }
-        Ok(Configuration { profile_compatibility_level, sequence })
+        Ok(Configuration { profile_compatibility_level, length_bytes, sequence })
     }
 
     /// RFC 6381 §3.3: `avc1.64001f`, for a sample entry `format`.

@@ -28,6 +28,8 @@ pub struct Configuration {
     pub level: u8,
     /// Bits a luma sample.
     pub bit_depth: u8,
+    /// Bytes of a NAL unit's length in samples: lengthSizeMinusOne and one.
+    pub length_bytes: u8,
     /// Of the base layer's first sequence parameter set; `None` if there is none (`hev1`) or it cannot be read.
     pub sequence: Option<SequenceParameters>,
 }
@@ -43,7 +45,8 @@ impl Configuration {
         let level = fields.u8()?;
         fields.skip(4)?;
         let bit_depth = 8 + (fields.u8()? & 7);
-        fields.skip(4)?;
+        fields.skip(3)?;
+        let length_bytes = (fields.u8()? & 3) + 1;
         let mut sequence = None;
         for _array in 0..fields.u8()? {
             let nal_unit_type = fields.u8()? & 0x3f;
@@ -64,6 +67,7 @@ impl Configuration {
             constraints,
             level,
             bit_depth,
+            length_bytes,
             sequence,
         })
     }

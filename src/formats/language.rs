@@ -55,6 +55,25 @@ pub fn packed(tag: &str) -> Option<u16> {
     letters.then(|| code.iter().fold(0, |packed, &b| packed << 5 | u16::from(b - 0x60)))
 }
 
+/// The bibliographic code of ISO 639-2 of a tag's language, in which CEA captions are said: `ger` where the terminology says `deu`.
+pub fn bibliographic(tag: &str) -> Option<String> {
+    let terminology = bcp47(packed(tag)?);
+    let known = terminology.as_ref().and_then(|two| {
+        let own = ISO_639_1.iter().filter(|(_, other)| other == two).map(|(three, _)| *three);
+        let is_terminology = |three: &[u8; 3]| !NOT_TERMINOLOGY.contains(&three);
+        own.clone()
+            .find(|three| NOT_TERMINOLOGY[..BIBLIOGRAPHIC].contains(&three))
+            .or_else(|| own.clone().find(is_terminology))
+    });
+    match known {
+        Some(code) => Some(code.iter().map(|&b| char::from(b)).collect()),
+        None => terminology,
+    }
+}
+
+/// So many of the codes of [`NOT_TERMINOLOGY`] are bibliographic.
+const BIBLIOGRAPHIC: usize = 20;
+
 /// The bibliographic and withdrawn codes of the table.
 #[rustfmt::skip]
 const NOT_TERMINOLOGY: [&[u8; 3]; 23] = [
@@ -109,6 +128,13 @@ mod tests {
 
     fn pack(code: &[u8; 3]) -> u16 {
         code.iter().fold(0, |packed, &b| packed << 5 | u16::from(b.wrapping_sub(0x60) & 0x1f))
+    }
+
+    #[test]
+    fn bibliographic_codes() {
+        let of = |tag: &str| bibliographic(tag).unwrap_or_default();
+        assert_eq!(["de", "de-AT", "deu", "ger", "en", "gsw"].map(of), ["ger", "ger", "ger", "ger", "eng", "gsw"]);
+        assert_eq!(["sr", "hr", "ro", "x-klingon", "und"].map(of), ["srp", "hrv", "rum", "", ""]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod aac;
 pub mod av1;
 pub mod avc;
+pub mod captions;
 pub mod cicp;
 pub mod cmcd;
 pub mod cues;

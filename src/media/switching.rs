@@ -390,7 +390,14 @@ mod tests {
             let audio = Audio { channels: 2, sample_rate: timescale, layout: ChannelLayout::Cicp(2) };
             (Kind::Audio, Media::Audio(audio))
         } else {
-            let video = Video { width: 16, height: 9, pixel_aspect: None, colour: None, bit_depth: None };
+            let video = Video {
+                width: 16,
+                height: 9,
+                pixel_aspect: None,
+                colour: None,
+                bit_depth: None,
+                nal_length_bytes: None,
+            };
             (Kind::Video, Media::Video(video))
         };
         let mut table = SampleTable::default();
@@ -429,6 +436,7 @@ mod tests {
             language: None,
             label: None,
             roles: Vec::new(),
+            captions: None,
             frame_rate: None,
             media_time: 0,
             init: Bytes::new(),

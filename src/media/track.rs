@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::formats::captions::Service;
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
 use crate::media::sample::{SampleTable, SourceRange};
@@ -149,6 +150,31 @@ pub struct KeyChange {
     pub pssh: Arc<[Pssh]>,
 }
 
+/// Captions in the pictures of a track.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Caption {
+    /// Which of them.
+    pub service: Service,
+    /// BCP 47 tag, if somebody says it: the pictures do not.
+    pub language: Option<String>,
+}
+
+impl Caption {
+    /// Those that any of `tracks` has, by service.
+    pub fn of<'a>(tracks: impl Iterator<Item = &'a Track>) -> Vec<Caption> {
+        let mut all: Vec<Caption> = Vec::new();
+        for caption in tracks.flat_map(|track| track.captions.iter().flatten()) {
+            match all.iter_mut().find(|other| other.service == caption.service) {
+                Some(known) if known.language.is_none() => known.language.clone_from(&caption.language),
+                Some(_) => {}
+                None => all.push(caption.clone()),
+            }
+        }
+        all.sort_by_key(|caption| caption.service);
+        all
+    }
+}
+
 /// One encoding.
 #[derive(Clone, Debug)]
 pub struct Track {
@@ -170,6 +196,8 @@ pub struct Track {
     pub label: Option<String>,
     /// What it is for, sorted.
     pub roles: Vec<Role>,
+    /// Captions in its pictures, by service; `None` if it is not known whether there are any.
+    pub captions: Option<Vec<Caption>>,
     /// Frames a second as a reduced fraction, of video.
     pub frame_rate: Option<(u32, u32)>,
     /// Ticks that the edit list takes off decode plus composition time (its `media_time`); what remains is presentation time.

@@ -70,6 +70,8 @@ pub struct TrackListing {
     pub sample_rate: Option<u32>,
     /// Common Encryption scheme, of protected tracks.
     pub protection: Option<String>,
+    /// Captions in its pictures: `CC1`, `SERVICE1`; `None` if it is not known whether there are any.
+    pub captions: Option<Vec<String>>,
 }
 
 /// How full the cache is.
@@ -162,6 +164,10 @@ impl Listing {
                     frame_rate: track.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d)),
                     channels: audio.map(|a| a.channels),
                     sample_rate: audio.map(|a| a.sample_rate),
+                    captions: track
+                        .captions
+                        .as_ref()
+                        .map(|captions| captions.iter().map(|caption| caption.service.to_string()).collect()),
                     protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
                 }
             });

@@ -9,11 +9,13 @@ mod continuity;
 
 use std::fmt;
 
+use crate::formats::captions::Service;
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
+use crate::formats::language;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::timeline::{self, Run};
-use crate::media::track::{Kind, Pssh, Role, Segment, Track};
+use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track};
 use crate::media::trick;
 use crate::packager::dash::continuity::Place;
 use crate::packager::push;
@@ -387,8 +389,29 @@ impl Mpd<'_> {
         self.raw("</SegmentTemplate>\n");
     }
 
+    /// Captions in the pictures (ANSI/SCTE 214-1 §7.2.2, §7.2.3), with languages as ISO 639-2 has them for libraries.
+    fn captions(&mut self, set: &SwitchingSet) {
+        let (mut line21, mut digital) = (Vec::new(), Vec::new());
+        for Caption { service, language } in Caption::of(set.tracks.iter()) {
+            let language = language.as_deref().and_then(language::bibliographic);
+            let language = language.as_deref().unwrap_or("und");
+            match service {
+                Service::Line21(channel) => line21.push(format!("CC{channel}={language}")),
+                Service::Digital(number) => digital.push(format!("{number}=lang:{language}")),
+            }
+        }
+        for (scheme, services) in
+            [("urn:scte:dash:cc:cea-608:2015", line21), ("urn:scte:dash:cc:cea-708:2015", digital)]
+        {
+            if !services.is_empty() {
+                self.descriptor("   ", "Accessibility", scheme, &services.join(";"));
+            }
+        }
+    }
+
     fn roles(&mut self, period: &Period, index: usize, set: &SwitchingSet) {
         const SCHEME: &str = "urn:mpeg:dash:role:2011";
+        self.captions(set);
         for role in &set.roles {
             match role {
                 Role::Caption => self.descriptor("   ", "Accessibility", SCHEME, "caption"),

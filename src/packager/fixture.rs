@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
+use crate::formats::captions::Service;
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::groups::KeyGroups;
 use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
-use crate::media::track::{Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};
+use crate::media::track::{Caption, Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};
 use crate::time::{MediaTime, Timescale};
 
 pub(crate) struct Build(Track);
@@ -31,6 +32,7 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
         language: None,
         label: None,
         roles: Vec::new(),
+        captions: None,
         frame_rate: (kind == Kind::Video).then_some((25, 1)),
         media_time: 0,
         init: Bytes::new(),
@@ -46,7 +48,15 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
 
 /// 1280x720 at 25 frames a second, H.264, 12800 ticks a second; no segments yet.
 pub(crate) fn video(name: &str) -> Build {
-    let media = Media::Video(Video { width: 1280, height: 720, pixel_aspect: None, colour: None, bit_depth: Some(8) });
+    let video = Video {
+        width: 1280,
+        height: 720,
+        pixel_aspect: None,
+        colour: None,
+        bit_depth: Some(8),
+        nal_length_bytes: Some(4),
+    };
+    let media = Media::Video(video);
     build(name, Kind::Video, b"avc1", "avc1.64001f", media, 12_800)
 }
 
@@ -117,6 +127,12 @@ impl Build {
 
     pub(crate) fn role(mut self, role: Role) -> Build {
         self.0.roles.push(role);
+        self
+    }
+
+    pub(crate) fn captions(mut self, captions: &[(Service, Option<&str>)]) -> Build {
+        let caption = |&(service, tag): &(Service, Option<&str>)| Caption { service, language: tag.map(Into::into) };
+        self.0.captions = Some(captions.iter().map(caption).collect());
         self
     }
 

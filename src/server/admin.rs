@@ -298,6 +298,7 @@ mod tests {
             channels: None,
             sample_rate: None,
             protection: None,
+            captions: Some(vec!["CC1".into()]),
         };
         Listing {
             name: name.into(),

@@ -1,6 +1,7 @@
 //! What Headwater promises, seen from outside: full URLs, a simulated clock, libraries in folders of their own, and real sockets
 //! where bytes on a wire are the promise.
 
+mod captions;
 mod clips;
 mod encrypted;
 mod faults;

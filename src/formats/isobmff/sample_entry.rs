@@ -50,6 +50,8 @@ pub struct Video {
     pub colour: Option<Colour>,
     /// Bits a luma sample, where the configuration says.
     pub bit_depth: Option<u8>,
+    /// Bytes of a NAL unit's length in samples, where they are made of NAL units.
+    pub nal_length_bytes: Option<u8>,
 }
 
 /// Sound.
@@ -408,13 +410,16 @@ fn video(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Option<Str
         let vui = sequence.map_or(VuiHead::default(), |s| s.vui);
         (bit_depth.or(sequence.map(|s| s.bit_depth)), vui)
     };
+    let mut nal_length_bytes = None;
     let (codecs, (bit_depth, coded)) = match &format.0 {
         b"avc1" | b"avc3" | b"dva1" | b"dvav" => {
             let avc = fields.configuration(b"avcC", avc::Configuration::parse)?;
+            nal_length_bytes = Some(avc.length_bytes);
             (avc.codecs(format), sequence(avc.sequence, None))
         }
         b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => {
             let hevc = fields.configuration(b"hvcC", hevc::Configuration::parse)?;
+            nal_length_bytes = Some(hevc.length_bytes);
             (hevc.codecs(format), sequence(hevc.sequence, Some(hevc.bit_depth)))
         }
         b"av01" | b"dav1" => {
@@ -439,7 +444,8 @@ fn video(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Option<Str
     };
     let (width, height) = fields.size;
     let pixel_aspect = fields.pixel_aspect()?.or(coded.pixel_aspect);
-    Ok((codecs, supplemental_codecs, Media::Video(Video { width, height, pixel_aspect, colour, bit_depth })))
+    let video = Video { width, height, pixel_aspect, colour, bit_depth, nal_length_bytes };
+    Ok((codecs, supplemental_codecs, Media::Video(video)))
 }
 
 /// Codec string and sound of an entry of `format`.

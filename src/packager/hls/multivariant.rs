@@ -4,15 +4,20 @@
 //!   variant = one video × one AUDIO group × one SUBTITLES group
 //!   AUDIO group: one codec, channel layout and bit rate; a member a language ("slot")
 //!   SUBTITLES group: one format; a member a language
+//!   CLOSED-CAPTIONS group: the services in the pictures of any
 //! ```
 
 use std::cmp::Reverse;
 
-use m3u8_rs::{AlternativeMedia, AlternativeMediaType, MasterPlaylist, QuotedOrUnquoted, Resolution, VariantStream};
+use m3u8_rs::{
+    AlternativeMedia, AlternativeMediaType, ClosedCaptionGroupId, InstreamId, MasterPlaylist, QuotedOrUnquoted,
+    Resolution, VariantStream,
+};
 
+use crate::formats::captions::Service;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::Presentation;
-use crate::media::track::{Kind, Role, Track};
+use crate::media::track::{Caption, Kind, Role, Track};
 use crate::packager::hls::key::Keys;
 use crate::packager::hls::rendition::{Rendition, Renditions, pixels};
 use crate::packager::hls::{Form, NoHls, Options, is_independent};
@@ -57,6 +62,8 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
     for group in text_groups.iter().flatten() {
         master.alternatives.extend(alternatives(AlternativeMediaType::Subtitles, group, &text));
     }
+    let (captions, closed_captions) = closed_captions(&videos);
+    master.alternatives.extend(captions);
     for audio_group in &audio_groups {
         for text_group in &text_groups {
             let own: Vec<&Line<'_>> = match audio_group {
@@ -65,7 +72,8 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
                 None => audio[0].lines.clone(),
             };
             for line in own {
-                master.variants.push(variant(line, audio_group.as_ref(), text_group.as_ref()));
+                let variant = variant(line, audio_group.as_ref(), text_group.as_ref());
+                master.variants.push(VariantStream { closed_captions: closed_captions.clone(), ..variant });
             }
         }
     }
@@ -340,6 +348,39 @@ fn alternatives(media_type: AlternativeMediaType, group: &Group<'_>, slots: &[Sl
     slots.iter().zip(&group.members).enumerate().map(rendition).collect()
 }
 
+/// The group of the captions that any of `videos` has in its pictures, and what every variant says of it: NONE where all were looked
+/// through and had none, so that players offer none (rfc8216bis §4.4.6.2: in all variants, or in none).
+fn closed_captions(videos: &[&Line<'_>]) -> (Vec<AlternativeMedia>, Option<ClosedCaptionGroupId>) {
+    const GROUP: &str = "cc";
+    let tracks = || videos.iter().flat_map(|line| &line.tracks);
+    let captions = Caption::of(tracks().copied());
+    if captions.is_empty() {
+        let is_known = !videos.is_empty() && tracks().all(|track| track.captions.is_some());
+        return (Vec::new(), is_known.then_some(ClosedCaptionGroupId::None));
+    }
+    let mut members: Vec<AlternativeMedia> = Vec::with_capacity(captions.len());
+    for Caption { service, language } in captions {
+        let language = language.as_deref().map(quotable);
+        let own = service.to_string();
+        let name = language.as_deref().map_or(own.clone(), language_name);
+        let is_taken = members.iter().any(|other| other.name == name);
+        let is_shadowed = members.iter().any(|other| other.language == language);
+        members.push(AlternativeMedia {
+            media_type: AlternativeMediaType::ClosedCaptions,
+            group_id: GROUP.into(),
+            name: if is_taken { format!("{name} ({own})") } else { name },
+            language,
+            autoselect: !is_shadowed,
+            instream_id: Some(match service {
+                Service::Line21(channel) => InstreamId::CC(channel),
+                Service::Digital(number) => InstreamId::Service(number),
+            }),
+            ..AlternativeMedia::default()
+        });
+    }
+    (members, Some(ClosedCaptionGroupId::GroupId(GROUP.into())))
+}
+
 /// The variant whose own playlist is that of `line`.
 fn variant(line: &Line<'_>, audio: Option<&Group<'_>>, text: Option<&Group<'_>>) -> VariantStream {
     let mut rate = line.rate();
@@ -585,6 +626,30 @@ mod tests {
         #EXT-X-STREAM-INF:BANDWIDTH=192000,AVERAGE-BANDWIDTH=192000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-vtt"
         v/0123456789abcdef/media.m3u8
         "#);
+    }
+
+    #[test]
+    fn captions_in_pictures_are_those_of_any_rendition() {
+        use Service::{Digital, Line21};
+        let video =
+            |name, captions: &[(Service, Option<&str>)]| fixture::video(name).regular(2).captions(captions).done();
+        let lines = |tracks: Vec<Track>| {
+            let text = check(vec![fixture::set(tracks)]);
+            text.lines().filter(|line| line.contains("CLOSED-CAPTIONS")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let spoken = [(Line21(1), Some("en")), (Line21(3), None), (Digital(1), Some("en")), (Digital(2), None)];
+        insta::assert_snapshot!(lines(vec![video("a", &spoken), video("b", &[(Line21(3), Some("es"))])]).join("\n"), @r#"
+        #EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",LANGUAGE="en",NAME="English",AUTOSELECT=YES,INSTREAM-ID="CC1"
+        #EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",LANGUAGE="es",NAME="Español",AUTOSELECT=YES,INSTREAM-ID="CC3"
+        #EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",LANGUAGE="en",NAME="English (SERVICE1)",INSTREAM-ID="SERVICE1"
+        #EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="SERVICE2",AUTOSELECT=YES,INSTREAM-ID="SERVICE2"
+        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="avc1.64001f",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,CLOSED-CAPTIONS="cc"
+        #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="avc1.64001f",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,CLOSED-CAPTIONS="cc"
+        "#);
+        let none = lines(vec![video("a", &[]), video("b", &[])]);
+        assert!(none.len() == 2 && none.iter().all(|line| line.contains(",CLOSED-CAPTIONS=NONE")), "{none:?}");
+        let unknown = fixture::video("b").regular(2).done();
+        assert_eq!(lines(vec![video("a", &[]), unknown]), [""; 0]);
     }
 
     #[test]
