@@ -112,6 +112,7 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
         Some(AdminAddress::Off) => None,
         None => server.admin,
     };
+    server.reuses_port = written.reuse_port.unwrap_or(server.reuses_port);
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;
@@ -153,6 +154,7 @@ impl Config {
                 listen: old.listen,
                 admin: old.admin,
                 connections_max: old.connections_max,
+                reuses_port: old.reuses_port,
                 ..server
             },
             log: new.log.clone(),
@@ -191,6 +193,7 @@ mod tests {
             source = "../media"
             listen = "0.0.0.0:80"
             admin = "off"
+            reuse-port = true
             segment-duration = "4s"
             scan-interval = "500ms"
             grace = "1h"

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::notify::{READY, STOPPING, notify};
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -23,6 +24,7 @@ use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
+use crate::server::inherited::Inherited;
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
 use crate::telemetry::Telemetry;
@@ -59,7 +61,8 @@ async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let origin = open(&config, &telemetry).await?;
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
-    let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let inherited = Inherited::take().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let server = Server::take(inherited, config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
     let access_log = AccessLog::open(&config.access_log, &telemetry).map_err(|error| {
         format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
     })?;
@@ -72,8 +75,10 @@ async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             tracing::error!(%error, "signals_unavailable");
             std::future::pending().await
         }
+        notify(STOPPING);
         tracing::info!("draining");
     }));
+    notify(READY);
     // Serving begins at once: opening what is greeted with may wait for slow storage.
     let greeting = async {
         let opened = origin.listings(None, OPENED_MAX, utc()).await;

@@ -93,6 +93,13 @@ pub const TABLES: &[Table] = &[
                 |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
             ),
             key(
+                "reuse-port",
+                "false",
+                "Let another process listen at the same addresses (SO_REUSEPORT), to take over from this one.",
+                "A second server at an address is else a mistake, and said to be one.",
+                |config| Some(config.server.reuses_port.to_string()),
+            ),
+            key(
                 "segment-duration",
                 "\"6s\"",
                 "Length that segments are cut to, at the next sync point; 500ms to 60s.",
@@ -526,6 +533,7 @@ mod tests {
         source = "other"
         listen = "127.0.0.1:1"
         admin = "off"
+        reuse-port = true
         segment-duration = "4s"
         scan-interval = "3s"
         grace = "1h"

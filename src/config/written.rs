@@ -29,6 +29,10 @@ pub struct Written {
     #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
     pub admin: Option<AdminAddress>,
 
+    /// Let another process listen at the same addresses, to take over from this one [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Listeners")]
+    pub reuse_port: Option<bool>,
+
     /// Length that segments are cut to, at the next sync point [default: 6s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
     pub segment_duration: Option<Span>,
@@ -152,6 +156,7 @@ impl Written {
         over!(self, under; source,
             listen,
             admin,
+            reuse_port,
             segment_duration,
             scan_interval,
             grace,

@@ -74,10 +74,13 @@ pub struct Door {
     pub drain: Arc<Drain>,
 }
 
-/// Listens at `address`; to be called inside a runtime.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens at `address`, together with other processes if `reuses_port`; to be called inside a runtime.
+pub fn listen(address: SocketAddr, reuses_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if reuses_port {
+        socket.set_reuse_port(true)?;
+    }
     socket.set_nonblocking(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(false)?;
@@ -620,7 +623,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_is_served_though_the_kernel_buffers_megabytes() {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         prepare(&stream);

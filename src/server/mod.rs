@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod inherited;
 pub mod observe;
 pub mod run;
 pub mod state;
@@ -37,6 +38,8 @@ pub struct Options {
     pub write_timeout: Duration,
     /// For connections to finish once the server is told to stop.
     pub drain_timeout: Duration,
+    /// Whether another process may listen at the same addresses (SO_REUSEPORT): the one that follows this one.
+    pub reuses_port: bool,
     /// Whether what players say of themselves (CMCD) is read.
     pub reads_cmcd: bool,
     /// Whether answers that were not at hand say how long they took. Not by default: a cache in front repeats it with every hit.
@@ -56,6 +59,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
+            reuses_port: false,
             reads_cmcd: true,
             sends_timing: false,
         }

@@ -13,6 +13,7 @@ use crate::server::Options;
 use crate::server::admin::{Admin, media_url};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
+use crate::server::inherited::Inherited;
 use crate::server::state::{Current, State};
 use crate::telemetry::Telemetry;
 
@@ -42,14 +43,29 @@ pub struct BindError {
 impl Server {
     /// Takes the addresses; to be called inside a runtime. Port 0 means any free port.
     pub fn bind(options: Options, origin: Arc<Origin>, telemetry: Arc<Telemetry>) -> Result<Server, BindError> {
-        let bind = |address: SocketAddr| -> Result<(TcpListener, SocketAddr), BindError> {
+        Server::take(Inherited::default(), options, origin, telemetry)
+    }
+
+    /// Takes the sockets that are `inherited`, and the addresses of the others.
+    pub fn take(
+        inherited: Inherited,
+        options: Options,
+        origin: Arc<Origin>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Server, BindError> {
+        type Socket = Option<std::net::TcpListener>;
+        let bind = |inherited: Socket, address: SocketAddr| -> Result<(TcpListener, SocketAddr), BindError> {
             let error = |cause| BindError { address, cause };
-            let listener = http::listen(address).map_err(error)?;
+            let listener = match inherited {
+                Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+                None => http::listen(address, options.reuses_port),
+            };
+            let listener = listener.map_err(error)?;
             let bound = listener.local_addr().map_err(error)?;
             Ok((listener, bound))
         };
-        let (media, media_address) = bind(options.listen)?;
-        let admin = options.admin.map(bind).transpose()?;
+        let (media, media_address) = bind(inherited.media, options.listen)?;
+        let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
         let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
         Ok(Server { media, media_address, admin, current })
     }
@@ -318,6 +334,25 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 414 "), "{answer}");
         old.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
         read_until(&mut old, "ok").await;
+    }
+
+    #[tokio::test]
+    async fn a_second_server_takes_the_port_over_from_the_first() {
+        let options = Options { reuses_port: true, ..Options::default() };
+        let first = start(options.clone());
+        let media = first.media;
+        let options = Options { listen: media, admin: None, ..options };
+        let telemetry = Arc::<Telemetry>::default();
+        let second = Server::bind(options, State::for_tests().origin, telemetry.clone()).unwrap();
+        let second = tokio::spawn(second.run(std::future::pending()));
+        first.stop.send(()).unwrap();
+        first.run.await.unwrap();
+        for _ in 0..10 {
+            let answer = exchange(media, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        assert_eq!(telemetry.requests.sum(), 10);
+        second.abort();
     }
 
     #[tokio::test]
