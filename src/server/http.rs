@@ -319,7 +319,7 @@ impl Answer for Media {
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
         finish(&request, &mut response, now);
-        observe::end(&state, peer, request, &mut response, now, began);
+        observe::end(&state, peer, &request, &mut response, now, began);
         response
     }
 }

@@ -44,18 +44,35 @@ pub fn begin(state: &State) -> Option<Instant> {
 pub fn end(
     state: &State,
     peer: SocketAddr,
-    request: Request<()>,
+    request: &Request<()>,
     response: &mut Response<Body>,
     now: Utc,
     began: Option<Instant>,
 ) {
-    let (path, status) = (request.uri().path(), response.status().as_u16());
-    state.telemetry.requests.at(class(path), Status::of(status)).inc();
-    let said = if state.options.reads_cmcd { cmcd_of(&request) } else { None };
+    state.telemetry.requests.at(class(request.uri().path()), Status::of(response.status().as_u16())).inc();
+    let has_cmcd = state.options.reads_cmcd && has_cmcd(request);
+    if has_cmcd || began.is_some() {
+        end_seen(state, peer, request, response, now, began, has_cmcd);
+    }
+}
+
+/// The rest, for who asked for it or says something of itself.
+#[cold]
+fn end_seen(
+    state: &State,
+    peer: SocketAddr,
+    request: &Request<()>,
+    response: &mut Response<Body>,
+    now: Utc,
+    began: Option<Instant>,
+    has_cmcd: bool,
+) {
+    let said = if has_cmcd { cmcd_of(request) } else { None };
     if let Some(said) = &said {
         count(&state.telemetry, said);
     }
     let Some(began) = began else { return };
+    let (path, status) = (request.uri().path(), response.status().as_u16());
     let took = began.elapsed();
     if state.options.sends_timing {
         time(response.headers_mut(), took);
@@ -76,11 +93,11 @@ struct Seen {
     cmcd: String,
 }
 
-fn write(log: &AccessLog, seen: Seen, request: Request<()>, response: &mut Response<Body>) {
-    let (parts, ()) = request.into_parts();
+fn write(log: &AccessLog, seen: Seen, request: &Request<()>, response: &mut Response<Body>) {
+    let headers = request.headers();
     let traceparent =
-        parts.headers.get(TRACEPARENT).filter(|value| value.to_str().is_ok_and(|text| trace_id(text).is_some()));
-    let id = id(&parts.headers, traceparent);
+        headers.get(TRACEPARENT).filter(|value| value.to_str().is_ok_and(|text| trace_id(text).is_some()));
+    let id = id(headers, traceparent);
     response.headers_mut().insert(REQUEST_ID, id.clone());
     let Seen { at, peer, took, cmcd } = seen;
     log.write(Entry {
@@ -91,13 +108,13 @@ fn write(log: &AccessLog, seen: Seen, request: Request<()>, response: &mut Respo
         took,
         id,
         traceparent: traceparent.cloned(),
-        referer: parts.headers.get(header::REFERER).cloned(),
-        user_agent: parts.headers.get(header::USER_AGENT).cloned(),
+        referer: headers.get(header::REFERER).cloned(),
+        user_agent: headers.get(header::USER_AGENT).cloned(),
         cache: response.headers().get(CACHE_STATUS).cloned(),
         cmcd,
-        method: parts.method,
-        uri: parts.uri,
-        version: parts.version,
+        method: request.method().clone(),
+        uri: request.uri().clone(),
+        version: request.version(),
     });
 }
 
@@ -129,6 +146,11 @@ fn time(headers: &mut HeaderMap, took: Duration) {
     let value = format!("origin;dur={:.3}", took.as_secs_f64() * 1e3);
     headers.insert(SERVER_TIMING, HeaderValue::try_from(value).expect("digits are ASCII"));
     headers.insert(TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+}
+
+/// Whether a player may say something of itself. Most requests have no query and few headers, whose names are looked at once.
+fn has_cmcd(request: &Request<()>) -> bool {
+    request.uri().query().is_some() || request.headers().keys().any(|name| name.as_str().starts_with("cmcd-"))
 }
 
 /// What a player says of itself, in the query or in headers.
