@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 shared=../shared
 judges=$shared/verify
-media_address=127.0.0.1:18080
-admin_address=127.0.0.1:18081
+media_address=${MEDIA_ADDRESS:-127.0.0.1:18080}
+admin_address=${ADMIN_ADDRESS:-127.0.0.1:18081}
 # Where the HLS of encrypted presentations says that keys are; nobody fetches them.
 key_uri=https://keys.example/{kid}
 exceptions=.ci/exceptions.txt
@@ -225,13 +225,14 @@ judge_manifests() {
   fi
 }
 
-# judge_samples LIBRARY PRESENTATION HLS DASH: every source file of it against what is served.
+# judge_samples LIBRARY PRESENTATION HLS DASH: every source file of it against what is served, access unit by access unit, and how far apart
+# picture and sound are.
 judge_samples() {
-  local library=$1 presentation=$2 url=${4:-$3} list=$scratch/sources.txt
+  local library=$1 presentation=$2 hls=$3 dash=$4 url=${4:-$3} list=$scratch/sources.txt sources=()
   [ -n "$url" ] || return 0
   rm -rf "$scratch/sources"
   mkdir -p "$scratch/sources"
-  if ! .ci/sources.py "$library" "$presentation" "$scratch/sources" >"$list" || [ ! -s "$list" ]; then
+  if ! HEADWATER=$headwater .ci/sources.py "$library" "$presentation" "$scratch/sources" >"$list" || [ ! -s "$list" ]; then
     verdicts["$presentation compare-samples"]=FAIL
     result FAIL "compare-samples $presentation: its sources were not found"
     return 0
@@ -252,6 +253,8 @@ judge_samples() {
       .ci/main-sets.py "$1" "$0" "$source" "{}" ${track:+--track "$track"} ${3:+--key "$3"} || status=1
     done <"$2"
     exit $status' "$judges/compare-samples" "$url" "$list" "$content_keys" "$scratch/sources/decrypted.mp4"
+  mapfile -t sources < <(cut -d '|' -f 1 "$list" | sort -u)
+  judge offsets "$presentation" 120 .ci/offsets.py "$hls" "$dash" "${sources[@]}"
 }
 
 # judge_player PLAYER PRESENTATION URL SECONDS [ARGUMENT...]: plays without an error and without a stall; a second try where the first

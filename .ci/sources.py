@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """sources.py LIBRARY PRESENTATION SCRATCH: the MP4 files to compare a presentation with, a line each: path, `|`, and the kind of track
-that must be found (`text` for a subtitle file, else nothing). Init and media segments of a packaging are joined in SCRATCH, a file a track."""
+that must be found (`text` for a subtitle file; each kind that is served of a file of which a track is left out, as HEADWATER's `inspect`
+says; else nothing). Init and media segments of a packaging are joined in SCRATCH, a file a track."""
+import json
 import os
 import re
 import struct
+import subprocess
 import sys
 
 MEDIA = (".mp4", ".m4s", ".m4a", ".m4v", ".cmfv", ".cmfa", ".cmft")
@@ -32,7 +35,24 @@ def by_number(name):
 def tell(path):
     with open(path, "rb") as file:
         handlers = re.findall(rb"hdlr.{8}(....)", file.read(1 << 20), re.S)
-    print(path, "text" if handlers and all(handler in (b"text", b"subt") for handler in handlers[:1]) else "", sep="|")
+    if handlers and handlers[0] in (b"text", b"subt") and len(set(handlers)) == 1:
+        print(path, "text", sep="|")
+        return
+    for kind in kinds_served(path):
+        print(path, kind, sep="|")
+
+
+def kinds_served(path):
+    """The kinds of track to look for one by one, where not all are served; else one empty one, for all."""
+    program = os.environ.get("HEADWATER")
+    said = subprocess.run([program, "inspect", "--json", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout if program else b""
+    try:
+        report = json.loads(said)
+    except ValueError:
+        return [""]
+    left_out = any(track["served"] is None for track in report["tracks"]) or any("is left out" in w for w in report["warnings"])
+    kinds = sorted({track["kind"] for track in report["tracks"] if track["served"] and track["kind"] in ("video", "audio")})
+    return kinds if left_out and kinds else [""]
 
 
 def main():

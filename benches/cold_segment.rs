@@ -1,5 +1,5 @@
 //! A segment that is not in the cache, through `serve()`: flight, plan, reading (from the kernel's page cache) and assembling.
-//! Fragments that pass through as they are, segments rebuilt around the media of a muxed file, and segments of a megabyte.
+//! Fragments that pass through as they are, segments rebuilt around the media of a muxed or a progressive file, and segments of a megabyte.
 
 mod common;
 
@@ -23,6 +23,8 @@ fn main() {
     // 24 frames a second and 6 s a segment: about 1 MB.
     synthetic::write(&large.path().join("large"), &["video-144p"], 300, 7000);
     bench(&mut criterion, &runtime, "passed_through", passed.path(), "video-144p");
+    let progressive = library("progressive.mp4");
+    bench(&mut criterion, &runtime, "progressive", progressive.path(), "video1");
     bench(&mut criterion, &runtime, "rebuilt", rebuilt.path(), "video1");
     bench(&mut criterion, &runtime, "passed_through_1mb", large.path(), "video1");
     criterion.final_summary();

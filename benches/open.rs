@@ -1,12 +1,15 @@
-//! Opening a presentation of two hours in fragments of two seconds: reading every `moof`, and the model made of them.
+//! Opening a presentation of two hours: in fragments of two seconds, where every `moof` is read, and progressive, where the `moov` has it
+//! all; and the model made of them. Beside it what the `mp4` crate alone takes to read that `moov` from memory.
 //! The files lie in the kernel's page cache.
 
 mod common;
 
+use std::io::Cursor;
 use std::time::Duration;
 
 use common::{open, origin, synthetic};
 use criterion::{Criterion, Throughput};
+use mp4::{BoxHeader, MoovBox, ReadBox};
 use tempfile::TempDir;
 
 fn main() {
@@ -24,5 +27,27 @@ fn main() {
         group.bench_function(format!("2h_tracks_{tracks}"), |bencher| bencher.iter(|| open(&origin, entry)));
     }
     group.finish();
+    progressive(&mut criterion);
     criterion.final_summary();
+}
+
+/// A picture and a sound of two hours, chunks of a few samples in turns: a `moov` of about 6 MB.
+fn progressive(criterion: &mut Criterion) {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("film.mp4");
+    let moov_bytes = synthetic::write_progressive(&path, &synthetic::FILM, 7200);
+    let origin = origin(folder.path(), 1 << 20);
+    let mut group = criterion.benchmark_group("open");
+    group.sample_size(20).measurement_time(Duration::from_secs(3)).throughput(Throughput::Bytes(moov_bytes));
+    group.bench_function("2h_progressive", |bencher| bencher.iter(|| open(&origin, "film")));
+    let moov = std::fs::read(&path).expect("it was written")[..moov_bytes as usize].to_vec();
+    group.bench_function("2h_progressive_mp4_crate", |bencher| bencher.iter(|| read_with_crate(&moov)));
+    group.finish();
+}
+
+/// What the `mp4` crate makes of `moov`, by itself.
+fn read_with_crate(moov: &[u8]) -> MoovBox {
+    let mut reader = Cursor::new(moov);
+    let header = BoxHeader::read(&mut reader).expect("a head");
+    MoovBox::read_box(&mut reader, header.size).expect("it can be read")
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod inspect;
 pub mod notify;
 pub mod serve;
+pub mod sign;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,11 @@ enum Command {
         target: PathBuf,
         #[command(flatten)]
         options: Box<Written>,
+    },
+    /// Print a URL with a token, for who may fetch what lies under it
+    Sign {
+        #[command(flatten)]
+        options: sign::Options,
     },
     /// Show what a media file holds: tracks, codecs, sync points, and what is odd
     Inspect {
@@ -94,6 +100,7 @@ enum ConfigCommand {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { target, options } => serve::run(&target, *options).map(|()| ExitCode::SUCCESS),
+        Command::Sign { options } => sign::run(options),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Check { dir, write, json } => check::run(&dir, write, json),
         Command::Config { command } => match command {

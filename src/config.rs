@@ -1,6 +1,7 @@
 //! Configuration in two steps: [`Written`] is what a person wrote, in a TOML file or as options of the command line, which
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
+pub mod access;
 pub mod access_log;
 pub mod environment;
 pub mod error;
@@ -9,6 +10,7 @@ pub mod machine;
 pub mod observe;
 mod over;
 pub mod quantity;
+pub mod tls;
 pub mod written;
 
 use std::path::{Path, PathBuf};
@@ -75,7 +77,10 @@ fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
         line: 1,
         message: "missing key `source`: the folder or file to serve".into(),
     })?;
-    Ok((path.parent().unwrap_or(Path::new("")).join(source), written))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    written.tls = written.tls.below(folder);
+    written.access = written.access.below(folder);
+    Ok((folder.join(source), written))
 }
 
 /// What `written` comes to on `machine`, serving `root`.
@@ -113,6 +118,8 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
         None => server.admin,
     };
     server.reuses_port = written.reuse_port.unwrap_or(server.reuses_port);
+    server.tls = tls::resolve(written.tls)?;
+    server.access = access::resolve(written.access, written.proxies)?;
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;
@@ -152,6 +159,7 @@ impl Config {
         Config {
             server: server::Options {
                 listen: old.listen,
+                tls: old.tls.clone(),
                 admin: old.admin,
                 connections_max: old.connections_max,
                 reuses_port: old.reuses_port,
@@ -214,6 +222,9 @@ mod tests {
             drain-timeout = "0s"
             log-format = "json"
             log = "debug"
+            [tls]
+            cert = "site.pem"
+            key = "site.key"
         "#;
         let (source, written) = parse(Path::new("conf/site.toml"), text).unwrap();
         assert_eq!(source, Path::new("conf/../media"));
@@ -227,10 +238,12 @@ mod tests {
             Cli::command().get_arguments().filter_map(|arg| arg.get_long()).map(String::from).collect()
         };
         for option in options.iter().filter(|option| *option != "help") {
-            assert!(text.contains(&format!("{option} = ")), "{option} is not in the file above");
+            let key = option.strip_prefix("tls-").unwrap_or(option);
+            assert!(text.contains(&format!("{key} = ")), "{option} is not in the file above");
         }
         let config = resolve(source, written, MACHINE).unwrap();
         assert_eq!(config.server.admin, None);
+        assert_eq!(config.server.tls.certificates[0].chain, Path::new("conf/site.pem"));
         assert_eq!(config.server.url_bytes_max, 1024);
         assert_eq!(config.library.grace, Some(Duration::from_secs(3600)));
         assert_eq!(config.origin.cache_bytes, 1 << 30);

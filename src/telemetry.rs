@@ -90,6 +90,8 @@ label! {
     NotModified = "304",
     /// 400.
     BadRequest = "400",
+    /// 403.
+    Forbidden = "403",
     /// 404.
     NotFound = "404",
     /// 405.
@@ -121,6 +123,7 @@ impl Status {
             206 => Status::PartialContent,
             304 => Status::NotModified,
             400 => Status::BadRequest,
+            403 => Status::Forbidden,
             404 => Status::NotFound,
             405 => Status::MethodNotAllowed,
             410 => Status::Gone,
@@ -197,6 +200,45 @@ label! {
     Drained = "drained",
     /// The socket failed, or what came was not HTTP.
     Failed = "failed",
+}
+
+label! {
+    /// Why a request may not be answered.
+    Denial, "reason":
+    /// Its client is of no network that is served.
+    Network = "network",
+    /// The header of a CDN is missing or wrong.
+    Header = "header",
+    /// Its URL has no token.
+    TokenMissing = "token_missing",
+    /// The token is not for this URL.
+    TokenWrong = "token_wrong",
+    /// The token is over.
+    TokenExpired = "token_expired",
+}
+
+label! {
+    /// What came of a TLS handshake.
+    Handshake, "result":
+    /// A whole one.
+    Full = "full",
+    /// Short, with a ticket of an earlier one.
+    Resumed = "resumed",
+    /// The two did not agree, or the peer left.
+    Failed = "failed",
+    /// It took too long.
+    TimedOut = "timed_out",
+    /// Too many were under way.
+    Refused = "refused",
+}
+
+label! {
+    /// What TLS is spoken.
+    TlsVersion, "version":
+    /// RFC 5246.
+    V1_2 = "1.2",
+    /// RFC 8446.
+    V1_3 = "1.3",
 }
 
 /// A number that only grows.
@@ -431,6 +473,11 @@ table! {
     process_descriptors: Level, "process_descriptors", "Descriptors that the process has open.";
     config_reloads: Count, "config_reloads", "Times that the configuration was read again and taken over.";
     config_reloads_refused: Count, "config_reloads_refused", "Times that it was wrong, and the old one stayed in use.";
+    requests_denied: By<Denial, Count>, "requests_denied", "Requests of who may not fetch, by the reason.";
+    proxy_introductions_refused: Count, "proxy_introductions_refused", "Connections closed for want of a PROXY protocol header.";
+    tls_handshakes: By<Handshake, Count>, "tls_handshakes", "TLS handshakes, by what came of them.";
+    tls_handshakes_under_way: Level, "tls_handshakes_under_way", "TLS handshakes under way.";
+    tls_sessions: By<TlsVersion, Count>, "tls_sessions", "TLS connections by version.";
 }
 
 impl Telemetry {

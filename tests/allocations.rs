@@ -151,6 +151,36 @@ fn the_manifests_of_two_hours_make_at_most_ten_allocations() {
     assert!(of_mpd <= MANIFEST_ALLOCATIONS_MAX, "{of_mpd} allocations");
 }
 
+/// What the index of two hours takes at most: two renditions at 30 frames a second and three sounds, in chunks of half a second.
+const INDEX_BYTES_MAX: i64 = 12 << 20;
+
+#[test]
+fn the_index_of_two_hours_and_five_tracks_stays_below_12_mib() {
+    let _alone = alone();
+    let opened_bytes = |video_chunk: u32, audio_chunk: u32| {
+        let folder = TempDir::new().unwrap();
+        let video = synthetic::Listed { is_video: true, samples_per_chunk: video_chunk };
+        let audio = synthetic::Listed { is_video: false, samples_per_chunk: audio_chunk };
+        synthetic::write_progressive(&folder.path().join("film.mp4"), &[video, video, audio, audio, audio], 7200);
+        let origin = origin(folder.path(), 1 << 20);
+        let before = LIVE_BYTES.load(Ordering::Relaxed);
+        let opened = open(&origin, "film");
+        let bytes = LIVE_BYTES.load(Ordering::Relaxed) - before;
+        let samples: u32 = opened.presentation.tracks().map(|track| track.samples.len()).sum();
+        assert_eq!(opened.presentation.tracks().count(), 5);
+        println!(
+            "index of {samples} samples in chunks of {video_chunk} and {audio_chunk}: {bytes} bytes, {:.1} a sample",
+            bytes as f64 / f64::from(samples)
+        );
+        bytes
+    };
+    let usual = opened_bytes(15, 24);
+    assert!(usual < INDEX_BYTES_MAX, "{usual} bytes");
+    // A chunk a sample, which is the worst that a file can do, costs 16 bytes more each.
+    let worst = opened_bytes(1, 1);
+    assert!(worst < 3 * INDEX_BYTES_MAX, "{worst} bytes");
+}
+
 /// Bytes that a connection which asks nothing may keep at most, the server's end alone.
 const RESTING_BYTES_MAX: i64 = 12 * 1024;
 

@@ -229,3 +229,23 @@ fn a_stray_segment_took_the_films_beside_it_along() {
     let why = report["presentations"][0]["warnings"][0].as_str().expect("a reason");
     assert!(why.contains("stray.m4s: a media segment, but there is no initialization segment"), "{why}");
 }
+
+#[test]
+fn inspect_reads_subtitles_and_says_of_manifests_that_they_are_not_read() {
+    let (said, well) = json(&["inspect", "--json", &testdata("muxed.de.sdh.ttml")]);
+    assert!(well, "{said}");
+    assert_eq!((&said["text"]["language"], &said["text"]["roles"][0]), (&"de".into(), &"caption".into()));
+    assert!(said["text"]["cues"].as_u64().expect("a number") > 0);
+    let text = headwater(&["inspect", &testdata("muxed.en.vtt")]);
+    assert!(stdout(&text).contains("subtitles, ") && stdout(&text).contains("they are served beside media"));
+
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let broken = dir.path().join("broken.vtt");
+    std::fs::write(&broken, "WEBVTT\n\nno cue\n").expect("written");
+    let broken = headwater(&["inspect", &broken.display().to_string()]);
+    assert!(!broken.status.success());
+    assert!(stderr(&broken).contains("there is no cue in it"), "{}", stderr(&broken));
+    let manifest = headwater(&["inspect", &testdata("packaging/manifest.mpd")]);
+    assert!(!manifest.status.success());
+    assert!(stderr(&manifest).contains("a manifest, which is not read"), "{}", stderr(&manifest));
+}

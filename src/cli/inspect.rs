@@ -15,6 +15,7 @@ use crate::config::quantity::readable_bytes;
 use crate::content::scan::{self, Looks};
 use crate::content::sidecar;
 use crate::content::source::Source;
+use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{self, Opened, Part, Said, track_name};
 use crate::formats::isobmff::boxes::Boxes;
 use crate::formats::isobmff::fragment::{MovieFragment, TrackFragment};
@@ -41,7 +42,7 @@ pub fn run(file: &Path, json: bool) -> Result<ExitCode, Box<dyn std::error::Erro
     if json {
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
-    } else if !report.tracks.is_empty() {
+    } else if !report.tracks.is_empty() || report.text.is_some() {
         report.write(&mut out)?;
     }
     out.flush()?;
@@ -61,7 +62,20 @@ struct Report {
     duration_s: Option<f64>,
     segment_target_s: f64,
     tracks: Vec<TrackReport>,
+    /// Of a file of subtitles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<TextReport>,
     warnings: Vec<String>,
+}
+
+/// A file of subtitles: what its name says, and what is shown of it, beside media.
+#[derive(Debug, Serialize)]
+struct TextReport {
+    language: Option<String>,
+    roles: Vec<&'static str>,
+    cues: usize,
+    first_s: f64,
+    last_s: f64,
 }
 
 /// A track: what its header says, and what is served of it.
@@ -205,8 +219,13 @@ impl Report {
             duration_s: None,
             segment_target_s: TARGET.as_secs_f64(),
             tracks: Vec::new(),
+            text: None,
             warnings: Vec::new(),
         };
+        if subtitles::is_text(file) {
+            report.read_text(file);
+            return report;
+        }
         let movie = headers(file);
         let part = Part { name: track_name(&stem), files: vec![file.to_path_buf()], said: Said::default() };
         let opened = match vod::open(&[part], Vec::new(), TARGET) {
@@ -232,7 +251,42 @@ impl Report {
         report
     }
 
+    /// Of a file of subtitles, which is served beside media or not at all.
+    fn read_text(&mut self, file: &Path) {
+        let said = subtitles::said_at_the_end(file).unwrap_or_default();
+        let texts = [TextFile { name: "text".to_owned(), path: file.to_path_buf(), said }];
+        match subtitles::read_all(&texts, &mut self.warnings).pop() {
+            Some(text) => {
+                let ends = text.cues.cues.iter().map(|cue| cue.end_ms).max().unwrap_or(0);
+                let starts = text.cues.cues.iter().map(|cue| cue.start_ms).min().unwrap_or(0);
+                self.text = Some(TextReport {
+                    language: text.language.or(text.cues.language),
+                    roles: text.roles.iter().map(|role| role.name()).collect(),
+                    cues: text.cues.cues.len(),
+                    first_s: starts as f64 / 1000.0,
+                    last_s: ends as f64 / 1000.0,
+                });
+            }
+            None => {
+                let why = if self.warnings.is_empty() { "it is no text".to_owned() } else { self.warnings.join("; ") };
+                self.error = Some(format!("{}: {why}", self.file));
+            }
+        }
+    }
+
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        if let Some(text) = &self.text {
+            let (size, plural) = (readable_bytes(self.size_bytes), if text.cues == 1 { "" } else { "s" });
+            write!(out, "{}: {size}, subtitles, {} cue{plural}", self.file, text.cues)?;
+            writeln!(out, " from {:.3} to {:.3} s; they are served beside media", text.first_s, text.last_s)?;
+            if let Some(language) = &text.language {
+                writeln!(out, "  Language    {language}")?;
+            }
+            if !text.roles.is_empty() {
+                writeln!(out, "  Roles       {}", text.roles.join(", "))?;
+            }
+            return self.write_warnings(out);
+        }
         let plural = if self.tracks.len() == 1 { "" } else { "s" };
         write!(out, "{}: {}, {} track{plural}", self.file, readable_bytes(self.size_bytes), self.tracks.len())?;
         match self.duration_s {
@@ -242,6 +296,10 @@ impl Report {
         for track in &self.tracks {
             track.write(out, self.segment_target_s)?;
         }
+        self.write_warnings(out)
+    }
+
+    fn write_warnings(&self, out: &mut impl Write) -> io::Result<()> {
         if !self.warnings.is_empty() {
             writeln!(out, "\nWarnings")?;
         }
@@ -263,6 +321,9 @@ fn headers(file: &Path) -> Option<Movie> {
 fn part_of_a_packaging(file: &Path) -> Option<&'static str> {
     if sidecar::is_sidecar(file) {
         return Some("it says what a presentation is made of; `headwater check` reads it with its folder");
+    }
+    if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("mpd") || e.eq_ignore_ascii_case("m3u8")) {
+        return Some("a manifest, which is not read: what it says follows from the media");
     }
     let source = Source::open(&[file.to_path_buf()]).ok()?;
     match scan::looks(&source, 0).ok()? {

@@ -56,7 +56,7 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     result
 }
 
-async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
+async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let telemetry = Arc::<Telemetry>::default();
     let origin = open(&config, &telemetry).await?;
     let look = Arc::<Notify>::default();
@@ -69,6 +69,7 @@ async fn serve(config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     server.current().set_access_log(access_log.clone());
     tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
     let (media, admin) = (server.media_url(), server.admin_url());
+    config.server.tls.listen = server.tls_address();
     let count = origin.library().catalog().entries.len();
     let mut serving = pin!(server.run(async {
         if let Err(error) = stop_signal().await {
@@ -264,6 +265,9 @@ fn greet(
         plural(config.threads, "thread"),
     )?;
     writeln!(out, "  Media   {media}/")?;
+    if let Some(address) = config.server.tls.listen {
+        writeln!(out, "  TLS     https://{address}/")?;
+    }
     if let Some(admin) = admin {
         writeln!(out, "  Page    {admin}")?;
     }

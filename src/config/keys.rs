@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::written::LogFormat;
+use crate::server::access::secret::Secret;
+use crate::server::access::token;
 use crate::server::access_log::Format;
+use crate::server::proxied::ForwardedBy;
+use crate::server::tls::Certificate;
 
 /// One key.
 #[derive(Debug)]
@@ -51,6 +55,10 @@ impl Key {
         Key { is_live: true, ..self }
     }
 
+    const fn secret(self) -> Key {
+        Key { is_secret: true, ..self }
+    }
+
     /// Whether [`Key::default`] is a value, and not words.
     pub fn has_value_as_default(&self) -> bool {
         self.default.starts_with(|first: char| first == '"' || first == '[' || first.is_ascii_digit())
@@ -68,252 +76,410 @@ impl Table {
 
 /// All of them.
 pub const TABLES: &[Table] = &[
-    Table {
-        name: "",
-        keys: &[
-            key(
-                "source",
-                "none: a configuration file has to say it",
-                "The folder or media file to serve, relative to the file's own folder.",
-                "A file and the media beside it can be moved together.",
-                |config| quoted(config.library.root.display()),
-            ),
-            key(
-                "listen",
-                "\"127.0.0.1:8080\"",
-                "Address of the media listener, for players and CDNs.",
-                "A server is opened to the world on purpose.",
-                |config| quoted(config.server.listen),
-            ),
-            key(
-                "admin",
-                "\"127.0.0.1:8081\"",
-                "Address of the admin listener (page, API, metrics), or `off`.",
-                "It shows what the library holds.",
-                |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
-            ),
-            key(
-                "reuse-port",
-                "false",
-                "Let another process listen at the same addresses (SO_REUSEPORT), to take over from this one.",
-                "A second server at an address is else a mistake, and said to be one.",
-                |config| Some(config.server.reuses_port.to_string()),
-            ),
-            key(
-                "segment-duration",
-                "\"6s\"",
-                "Length that segments are cut to, at the next sync point; 500ms to 60s.",
-                "What Apple's authoring rules ask for.",
-                |config| span(config.library.segment_target),
-            ),
-            key(
-                "scan-interval",
-                "\"2s\"",
-                "Time between two looks for new, changed and gone files; 100ms to 1h.",
-                "A look costs milliseconds; where it takes longer, it is done less often.",
-                |config| span(config.library.scan_interval),
-            ),
-            key(
-                "grace",
-                "its duration, at most 6h, and manifest-max-age",
-                "How long the old version of a replaced file is still answered.",
-                "Who has begun to watch can watch to the end.",
-                |config| config.library.grace.and_then(span),
-            ),
-            key(
-                "follow-symlinks",
-                "false",
-                "Let symbolic links lead out of the folder.",
-                "A link could lead anywhere on the machine.",
-                |config| Some(config.library.follow_symlinks.to_string()),
-            ),
-            key(
-                "cache-memory",
-                "a quarter of the memory the process may use",
-                "Memory for the cache: a percentage of what the process may use, or a size; at least 16MiB.",
-                "The page cache of the sources and the connections need the rest.",
-                |config| size(config.origin.cache_bytes),
-            ),
-            key(
-                "prefetch",
-                "0",
-                "Segments made ahead of the one asked for; at most 16.",
-                "A CDN asks for what its viewers watch, and reading ahead doubles what a disk gives to who jumps.",
-                |config| Some(config.origin.prefetch.to_string()),
-            ),
-            key(
-                "key-uri",
-                "none",
-                "URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted.",
-                "Nothing in a source says where its keys are.",
-                |config| config.origin.key_uri.as_ref().and_then(quoted),
-            ),
-            key(
-                "manifest-max-age",
-                "\"120s\"",
-                "How long a playlist or MPD may be used without asking again; 1s to 24h.",
-                "A replaced file is seen after that; asking again costs a 304.",
-                |config| span(config.origin.manifest_max_age),
-            ),
-            key("threads", "one a core", "Threads that serve.", "More would wait for each other.", |config| {
-                Some(config.threads.to_string())
-            }),
-            key(
-                "connections-max",
-                "three quarters of the descriptors, at most 16384",
-                "Connections open at once; more are refused with 503.",
-                "Each keeps a descriptor and memory; the other descriptors are for sources.",
-                |config| Some(config.server.connections_max.to_string()),
-            ),
-            key(
-                "requests-max",
-                "4096",
-                "Requests whose answers are being made at once; more are refused with 503.",
-                "Hits take microseconds: so many in flight means that sources are too slow.",
-                |config| Some(config.server.requests_max.to_string()),
-            )
-            .live(),
-            key(
-                "flights-max",
-                "256",
-                "Objects being made at once; more are refused with 503.",
-                "Each keeps about a segment and one read of a source.",
-                |config| Some(config.origin.flights_max.to_string()),
-            ),
-            key(
-                "url-max",
-                "\"4KiB\"",
-                "Longest path and query of a request; longer ones are refused with 414.",
-                "Our own URLs stay below 500 bytes; the rest is for what CDNs and players add.",
-                |config| size(config.server.url_bytes_max as u64),
-            )
-            .live(),
-            key(
-                "head-max",
-                "\"64KiB\"",
-                "Largest request head; larger ones are refused with 431.",
-                "What CDNs add fits, cookies and tokens included.",
-                |config| size(config.server.head_bytes_max as u64),
-            )
-            .live(),
-            key(
-                "head-timeout",
-                "\"10s\"",
-                "Time for a request head to come, from its first byte.",
-                "Nobody who means it takes longer.",
-                |config| span(config.server.head_timeout),
-            )
-            .live(),
-            key(
-                "idle-timeout",
-                "\"600s\"",
-                "Time a connection may be kept without a request.",
-                "CDNs keep connections to origins open and pay for new ones.",
-                |config| span(config.server.idle_timeout),
-            )
-            .live(),
-            key(
-                "write-timeout",
-                "\"30s\"",
-                "Time a peer may take no byte of an answer.",
-                "A player that pauses for longer asks again.",
-                |config| span(config.server.write_timeout),
-            )
-            .live(),
-            key(
-                "drain-timeout",
-                "\"30s\"",
-                "Time for connections to finish after SIGTERM.",
-                "The longest segment reaches a slow peer, and no service manager has lost patience.",
-                |config| span(config.server.drain_timeout),
-            )
-            .live(),
-            key(
-                "log-format",
-                "\"auto\"",
-                "How the log, on the standard error stream, is written: auto, text or json.",
-                "Auto is text in a terminal, for people, and JSON otherwise, for collectors.",
-                |config| {
-                    quoted(match config.log_format {
-                        LogFormat::Auto => "auto",
-                        LogFormat::Text => "text",
-                        LogFormat::Json => "json",
-                    })
-                },
-            ),
-            key(
-                "log",
-                "\"info\"",
-                "What is logged: error, warn, info, debug (every request) or trace, also by module.",
-                "A line for what a person should know, none for a request.",
-                |config| quoted(&config.log),
-            )
-            .live(),
-        ],
-    },
-    Table {
-        name: "access-log",
-        keys: &[
-            key(
-                "path",
-                "none: there is no access log",
-                "A file that a line for each answer is appended to, or `-` for the standard output; SIGHUP opens it anew.",
-                "A CDN has its own, and a hit pays for it.",
-                |config| config.access_log.path.as_ref().and_then(|path| quoted(path.display())),
-            ),
-            key(
-                "format",
-                "\"json\"",
-                "How a line looks: json or combined.",
-                "JSON has room for the request's id, the cache and CMCD.",
-                |config| {
-                    quoted(match config.access_log.format {
-                        Format::Json => "json",
-                        Format::Combined => "combined",
-                    })
-                },
-            ),
-            key(
-                "queue-max",
-                "8192",
-                "Lines that may wait to be written; more are dropped and counted.",
-                "What comes in a tenth of a second of a busy server: a slow disk costs lines, never an answer.",
-                |config| Some(config.access_log.queue_max.to_string()),
-            ),
-        ],
-    },
-    Table {
-        name: "observe",
-        keys: &[
-            key(
-                "cmcd",
-                "true",
-                "Read what players say of themselves (CMCD, in query or headers) into metrics and access log.",
-                "It costs who sends none next to nothing, and is never part of a cache key.",
-                |config| Some(config.server.reads_cmcd.to_string()),
-            )
-            .live(),
-            key(
-                "cmsd",
-                "false",
-                "Say in answers what they are: CMSD-Static, with type, duration and bit rate.",
-                "Fifty bytes an answer, for CDNs and players that read it.",
-                |config| Some(config.origin.sends_cmsd.to_string()),
-            ),
-            key(
-                "server-timing",
-                "false",
-                "Say in answers that were not at hand how long they took: Server-Timing.",
-                "A cache in front keeps it, and repeats it with every hit of its own.",
-                |config| Some(config.server.sends_timing.to_string()),
-            )
-            .live(),
-        ],
-    },
+    Table { name: "", keys: PLAIN },
+    Table { name: "access-log", keys: ACCESS_LOG },
+    Table { name: "observe", keys: OBSERVE },
+    Table { name: "tls", keys: TLS },
+    Table { name: "access", keys: ACCESS },
+    Table { name: "proxies", keys: PROXIES },
+];
+
+const PLAIN: &[Key] = &[
+    key(
+        "source",
+        "none: a configuration file has to say it",
+        "The folder or media file to serve, relative to the file's own folder.",
+        "A file and the media beside it can be moved together.",
+        |config| quoted(config.library.root.display()),
+    ),
+    key(
+        "listen",
+        "\"127.0.0.1:8080\"",
+        "Address of the media listener, for players and CDNs.",
+        "A server is opened to the world on purpose.",
+        |config| quoted(config.server.listen),
+    ),
+    key(
+        "admin",
+        "\"127.0.0.1:8081\"",
+        "Address of the admin listener (page, API, metrics), or `off`.",
+        "It shows what the library holds.",
+        |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
+    ),
+    key(
+        "reuse-port",
+        "false",
+        "Let another process listen at the same addresses (SO_REUSEPORT), to take over from this one.",
+        "A second server at an address is else a mistake, and said to be one.",
+        |config| Some(config.server.reuses_port.to_string()),
+    ),
+    key(
+        "segment-duration",
+        "\"6s\"",
+        "Length that segments are cut to, at the next sync point; 500ms to 60s.",
+        "What Apple's authoring rules ask for.",
+        |config| span(config.library.segment_target),
+    ),
+    key(
+        "scan-interval",
+        "\"2s\"",
+        "Time between two looks for new, changed and gone files; 100ms to 1h.",
+        "A look costs milliseconds; where it takes longer, it is done less often.",
+        |config| span(config.library.scan_interval),
+    ),
+    key(
+        "grace",
+        "its duration, at most 6h, and manifest-max-age",
+        "How long the old version of a replaced file is still answered.",
+        "Who has begun to watch can watch to the end.",
+        |config| config.library.grace.and_then(span),
+    ),
+    key(
+        "follow-symlinks",
+        "false",
+        "Let symbolic links lead out of the folder.",
+        "A link could lead anywhere on the machine.",
+        |config| Some(config.library.follow_symlinks.to_string()),
+    ),
+    key(
+        "cache-memory",
+        "a quarter of the memory the process may use",
+        "Memory for the cache: a percentage of what the process may use, or a size; at least 16MiB.",
+        "The page cache of the sources and the connections need the rest.",
+        |config| size(config.origin.cache_bytes),
+    ),
+    key(
+        "prefetch",
+        "0",
+        "Segments made ahead of the one asked for; at most 16.",
+        "A CDN asks for what its viewers watch, and reading ahead doubles what a disk gives to who jumps.",
+        |config| Some(config.origin.prefetch.to_string()),
+    ),
+    key(
+        "key-uri",
+        "none",
+        "URI of content keys in HLS, with {kid} for the key id; for sources that are already encrypted.",
+        "Nothing in a source says where its keys are.",
+        |config| config.origin.key_uri.as_ref().and_then(quoted),
+    ),
+    key(
+        "manifest-max-age",
+        "\"120s\"",
+        "How long a playlist or MPD may be used without asking again; 1s to 24h.",
+        "A replaced file is seen after that; asking again costs a 304.",
+        |config| span(config.origin.manifest_max_age),
+    ),
+    key("threads", "one a core", "Threads that serve.", "More would wait for each other.", |config| {
+        Some(config.threads.to_string())
+    }),
+    key(
+        "connections-max",
+        "three quarters of the descriptors, at most 16384",
+        "Connections open at once; more are refused with 503.",
+        "Each keeps a descriptor and memory; the other descriptors are for sources.",
+        |config| Some(config.server.connections_max.to_string()),
+    ),
+    key(
+        "requests-max",
+        "4096",
+        "Requests whose answers are being made at once; more are refused with 503.",
+        "Hits take microseconds: so many in flight means that sources are too slow.",
+        |config| Some(config.server.requests_max.to_string()),
+    )
+    .live(),
+    key(
+        "flights-max",
+        "256",
+        "Objects being made at once; more are refused with 503.",
+        "Each keeps about a segment and one read of a source.",
+        |config| Some(config.origin.flights_max.to_string()),
+    ),
+    key(
+        "url-max",
+        "\"4KiB\"",
+        "Longest path and query of a request; longer ones are refused with 414.",
+        "Our own URLs stay below 500 bytes; the rest is for what CDNs and players add.",
+        |config| size(config.server.url_bytes_max as u64),
+    )
+    .live(),
+    key(
+        "head-max",
+        "\"64KiB\"",
+        "Largest request head; larger ones are refused with 431.",
+        "What CDNs add fits, cookies and tokens included.",
+        |config| size(config.server.head_bytes_max as u64),
+    )
+    .live(),
+    key(
+        "head-timeout",
+        "\"10s\"",
+        "Time for a request head to come, from its first byte.",
+        "Nobody who means it takes longer.",
+        |config| span(config.server.head_timeout),
+    )
+    .live(),
+    key(
+        "idle-timeout",
+        "\"600s\"",
+        "Time a connection may be kept without a request.",
+        "CDNs keep connections to origins open and pay for new ones.",
+        |config| span(config.server.idle_timeout),
+    )
+    .live(),
+    key(
+        "write-timeout",
+        "\"30s\"",
+        "Time a peer may take no byte of an answer.",
+        "A player that pauses for longer asks again.",
+        |config| span(config.server.write_timeout),
+    )
+    .live(),
+    key(
+        "drain-timeout",
+        "\"30s\"",
+        "Time for connections to finish after SIGTERM.",
+        "The longest segment reaches a slow peer, and no service manager has lost patience.",
+        |config| span(config.server.drain_timeout),
+    )
+    .live(),
+    key(
+        "log-format",
+        "\"auto\"",
+        "How the log, on the standard error stream, is written: auto, text or json.",
+        "Auto is text in a terminal, for people, and JSON otherwise, for collectors.",
+        |config| {
+            quoted(match config.log_format {
+                LogFormat::Auto => "auto",
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            })
+        },
+    ),
+    key(
+        "log",
+        "\"info\"",
+        "What is logged: error, warn, info, debug (every request) or trace, also by module.",
+        "A line for what a person should know, none for a request.",
+        |config| quoted(&config.log),
+    )
+    .live(),
+];
+
+const ACCESS_LOG: &[Key] = &[
+    key(
+        "path",
+        "none: there is no access log",
+        "A file that a line for each answer is appended to, or `-` for the standard output; SIGHUP opens it anew.",
+        "A CDN has its own, and a hit pays for it.",
+        |config| config.access_log.path.as_ref().and_then(|path| quoted(path.display())),
+    ),
+    key(
+        "format",
+        "\"json\"",
+        "How a line looks: json or combined.",
+        "JSON has room for the request's id, the cache and CMCD.",
+        |config| {
+            quoted(match config.access_log.format {
+                Format::Json => "json",
+                Format::Combined => "combined",
+            })
+        },
+    ),
+    key(
+        "queue-max",
+        "8192",
+        "Lines that may wait to be written; more are dropped and counted.",
+        "What comes in a tenth of a second of a busy server: a slow disk costs lines, never an answer.",
+        |config| Some(config.access_log.queue_max.to_string()),
+    ),
+];
+
+const OBSERVE: &[Key] = &[
+    key(
+        "cmcd",
+        "true",
+        "Read what players say of themselves (CMCD, in query or headers) into metrics and access log.",
+        "It costs who sends none next to nothing, and is never part of a cache key.",
+        |config| Some(config.server.reads_cmcd.to_string()),
+    )
+    .live(),
+    key(
+        "cmsd",
+        "false",
+        "Say in answers what they are: CMSD-Static, with type, duration and bit rate.",
+        "Fifty bytes an answer, for CDNs and players that read it.",
+        |config| Some(config.origin.sends_cmsd.to_string()),
+    ),
+    key(
+        "server-timing",
+        "false",
+        "Say in answers that were not at hand how long they took: Server-Timing.",
+        "A cache in front keeps it, and repeats it with every hit of its own.",
+        |config| Some(config.server.sends_timing.to_string()),
+    )
+    .live(),
+];
+
+const ACCESS: &[Key] = &[
+    key(
+        "allow",
+        "[]",
+        "Networks whose clients are served; none: all (docs/access.md).",
+        "A server for a CDN alone has a firewall in front.",
+        |config| list(&config.server.access.allow),
+    )
+    .live(),
+    key(
+        "header",
+        "none",
+        "A header that has to hold one of the secrets below.",
+        "Only a CDN can send one.",
+        |config| config.server.access.header.as_ref().and_then(|(name, _)| quoted(name)),
+    )
+    .live(),
+    key(
+        "header-secrets",
+        "none",
+        "Those secrets: each text, or a table with `file` or `env`.",
+        "Two are good while one is replaced.",
+        |config| {
+            let (_, secrets) = config.server.access.header.as_ref()?;
+            Some(secrets.iter().map(Secret::mark).collect())
+        },
+    )
+    .live()
+    .secret(),
+    key(
+        "tokens",
+        "none: no URL needs a token",
+        "Keys of the tokens that every URL needs then: each a table with `id`, and `secret`, `file` or `env`.",
+        "A URL that anybody may play needs none.",
+        |config| {
+            let marks: String = config.server.access.tokens.iter().map(token::Key::mark).collect();
+            (!marks.is_empty()).then_some(marks)
+        },
+    )
+    .live()
+    .secret(),
+    key(
+        "cors-origins",
+        "[]",
+        "Origins of pages whose scripts may read answers; none: all.",
+        "Who may fetch may read; a list costs caches in front a variant an origin.",
+        |config| list(config.server.access.cors_origins.iter().filter_map(|origin| origin.to_str().ok())),
+    )
+    .live(),
+    key(
+        "admin",
+        "none: nobody may",
+        "What admin calls that change something bring as `Authorization: Bearer`: text, or a table with `file` or `env`.",
+        "Who reaches the admin listener may look, and no more.",
+        |config| config.server.access.admin.as_ref().map(Secret::mark),
+    )
+    .live()
+    .secret(),
+];
+
+const PROXIES: &[Key] = &[
+    key(
+        "trusted",
+        "[]",
+        "Networks whose peers are believed when they say for whom they ask.",
+        "Anybody can write a header.",
+        |config| list(&config.server.access.trusted),
+    )
+    .live(),
+    key(
+        "header",
+        "\"x-forwarded-for\"",
+        "Where they say it: x-forwarded-for or forwarded (RFC 7239).",
+        "Most proxies write it. Both would let a client write the one that its proxy does not.",
+        |config| {
+            quoted(match config.server.access.forwarded_by {
+                ForwardedBy::XForwardedFor => "x-forwarded-for",
+                ForwardedBy::Forwarded => "forwarded",
+            })
+        },
+    )
+    .live(),
+    key(
+        "protocol",
+        "false",
+        "Connections begin with the PROXY protocol, and come from trusted peers alone.",
+        "Load balancers that forward TCP need it, and nothing else speaks it.",
+        |config| Some(config.server.access.proxy_protocol.to_string()),
+    )
+    .live(),
+];
+
+const TLS: &[Key] = &[
+    key(
+        "cert",
+        "none: plain HTTP",
+        "PEM file of a certificate and those above it; TLS is spoken then (docs/tls.md).",
+        "A certificate is for a name, which only you know.",
+        |config| config.server.tls.certificates.first().and_then(|first| quoted(first.chain.display())),
+    ),
+    key("key", "none", "PEM file of its private key.", "As above.", |config| {
+        config.server.tls.certificates.first().and_then(|first| quoted(first.key.display()))
+    }),
+    key(
+        "certificates",
+        "[]",
+        "More certificates, each a table with `cert` and `key`, shown by the name that a client asks for.",
+        "Most servers have one.",
+        |config| {
+            let pair = |pair: &Certificate| {
+                Some(format!("{{ cert = {}, key = {} }}", quoted(pair.chain.display())?, quoted(pair.key.display())?))
+            };
+            let more: Vec<String> = config.server.tls.certificates.iter().skip(1).filter_map(pair).collect();
+            Some(format!("[{}]", more.join(", ")))
+        },
+    ),
+    key(
+        "listen",
+        "none: TLS is spoken at `listen`, and nothing else",
+        "Address of a listener for TLS; `listen` stays plain then.",
+        "One listener is enough for most.",
+        |config| config.server.tls.listen.and_then(quoted),
+    ),
+    key(
+        "client-ca",
+        "none: clients show no certificate",
+        "PEM file of the authorities whose clients alone are served.",
+        "Players have no certificates; CDNs may.",
+        |config| config.server.tls.client_ca.as_ref().and_then(|path| quoted(path.display())),
+    ),
+    key(
+        "min-version",
+        "\"1.2\"",
+        "The oldest version that is spoken: 1.2 or 1.3.",
+        "Old televisions speak no 1.3.",
+        |config| quoted(if config.server.tls.only_1_3 { "1.3" } else { "1.2" }),
+    ),
+    key(
+        "handshake-timeout",
+        "\"10s\"",
+        "Time for a handshake; 1s to 60s.",
+        "Nobody who means it takes longer.",
+        |config| span(config.server.tls.handshake_timeout),
+    ),
+    key(
+        "handshakes-max",
+        "1024",
+        "Handshakes under way; more are closed.",
+        "One takes about a millisecond of a core, and up to 64 KiB.",
+        |config| Some(config.server.tls.handshakes_max.to_string()),
+    ),
 ];
 
 fn quoted(text: impl fmt::Display) -> Option<String> {
     Some(toml::Value::String(text.to_string()).to_string())
+}
+
+fn list(items: impl IntoIterator<Item = impl fmt::Display>) -> Option<String> {
+    let items: Vec<String> = items.into_iter().filter_map(quoted).collect();
+    Some(format!("[{}]", items.join(", ")))
 }
 
 fn span(duration: Duration) -> Option<String> {
@@ -564,5 +730,25 @@ mod tests {
         cmcd = false
         cmsd = true
         server-timing = true
+        [tls]
+        cert = "site.pem"
+        key = "site.key"
+        certificates = [{ cert = "b.pem", key = "b.key" }]
+        listen = "127.0.0.1:2"
+        client-ca = "ca.pem"
+        min-version = "1.3"
+        handshake-timeout = "5s"
+        handshakes-max = 10
+        [access]
+        allow = ["10.0.0.0/8"]
+        header = "x-origin-auth"
+        header-secrets = ["0123456789abcdef"]
+        tokens = [{ id = "a", secret = "0123456789abcdef" }]
+        cors-origins = ["https://player.example"]
+        admin = "0123456789abcdef"
+        [proxies]
+        trusted = ["10.0.0.0/8"]
+        header = "forwarded"
+        protocol = true
     "#;
 }

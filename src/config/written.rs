@@ -10,9 +10,10 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::config::access;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
-use crate::config::{access_log, observe};
+use crate::config::{access_log, observe, tls};
 
 /// What a person wrote; what was left out is `None`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -32,6 +33,15 @@ pub struct Written {
     /// Let another process listen at the same addresses, to take over from this one [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Listeners")]
     pub reuse_port: Option<bool>,
+    /// More of TLS, in a table.
+    #[command(flatten)]
+    pub tls: tls::Written,
+    /// Who may fetch, in a table.
+    #[arg(skip)]
+    pub access: access::Written,
+    /// What stands in front, in a table.
+    #[arg(skip)]
+    pub proxies: access::Proxies,
 
     /// Length that segments are cut to, at the next sync point [default: 6s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
@@ -177,7 +187,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables access_log, observe
+            tables access_log, observe, tls, access, proxies
         )
     }
 }

@@ -39,6 +39,13 @@ const KEYS_MAX: usize = 1 << 15;
 
 /// The most samples without bytes that a track may have.
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
+
+/// The most samples of all tracks of a movie together: a day and a half of picture and four sounds. Each takes 4 to 48 bytes as long as
+/// its presentation is open, and 24 while its track is read.
+const MOVIE_SAMPLES_MAX: u64 = SAMPLES_MAX as u64;
+/// The most of those whose number is only claimed, with nothing written down for each: a day and a half of AC-3. A file of a few hundred
+/// bytes, and a hole of as many megabytes, can claim them.
+const CLAIMED_SAMPLES_MAX: u64 = 1 << 22;
 /// The most warnings of one kind of thing; more say how many they are.
 const WARNINGS_MAX: usize = 50;
 
@@ -403,6 +410,7 @@ impl PartReader {
             reader.warnings.push(format!("{file_name}: {track} is left out: {error}"));
         }
         let mut collected = collect(source, &scanned, &movie, &file_name, &mut reader.warnings);
+        let mut budget = Budget { samples: MOVIE_SAMPLES_MAX, claimed: CLAIMED_SAMPLES_MAX };
         let mut numbers = BTreeMap::<Kind, u32>::new();
         let count = movie.tracks.len();
         for header in &movie.tracks {
@@ -434,7 +442,8 @@ impl PartReader {
                 (true, 1) => part.name.clone(),
                 (true, _) => format!("{}-{kind}{number}", part.name),
             };
-            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start, clips) {
+            match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start, clips, &mut budget)
+            {
                 Ok((mut track, notes)) => {
                     reader
                         .warnings
@@ -759,6 +768,7 @@ fn build(
     kind: Kind,
     moov_file: u32,
     clips: bool,
+    budget: &mut Budget,
 ) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
     let (delay, mut media_time) = edits(header, movie, &mut notes);
@@ -769,6 +779,8 @@ fn build(
                 "it is encrypted, and samples that the moov lists have their keys elsewhere than is read".to_owned()
             );
         }
+        let count = u64::from(header.sample_count);
+        budget.take(count, if header.sample_size.is_some() { count } else { 0 })?;
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
         if !movie.is_fragmented {
@@ -791,7 +803,8 @@ fn build(
     }
     all.extend(fragments);
     let fragments = Vec::with_capacity(all.len());
-    let mut builder = Builder { table: SampleTable::default(), fragments, keys: Vec::new(), end: 0, empty_samples: 0 };
+    let mut builder =
+        Builder { table: SampleTable::default(), fragments, keys: Vec::new(), end: 0, empty_samples: 0, budget };
     // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
@@ -861,16 +874,38 @@ fn is_shift(table: &SampleTable, media_time: i64) -> bool {
     (1..=i64::from(i32::MAX / 2)).contains(&media_time) && presented >= media_time
 }
 
-struct Builder {
+/// How many samples the tracks of a movie may still have.
+struct Budget {
+    samples: u64,
+    /// Of those, how many may be claimed by a count alone.
+    claimed: u64,
+}
+
+impl Budget {
+    /// Takes `samples`, of which `claimed` are claimed; the error says what would be more.
+    fn take(&mut self, samples: u64, claimed: u64) -> Result<(), String> {
+        self.claimed = self.claimed.checked_sub(claimed).ok_or_else(|| {
+            format!(
+                "more than {CLAIMED_SAMPLES_MAX} samples of the movie are claimed, with nothing written down for each"
+            )
+        })?;
+        self.samples = (self.samples.checked_sub(samples))
+            .ok_or_else(|| format!("more than {MOVIE_SAMPLES_MAX} samples in the movie"))?;
+        Ok(())
+    }
+}
+
+struct Builder<'a> {
     table: SampleTable,
     fragments: Vec<Fragment>,
     keys: Vec<KeyChange>,
     end: i64,
     /// Samples without bytes so far, which a few bytes of a run can claim by the million.
     empty_samples: u64,
+    budget: &'a mut Budget,
 }
 
-impl Builder {
+impl Builder<'_> {
     fn push(
         &mut self,
         collected: Collected<'_>,
@@ -889,8 +924,10 @@ impl Builder {
             }
         }
         let sample_count = collected.sample_count();
-        if u64::from(self.table.len()) + sample_count > u64::from(SAMPLES_MAX) {
-            return Err(format!("more than {SAMPLES_MAX} samples"));
+        // What the moov lists was taken before it was read.
+        if let Samples::Runs(runs, _) = &collected.samples {
+            let claimed = runs.iter().filter(|run| run.is_claimed()).map(|run| u64::from(run.sample_count)).sum();
+            self.budget.take(sample_count, claimed)?;
         }
         if collected.places.iter().all(Range::is_empty) {
             self.empty_samples += sample_count;

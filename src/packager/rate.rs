@@ -133,14 +133,21 @@ fn of_pictures(track: &Track) -> Option<Trick> {
     Some(Trick { rate, pictures, shown })
 }
 
+/// The most pictures that trick play is offered of: two every second for a day and a half. A list of them is several megabytes, and
+/// a file can claim by a few bytes that every other one of its millions of samples is a sync sample.
+const PICTURES_MAX: usize = 1 << 18;
+
 /// What the pictures take by which `tracks`, which play one after another, are gone through quickly. `None` if that is not
-/// offered: there are not several, a track has none, or they are all that there is, and the tracks their own trick play.
+/// offered: there are not several, or too many, a track has none, or they are all that there is, and the tracks their own trick play.
 pub(crate) fn of_trick_sequence(tracks: &[&Track]) -> Option<(Rate, u64)> {
     let common = common_timescale(tracks);
     let (mut segments, mut target_s, mut all) = (Vec::new(), 1, 0);
     for track in tracks {
         let before = segments.len();
         for frame in trick::frames(track) {
+            if segments.len() == PICTURES_MAX {
+                return None;
+            }
             let duration = track.time(frame.duration);
             let ticks = u64::try_from(duration.to(common, Rounding::Down)).unwrap_or(0);
             segments.push((cmaf::trick_len(track, &frame), ticks));
@@ -214,6 +221,16 @@ mod tests {
     fn a_short_last_segment_counts_only_with_its_neighbours() {
         // 0.1 s at 80 kbit/s is no peak; with the 4 s before it, it is one: (2000 + 1000) * 8 / 4.1
         assert_eq!(measured(&[(1000, 4000), (2000, 4000), (1000, 100)], 4), Rate { peak: 5854, average: 3951 });
+    }
+
+    #[test]
+    fn trick_play_of_more_pictures_than_a_list_may_name_is_not_offered() {
+        let track = |pictures: usize| {
+            (0..pictures).fold(fixture::video("v"), |build, _| build.segment(&[(10, 2), (1, 2)])).done()
+        };
+        let (most, more) = (track(PICTURES_MAX), track(PICTURES_MAX + 1));
+        assert_eq!(of_trick_sequence(&[&most]).map(|(_, pictures)| pictures), Some(PICTURES_MAX as u64));
+        assert_eq!(of_trick_sequence(&[&more]), None);
     }
 
     #[test]

@@ -38,16 +38,18 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 #[derive(Clone, Copy, Debug)]
 pub struct Admin {
     /// Where the media listener really listens.
-    pub media: SocketAddr,
+    pub media: MediaBase,
     /// Where this one does.
     pub own: SocketAddr,
 }
 
 impl Answer for Admin {
+    const IS_BEHIND_PROXIES: bool = false;
+
     async fn answer(self, state: Arc<State>, _: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let now = server_http::utc();
         let (request, body) = server_http::without_body(request).await;
-        let base = media_url(self.media, request.headers().get(header::HOST));
+        let base = self.media.url(request.headers().get(header::HOST));
         let mut response = match body {
             Ok(()) if self.own.ip().is_loopback() && !is_of_this_machine(request.headers().get(header::HOST)) => {
                 server_http::error(
@@ -245,18 +247,30 @@ fn metrics(state: &State) -> Response<Body> {
     server_http::whole(StatusCode::OK, content_type, NO_STORE, Bytes::from(state.telemetry.encode()))
 }
 
-/// Where the media listener at `media` is for who reached us by `host`: `http://127.0.0.1:8080`. A listener on all addresses
-/// is at the host that the reader used.
-pub fn media_url(media: SocketAddr, host: Option<&HeaderValue>) -> String {
-    if !media.ip().is_unspecified() {
-        return format!("http://{media}");
-    }
-    let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    // What becomes part of a policy and of links is a plain name or address, nothing else.
-    let is_plain = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-[]:".contains(&b));
-    match host.as_ref().map(Authority::host).filter(|host| !host.is_empty() && is_plain(host)) {
-        Some(host) => format!("http://{host}:{}", media.port()),
-        None => format!("http://localhost:{}", media.port()),
+/// Where the URLs of a listener begin.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaBase {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS alone.
+    pub is_tls: bool,
+}
+
+impl MediaBase {
+    /// Where the listener is for who reached us by `host`: `http://127.0.0.1:8080`. A listener on all addresses is at the host that the
+    /// reader used.
+    pub fn url(self, host: Option<&HeaderValue>) -> String {
+        let (media, scheme) = (self.address, if self.is_tls { "https" } else { "http" });
+        if !media.ip().is_unspecified() {
+            return format!("{scheme}://{media}");
+        }
+        let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        // What becomes part of a policy and of links is a plain name or address, nothing else.
+        let is_plain = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-[]:".contains(&b));
+        match host.as_ref().map(Authority::host).filter(|host| !host.is_empty() && is_plain(host)) {
+            Some(host) => format!("{scheme}://{host}:{}", media.port()),
+            None => format!("{scheme}://localhost:{}", media.port()),
+        }
     }
 }
 
@@ -415,13 +429,15 @@ mod tests {
     #[test]
     fn a_listener_on_all_addresses_is_where_the_reader_found_us() {
         let any: SocketAddr = "0.0.0.0:8080".parse().unwrap();
-        let url = |host: &'static str| media_url(any, Some(&HeaderValue::from_static(host)));
+        let at = |address| MediaBase { address, is_tls: false };
+        let url = |host: &'static str| at(any).url(Some(&HeaderValue::from_static(host)));
         assert_eq!(url("media.example:8081"), "http://media.example:8080");
         assert_eq!(url("[::1]:8081"), "http://[::1]:8080");
         assert_eq!(url("a;script-src *"), "http://localhost:8080");
         assert_eq!(url("user@host"), "http://host:8080");
-        assert_eq!(media_url(any, None), "http://localhost:8080");
+        assert_eq!(at(any).url(None), "http://localhost:8080");
+        assert_eq!(MediaBase { address: any, is_tls: true }.url(None), "https://localhost:8080");
         let one: SocketAddr = "[::1]:80".parse().unwrap();
-        assert_eq!(media_url(one, Some(&HeaderValue::from_static("evil"))), "http://[::1]:80");
+        assert_eq!(at(one).url(Some(&HeaderValue::from_static("evil"))), "http://[::1]:80");
     }
 }

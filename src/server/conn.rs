@@ -99,6 +99,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
         None
     }
 
+    /// Bytes that went to the kernel so far, if the stream holds some back itself: they go on while no write is taken.
+    fn passed_on(&self) -> u64 {
+        0
+    }
+
     /// Lets the kernel hold at most about `bytes` that are not sent.
     fn hold_unsent(&self, _bytes: u32) {}
 }
@@ -134,8 +139,8 @@ pub struct Conn<S> {
     written: usize,
     /// Whether the kernel may hold more for this peer.
     is_fast: bool,
-    /// What the peer had not acknowledged at the last period that passed while waiting to write.
-    unacknowledged: Option<usize>,
+    /// Where the peer's acknowledgements stood at the last period that passed while waiting to write.
+    acknowledged: Option<i128>,
     /// Answers under way.
     bodies: Arc<Bodies>,
     /// Whole periods of the timer in which nothing of them was taken.
@@ -165,7 +170,7 @@ impl<S: Stream> Conn<S> {
             protocol: Protocol::Http1,
             written: 0,
             is_fast: false,
-            unacknowledged: None,
+            acknowledged: None,
             bodies: Arc::default(),
             stuck_periods: 0,
             replay: Vec::new(),
@@ -263,9 +268,11 @@ impl<S: Stream> Conn<S> {
 
     /// The socket took nothing for a period; that the peer takes something of what the kernel holds is progress all the same.
     fn look_at_the_queue(&mut self) {
-        let before = self.unacknowledged;
-        self.unacknowledged = self.io.unacknowledged();
-        if self.unacknowledged.zip(before).is_some_and(|(now, before)| now < before) {
+        let before = self.acknowledged;
+        // What was passed on meanwhile is not acknowledged yet, and no step back.
+        let waiting = self.io.unacknowledged();
+        self.acknowledged = waiting.map(|waiting| i128::from(self.io.passed_on()) - waiting as i128);
+        if self.acknowledged.zip(before).is_some_and(|(now, before)| now > before) {
             self.write_periods = Some(0);
         }
         if self.is_fast {
@@ -279,7 +286,7 @@ impl<S: Stream> Conn<S> {
             Ok(count) => {
                 self.telemetry.bytes_out.add(*count as u64);
                 self.write_periods = None;
-                self.unacknowledged = None;
+                self.acknowledged = None;
                 self.written = self.written.saturating_add(*count);
                 if self.written >= FAST_BYTES && !self.is_fast {
                     self.is_fast = true;
@@ -432,6 +439,8 @@ mod tests {
     struct Full {
         queued: usize,
         acknowledges: usize,
+        /// Bytes a second that it passes on of what it held back, so that its queue stays as it is.
+        passes_on: usize,
         since: Instant,
         held: Arc<AtomicU32>,
     }
@@ -439,7 +448,7 @@ mod tests {
     impl Full {
         fn conn(acknowledges: usize) -> (Conn<Full>, Arc<AtomicU32>) {
             let held = Arc::<AtomicU32>::default();
-            let io = Full { queued: 4 << 20, acknowledges, since: Instant::now(), held: held.clone() };
+            let io = Full { queued: 4 << 20, acknowledges, passes_on: 0, since: Instant::now(), held: held.clone() };
             (Conn::new(io, DEADLINES, Arc::default(), Arc::default()), held)
         }
     }
@@ -447,6 +456,11 @@ mod tests {
     impl Stream for Full {
         fn unacknowledged(&self) -> Option<usize> {
             Some(self.queued.saturating_sub(self.acknowledges * self.since.elapsed().as_secs() as usize))
+        }
+
+        fn passed_on(&self) -> u64 {
+            // Until 100 s are over.
+            self.passes_on as u64 * self.since.elapsed().as_secs().min(100)
         }
 
         fn hold_unsent(&self, bytes: u32) {
@@ -486,6 +500,17 @@ mod tests {
         let start = Instant::now();
         slow.write_all(b"x").await.unwrap_err();
         assert_about(start.elapsed() - PERIOD_MAX, Duration::from_secs(210) + DEADLINES.write);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn records_that_tls_held_back_are_no_sign_of_a_peer_that_stopped() {
+        // What is acknowledged is replaced by what was held back, so the kernel's queue does not become shorter.
+        let io =
+            Full { queued: 1 << 20, acknowledges: 0, passes_on: 1000, since: Instant::now(), held: Arc::default() };
+        let mut conn = Conn::new(io, DEADLINES, Arc::default(), Arc::default());
+        let start = Instant::now();
+        conn.write_all(b"x").await.unwrap_err();
+        assert_about(start.elapsed() - PERIOD_MAX, Duration::from_secs(100) + DEADLINES.write);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
-//! HTTP/1.1, and HTTP/2 with prior knowledge, on TCP: from the listener to the origin and back.
+//! HTTP/1.1 and HTTP/2, by prior knowledge or ALPN, on TCP or TLS: from the listener to the origin and back.
 //!
 //! ```text
-//!   accept -> Conn -> sniff -> hyper http1 | http2 -> answer -> origin.serve -> hyper -> writev
+//!   accept -> (TLS) -> Conn -> sniff -> hyper http1 | http2 -> answer -> origin.serve -> hyper -> writev
 //! ```
 
 use std::cell::RefCell;
@@ -31,10 +31,13 @@ use tokio::sync::Semaphore;
 use crate::origin::object::{ANYBODY, Body, EXPOSED, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
+use crate::server::access;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::Drain;
 use crate::server::observe;
+use crate::server::proxied::introduction;
 use crate::server::state::{Current, State};
+use crate::server::tls::{Secured, Tls};
 use crate::telemetry::Telemetry;
 use crate::time::Utc;
 
@@ -66,6 +69,8 @@ const TOO_MANY_CONNECTIONS: &[u8] =
 pub struct Door {
     /// Where connections come in.
     pub listener: TcpListener,
+    /// How TLS is spoken to them; `None`: not at all.
+    pub tls: Option<Arc<Tls>>,
     /// As many connections may be open as it has permits.
     pub slots: Arc<Semaphore>,
     /// Where its connections are counted.
@@ -91,15 +96,15 @@ pub fn listen(address: SocketAddr, reuses_port: bool) -> io::Result<TcpListener>
 }
 
 /// Accepts connections at `door` until it drains, and serves each in its own task.
-pub async fn accept(door: Door, current: Arc<Current>, serve: impl Answer) {
-    let Door { listener, slots, telemetry, drain } = door;
+pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
+    let Door { listener, tls, slots, telemetry, drain } = door;
     loop {
         let accepted = tokio::select! {
             biased;
             () = drain.begun() => return,
             accepted = listener.accept() => accepted,
         };
-        let (stream, peer) = match accepted {
+        let (mut stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_the_peer(&error) => continue,
             Err(error) => {
@@ -115,14 +120,37 @@ pub async fn accept(door: Door, current: Arc<Current>, serve: impl Answer) {
         };
         prepare(&stream);
         let state = current.get();
-        let conn = Conn::new(stream, deadlines(&state.options), telemetry.clone(), drain.clone());
-        let drain = drain.clone();
+        let deadlines = deadlines(&state.options);
+        let (tls, telemetry, drain) = (tls.clone(), telemetry.clone(), drain.clone());
         tokio::spawn(async move {
+            let peer = match A::IS_BEHIND_PROXIES && state.options.access.proxy_protocol {
+                false => peer,
+                true => match Box::pin(introduced(&mut stream, peer, &state.options, &drain)).await {
+                    Some(peer) => peer,
+                    None => return telemetry.proxy_introductions_refused.inc(),
+                },
+            };
             let service = service_fn(|request| {
                 let state = state.clone();
                 async move { Ok(serve.answer(state, peer, request).await) }
             });
-            if let Err(error) = converse(conn, &drain, state.options.head_bytes_max, service).await {
+            let head_bytes_max = state.options.head_bytes_max;
+            let served = match tls {
+                None => {
+                    let conn = Conn::new(stream, deadlines, telemetry, drain.clone());
+                    converse(conn, &drain, head_bytes_max, service).await
+                }
+                // In a box: without TLS nobody is to keep room for it.
+                Some(tls) => {
+                    Box::pin(async {
+                        let Some(secured) = shake(&tls, stream, &telemetry, &drain).await else { return Ok(()) };
+                        let conn = Conn::new(secured, deadlines, telemetry.clone(), drain.clone());
+                        converse(conn, &drain, head_bytes_max, service).await
+                    })
+                    .await
+                }
+            };
+            if let Err(error) = served {
                 tracing::debug!(%peer, error, "connection_failed");
             }
             drop(slot);
@@ -130,8 +158,39 @@ pub async fn accept(door: Door, current: Arc<Current>, serve: impl Answer) {
     }
 }
 
+/// Who a connection is from that begins with the PROXY protocol; `None` if it does not, or is not from who may say so.
+async fn introduced(stream: &mut TcpStream, peer: SocketAddr, options: &Options, drain: &Drain) -> Option<SocketAddr> {
+    if !options.access.trusted.iter().any(|network| network.contains(peer.ip())) {
+        return None;
+    }
+    tokio::select! {
+        biased;
+        () = drain.begun() => None,
+        said = tokio::time::timeout(options.head_timeout, introduction(stream)) => match said {
+            Ok(Ok(client)) => Some(client.unwrap_or(peer)),
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "introduction_refused");
+                None
+            }
+            Err(_) => None,
+        },
+    }
+}
+
+/// A drain gives a handshake up: nothing was asked yet.
+async fn shake(tls: &Tls, stream: TcpStream, telemetry: &Telemetry, drain: &Drain) -> Option<Secured<TcpStream>> {
+    tokio::select! {
+        biased;
+        () = drain.begun() => None,
+        secured = tls.handshake(stream, telemetry) => secured,
+    }
+}
+
 /// What answers the requests of one listener.
 pub trait Answer: Copy + Send + Sync + 'static {
+    /// Whether its connections begin with the PROXY protocol where that is spoken.
+    const IS_BEHIND_PROXIES: bool;
+
     /// Answers `request`, which `peer` sent.
     fn answer(
         self,
@@ -305,19 +364,29 @@ where
 pub struct Media;
 
 impl Answer for Media {
+    const IS_BEHIND_PROXIES: bool = true;
+
     async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let now = utc();
         let began = observe::begin(&state);
-        let (request, body) = without_body(request).await;
-        let mut response = match body {
-            Ok(()) => respond(&state, &request, now).await,
-            Err(refusal) => refusal,
+        let (mut request, body) = without_body(request).await;
+        let access = &state.options.access;
+        let peer = access.client(peer, &request);
+        let admitted = access.admit(&mut request, peer.ip(), now);
+        let mut response = match (body, admitted) {
+            (Ok(()), Ok(())) => respond(&state, &request, now).await,
+            (Ok(()), Err(denial)) => {
+                state.telemetry.requests_denied.at(denial).inc();
+                access::denied(denial, request.method())
+            }
+            (Err(refusal), _) => refusal,
         };
         if !response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
             // A player in a page can only tell its user about an error that it may read.
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
+        access.share(access::page_of(&request), &mut response);
         finish(&request, &mut response, now);
         observe::end(&state, peer, &request, &mut response, now, began);
         response

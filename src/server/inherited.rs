@@ -13,6 +13,8 @@ pub struct Inherited {
     pub media: Option<TcpListener>,
     /// The second: for the admin listener.
     pub admin: Option<TcpListener>,
+    /// The third: for TLS, where that has a listener of its own.
+    pub tls: Option<TcpListener>,
 }
 
 impl Inherited {
@@ -20,6 +22,6 @@ impl Inherited {
     pub fn take() -> io::Result<Inherited> {
         let mut passed = ListenFd::from_env();
         let mut next = |place| if place < passed.len() { passed.take_tcp_listener(place) } else { Ok(None) };
-        Ok(Inherited { media: next(0)?, admin: next(1)? })
+        Ok(Inherited { media: next(0)?, admin: next(1)?, tls: next(2)? })
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
+pub mod access;
 pub mod access_log;
 pub mod admin;
 pub mod bodies;
@@ -7,9 +8,12 @@ pub mod conn;
 pub mod drain;
 pub mod http;
 pub mod inherited;
+pub mod network;
 pub mod observe;
+pub mod proxied;
 pub mod run;
 pub mod state;
+pub mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -19,6 +23,10 @@ use std::time::Duration;
 pub struct Options {
     /// Address of the media listener. Loopback by default: a server is opened to the world on purpose.
     pub listen: SocketAddr,
+    /// How TLS is spoken, if it has certificates.
+    pub tls: tls::Options,
+    /// Who may fetch, and who is believed.
+    pub access: access::Options,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
@@ -50,6 +58,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            tls: tls::Options::default(),
+            access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
             connections_max: 16 * 1024,
             requests_max: 4096,

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::origin::serve::Origin;
 use crate::server::Options;
-use crate::server::admin::{Admin, media_url};
+use crate::server::admin::{Admin, MediaBase};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
 use crate::server::inherited::Inherited;
 use crate::server::state::{Current, State};
+use crate::server::tls::{self, Tls};
 use crate::telemetry::Telemetry;
 
 /// Connections open at once on the admin listener: a few people, a scraper, a load balancer's probes.
@@ -23,26 +25,33 @@ const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Listening, but not yet accepting.
 #[derive(Debug)]
 pub struct Server {
-    media: TcpListener,
-    media_address: SocketAddr,
+    /// One, or a plain one and one for TLS.
+    media: Vec<(TcpListener, Option<Arc<Tls>>)>,
+    media_base: MediaBase,
     admin: Option<(TcpListener, SocketAddr)>,
     current: Arc<Current>,
 }
 
-/// A listener that could not be had.
+/// Why a server cannot begin.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {cause}")]
-pub struct BindError {
-    /// The address asked for.
-    pub address: SocketAddr,
-    /// Why not.
-    #[source]
-    pub cause: io::Error,
+pub enum StartError {
+    /// A listener could not be had.
+    #[error("cannot listen on {address}: {cause}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
 }
 
 impl Server {
     /// Takes the addresses; to be called inside a runtime. Port 0 means any free port.
-    pub fn bind(options: Options, origin: Arc<Origin>, telemetry: Arc<Telemetry>) -> Result<Server, BindError> {
+    pub fn bind(options: Options, origin: Arc<Origin>, telemetry: Arc<Telemetry>) -> Result<Server, StartError> {
         Server::take(Inherited::default(), options, origin, telemetry)
     }
 
@@ -52,10 +61,10 @@ impl Server {
         options: Options,
         origin: Arc<Origin>,
         telemetry: Arc<Telemetry>,
-    ) -> Result<Server, BindError> {
+    ) -> Result<Server, StartError> {
         type Socket = Option<std::net::TcpListener>;
-        let bind = |inherited: Socket, address: SocketAddr| -> Result<(TcpListener, SocketAddr), BindError> {
-            let error = |cause| BindError { address, cause };
+        let bind = |inherited: Socket, address: SocketAddr| -> Result<(TcpListener, SocketAddr), StartError> {
+            let error = |cause| StartError::Bind { address, cause };
             let listener = match inherited {
                 Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
                 None => http::listen(address, options.reuses_port),
@@ -64,20 +73,34 @@ impl Server {
             let bound = listener.local_addr().map_err(error)?;
             Ok((listener, bound))
         };
-        let (media, media_address) = bind(inherited.media, options.listen)?;
+        let speaks_tls = !options.tls.certificates.is_empty();
+        let tls = speaks_tls.then(|| Tls::load(options.tls.clone()).map(Arc::new)).transpose()?;
+        let beside = tls.as_ref().and_then(|tls| tls.options().listen);
+        let (first, address) = bind(inherited.media, options.listen)?;
+        let media_base = MediaBase { address, is_tls: tls.is_some() && beside.is_none() };
+        let media = match (tls, beside) {
+            (Some(tls), Some(beside)) => vec![(first, None), (bind(inherited.tls, beside)?.0, Some(tls))],
+            (tls, _) => vec![(first, tls)],
+        };
         let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
         let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
-        Ok(Server { media, media_address, admin, current })
+        Ok(Server { media, media_base, admin, current })
     }
 
     /// Where players find the media listener, without a slash at the end.
     pub fn media_url(&self) -> String {
-        media_url(self.media_address, None)
+        self.media_base.url(None)
+    }
+
+    /// Where players find the listener for TLS beside it, if there is one.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        let beside = self.media.iter().skip(1).find(|(_, tls)| tls.is_some());
+        beside.and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// Where people find the page; `None` without an admin listener.
     pub fn admin_url(&self) -> Option<String> {
-        self.admin.as_ref().map(|(_, address)| format!("{}/", media_url(*address, None)))
+        self.admin.as_ref().map(|(_, address)| format!("{}/", MediaBase { address: *address, is_tls: false }.url(None)))
     }
 
     /// What connections are served with, to change it while the server runs.
@@ -88,12 +111,13 @@ impl Server {
     /// Serves until `stop` is done, then drains: `/readyz` says 503, the media listener is closed, and connections finish
     /// what is under way. Returns how many connections were still open at the drain's deadline.
     pub async fn run(self, stop: impl Future<Output = ()>) -> usize {
-        let Server { media, media_address, admin, current } = self;
+        let Server { media, media_base, admin, current } = self;
         let state = current.get();
         let slots_max = state.options.connections_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let slots = Arc::new(Semaphore::new(slots_max));
-        let door = |listener, slots: &Arc<Semaphore>, telemetry: Arc<Telemetry>, drain: &Arc<Drain>| Door {
+        let door = |listener, tls, slots: &Arc<Semaphore>, telemetry: Arc<Telemetry>, drain: &Arc<Drain>| Door {
             listener,
+            tls,
             slots: slots.clone(),
             telemetry,
             drain: drain.clone(),
@@ -103,14 +127,24 @@ impl Server {
         let admin_end = Arc::<Drain>::default();
         if let Some((listener, address)) = admin {
             let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
-            let door = door(listener, &slots, Arc::default(), &admin_end);
-            tokio::spawn(http::accept(door, current.clone(), Admin { media: media_address, own: address }));
+            let door = door(listener, None, &slots, Arc::default(), &admin_end);
+            tokio::spawn(http::accept(door, current.clone(), Admin { media: media_base, own: address }));
         }
-        let door = door(media, &slots, state.telemetry.clone(), &state.drain);
-        let accepting = tokio::spawn(http::accept(door, current.clone(), Media));
+        let mut accepting = JoinSet::new();
+        let mut reloading = None;
+        for (listener, tls) in media {
+            if let Some(tls) = &tls {
+                reloading = Some(tokio::spawn(Arc::clone(tls).watch()));
+            }
+            let door = door(listener, tls, &slots, state.telemetry.clone(), &state.drain);
+            accepting.spawn(http::accept(door, current.clone(), Media));
+        }
         stop.await;
         state.drain.begin();
-        accepting.await.ok();
+        accepting.join_all().await;
+        if let Some(reloading) = reloading {
+            reloading.abort();
+        }
         let all = slots.acquire_many(slots_max as u32);
         let left = match tokio::time::timeout(current.get().options.drain_timeout, all).await {
             Ok(_) => 0,
@@ -163,7 +197,7 @@ mod tests {
         let telemetry = Arc::<Telemetry>::default();
         let options = Options { listen: any, admin: Some(any), ..options };
         let server = Server::bind(options, origin, telemetry.clone()).unwrap();
-        let (media, admin) = (server.media_address, server.admin.as_ref().unwrap().1);
+        let (media, admin) = (server.media_base.address, server.admin.as_ref().unwrap().1);
         let (current, (stop, stopped)) = (server.current(), oneshot::channel());
         let run = tokio::spawn(server.run(async { stopped.await.unwrap_or(()) }));
         Running { media, admin, telemetry, current, stop, run }

@@ -1,6 +1,7 @@
 //! What Headwater promises, seen from outside: full URLs, a simulated clock, libraries in folders of their own, and real sockets
 //! where bytes on a wire are the promise.
 
+mod access;
 mod captions;
 mod clips;
 mod encrypted;
@@ -17,5 +18,6 @@ mod rotation;
 mod scene;
 mod sockets;
 mod text;
+mod tls;
 mod trick;
 mod twins;

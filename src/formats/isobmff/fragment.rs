@@ -222,6 +222,11 @@ impl<'a> TrackRun<'a> {
         Ok(TrackRun { sample_count, data_offset, first_sample_flags, version, flags, rows, width: each as usize / 4 })
     }
 
+    /// Whether nothing is written down for each of its samples, so that their number is only claimed.
+    pub fn is_claimed(&self) -> bool {
+        self.width == 0
+    }
+
     /// Its samples, with `defaults` filled in.
     pub fn samples(&self, defaults: SampleDefaults) -> impl Iterator<Item = RunSample> + use<'a> {
         let run = *self;

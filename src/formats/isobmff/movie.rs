@@ -49,6 +49,8 @@ pub struct TrackHeader {
     pub entry: SampleEntry,
     /// Number of samples that the `moov` itself lists.
     pub sample_count: u32,
+    /// The size of all of them, if it is one (stsz sample_size): then their number is claimed, and nothing written down for each.
+    pub sample_size: Option<u32>,
     /// Defaults of its fragments.
     pub trex: TrackExtends,
     /// `kind` boxes (§8.10.4): scheme and value.
@@ -189,13 +191,13 @@ impl TrackHeader {
                 protection.groups = KeyGroups::parse(sgpd).map_err(|e| e.within("trak/mdia/minf/stbl/sgpd"))?;
             }
         }
-        let sample_count = match stbl.child(b"stsz").map_err(within)? {
+        let (sample_size, sample_count) = match stbl.child(b"stsz").map_err(within)? {
             Some(stsz) => {
                 let mut fields = stsz.fields();
-                fields.skip(8)?;
-                fields.u32()?
+                fields.version_and_flags()?;
+                (Some(fields.u32()?).filter(|&size| size > 0), fields.u32()?)
             }
-            None => 0,
+            None => (None, 0),
         };
         let edits = match trak.child(b"edts")? {
             Some(edts) => match edts.child(b"elst").map_err(within)? {
@@ -229,6 +231,7 @@ impl TrackHeader {
             edits,
             entry,
             sample_count,
+            sample_size,
             trex: TrackExtends { description_index: 1, ..TrackExtends::default() },
             kinds,
             chapters,
