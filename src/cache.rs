@@ -67,7 +67,17 @@ type Flights<V, E> = Arc<Mutex<HashMap<Arc<str>, Landing<V, E>>>>;
 pub struct Cache<V, E> {
     map: moka::future::Cache<Arc<str>, Arc<V>>,
     flights: Flights<V, E>,
+    /// How often something was purged: what was begun before is not kept.
+    purges: Arc<AtomicU64>,
     ceiling_bytes: u64,
+}
+
+impl<V, E> Clone for Cache<V, E> {
+    /// The same cache.
+    fn clone(&self) -> Cache<V, E> {
+        let Cache { map, flights, purges, ceiling_bytes } = self;
+        Cache { map: map.clone(), flights: flights.clone(), purges: purges.clone(), ceiling_bytes: *ceiling_bytes }
+    }
 }
 
 impl<V, E> std::fmt::Debug for Cache<V, E> {
@@ -100,7 +110,7 @@ where
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .build();
-        Cache { map, flights: Arc::default(), ceiling_bytes }
+        Cache { map, flights: Arc::default(), purges: Arc::default(), ceiling_bytes }
     }
 
     /// The value under `key`, if it is there.
@@ -145,14 +155,19 @@ where
         let (sender, landing) = watch::channel(None);
         flights.insert(Arc::clone(&key), landing.clone());
         let ended = Ended { flights: Arc::clone(&self.flights), key: Arc::clone(&key) };
-        let map = self.map.clone();
+        let (map, purges) = (self.map.clone(), Arc::clone(&self.purges));
+        let begun_at = purges.load(Ordering::SeqCst);
         tokio::spawn(async move {
             let result = match map.get(&key).await.filter(|value| will_do(value)) {
                 Some(value) => Ok(value),
                 None => {
                     let made = making.await;
                     if let Ok(value) = &made {
-                        map.insert(key, Arc::clone(value)).await;
+                        map.insert(Arc::clone(&key), Arc::clone(value)).await;
+                        // A purge either finds it or is seen here.
+                        if purges.load(Ordering::SeqCst) != begun_at {
+                            map.invalidate(&key).await;
+                        }
                     }
                     made
                 }
@@ -171,6 +186,16 @@ where
         for key in over {
             self.map.invalidate(&**key).await;
         }
+    }
+
+    /// Forgets the values whose keys `matches`, also those that are being made; says how many were there.
+    pub async fn purge(&self, matches: impl Fn(&str) -> bool) -> u64 {
+        self.purges.fetch_add(1, Ordering::SeqCst);
+        let keys: Vec<Arc<Arc<str>>> = self.map.iter().map(|(key, _)| key).filter(|key| matches(key)).collect();
+        for key in &keys {
+            self.map.invalidate(&***key).await;
+        }
+        keys.len() as u64
     }
 
     /// Number of flights under way.
@@ -301,6 +326,34 @@ mod tests {
         let alive = alive();
         assert!((40..=66).contains(&alive), "{alive} values of 1.5 KiB alive under a ceiling of 100 KiB");
         assert!(cache.fill().0 <= 100 * 1024);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_before_a_purge_is_delivered_and_not_kept() {
+        let cache = Bytes::new(1 << 20);
+        let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        cache.insert("/a/1", Arc::new(vec![1])).await;
+        cache.insert("/b/1", Arc::new(vec![2])).await;
+        let making = {
+            let (cache, began, go) = (cache.clone(), began.clone(), go.clone());
+            tokio::spawn(async move {
+                let making = async move {
+                    began.notify_one();
+                    go.notified().await;
+                    Ok(Arc::new(vec![3]))
+                };
+                cache.make("/a/2", |_| true, making).await.1
+            })
+        };
+        began.notified().await;
+        assert_eq!(cache.purge(|key| key.starts_with("/a/")).await, 1);
+        go.notify_one();
+        assert_eq!(making.await.unwrap().expect("made").as_slice(), [3]);
+        assert!(cache.get("/a/1").await.is_none() && cache.get("/a/2").await.is_none());
+        assert_eq!(cache.get("/b/1").await.expect("of no concern").as_slice(), [2]);
+        let (_, again) = cache.make("/a/2", |_| true, async { Ok(Arc::new(vec![4])) }).await;
+        assert_eq!(again.expect("made").as_slice(), [4]);
+        assert!(cache.get("/a/2").await.is_some());
     }
 
     #[test]

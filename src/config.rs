@@ -28,6 +28,8 @@ const SOURCES_SHARE: usize = 4;
 const CACHE_PERCENT: u8 = 25;
 /// The smallest cache that holds a segment of every usual bit rate.
 const CACHE_BYTES_MIN: u64 = 16 << 20;
+/// What bodies may keep alive beside the cache at least: what it has not evicted yet after a burst (docs/adr/0015-overload.md).
+const IN_FLIGHT_BYTES_MIN: u64 = 128 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest segment: what players buffer is a few of them.
@@ -101,6 +103,10 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
 
     let cache = written.cache_memory.unwrap_or(Share::Percent(CACHE_PERCENT)).of(machine.memory_bytes);
     origin.cache_bytes = bounded("cache-memory", cache, CACHE_BYTES_MIN..=machine.memory_bytes.max(CACHE_BYTES_MIN))?;
+    let in_flight = written.in_flight_memory.map(|Size(bytes)| bytes);
+    let in_flight = in_flight.unwrap_or((origin.cache_bytes / 2).max(IN_FLIGHT_BYTES_MIN));
+    origin.in_flight_bytes =
+        bounded("in-flight-memory", in_flight, 1 << 20..=machine.memory_bytes.max(IN_FLIGHT_BYTES_MIN))?;
     // The other half is for replaced files that are still played, and for what is open for a moment.
     origin.open_files_max = (machine.descriptors / SOURCES_SHARE / 2).max(1);
     origin.prefetch = bounded("prefetch", written.prefetch.unwrap_or(origin.prefetch), 0..=16)?;
@@ -123,8 +129,11 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;
-    let requests = written.requests_max.unwrap_or(server.requests_max);
-    server.requests_max = bounded("requests-max", requests, 1..=1 << 20)?;
+    let of_peer = written.connections_peer_max;
+    server.connections_peer_max =
+        of_peer.map(|count| bounded("connections-peer-max", count, 1..=connections_max)).transpose()?;
+    let requests = written.requests_max.unwrap_or(origin.requests_max);
+    origin.requests_max = bounded("requests-max", requests, 1..=1 << 20)?;
     let size = |size: Option<Size>, default: usize| size.map_or(default, |Size(bytes)| bytes as usize);
     server.url_bytes_max = bounded("url-max", size(written.url_max, server.url_bytes_max), 256..=32 << 10)?;
     // hyper's smallest buffer.
@@ -163,6 +172,7 @@ impl Config {
                 admin: old.admin,
                 connections_max: old.connections_max,
                 reuses_port: old.reuses_port,
+                connections_peer_max: old.connections_peer_max,
                 ..server
             },
             log: new.log.clone(),
@@ -188,6 +198,7 @@ mod tests {
         assert_eq!(config.server, server::Options { connections_max: 15_000, ..server::Options::default() });
         let origin = origin::options::Options {
             cache_bytes: 2 << 30,
+            in_flight_bytes: 1 << 30,
             open_files_max: 2500,
             ..origin::options::Options::default()
         };
@@ -207,11 +218,13 @@ mod tests {
             grace = "1h"
             follow-symlinks = true
             cache-memory = "1GiB"
+            in-flight-memory = "256MiB"
             prefetch = 2
             key-uri = "skd://{kid}"
             manifest-max-age = "10s"
             threads = 3
             connections-max = 100
+            connections-peer-max = 20
             requests-max = 10
             flights-max = 5
             url-max = "1KiB"

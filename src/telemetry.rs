@@ -203,6 +203,21 @@ label! {
 }
 
 label! {
+    /// What was refused because too much was wanted.
+    Refused, "work":
+    /// A playlist or MPD.
+    Manifest = "manifest",
+    /// A segment.
+    Segment = "segment",
+    /// Opening a presentation.
+    Opening = "opening",
+    /// A segment that nobody had asked for.
+    Ahead = "ahead",
+    /// A body for which there was no memory.
+    Memory = "memory",
+}
+
+label! {
     /// Why a request may not be answered.
     Denial, "reason":
     /// Its client is of no network that is served.
@@ -441,8 +456,8 @@ macro_rules! table {
 
 table! {
     requests: Grid<RequestClass, Status>, "requests", "Requests answered on the media listener.";
-    requests_in_flight: Level, "requests_in_flight", "Requests whose answer is being made.";
-    requests_refused: Count, "requests_refused", "Requests refused because too many were in flight.";
+    requests_in_flight: Level, "requests_in_flight", "Requests that wait for something to be made.";
+    requests_refused: Count, "requests_refused", "Requests refused because too many waited.";
     cache_hits: By<CacheClass, Count>, "cache_hits", "Cache lookups that found the object.";
     cache_misses: By<CacheClass, Count>, "cache_misses", "Cache lookups that did not find the object.";
     cache_bytes: By<CacheClass, Level>, "cache_bytes", "Bytes of memory that the cache keeps.";
@@ -473,6 +488,8 @@ table! {
     process_descriptors: Level, "process_descriptors", "Descriptors that the process has open.";
     config_reloads: Count, "config_reloads", "Times that the configuration was read again and taken over.";
     config_reloads_refused: Count, "config_reloads_refused", "Times that it was wrong, and the old one stayed in use.";
+    work_refused: By<Refused, Count>, "work_refused", "Objects that were not made because too much was, by what they are.";
+    body_bytes: Level, "body_bytes", "Bytes that bodies keep alive: in the cache, being read, or held by readers.";
     requests_denied: By<Denial, Count>, "requests_denied", "Requests of who may not fetch, by the reason.";
     proxy_introductions_refused: Count, "proxy_introductions_refused", "Connections closed for want of a PROXY protocol header.";
     tls_handshakes: By<Handshake, Count>, "tls_handshakes", "TLS handshakes, by what came of them.";

@@ -261,7 +261,7 @@ fn greet(
         readable_bytes(machine.memory_bytes),
         plural(config.server.connections_max, "connection"),
         machine.descriptors,
-        plural(config.server.requests_max, "request"),
+        plural(config.origin.requests_max, "request"),
         plural(config.threads, "thread"),
     )?;
     writeln!(out, "  Media   {media}/")?;

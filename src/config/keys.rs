@@ -129,7 +129,7 @@ const PLAIN: &[Key] = &[
     ),
     key(
         "grace",
-        "its duration, at most 6h, and manifest-max-age",
+        "its duration, at most 6h, manifest-max-age, and at most 30s",
         "How long the old version of a replaced file is still answered.",
         "Who has begun to watch can watch to the end.",
         |config| config.library.grace.and_then(span),
@@ -147,6 +147,13 @@ const PLAIN: &[Key] = &[
         "Memory for the cache: a percentage of what the process may use, or a size; at least 16MiB.",
         "The page cache of the sources and the connections need the rest.",
         |config| size(config.origin.cache_bytes),
+    ),
+    key(
+        "in-flight-memory",
+        "half of cache-memory, at least 128MiB",
+        "Memory that bodies may keep beside the cache while they are read or sent; then 503 for what would have to be read.",
+        "Slow readers hold what the cache has evicted.",
+        |config| size(config.origin.in_flight_bytes),
     ),
     key(
         "prefetch",
@@ -180,13 +187,19 @@ const PLAIN: &[Key] = &[
         |config| Some(config.server.connections_max.to_string()),
     ),
     key(
+        "connections-peer-max",
+        "none: as many as there may be",
+        "Connections of one client: an IPv4 address, or 64 bits of an IPv6 one; more are refused with 503. Trusted proxies may have all.",
+        "A CDN or a proxy is one client, and has thousands.",
+        |config| config.server.connections_peer_max.map(|count| count.to_string()),
+    ),
+    key(
         "requests-max",
         "4096",
-        "Requests whose answers are being made at once; more are refused with 503.",
-        "Hits take microseconds: so many in flight means that sources are too slow.",
-        |config| Some(config.server.requests_max.to_string()),
-    )
-    .live(),
+        "Requests that wait for something to be made; more are refused with 503.",
+        "What lies in the cache waits for nothing: so many mean that sources are too slow.",
+        |config| Some(config.origin.requests_max.to_string()),
+    ),
     key(
         "flights-max",
         "256",
@@ -705,11 +718,13 @@ mod tests {
         grace = "1h"
         follow-symlinks = true
         cache-memory = "1GiB"
+        in-flight-memory = "300MiB"
         prefetch = 2
         key-uri = "skd://{kid}"
         manifest-max-age = "10s"
         threads = 3
         connections-max = 100
+        connections-peer-max = 20
         requests-max = 10
         flights-max = 5
         url-max = "1KiB"

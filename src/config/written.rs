@@ -49,7 +49,7 @@ pub struct Written {
     /// Time between two looks for new, changed and gone files [default: 2s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
     pub scan_interval: Option<Span>,
-    /// How long the old version of a replaced file is still answered [default: its duration, at most 6h, and manifest-max-age]
+    /// How long the old version of a replaced file is still answered [default: its duration, at most 6h, manifest-max-age, and at most 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
     pub grace: Option<Span>,
     /// Let symbolic links lead out of the folder [default: they do not]
@@ -59,6 +59,9 @@ pub struct Written {
     /// Memory for the cache: a percentage of what the process may use, or a size such as 512MiB [default: 25%]
     #[arg(long, value_name = "SHARE", help_heading = "Making")]
     pub cache_memory: Option<Share>,
+    /// Memory that bodies may keep beside the cache while they are read or sent [default: half of cache-memory, at least 128MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Making")]
+    pub in_flight_memory: Option<Size>,
     /// Segments made ahead of the one asked for [default: 0]
     #[arg(long, value_name = "N", help_heading = "Making")]
     pub prefetch: Option<u32>,
@@ -75,7 +78,10 @@ pub struct Written {
     /// Connections open at once; more are refused with 503 [default: 16384, or three quarters of the descriptors]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub connections_max: Option<usize>,
-    /// Requests whose answers are being made at once; more are refused with 503 [default: 4096]
+    /// Of these, connections of one client [default: as many as there may be]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub connections_peer_max: Option<usize>,
+    /// Requests that wait for something to be made; more are refused with 503 [default: 4096]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub requests_max: Option<usize>,
     /// Objects being made at once; more are refused with 503 [default: 256]
@@ -172,11 +178,13 @@ impl Written {
             grace,
             follow_symlinks,
             cache_memory,
+            in_flight_memory,
             prefetch,
             key_uri,
             manifest_max_age,
             threads,
             connections_max,
+            connections_peer_max,
             requests_max,
             flights_max,
             url_max,

@@ -1,6 +1,7 @@
 //! From URL to object: what an address means, how its bytes are made once, and how they are answered.
 
 pub mod address;
+pub mod admission;
 pub mod conditional;
 pub mod listing;
 pub mod object;

@@ -326,6 +326,8 @@ pub struct Problem {
 
 /// How long what does not exist is remembered.
 pub const NEGATIVE_MAX_AGE: Duration = Duration::from_secs(5);
+/// The longest, however seldom one looks: a presentation that is there is to be found.
+const NEGATIVE_MAX_AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Problem {
     /// An answer that may not be stored.
@@ -350,6 +352,17 @@ impl Problem {
             "precondition_failed",
             "the object is not the one the request names",
         )
+    }
+
+    /// The same, to be remembered for `age` at least, within reason: it cannot become wrong before.
+    pub fn at_least_for(mut self, age: Duration) -> Problem {
+        self.max_age = self.max_age.map(|own| own.max(age.min(NEGATIVE_MAX_AGE_MAX)));
+        self
+    }
+
+    /// Its name for machines.
+    pub fn code(&self) -> &'static str {
+        self.code
     }
 
     /// How long it may be remembered.

@@ -15,6 +15,12 @@ pub struct Options {
     pub prefetch: u32,
     /// Objects being made at once. Each keeps about a segment, a few megabytes, and one read of a source.
     pub flights_max: usize,
+    /// Bytes that bodies may keep alive beside the cache: being read, or evicted and still held by readers who are slow. Beyond it nothing more
+    /// is read.
+    pub in_flight_bytes: u64,
+    /// Requests that wait for something to be made. What lies in the cache takes microseconds and does not count, so this many mean that
+    /// sources are too slow, and more waiting would only spend memory.
+    pub requests_max: usize,
     /// Files of opened presentations that are kept open, so that a replaced one can still be played. A share of the descriptors
     /// a process may have; beyond it presentations are closed and opened again when they are asked for.
     pub open_files_max: usize,
@@ -31,6 +37,8 @@ impl Default for Options {
             key_uri: None,
             prefetch: 0,
             flights_max: 256,
+            in_flight_bytes: 256 << 20,
+            requests_max: 4096,
             open_files_max: 4096,
             manifest_max_age: Duration::from_secs(120),
             sends_cmsd: false,
@@ -41,7 +49,16 @@ impl Default for Options {
 /// What of the budget indexes may take, in hundredths.
 pub(crate) const INDEX_SHARE: u64 = 19;
 
+/// How long a playlist or MPD may be used while it is asked for again (RFC 5861 §3), at most: then nobody waits for a render. Old versions are
+/// answered that much longer.
+const STALE_WHILE_REVALIDATE_MAX: Duration = Duration::from_secs(30);
+
 impl Options {
+    /// How long a playlist or MPD may be used while it is asked for again.
+    pub(crate) fn stale_while_revalidate(&self) -> Duration {
+        self.manifest_max_age.min(STALE_WHILE_REVALIDATE_MAX)
+    }
+
     /// What of the budget indexes may take.
     pub(crate) fn index_bytes(&self) -> u64 {
         self.cache_bytes / 100 * INDEX_SHARE

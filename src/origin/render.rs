@@ -18,6 +18,7 @@ use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Segment, Track, Version};
 use crate::media::trick;
 use crate::origin::address::TrackItem;
+use crate::origin::admission::Memory;
 use crate::origin::conditional::Coding;
 use crate::origin::object::{Object, Problem, Recipe};
 use crate::origin::options::Options;
@@ -31,6 +32,11 @@ use crate::time::{Rounding, Timescale, rescale};
 
 /// Of what is named by its version.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// How long what is on demand may be used when nothing newer can be had (RFC 5861 §4): what it names was made already, and lies in the same
+/// caches.
+const STALE_IF_ERROR: Duration = Duration::from_secs(24 * 3600);
+/// Why a body finds no room.
+pub(crate) const MEMORY_FULL: &str = "memory_full";
 /// A smaller manifest is not worth a coding of its own.
 const CODED_MIN_BYTES: usize = 512;
 /// The longest that an old version is served after its source was replaced, whatever its duration.
@@ -137,6 +143,8 @@ pub struct Render {
     pub options: Arc<Options>,
     /// How long objects outlive their source.
     pub grace: Duration,
+    /// Where bodies find room.
+    pub memory: Arc<Memory>,
     /// What is read is counted here.
     pub telemetry: Arc<Telemetry>,
 }
@@ -174,7 +182,10 @@ impl Render {
     }
 
     fn revalidated(&self) -> String {
-        format!("public, max-age={}", self.options.manifest_max_age.as_secs())
+        let Options { manifest_max_age, .. } = &*self.options;
+        let [age, while_revalidate] = [*manifest_max_age, self.options.stale_while_revalidate()].map(|d| d.as_secs());
+        let if_error = STALE_IF_ERROR.as_secs();
+        format!("public, max-age={age}, stale-while-revalidate={while_revalidate}, stale-if-error={if_error}")
     }
 
     /// The HLS multivariant playlist.
@@ -280,7 +291,11 @@ impl Render {
         recipe.body = None;
         if with_media {
             let reads = plan.reads();
-            recipe.body = Some(plan.assemble(self.read(reads).await?));
+            let len = reads.iter().map(SourceRange::len).sum();
+            let share = self.memory.reserve(len).ok_or_else(|| {
+                Problem::unavailable(MEMORY_FULL, "what is being sent takes all memory there is for it; try again")
+            })?;
+            recipe.body = Some(plan.assemble(share.hold(self.read(reads).await?)));
         }
         Ok(Object::new(recipe))
     }

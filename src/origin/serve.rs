@@ -13,16 +13,16 @@ use http::header::{
     ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 
-use crate::cache::{Cache, FlightError, Role};
+use crate::cache::{Cache, FlightError, Role, Weigh};
 use crate::content::library::{Entry, Library};
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
+use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
-use crate::origin::render::{Indexed, Render, no_such_object};
-use crate::telemetry::{CacheClass, Telemetry};
+use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object};
+use crate::telemetry::{CacheClass, Refused, Telemetry};
 use crate::time::Utc;
 
 /// The classes of the cache, each with its share of the budget in hundredths.
@@ -36,8 +36,21 @@ const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss
 const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
+/// What they may take beside the cache: the budget of indexes, divided by this.
+const RETIRED_SHARE: u64 = 4;
 /// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
 const REOPENED_MAX: usize = 3;
+
+/// What is purged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Purge {
+    /// All there is.
+    All,
+    /// The presentation of this name.
+    Presentation(String),
+    /// What lies under paths that begin so; percent-encoding is resolved.
+    Prefix(String),
+}
 
 /// Everything that answers requests on the media listener.
 #[derive(Debug)]
@@ -54,7 +67,9 @@ pub struct Origin {
     /// Presentations whose source was replaced, for who still plays them.
     retired: Mutex<Vec<Arc<Indexed>>>,
     /// Bounds what is made at once.
-    permits: Arc<Semaphore>,
+    admission: Arc<Admission>,
+    /// Bounds what bodies keep alive.
+    memory: Arc<Memory>,
 }
 
 impl Origin {
@@ -70,7 +85,8 @@ impl Origin {
             segments: Cache::new(segment),
             remembered: Cache::new(options.cache_bytes / 100 * REMEMBERED_SHARE),
             retired: Mutex::default(),
-            permits: Arc::new(Semaphore::new(options.flights_max)),
+            admission: Arc::new(Admission::new(options.flights_max)),
+            memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
             options: Arc::new(options),
         }
     }
@@ -129,6 +145,11 @@ impl Origin {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
         }
+        let _waiting = self.telemetry.requests_in_flight.enter();
+        if self.telemetry.requests_in_flight.get() > self.options.requests_max as i64 {
+            self.telemetry.requests_refused.inc();
+            return Err(Problem::unavailable("too_many_requests", "too many requests wait for something to be made"));
+        }
         // Of the state that is searched, and not of one that comes meanwhile.
         let generation = self.library.generation();
         let made = self.find(key, class, request, now).await;
@@ -170,36 +191,55 @@ impl Origin {
                 return Ok((Arc::new(head), PASSED));
             }
         }
-        let (role, object) = self.fly(key, class, render.clone(), item.clone(), now).await?;
+        let (role, object) = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
         if class == Class::Segment && self.options.prefetch > 0 {
             self.prefetch(key, &render, &item, now);
         }
         Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
 
-    /// Makes what `item` names in one flight, however many ask.
+    /// Makes what `item` names in one flight, however many ask; in `place`, if there is one already.
     async fn fly(
         &self,
         key: &str,
         class: Class,
         render: Render,
         item: Item,
+        place: Option<Place>,
         now: Utc,
     ) -> Result<(Role, Arc<Object>), Problem> {
-        let permits = Arc::clone(&self.permits);
+        let (admission, segments) = (Arc::clone(&self.admission), self.segments.clone());
         let telemetry = Arc::clone(&self.telemetry);
+        let work = match class {
+            Class::Manifest | Class::Init => Work::Manifest,
+            Class::Segment => Work::Segment,
+        };
         let making = async move {
-            let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
+            let _place = match place {
+                Some(place) => place,
+                None => admission.enter(work).ok_or_else(|| busy(&telemetry, work))?,
+            };
             telemetry.flights_started.inc();
             let _aloft = telemetry.flights.enter();
-            let began = Instant::now();
-            let object = match &item {
-                Item::Multivariant => render.multivariant(),
-                Item::Mpd => render.mpd(),
-                Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
+            let make = || async {
+                match &item {
+                    Item::Multivariant => render.multivariant(),
+                    Item::Mpd => render.mpd(),
+                    Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
+                }
             };
+            let began = Instant::now();
+            let mut made = make().await;
+            if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
+                // What a burst has put above the ceiling may not have been evicted yet.
+                segments.settle().await;
+                made = make().await;
+            }
+            if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
+                telemetry.work_refused.at(Refused::Memory).inc();
+            }
             telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
-            object.map(Arc::new)
+            made.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
         self.landed(role, result).map(|object| (role, object))
@@ -240,27 +280,34 @@ impl Origin {
             let (origin, render, item) =
                 (Arc::clone(self), render.clone(), Item::Of { track: name.clone(), version: *version, part });
             tokio::spawn(async move {
-                if origin.segments.get(&key).await.is_none() {
-                    // Nobody waits for it, so nobody is told why it could not be made.
-                    let _ = origin.fly(&key, Class::Segment, render, item, now).await;
+                if origin.segments.get(&key).await.is_some() {
+                    return;
                 }
+                // Before it boards: who asks for the same meanwhile is not to be told that there was no place for this.
+                let Some(place) = origin.admission.enter(Work::Ahead) else {
+                    return origin.telemetry.work_refused.at(Refused::Ahead).inc();
+                };
+                // Nobody waits for it, so nobody is told why it could not be made.
+                let _ = origin.fly(&key, Class::Segment, render, item, Some(place), now).await;
             });
         }
     }
 
     fn render(&self, indexed: Arc<Indexed>) -> Render {
         let grace = self.grace(&indexed);
-        Render { indexed, grace, options: Arc::clone(&self.options), telemetry: Arc::clone(&self.telemetry) }
+        let (options, memory) = (Arc::clone(&self.options), Arc::clone(&self.memory));
+        Render { indexed, grace, options, memory, telemetry: Arc::clone(&self.telemetry) }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
-        indexed.grace(self.library.options().grace, self.options.manifest_max_age)
+        let manifest_age = self.options.manifest_max_age + self.options.stale_while_revalidate();
+        indexed.grace(self.library.options().grace, manifest_age)
     }
 
     /// The presentation as it is now.
     pub(crate) async fn current(&self, name: &str, now: Utc) -> Result<Arc<Indexed>, Problem> {
         for _ in 0..REOPENED_MAX {
-            let entry = self.library.entry(name).ok_or_else(no_such_presentation)?;
+            let entry = self.library.entry(name).ok_or_else(|| self.no_such_presentation())?;
             if let Some(known) = self.index.get(name).await {
                 if Arc::ptr_eq(&known.entry, &entry) {
                     self.telemetry.cache_hits.at(CacheClass::Index).inc();
@@ -279,11 +326,11 @@ impl Origin {
 
     async fn open(&self, entry: Arc<Entry>) -> Result<Arc<Indexed>, Problem> {
         let name = entry.name.clone();
-        let permits = Arc::clone(&self.permits);
+        let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
         let options = Arc::clone(&self.options);
         let opening = async move {
-            let _permit = permits.try_acquire_owned().map_err(|_| busy())?;
+            let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
             let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
             let opened = opening
                 .await
@@ -323,10 +370,43 @@ impl Origin {
         if retired.iter().any(|old| Arc::ptr_eq(old, &indexed)) {
             return;
         }
-        if retired.len() >= RETIRED_MAX {
+        retired.push(indexed);
+        let weight = |retired: &[Arc<Indexed>]| retired.iter().map(|old| old.weight()).sum::<u64>();
+        // The newest stays whatever it weighs.
+        while retired.len() > 1
+            && (retired.len() > RETIRED_MAX || weight(&retired) > self.options.index_bytes() / RETIRED_SHARE)
+        {
             retired.remove(0);
         }
-        retired.push(indexed);
+    }
+
+    /// Forgets what `what` names: it is made anew, under the same names, when it is asked for. What is being sent is sent. Says how many
+    /// objects and opened presentations were forgotten.
+    pub async fn purge(&self, what: &Purge) -> u64 {
+        let of_path = |path: &str| match what {
+            Purge::All => true,
+            Purge::Prefix(prefix) => path.starts_with(prefix.as_str()),
+            Purge::Presentation(name) => Address::parse(path).is_some_and(|address| address.presentation == *name),
+        };
+        let of_name = |name: &str| match what {
+            Purge::All => true,
+            Purge::Prefix(prefix) => format!("/{name}/").starts_with(prefix.as_str()),
+            Purge::Presentation(wanted) => name == wanted,
+        };
+        // From the ground up, so that nothing is made of what goes.
+        let mut count = self.index.purge(of_name).await;
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(&old.entry.name));
+        self.remembered.purge(of_path).await;
+        for cache in [&self.inits, &self.manifests, &self.segments] {
+            count += cache.purge(of_path).await;
+        }
+        count
+    }
+
+    /// Not before the library is looked at again.
+    fn no_such_presentation(&self) -> Problem {
+        let interval = self.library.options().scan_interval;
+        Problem::not_found("not_found", "no presentation has this name").at_least_for(interval)
     }
 
     /// The library.
@@ -354,6 +434,7 @@ impl Origin {
         self.manifests.settle().await;
         self.segments.settle().await;
         self.remembered.settle().await;
+        self.telemetry.body_bytes.set(i64::try_from(self.memory.alive_bytes()).unwrap_or(i64::MAX));
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.retain(|old| old.entry.lease.ended().is_none_or(|ended| now < ended.after(self.grace(old))));
     }
@@ -373,11 +454,14 @@ fn cache_class(class: Class) -> CacheClass {
     }
 }
 
-fn no_such_presentation() -> Problem {
-    Problem::not_found("not_found", "no presentation has this name")
-}
-
-fn busy() -> Problem {
+fn busy(telemetry: &Telemetry, work: Work) -> Problem {
+    let refused = match work {
+        Work::Manifest => Refused::Manifest,
+        Work::Segment => Refused::Segment,
+        Work::Opening => Refused::Opening,
+        Work::Ahead => Refused::Ahead,
+    };
+    telemetry.work_refused.at(refused).inc();
     Problem::unavailable("busy", "too much is being made at once; try again")
 }
 

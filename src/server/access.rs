@@ -97,13 +97,13 @@ impl Options {
     }
 
     /// Lets the pages read `response` that may, if not all may (Fetch standard, "CORS protocol").
-    pub fn share(&self, origin: Option<&HeaderValue>, response: &mut Response<Body>) {
+    pub fn share<B>(&self, request: &Request<B>, response: &mut Response<Body>) {
         if self.cors_origins.is_empty() {
             return;
         }
         let headers = response.headers_mut();
         headers.append(VARY, HeaderValue::from_static("Origin"));
-        match origin.filter(|origin| self.cors_origins.contains(origin)) {
+        match request.headers().get(ORIGIN).filter(|origin| self.cors_origins.contains(origin)) {
             Some(origin) => {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             }
@@ -113,11 +113,6 @@ impl Options {
             }
         }
     }
-}
-
-/// The origin of the page that asks.
-pub fn page_of<B>(request: &Request<B>) -> Option<&HeaderValue> {
-    request.headers().get(ORIGIN)
 }
 
 /// The answer to who may not fetch.
@@ -261,8 +256,9 @@ mod tests {
             Options { cors_origins: vec![HeaderValue::from_static("https://player.example")], ..Options::default() };
         let shared = |options: &Options, origin: Option<&'static str>| {
             let mut response = Problem::new(StatusCode::NOT_FOUND, "x", "x").response(&Method::GET);
-            let origin = origin.map(HeaderValue::from_static);
-            options.share(origin.as_ref(), &mut response);
+            let mut request = get("/a/master.m3u8");
+            request.headers_mut().extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
+            options.share(&request, &mut response);
             let allowed = response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).cloned();
             (allowed, response.headers().contains_key(VARY))
         };

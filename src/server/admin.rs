@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::origin::listing::{ClassFill, Listing};
 use crate::origin::object::Body;
+use crate::origin::serve::Purge;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
 use crate::telemetry::{self, CacheClass, Label, RequestClass, Status, Telemetry, process};
@@ -84,6 +85,9 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
     if let Some(response) = server_http::common(state, request) {
         return response;
     }
+    if request.uri().path() == "/api/purge" {
+        return purge(state, request).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response =
             server_http::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD", "no-store");
@@ -100,6 +104,52 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         "/metrics" => metrics(state),
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
+}
+
+/// Empties caches: `POST /api/purge?presentation=NAME`, `?prefix=/films/` or `?all`.
+async fn purge(state: &State, request: &Request<()>) -> Response<Body> {
+    if let Some(refusal) = may_not_change(state, request) {
+        return refusal;
+    }
+    let bad = |message| server_http::error(StatusCode::BAD_REQUEST, "bad_query", message, "no-store");
+    let what = match request.uri().query().unwrap_or("").split_once('=') {
+        None if request.uri().query() == Some("all") => Purge::All,
+        Some(("presentation", name)) => match percent_decoded(name) {
+            Some(name) => Purge::Presentation(name),
+            None => return bad("`presentation` is not UTF-8"),
+        },
+        Some(("prefix", prefix)) => match percent_decoded(prefix).filter(|prefix| prefix.starts_with('/')) {
+            Some(prefix) => Purge::Prefix(prefix),
+            None => return bad("`prefix` is no path that begins with a slash"),
+        },
+        _ => return bad("the query is `presentation=NAME`, `prefix=/PATH` or `all`"),
+    };
+    let purged = state.origin.purge(&what).await;
+    tracing::info!(?what, purged, "purged");
+    as_json(&serde_json::json!({ "purged": purged }))
+}
+
+/// The answer to a call that changes something, if it may not: only a POST with the token of `access.admin` may.
+fn may_not_change(state: &State, request: &Request<()>) -> Option<Response<Body>> {
+    if request.method() != Method::POST {
+        let message = "this changes something: POST";
+        let mut response =
+            server_http::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message, "no-store");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return Some(response);
+    }
+    let access = &state.options.access;
+    if access.may_change(request.headers()) {
+        return None;
+    }
+    if access.admin.is_none() {
+        let message = "access.admin is not configured, so nobody may change anything here";
+        return Some(server_http::error(StatusCode::FORBIDDEN, "forbidden", message, "no-store"));
+    }
+    let message = "this needs the token of access.admin";
+    let mut response = server_http::error(StatusCode::UNAUTHORIZED, "unauthorized", message, "no-store");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Some(response)
 }
 
 async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Response<Body> {
@@ -411,6 +461,32 @@ mod tests {
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
             assert!(response.headers().contains_key(header::CACHE_CONTROL));
         }
+    }
+
+    #[tokio::test]
+    async fn only_who_brings_the_token_empties_caches() {
+        let ask = |token: Option<&'static str>, is_set: bool, method: Method, query: &'static str| async move {
+            let mut state = State::for_tests();
+            let secret = crate::server::access::secret::Secret::new(b"what admins bring along").unwrap();
+            state.options.access.admin = is_set.then_some(secret);
+            let mut request = Request::builder().method(method).uri(format!("/api/purge?{query}"));
+            request = request.header(header::HOST, "localhost");
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, token);
+            }
+            respond(&state, "http://x", &request.body(()).unwrap(), Utc(0)).await.status().as_u16()
+        };
+        let right = Some("Bearer what admins bring along");
+        for query in ["all", "presentation=a%20b", "prefix=/films/"] {
+            assert_eq!(ask(right, true, Method::POST, query).await, 200, "{query}");
+        }
+        for query in ["", "everything", "prefix=films", "presentation=%ff", "presentation"] {
+            assert_eq!(ask(right, true, Method::POST, query).await, 400, "{query}");
+        }
+        assert_eq!(ask(None, true, Method::POST, "all").await, 401);
+        assert_eq!(ask(Some("Bearer what admins bring"), true, Method::POST, "all").await, 401);
+        assert_eq!(ask(right, false, Method::POST, "all").await, 403);
+        assert_eq!(ask(right, true, Method::GET, "all").await, 405);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! How a server is told to end: once, for everybody.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use tokio::sync::Notify;
 
@@ -30,6 +33,56 @@ impl Drain {
             notified.await;
         }
     }
+}
+
+/// Why a connection is not being served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pause {
+    /// It has ended.
+    Over,
+    /// Nothing has been asked for a while.
+    Rests,
+}
+
+/// Serves `conn` until it is over or rests; `shut` makes it finish what is under way, when `drain` begins. A
+/// peer that is not welcome is left.
+pub(super) async fn until_over<C, E>(
+    mut conn: Pin<&mut C>,
+    drain: &Drain,
+    shut: impl Fn(Pin<&mut C>),
+    rests: &AtomicBool,
+    is_unwelcome: impl Fn() -> bool,
+) -> Result<Pause, String>
+where
+    C: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let over = |result: Result<(), E>| result.map(|()| Pause::Over).map_err(|error| error.to_string());
+    let mut begun = pin!(drain.begun());
+    let (mut is_waiting, mut is_told) = (false, false);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = conn.as_mut().poll(cx) {
+            return Poll::Ready(over(result));
+        }
+        if rests.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(Pause::Rests));
+        }
+        if is_unwelcome() {
+            // Without a goodbye: who means no good would not heed it.
+            return Poll::Ready(Err("the peer is not welcome any more".into()));
+        }
+        // A task's waker stays the same, so it is enough to register it once: polling again would take a lock a request.
+        if !is_told && (!is_waiting || drain.has_begun()) {
+            is_waiting = true;
+            if begun.as_mut().poll(cx).is_ready() {
+                is_told = true;
+                shut(conn.as_mut());
+                return conn.as_mut().poll(cx).map(over);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 #[cfg(test)]

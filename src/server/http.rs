@@ -11,8 +11,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -22,7 +20,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,8 +31,10 @@ use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::access;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
-use crate::server::drain::Drain;
+use crate::server::drain::{Drain, Pause, until_over};
+use crate::server::http2;
 use crate::server::observe;
+use crate::server::peers::Peers;
 use crate::server::proxied::introduction;
 use crate::server::state::{Current, State};
 use crate::server::tls::{Secured, Tls};
@@ -45,14 +45,10 @@ use crate::time::Utc;
 const BACKLOG: i32 = 4096;
 /// Bytes of a request body that are read to keep the connection. No request we answer needs one.
 const BODY_BYTES_MAX: u64 = 16 * 1024;
+/// Frames that such a body may come in: empty ones would be bytes that never count.
+const BODY_FRAMES_MAX: usize = 256;
 /// Header lines of a request: what hyper parses on the stack. One more would cost two allocations of 4 KiB a request.
 const HEADERS_MAX: usize = 100;
-/// HTTP/2 streams open at once on a connection: what RFC 9113 §6.5.2 recommends at least.
-const STREAMS_MAX: u32 = 128;
-/// HTTP/2 streams that a peer may have reset before we have looked at them (the "rapid reset" attack).
-const RESETS_PENDING_MAX: usize = 20;
-/// HTTP/2 bytes a stream may have queued between body and socket; frames refer to the body, they do not copy it.
-const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
 /// A pause after accept fails, as it does while descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -73,6 +69,8 @@ pub struct Door {
     pub tls: Option<Arc<Tls>>,
     /// As many connections may be open as it has permits.
     pub slots: Arc<Semaphore>,
+    /// Bounds those of one client, if they are bounded.
+    pub peers: Option<Arc<Peers>>,
     /// Where its connections are counted.
     pub telemetry: Arc<Telemetry>,
     /// Ends accepting, and each connection once it has nothing under way.
@@ -97,7 +95,7 @@ pub fn listen(address: SocketAddr, reuses_port: bool) -> io::Result<TcpListener>
 
 /// Accepts connections at `door` until it drains, and serves each in its own task.
 pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
-    let Door { listener, tls, slots, telemetry, drain } = door;
+    let Door { listener, tls, slots, peers, telemetry, drain } = door;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -115,13 +113,14 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
         };
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             telemetry.connections_refused.inc();
-            refuse(stream);
+            refuse(stream, tls.is_some());
             continue;
         };
         prepare(&stream);
         let state = current.get();
         let deadlines = deadlines(&state.options);
         let (tls, telemetry, drain) = (tls.clone(), telemetry.clone(), drain.clone());
+        let peers = peers.clone();
         tokio::spawn(async move {
             let peer = match A::IS_BEHIND_PROXIES && state.options.access.proxy_protocol {
                 false => peer,
@@ -129,6 +128,14 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
                     Some(peer) => peer,
                     None => return telemetry.proxy_introductions_refused.inc(),
                 },
+            };
+            let is_trusted = || state.options.access.trusted.iter().any(|network| network.contains(peer.ip()));
+            let guest = match peers.filter(|_| !is_trusted()).map(|peers| peers.enter(peer.ip())) {
+                Some(None) => {
+                    telemetry.connections_refused.inc();
+                    return refuse(stream, tls.is_some());
+                }
+                guest => guest.flatten(),
             };
             let service = service_fn(|request| {
                 let state = state.clone();
@@ -153,7 +160,7 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
             if let Err(error) = served {
                 tracing::debug!(%peer, error, "connection_failed");
             }
-            drop(slot);
+            drop((slot, guest));
         });
     }
 }
@@ -216,8 +223,10 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Says why, as far as that is possible without waiting, and closes.
-fn refuse(stream: TcpStream) {
-    let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+fn refuse(stream: TcpStream, speaks_tls: bool) {
+    if !speaks_tls {
+        let _ = stream.try_write(TOO_MANY_CONNECTIONS);
+    }
     let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
 }
 
@@ -235,7 +244,7 @@ where
     };
     match protocol {
         Protocol::Http1 => http1(conn, drain, head_bytes_max, service).await,
-        Protocol::Http2 => Box::pin(http2(conn, drain, head_bytes_max, service)).await,
+        Protocol::Http2 => Box::pin(http2::serve(conn, drain, head_bytes_max, service)).await,
     }
 }
 
@@ -287,76 +296,15 @@ where
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.auto_date_header(false).half_close(true).max_headers(HEADERS_MAX).max_buf_size(head_bytes_max);
     let mut serving = builder.serve_connection(TokioIo::new(conn), service);
-    if let Pause::Over = until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests).await? {
+    if let Pause::Over =
+        until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests, || false).await?
+    {
         return Ok(None);
     }
     let parts = serving.into_parts();
     let mut conn = parts.io.into_inner();
     conn.give_back(&parts.read_buf);
     Ok(Some(conn))
-}
-
-/// RFC 9113 §3.3.
-async fn http2<I, S>(conn: Conn<I>, drain: &Drain, head_bytes_max: usize, service: S) -> Result<(), String>
-where
-    I: Stream + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    let (bodies, rests) = (conn.bodies(), conn.rests());
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    builder
-        .auto_date_header(false)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
-        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
-        .max_send_buf_size(STREAM_BUFFER_BYTES);
-    let service = service_fn(|request| {
-        let (answer, bodies) = (service.call(request), bodies.clone());
-        async move { answer.await.map(|answer| answer.map(|body| bodies.watch(body))) }
-    });
-    let serving = pin!(builder.serve_connection(TokioIo::new(conn), service));
-    until_over(serving, drain, |conn| conn.graceful_shutdown(), &rests).await.map(|_| ())
-}
-
-/// Why a connection is not being served.
-enum Pause {
-    Over,
-    Rests,
-}
-
-async fn until_over<C, E>(
-    mut conn: Pin<&mut C>,
-    drain: &Drain,
-    shut: impl Fn(Pin<&mut C>),
-    rests: &AtomicBool,
-) -> Result<Pause, String>
-where
-    C: Future<Output = Result<(), E>>,
-    E: std::error::Error,
-{
-    let over = |result: Result<(), E>| result.map(|()| Pause::Over).map_err(|error| error.to_string());
-    let mut begun = pin!(drain.begun());
-    let (mut is_waiting, mut is_told) = (false, false);
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = conn.as_mut().poll(cx) {
-            return Poll::Ready(over(result));
-        }
-        if rests.load(Ordering::Relaxed) {
-            return Poll::Ready(Ok(Pause::Rests));
-        }
-        // A task's waker stays the same, so it is enough to register it once: polling again would take a lock a request.
-        if !is_told && (!is_waiting || drain.has_begun()) {
-            is_waiting = true;
-            if begun.as_mut().poll(cx).is_ready() {
-                is_told = true;
-                shut(conn.as_mut());
-                return conn.as_mut().poll(cx).map(over);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// Answers on the media listener.
@@ -386,7 +334,7 @@ impl Answer for Media {
             response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
-        access.share(access::page_of(&request), &mut response);
+        access.share(&request, &mut response);
         finish(&request, &mut response, now);
         observe::end(&state, peer, &request, &mut response, now, began);
         response
@@ -399,14 +347,6 @@ async fn respond(state: &State, request: &Request<()>, now: Utc) -> Response<Bod
         return error(StatusCode::URI_TOO_LONG, "url_too_long", "the URL is too long", "public, max-age=60");
     }
     if let Some(response) = common(state, request) {
-        return response;
-    }
-    let _inside = state.telemetry.requests_in_flight.enter();
-    if state.telemetry.requests_in_flight.get() > options.requests_max as i64 {
-        state.telemetry.requests_refused.inc();
-        let message = "too many requests in flight";
-        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "too_many_requests", message, "public, max-age=1");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     }
     state.origin.serve(request, now).await
@@ -491,8 +431,13 @@ async fn forget(body: impl http_body::Body) -> Forgotten {
     if body.size_hint().lower() > left {
         return Forgotten::TooMuch;
     }
+    let mut frames = 0;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(frame) = frame else { return Forgotten::Malformed };
+        frames += 1;
+        if frames > BODY_FRAMES_MAX {
+            return Forgotten::TooMuch;
+        }
         let bytes = frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data) as u64);
         let Some(rest) = left.checked_sub(bytes) else { return Forgotten::TooMuch };
         left = rest;
@@ -569,7 +514,8 @@ mod tests {
     use http_body_util::BodyExt;
     use std::io::IoSlice;
     use std::sync::Mutex;
-    use std::task::Context;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll};
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::task::JoinHandle;
 
@@ -943,21 +889,6 @@ mod tests {
         }
         let (_, body) = without_body(Request::new(Silent)).await;
         assert_eq!(body.unwrap_err().status(), 413);
-    }
-
-    #[tokio::test]
-    async fn requests_too_many_in_flight_are_told_to_come_back() {
-        let mut state = State::for_tests();
-        state.options.requests_max = 1;
-        let request = Request::builder().uri("/a").header(header::HOST, "x").body(()).unwrap();
-        let other = state.telemetry.requests_in_flight.enter();
-        let response = respond(&state, &request, Utc(0)).await;
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        assert_eq!(response.headers()[header::CACHE_CONTROL], "public, max-age=1");
-        drop(other);
-        assert_ne!(respond(&state, &request, Utc(0)).await.status(), 503);
-        assert_eq!(state.telemetry.requests_refused.get(), 1);
     }
 
     #[test]

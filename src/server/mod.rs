@@ -7,9 +7,11 @@ pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
+pub mod http2;
 pub mod inherited;
 pub mod network;
 pub mod observe;
+pub mod peers;
 pub mod proxied;
 pub mod run;
 pub mod state;
@@ -31,9 +33,8 @@ pub struct Options {
     pub admin: Option<SocketAddr>,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
-    /// Requests whose answers are being made at once. Hits take microseconds, so this many in flight means that sources are
-    /// too slow, and more waiting would only spend memory.
-    pub requests_max: usize,
+    /// Of them, those of one client; `None`: as many as there may be. What stands in front is one client too, unless it is trusted.
+    pub connections_peer_max: Option<usize>,
     /// Bytes of a request's path and query. Our own URLs stay below 500; CDNs cap theirs at 8 KiB and more.
     pub url_bytes_max: usize,
     /// Bytes of a request head; what CDNs add (cookies and tokens included) fits. At least 8 KiB.
@@ -62,7 +63,7 @@ impl Default for Options {
             access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
             connections_max: 16 * 1024,
-            requests_max: 4096,
+            connections_peer_max: None,
             url_bytes_max: 4096,
             head_bytes_max: 64 * 1024,
             head_timeout: Duration::from_secs(10),

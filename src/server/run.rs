@@ -15,6 +15,7 @@ use crate::server::admin::{Admin, MediaBase};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
 use crate::server::inherited::Inherited;
+use crate::server::peers::Peers;
 use crate::server::state::{Current, State};
 use crate::server::tls::{self, Tls};
 use crate::telemetry::Telemetry;
@@ -119,6 +120,7 @@ impl Server {
             listener,
             tls,
             slots: slots.clone(),
+            peers: None,
             telemetry,
             drain: drain.clone(),
         };
@@ -132,11 +134,13 @@ impl Server {
         }
         let mut accepting = JoinSet::new();
         let mut reloading = None;
+        let peers = state.options.connections_peer_max.map(|max| Arc::new(Peers::new(max)));
         for (listener, tls) in media {
             if let Some(tls) = &tls {
                 reloading = Some(tokio::spawn(Arc::clone(tls).watch()));
             }
             let door = door(listener, tls, &slots, state.telemetry.clone(), &state.drain);
+            let door = Door { peers: peers.clone(), ..door };
             accepting.spawn(http::accept(door, current.clone(), Media));
         }
         stop.await;
@@ -328,6 +332,26 @@ mod tests {
         }
         let again = exchange(server.media, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         assert!(again.starts_with("HTTP/1.1 200 "), "{again}");
+    }
+
+    #[tokio::test]
+    async fn a_client_with_too_many_connections_is_refused_unless_it_is_trusted() {
+        let options = Options { connections_peer_max: Some(1), ..Options::default() };
+        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        for (is_trusted, status) in [(false, "503"), (true, "200")] {
+            let mut options = options.clone();
+            options.access.trusted = if is_trusted { vec!["127.0.0.1".parse().unwrap()] } else { Vec::new() };
+            let server = start(options);
+            let mut first = TcpStream::connect(server.media).await.unwrap();
+            first.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            read_until(&mut first, "ok").await;
+            let answer = exchange(server.media, request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            drop(first);
+            while server.telemetry.connections_open.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ mod flights;
 mod golden;
 mod library;
 mod mp4;
+mod overload;
 mod paths;
 mod presentations;
 mod replaced;

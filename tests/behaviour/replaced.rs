@@ -8,8 +8,8 @@ use http::StatusCode;
 use crate::scene::{Answer, Scene, copy, same, testdata, touch, write};
 
 const LATER: Duration = Duration::from_secs(1_899_500_000);
-/// The film's 12 s, and the two minutes that a manifest may be kept.
-const GRACE: Duration = Duration::from_secs(12 + 120);
+/// The film's 12 s, the two minutes that a manifest may be kept, and the half in which it may be used while it is asked for again.
+const GRACE: Duration = Duration::from_secs(12 + 120 + 30);
 
 fn film() -> Scene {
     let scene = Scene::of(&["hevc"]);
