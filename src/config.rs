@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod environment;
 pub mod error;
 pub mod keys;
+pub mod live;
 pub mod machine;
 pub mod observe;
 mod over;
@@ -42,6 +43,8 @@ pub struct Config {
     pub library: content::library::Options,
     /// For the origin.
     pub origin: origin::options::Options,
+    /// For what is live.
+    pub live: content::live::channel::Options,
     /// For the listeners.
     pub server: server::Options,
     /// For the access log.
@@ -147,10 +150,13 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     server.reads_cmcd = written.observe.cmcd.unwrap_or(server.reads_cmcd);
     server.sends_timing = written.observe.server_timing.unwrap_or(server.sends_timing);
     origin.sends_cmsd = written.observe.cmsd.unwrap_or(origin.sends_cmsd);
+    let (live, ingest) = live::resolve(written.live)?;
+    server.ingest = ingest;
 
     Ok(Config {
         library,
         origin,
+        live,
         server,
         access_log: written.access_log.resolve()?,
         threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
@@ -170,6 +176,7 @@ impl Config {
                 listen: old.listen,
                 tls: old.tls.clone(),
                 admin: old.admin,
+                ingest: server::IngestOptions { listen: old.ingest.listen, ..server.ingest },
                 connections_max: old.connections_max,
                 reuses_port: old.reuses_port,
                 connections_peer_max: old.connections_peer_max,
@@ -213,6 +220,7 @@ mod tests {
             listen = "0.0.0.0:80"
             admin = "off"
             reuse-port = true
+            live = { ingest = "127.0.0.1:9000", data-dir = "/var/lib/headwater" }
             segment-duration = "4s"
             scan-interval = "500ms"
             grace = "1h"

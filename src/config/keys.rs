@@ -79,6 +79,7 @@ pub const TABLES: &[Table] = &[
     Table { name: "", keys: PLAIN },
     Table { name: "access-log", keys: ACCESS_LOG },
     Table { name: "observe", keys: OBSERVE },
+    Table { name: "live", keys: LIVE },
     Table { name: "tls", keys: TLS },
     Table { name: "access", keys: ACCESS },
     Table { name: "proxies", keys: PROXIES },
@@ -331,6 +332,67 @@ const OBSERVE: &[Key] = &[
         |config| Some(config.server.sends_timing.to_string()),
     )
     .live(),
+];
+
+const LIVE: &[Key] = &[
+    key(
+        "ingest",
+        "none",
+        "Address of the ingest listener, to which encoders push.",
+        "What is taken in is asked for on purpose. An address that others can reach needs a token.",
+        |config| config.server.ingest.listen.and_then(quoted),
+    ),
+    key(
+        "data-dir",
+        "none",
+        "Folder for what live has to remember; a restart then goes on where it was.",
+        "Nothing is written to a disk that nobody named.",
+        |config| config.live.dir.as_ref().and_then(|dir| dir.parent()).and_then(|dir| quoted(dir.display())),
+    ),
+    key(
+        "token",
+        "none",
+        "What a push has to know, as a bearer's token or as a password.",
+        "On a loopback address there is nobody else.",
+        |config| config.server.ingest.token.as_ref().and_then(quoted),
+    )
+    .live()
+    .secret(),
+    key(
+        "open",
+        "true, unless channels are listed",
+        "Whether a push may make a channel that is not listed.",
+        "Who lists channels means these.",
+        |config| Some(config.live.open.to_string()),
+    ),
+    key(
+        "window",
+        "\"120s\"",
+        "How long a segment is listed; at most 6h.",
+        "Twenty segments of six seconds, or sixty of two; it is kept in memory.",
+        |config| span(config.live.every.window),
+    ),
+    key(
+        "segment",
+        "\"2s\"",
+        "Length of segments where a push does not say where they begin; 500ms to 30s.",
+        "The usual distance of sync points where latency matters.",
+        |config| span(config.live.every.target),
+    ),
+    key(
+        "part",
+        "\"1s\"",
+        "Length that chunks are gathered to, for low latency; 100ms to that of segments.",
+        "Players ask for each: a third of a second costs three times the requests of a second.",
+        |config| span(config.live.every.part_target),
+    ),
+    key(
+        "end-after",
+        "\"0s\"",
+        "How long after the last media a broadcast has ended; 0s: when the encoder says so.",
+        "An encoder that fails should be able to come back.",
+        |config| span(config.live.every.end_after.unwrap_or_default()),
+    ),
 ];
 
 const ACCESS: &[Key] = &[
@@ -705,7 +767,7 @@ mod tests {
     }
 
     /// Lists of tables, which are described where they are.
-    const DESCRIBED_ELSEWHERE: &[&str] = &[];
+    const DESCRIBED_ELSEWHERE: &[&str] = &["channel"];
 
     /// Every key with another value than its default.
     const OTHER: &str = r#"
@@ -745,6 +807,16 @@ mod tests {
         cmcd = false
         cmsd = true
         server-timing = true
+
+        [live]
+        ingest = "127.0.0.1:3"
+        data-dir = "data"
+        token = "secret"
+        open = false
+        window = "1h"
+        segment = "1s"
+        part = "500ms"
+        end-after = "60s"
         [tls]
         cert = "site.pem"
         key = "site.key"

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::config::access;
+use crate::config::live;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
 use crate::config::{access_log, observe, tls};
@@ -33,6 +34,9 @@ pub struct Written {
     /// Let another process listen at the same addresses, to take over from this one [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Listeners")]
     pub reuse_port: Option<bool>,
+    /// What is said of live.
+    #[command(flatten)]
+    pub live: live::Written,
     /// More of TLS, in a table.
     #[command(flatten)]
     pub tls: tls::Written,
@@ -195,7 +199,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables access_log, observe, tls, access, proxies
+            tables live, access_log, observe, tls, access, proxies
         )
     }
 }

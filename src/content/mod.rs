@@ -3,6 +3,7 @@
 pub mod captions;
 pub mod clips;
 pub mod library;
+pub mod live;
 pub mod made;
 pub mod scan;
 pub mod sidecar;

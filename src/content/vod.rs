@@ -750,7 +750,7 @@ fn collect_traf<'a>(
     }
 }
 
-fn pssh(bytes: &[u8]) -> Option<Pssh> {
+pub(crate) fn pssh(bytes: &[u8]) -> Option<Pssh> {
     let system_id = bytes.get(12..28)?.try_into().ok()?;
     Some(Pssh { system_id, bytes: Bytes::copy_from_slice(bytes) })
 }
@@ -1048,7 +1048,7 @@ pub(crate) fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>
     (delay, media_time)
 }
 
-fn reduce(a: u32, b: u32) -> (u32, u32) {
+pub(crate) fn reduce(a: u32, b: u32) -> (u32, u32) {
     let gcd = |mut a: u32, mut b: u32| {
         while b != 0 {
             (a, b) = (b, a % b);
@@ -1060,7 +1060,7 @@ fn reduce(a: u32, b: u32) -> (u32, u32) {
 }
 
 /// A handler's name, where somebody chose it.
-fn label(name: &str) -> Option<String> {
+pub(crate) fn label(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|c| !c.is_control() && *c != '"').collect();
     let name = name.trim();
     let stock = ["handler", "core media", "iso media", "gpac", "bento4", "l-smash", "shaka", "mainconcept", "apple "];
@@ -1069,7 +1069,7 @@ fn label(name: &str) -> Option<String> {
     chosen.then(|| name.to_owned())
 }
 
-fn roles(kinds: &[(String, String)]) -> Vec<Role> {
+pub(crate) fn roles(kinds: &[(String, String)]) -> Vec<Role> {
     let role = |(scheme, value): &(String, String)| match (scheme.as_str(), value.as_str()) {
         ("urn:mpeg:dash:role:2011", value) => role_named(value),
         _ => None,

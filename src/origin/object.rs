@@ -1,6 +1,5 @@
 //! What is served: a head made ready, a body of shared slices, and how the two answer a request.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,16 +44,30 @@ const NO_DATE: HeaderValue = HeaderValue::from_static("");
 /// What the two heads of a representation take: up to 14 entries, each a name, a value and links of the map.
 const HEADS_BYTES: u64 = 2 * 14 * 104;
 
-/// A response body: one rope, sent as one frame.
+/// A response body: one rope, sent as one frame; or what comes of a segment that grows.
 #[derive(Debug, Default)]
 pub struct Body {
     rope: Option<Rope>,
+    growth: Option<Growth>,
 }
+
+/// What is still to come of a body, piece by piece; `None` is the end. Without that the body is aborted.
+pub type Growth = tokio::sync::mpsc::Receiver<Option<Rope>>;
+
+/// What grew will not be whole: the connection is reset, so that nobody takes a part for the whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the segment will never be whole")]
+pub struct Aborted;
 
 impl Body {
     /// A body of all of `rope`.
     pub fn new(rope: Rope) -> Body {
-        Body { rope: (!rope.is_empty()).then_some(rope) }
+        Body { rope: (!rope.is_empty()).then_some(rope), growth: None }
+    }
+
+    /// A body of what `growth` brings.
+    pub fn growing(growth: Growth) -> Body {
+        Body { rope: None, growth: Some(growth) }
     }
 
     /// No body.
@@ -62,23 +75,33 @@ impl Body {
         Body::default()
     }
 
-    /// Bytes not yet taken.
+    /// Bytes not yet taken, as far as they are there.
     pub fn len(&self) -> u64 {
         self.rope.as_ref().map_or(0, Rope::len)
     }
 
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.rope.is_none()
+        self.rope.is_none() && self.growth.is_none()
     }
 }
 
 impl http_body::Body for Body {
     type Data = RopeBuf;
-    type Error = Infallible;
+    type Error = Aborted;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<RopeBuf>, Infallible>>> {
-        Poll::Ready(self.rope.take().map(|rope| Ok(Frame::data(rope.into_buf()))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<RopeBuf>, Aborted>>> {
+        let Some(growth) = &mut self.growth else {
+            return Poll::Ready(self.rope.take().map(|rope| Ok(Frame::data(rope.into_buf()))));
+        };
+        growth.poll_recv(cx).map(|piece| match piece {
+            Some(Some(rope)) => Some(Ok(Frame::data(rope.into_buf()))),
+            Some(None) => {
+                self.growth = None;
+                None
+            }
+            None => Some(Err(Aborted)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -86,7 +109,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        if self.growth.is_some() { SizeHint::default() } else { SizeHint::with_exact(self.len()) }
     }
 }
 
@@ -344,6 +367,18 @@ impl Problem {
     pub fn unavailable(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem { max_age: Some(Duration::from_secs(1)), retry_after: true, ..Problem::new(status, code, message) }
+    }
+
+    /// 404 of what may be there soon, for a second.
+    pub fn not_yet(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        let max_age = Some(Duration::from_secs(1));
+        Problem { max_age, ..Problem::new(StatusCode::NOT_FOUND, code, message) }
+    }
+
+    /// 410 of what was there and will not be again, for a minute.
+    pub fn gone(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        let max_age = Some(Duration::from_secs(60));
+        Problem { max_age, ..Problem::new(StatusCode::GONE, code, message) }
     }
 
     fn precondition_failed() -> Problem {

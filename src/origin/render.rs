@@ -31,14 +31,14 @@ use crate::telemetry::Telemetry;
 use crate::time::{Rounding, Timescale, rescale};
 
 /// Of what is named by its version.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// How long what is on demand may be used when nothing newer can be had (RFC 5861 §4): what it names was made already, and lies in the same
 /// caches.
 const STALE_IF_ERROR: Duration = Duration::from_secs(24 * 3600);
 /// Why a body finds no room.
 pub(crate) const MEMORY_FULL: &str = "memory_full";
 /// A smaller manifest is not worth a coding of its own.
-const CODED_MIN_BYTES: usize = 512;
+pub(crate) const CODED_MIN_BYTES: usize = 512;
 /// The longest that an old version is served after its source was replaced, whatever its duration.
 const GRACE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// A larger segment, of a file without sync samples, would take the memory of all others.
@@ -118,7 +118,7 @@ impl Indexed {
 }
 
 fn hls_options(options: &Options) -> hls::Options {
-    hls::Options { key_uri: options.key_uri.clone() }
+    hls::Options { key_uri: options.key_uri.clone(), is_live: false }
 }
 
 fn source_problem(error: &SourceError) -> Problem {
@@ -361,9 +361,9 @@ impl Render {
     }
 }
 
-const HLS: &str = "application/vnd.apple.mpegurl";
+pub(crate) const HLS: &str = "application/vnd.apple.mpegurl";
 
-fn media_type(track: &Track) -> &'static str {
+pub(crate) fn media_type(track: &Track) -> &'static str {
     match track.kind {
         Kind::Video => "video/mp4",
         Kind::Audio => "audio/mp4",
@@ -389,13 +389,13 @@ fn broken(track: &str, error: &dyn std::fmt::Display) -> Problem {
     )
 }
 
-fn gzip(text: &[u8]) -> Bytes {
+pub(crate) fn gzip(text: &[u8]) -> Bytes {
     let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 4), flate2::Compression::default());
     encoder.write_all(text).expect("a Vec takes all");
     Bytes::from(encoder.finish().expect("a Vec takes all"))
 }
 
-fn brotli(text: &[u8]) -> Bytes {
+pub(crate) fn brotli(text: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(text.len() / 4);
     let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: text.len(), ..Default::default() };
     brotli::BrotliCompress(&mut &text[..], &mut out, &params).expect("a Vec takes all");

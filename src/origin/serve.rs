@@ -16,9 +16,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::cache::{Cache, FlightError, Role, Weigh};
 use crate::content::library::{Entry, Library};
+use crate::content::live::channel::Channels;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
+use crate::origin::broadcasts::{self, Broadcasts};
 use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object};
@@ -56,7 +58,8 @@ pub enum Purge {
 #[derive(Debug)]
 pub struct Origin {
     library: Arc<Library>,
-    options: Arc<Options>,
+    pub(crate) broadcasts: Broadcasts,
+    pub(crate) options: Arc<Options>,
     telemetry: Arc<Telemetry>,
     index: Cache<Indexed, Problem>,
     inits: Cache<Object, Problem>,
@@ -78,6 +81,7 @@ impl Origin {
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
         Origin {
             library,
+            broadcasts: Broadcasts::default(),
             telemetry,
             index: Cache::new(index),
             inits: Cache::new(init),
@@ -91,6 +95,11 @@ impl Origin {
         }
     }
 
+    /// The same, with what is pushed to `channels`.
+    pub fn broadcasting(self, channels: Arc<Channels>) -> Origin {
+        Origin { broadcasts: Broadcasts::of(channels), ..self }
+    }
+
     /// Answers `request`, as of `now`. Dropping the future loses nothing: what it was making is made all the same.
     pub async fn serve(self: &Arc<Self>, request: &Request<()>, now: Utc) -> Response<Body> {
         let method = request.method();
@@ -99,7 +108,7 @@ impl Origin {
         }
         // A query is no part of any name that is on demand, so it is dropped, and the path is the key.
         let Some(key) = decode(request.uri().path()) else { return no_such_object().response(method) };
-        let Some(class) = Class::of(&key) else { return no_such_object().response(method) };
+        let Some(class) = Class::of(&key) else { return self.without_class(&key, method, now) };
         let hit = self.cache(class).get(&key).await.filter(|object| object.is_servable(now));
         let object = match hit {
             Some(object) => {
@@ -110,6 +119,9 @@ impl Origin {
                 object
             }
             None => {
+                if let Some(answer) = Box::pin(self.live(&key, request, now)).await {
+                    return answer;
+                }
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
                 return match Box::pin(self.miss(&key, class, request, now)).await {
@@ -125,7 +137,12 @@ impl Origin {
         object.answer(method, request.headers())
     }
 
-    fn cache(&self, class: Class) -> &Cache<Object, Problem> {
+    /// What has no extension.
+    fn without_class(&self, key: &str, method: &Method, now: Utc) -> Response<Body> {
+        if key == "/time" { broadcasts::time(method, now) } else { no_such_object().response(method) }
+    }
+
+    pub(crate) fn cache(&self, class: Class) -> &Cache<Object, Problem> {
         match class {
             Class::Manifest => &self.manifests,
             Class::Init => &self.inits,

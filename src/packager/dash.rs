@@ -6,6 +6,7 @@
 //! A two-hour presentation has thousands of segments, but few runs of equal ones: everything is pushed onto one buffer.
 
 mod continuity;
+pub mod live;
 
 use std::fmt;
 
@@ -103,20 +104,22 @@ impl Mpd<'_> {
         // Behind those of the sets themselves, and equal where theirs are.
         let trick_ids_from = places.iter().flatten().map(|place| place.id).max().unwrap_or(0);
         for ((period, end), places) in presentation.periods.iter().zip(ends).zip(places) {
-            let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
-            let duration = MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO);
-            self.period(period, duration, &places, trick_ids_from);
+            self.period(period, Some(end), &places, trick_ids_from);
         }
         self.raw("</MPD>\n");
     }
 
-    fn period(&mut self, period: &Period, duration: MediaTime, places: &[Place<'_>], trick_ids_from: u64) {
+    /// A period until `end`, if that is known.
+    fn period(&mut self, period: &Period, end: Option<MediaTime>, places: &[Place<'_>], trick_ids_from: u64) {
         self.raw(" <Period");
         self.attribute("id", &period.id);
         self.raw(" start=\"");
         self.duration(period.start);
-        self.raw("\" duration=\"");
-        self.duration(duration);
+        if let Some(end) = end {
+            let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+            self.raw("\" duration=\"");
+            self.duration(MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO));
+        }
         self.raw("\">\n");
         for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
             self.adaptation_set(period, index, set, place);
@@ -201,7 +204,10 @@ impl Mpd<'_> {
         if set.tracks.iter().flat_map(|track| &track.segments).all(|segment| segment.starts_with_sync) {
             // Type 1: all that follows the sync sample is presented after it. Where samples are reordered, leading ones may
             // precede it, which is type 2 (ISO/IEC 14496-12 Annex I).
-            let reordered = set.tracks.iter().any(|track| track.samples.has_composition_offsets());
+            // Of live video nobody knows what will come.
+            let may_reorder = |track: &Track| track.samples.is_empty() && track.kind == Kind::Video;
+            let reordered =
+                set.tracks.iter().any(|track| may_reorder(track) || track.samples.has_composition_offsets());
             self.number("startWithSAP", if reordered { 2 } else { 1 });
         }
         self.extents(set);

@@ -118,7 +118,7 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
         };
         prepare(&stream);
         let state = current.get();
-        let deadlines = deadlines(&state.options);
+        let deadlines = Deadlines { takes_bodies: serve.takes_bodies(), ..deadlines(&state.options) };
         let (tls, telemetry, drain) = (tls.clone(), telemetry.clone(), drain.clone());
         let peers = peers.clone();
         tokio::spawn(async move {
@@ -205,10 +205,20 @@ pub trait Answer: Copy + Send + Sync + 'static {
         peer: SocketAddr,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + 'static;
+
+    /// Whether requests have bodies that last.
+    fn takes_bodies(self) -> bool {
+        false
+    }
 }
 
 fn deadlines(options: &Options) -> Deadlines {
-    Deadlines { head: options.head_timeout, idle: options.idle_timeout, write: options.write_timeout }
+    Deadlines {
+        head: options.head_timeout,
+        idle: options.idle_timeout,
+        write: options.write_timeout,
+        takes_bodies: false,
+    }
 }
 
 /// Whether accept failed because of the connection it was about, not because of us (accept(2), "Error handling").
@@ -519,8 +529,12 @@ mod tests {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
     use tokio::task::JoinHandle;
 
-    const DEADLINES: Deadlines =
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+    const DEADLINES: Deadlines = Deadlines {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(600),
+        write: Duration::from_secs(30),
+        takes_bodies: false,
+    };
 
     fn conn<I: Stream>(io: I) -> Conn<I> {
         Conn::new(io, DEADLINES, Arc::default(), Arc::default())

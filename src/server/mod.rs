@@ -8,6 +8,7 @@ pub mod conn;
 pub mod drain;
 pub mod http;
 pub mod http2;
+pub mod ingest;
 pub mod inherited;
 pub mod network;
 pub mod observe;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod state;
 pub mod tls;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub struct Options {
     pub access: access::Options,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
+    /// The ingest listener.
+    pub ingest: IngestOptions,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
     /// Of them, those of one client; `None`: as many as there may be. What stands in front is one client too, unless it is trusted.
@@ -55,6 +59,17 @@ pub struct Options {
     pub sends_timing: bool,
 }
 
+/// How the ingest listener behaves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IngestOptions {
+    /// Where it is; `None`: nothing is taken.
+    pub listen: Option<SocketAddr>,
+    /// What a push has to know of channels that have no token of their own; `None`: nothing.
+    pub token: Option<String>,
+    /// What a push to a channel has to know.
+    pub tokens: BTreeMap<String, String>,
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -62,6 +77,7 @@ impl Default for Options {
             tls: tls::Options::default(),
             access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+            ingest: IngestOptions::default(),
             connections_max: 16 * 1024,
             connections_peer_max: None,
             url_bytes_max: 4096,

@@ -14,6 +14,7 @@ use crate::server::Options;
 use crate::server::admin::{Admin, MediaBase};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
+use crate::server::ingest::{self, Ingest};
 use crate::server::inherited::Inherited;
 use crate::server::peers::Peers;
 use crate::server::state::{Current, State};
@@ -30,6 +31,7 @@ pub struct Server {
     media: Vec<(TcpListener, Option<Arc<Tls>>)>,
     media_base: MediaBase,
     admin: Option<(TcpListener, SocketAddr)>,
+    ingest: Option<(TcpListener, SocketAddr)>,
     current: Arc<Current>,
 }
 
@@ -84,8 +86,9 @@ impl Server {
             (tls, _) => vec![(first, tls)],
         };
         let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
+        let ingest = options.ingest.listen.map(|address| bind(None, address)).transpose()?;
         let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
-        Ok(Server { media, media_base, admin, current })
+        Ok(Server { media, media_base, admin, ingest, current })
     }
 
     /// Where players find the media listener, without a slash at the end.
@@ -104,6 +107,13 @@ impl Server {
         self.admin.as_ref().map(|(_, address)| format!("{}/", MediaBase { address: *address, is_tls: false }.url(None)))
     }
 
+    /// Where encoders push to; `None` without an ingest listener.
+    pub fn ingest_url(&self) -> Option<String> {
+        self.ingest
+            .as_ref()
+            .map(|(_, address)| format!("{}/ingest/", MediaBase { address: *address, is_tls: false }.url(None)))
+    }
+
     /// What connections are served with, to change it while the server runs.
     pub fn current(&self) -> Arc<Current> {
         self.current.clone()
@@ -112,7 +122,7 @@ impl Server {
     /// Serves until `stop` is done, then drains: `/readyz` says 503, the media listener is closed, and connections finish
     /// what is under way. Returns how many connections were still open at the drain's deadline.
     pub async fn run(self, stop: impl Future<Output = ()>) -> usize {
-        let Server { media, media_base, admin, current } = self;
+        let Server { media, media_base, admin, ingest, current } = self;
         let state = current.get();
         let slots_max = state.options.connections_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let slots = Arc::new(Semaphore::new(slots_max));
@@ -142,6 +152,12 @@ impl Server {
             let door = door(listener, tls, &slots, state.telemetry.clone(), &state.drain);
             let door = Door { peers: peers.clone(), ..door };
             accepting.spawn(http::accept(door, current.clone(), Media));
+        }
+        // What is pushed ends with the drain: encoders go to another server.
+        if let Some((listener, _)) = ingest {
+            let slots = Arc::new(Semaphore::new(ingest::CONNECTIONS_MAX));
+            let door = door(listener, None, &slots, Arc::default(), &state.drain);
+            tokio::spawn(http::accept(door, current.clone(), Ingest));
         }
         stop.await;
         state.drain.begin();

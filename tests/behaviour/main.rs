@@ -9,6 +9,7 @@ mod faults;
 mod flights;
 mod golden;
 mod library;
+mod live;
 mod mp4;
 mod overload;
 mod paths;

@@ -109,7 +109,7 @@ mod tests {
     fn written(presentation: &Presentation) -> Option<String> {
         let renditions = Renditions::of(presentation, &rate::measure(presentation));
         let rendition = renditions.list.iter().find(|rendition| rendition.trick().is_some())?;
-        let options = Options { key_uri: Some("skd://{kid}".into()) };
+        let options = Options { key_uri: Some("skd://{kid}".into()), ..Options::default() };
         let text = playlist(presentation, rendition, &options).expect("a playlist");
         Some(String::from_utf8(text).expect("text"))
     }

@@ -26,7 +26,8 @@ use crate::packager::rate::Rate;
 /// The playlist of `presentation`, whose renditions are `renditions`. Its URIs are relative to the presentation:
 /// `{rendition}/{version}/media.m3u8`.
 pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &Options) -> Result<Vec<u8>, NoHls> {
-    let lines: Vec<Line<'_>> = renditions.all()?.iter().map(|rendition| Line::of(presentation, rendition)).collect();
+    let line = |rendition| Line::of(presentation, rendition, options.is_live);
+    let lines: Vec<Line<'_>> = renditions.all()?.iter().map(line).collect();
     for track in lines.iter().flat_map(|line| &line.tracks) {
         Keys::of(track, options)?;
     }
@@ -89,6 +90,7 @@ struct Line<'a> {
     lead: &'a Track,
     /// One a period.
     tracks: Vec<&'a Track>,
+    is_live: bool,
 }
 
 impl std::ops::Deref for Line<'_> {
@@ -100,9 +102,9 @@ impl std::ops::Deref for Line<'_> {
 }
 
 impl<'a> Line<'a> {
-    fn of(presentation: &'a Presentation, rendition: &'a Rendition) -> Line<'a> {
+    fn of(presentation: &'a Presentation, rendition: &'a Rendition, is_live: bool) -> Line<'a> {
         let tracks = rendition.tracks(presentation).map(|(_, track)| track).collect();
-        Line { rendition, lead: rendition.lead(presentation), tracks }
+        Line { rendition, lead: rendition.lead(presentation), tracks, is_live }
     }
 
     fn rate(&self) -> Rate {
@@ -475,7 +477,10 @@ fn channels(line: &Line<'_>) -> String {
 }
 
 fn uri(line: &Line<'_>) -> String {
-    format!("{}/{}/media.m3u8", line.rendition.name, line.rendition.version)
+    match line.is_live {
+        true => format!("{}/media.m3u8", line.rendition.name),
+        false => format!("{}/{}/media.m3u8", line.rendition.name, line.rendition.version),
+    }
 }
 
 /// What of `text` may stand in a quoted-string (rfc8216bis §4.2).
