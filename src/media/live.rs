@@ -17,7 +17,7 @@ use crate::media::sample::SourceRange;
 use crate::media::switching;
 use crate::media::track::{Segment, Track, Version};
 use crate::rope::{Rope, SLICES_MAX};
-use crate::time::{MediaTime, Rounding, Timescale, Utc};
+use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 /// Segments of a sealed block: so few that what stays of an expired one is little, so many that a day of them are few blocks.
 const BLOCK_SEGMENTS: usize = 128;
@@ -63,6 +63,9 @@ pub struct LivePeriod {
     pub origin: MediaTime,
     /// When it ended, after the broadcast's start; `None` of the last.
     pub end: Option<MediaTime>,
+    /// Where media was missing, from when until when, in microseconds after the broadcast's start, ascending: what is near to one another
+    /// in several tracks is one.
+    pub cuts: Vec<i64>,
     /// By name.
     pub tracks: Vec<Arc<LiveTrack>>,
 }
@@ -381,40 +384,68 @@ impl Broadcast {
         (self.started.0 * 1000).saturating_add_signed(offset.to(Timescale::MICRO, Rounding::Nearest))
     }
 
-    /// What is listed, as a presentation like any other: every track with its listed segments. Gaps are left out.
+    /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and
+    /// the next begins where it comes back, without the tracks that lack it (ISO/IEC 23009-1 knows no holes in a SegmentTimeline).
     pub fn presentation(&self) -> Presentation {
-        let periods =
-            self.periods.iter().filter(|period| period.tracks.iter().any(|track| track.listed().any(|s| !s.is_gap)));
-        let periods = periods.map(|period| {
-            let tracks = period.tracks.iter().filter_map(|live| {
-                let segment = |s: &Arc<LiveSegment>| Segment {
-                    first_sample: 0,
-                    time: s.time.max(0),
-                    duration: s.duration,
-                    starts_with_sync: s.starts_with_sync,
-                };
-                let segments: Vec<Segment> = live.listed().filter(|s| !s.is_gap).map(segment).collect();
-                let face = Track { segments, ..Track::clone(&live.face) };
-                (!face.segments.is_empty()).then_some(face)
-            });
-            let tracks: Vec<Track> = tracks.collect();
-            let end = period.end.or_else(|| {
-                let ends = period.tracks.iter().filter_map(|track| {
-                    let end = track.segments.last()?.end();
-                    Some(MediaTime::new(period.offset(end, track.face.timescale), track.face.timescale))
-                });
-                ends.max()
-            });
-            let end = end.unwrap_or(period.start);
-            let duration = end.plus(MediaTime::new(-period.start.ticks, period.start.timescale));
-            Period {
-                id: period.number.to_string(),
-                start: period.start,
-                duration,
-                origin: period.origin,
-                sets: switching::group(tracks),
-            }
-        });
+        let periods = self.periods.iter().flat_map(|period| self.without_holes(period));
         Presentation { periods: periods.collect(), warnings: Vec::new() }
     }
+
+    fn without_holes(&self, period: &LivePeriod) -> Vec<Period> {
+        let begins = || [i64::MIN].into_iter().chain(period.cuts.iter().copied());
+        let ends = period.cuts.iter().copied().chain([i64::MAX]);
+        begins().zip(ends).filter_map(|(from, until)| self.stretch(period, from..until, from == i64::MIN)).collect()
+    }
+
+    /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start; `None` if there are none.
+    fn stretch(&self, period: &LivePeriod, range: std::ops::Range<i64>, is_first: bool) -> Option<Period> {
+        let near = i64::try_from(self.timing.target_s).unwrap_or(0) * 500_000;
+        let shifted = |cut: i64| if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
+        let (from, until) = (shifted(range.start), shifted(range.end));
+        let mut end = i64::MIN;
+        let tracks = period.tracks.iter().filter_map(|live| {
+            let is_inside = |s: &&Arc<LiveSegment>| {
+                let begins = after_start_us(period, live, s.time);
+                !s.is_gap && from <= begins && begins < until
+            };
+            let segments: Vec<Segment> = live
+                .listed()
+                .filter(is_inside)
+                .map(|s| {
+                    end = end.max(after_start_us(period, live, s.end()));
+                    Segment {
+                        first_sample: 0,
+                        time: s.time.max(0),
+                        duration: s.duration,
+                        starts_with_sync: s.starts_with_sync,
+                    }
+                })
+                .collect();
+            let face = Track { segments, ..Track::clone(&live.face) };
+            (!face.segments.is_empty()).then_some(face)
+        });
+        let tracks: Vec<Track> = tracks.collect();
+        if tracks.is_empty() {
+            return None;
+        }
+        let micros = |ticks: i64| MediaTime::new(ticks, Timescale::MICRO);
+        let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+        // Not by what is listed: where a period begins never changes.
+        let (id, start, origin) = match is_first {
+            true => (period.number.to_string(), period.start, period.origin),
+            false => {
+                let later = range.start - us(period.start);
+                (format!("{}.{}", period.number, later / 1000), micros(range.start), micros(us(period.origin) + later))
+            }
+        };
+        let end = period.end.map_or(end, |limit| end.min(us(limit)).max(us(start)));
+        let duration = micros(end - us(start));
+        Some(Period { id, start, duration, origin, sets: switching::group(tracks) })
+    }
+}
+
+/// `ticks` of `track` in microseconds after the broadcast's start.
+pub fn after_start_us(period: &LivePeriod, track: &LiveTrack, ticks: i64) -> i64 {
+    let timescale = track.face.timescale;
+    rescale(period.offset(ticks, timescale), timescale, Timescale::MICRO, Rounding::Nearest)
 }

@@ -450,6 +450,13 @@ async fn an_encoder_that_comes_back_goes_on_or_begins_anew() {
     assert_eq!((list.gaps, list.segments.len()), (3, 11));
     let gap = studio.get(&list.segments[5].0).await;
     assert_eq!(gap.status, 404, "a gap has no media");
+    // DASH has no holes: what comes after one is another Period, on the same timeline.
+    let found = studio.dash().await;
+    let whole: Vec<(&str, usize, u64)> =
+        found.iter().map(|r| (r.period.as_str(), r.segments.len(), r.segments[0].time - r.offset)).collect();
+    assert_eq!(whole, [("0", 5, 0), ("0.16000", 3, 0)]);
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    assert!(mpd.contains("start=\"PT0S\" duration=\"PT10S\"") && mpd.contains("start=\"PT16S\""), "{mpd}");
     // Another encoder, whose time begins at 0.
     let mut other = Encoder::video("v");
     other.push = 2;
@@ -460,7 +467,7 @@ async fn an_encoder_that_comes_back_goes_on_or_begins_anew() {
     assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
     assert_eq!(text.matches("#EXT-X-MAP:").count(), 2);
     let mpd = studio.text("/tv/manifest.mpd").await;
-    assert_eq!(mpd.matches("<Period ").count(), 2, "{mpd}");
+    assert_eq!(mpd.matches("<Period ").count(), 3, "{mpd}");
     assert!(mpd.contains("<Period id=\"1\" start=\"PT24S\">"), "{mpd}");
     // One name never has two contents.
     let list = studio.playlist("v").await;

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing};
+use crate::media::live::{
+    Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, after_start_us,
+};
 use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Track};
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
@@ -119,6 +121,8 @@ struct Feed {
     live: LiveTrack,
     /// When the next chunk is decoded, in ticks.
     decode_end: i64,
+    /// How much later the open segment is presented than decoded, in ticks.
+    shift: i64,
     last_at: Utc,
     push: u64,
     /// The longest chunk so far, in ticks.
@@ -221,7 +225,9 @@ impl Window {
                 if !chunk.starts_with_sync {
                     return Ok(Taken::Dropped);
                 }
+                let hole = [feed.live.next_time, chunk.time];
                 feed.fill(chunk.time, target, now);
+                self.cut(name, hole);
             }
             Some(Course::Jumps) | None if !chunk.starts_with_sync => return Ok(Taken::Dropped),
             Some(Course::Jumps) | None => {
@@ -284,6 +290,23 @@ impl Window {
         }
         self.expire(now);
         before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
+    }
+
+    /// Media of the feed called `name` is missing from the one time until the other, in ticks.
+    fn cut(&mut self, name: &str, hole: [i64; 2]) {
+        let Some(feed) = self.feeds.get(name) else { return };
+        let mut next = Broadcast::clone(&self.current);
+        let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
+        let period = Arc::make_mut(last);
+        let near = i64::try_from(next.timing.target_s).unwrap_or(0) * 500_000;
+        for ticks in hole {
+            let cut = after_start_us(period, &feed.live, ticks);
+            if period.cuts.iter().all(|other| (other - cut).abs() > near) {
+                period.cuts.push(cut);
+            }
+        }
+        period.cuts.sort_unstable();
+        self.current = Arc::new(next);
     }
 
     /// The feed called `name` begins on a timeline of its own, with `chunk`.
@@ -397,6 +420,7 @@ impl Window {
             start,
             origin,
             end: None,
+            cuts: Vec::new(),
             tracks: Vec::new(),
         }));
         self.current = Arc::new(next);
@@ -441,6 +465,12 @@ impl Window {
         let mut next = Broadcast::clone(&self.current);
         let (mut changed, newest) = (false, newest.number);
         for period in &mut next.periods {
+            // The last of those that are over stays: what is listed is in the stretch that began there.
+            let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
+            if over > 0 {
+                Arc::make_mut(period).cuts.drain(..over);
+                changed = true;
+            }
             for index in 0..period.tracks.len() {
                 period.tracks[index].segments.iter().for_each(|segment| {
                     if ended_ms(period, &period.tracks[index], segment) < limits.hot {
@@ -563,6 +593,7 @@ impl Feed {
             period: None,
             live,
             decode_end: 0,
+            shift: 0,
             last_at: now,
             push: 0,
             chunk_max: 0,
@@ -669,6 +700,7 @@ impl Feed {
             Some(open) => Arc::unwrap_or_clone(open),
             None => {
                 self.places.clear();
+                self.shift = chunk.shift;
                 OpenSegment {
                     number: self.live.next_number,
                     time: chunk.time.max(self.live.segments.last().map_or(0, |last| last.end())),
@@ -685,7 +717,8 @@ impl Feed {
         let bytes_before: u64 = open.chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let bytes_after = bytes_before + chunk.bytes.len() as u64;
         let part_at = open.time + open.duration;
-        open.duration = (chunk.end - open.time).max(open.duration + 1);
+        // By decode times: where pictures are reordered, the last to be presented of a chunk is not the last that came.
+        open.duration = (chunk.decode_end + self.shift - open.time).max(open.duration + 1);
         open.chunks.push(chunk.bytes);
         let part_end = open.time + open.duration;
         // Parts hold whole chunks, and none may be longer than was announced.

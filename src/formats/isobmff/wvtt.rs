@@ -299,6 +299,24 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_written_is_read(
+            list in prop::collection::vec((any::<Option<u32>>(), "[a-zä]{0,4}", "(line:0)?", "[a-z<>ä ]{0,9}", any::<bool>()), 0..5),
+        ) {
+            let cue = |(source_id, id, settings, payload, _): &(Option<u32>, String, String, String, bool)| {
+                (*source_id, id.clone(), settings.clone(), payload.clone())
+            };
+            let mut sample = Vec::new();
+            for each in &list {
+                let (source_id, id, settings, payload) = (each.0, &*each.1, &*each.2, &*each.3);
+                write_cue(&mut sample, &CueBox { source_id, id, settings, payload }, each.4.then_some(1500));
+            }
+            let read: Vec<_> = (cues(&sample).expect("well formed").iter())
+                .map(|cue| (cue.source_id, cue.id.to_owned(), cue.settings.to_owned(), cue.payload.to_owned()))
+                .collect();
+            prop_assert_eq!(read, list.iter().map(cue).collect::<Vec<_>>());
+        }
+
+        #[test]
         fn any_bytes_are_cues_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = cues(&bytes);
             let _ = cues(&vttc(&[(b"payl", &bytes)]));

@@ -1,6 +1,7 @@
 //! The MPD of a broadcast: dynamic while it lasts, static when it has ended.
 
 use crate::media::live::Broadcast;
+use crate::media::presentation::Period;
 use crate::media::track::Track;
 use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, continuity};
 use crate::packager::push;
@@ -47,7 +48,9 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
     mpd.raw("S\">\n");
     let places = continuity::places(&presentation);
     let ended = broadcast.ended.then(|| presentation.duration());
-    let ends = presentation.periods.iter().skip(1).map(|next| Some(next.start)).chain([ended]);
+    // Before a hole a period ends earlier than the next begins.
+    let end = |pair: &[Period]| Some(pair[1].start.min(pair[0].start.plus(pair[0].duration)));
+    let ends = presentation.periods.windows(2).map(end).chain([ended]);
     for ((period, end), places) in presentation.periods.iter().zip(ends).zip(&places) {
         mpd.period(period, end, places, 0);
     }
