@@ -3,6 +3,7 @@
 pub mod check;
 pub mod config;
 pub mod inspect;
+pub mod notify;
 pub mod serve;
 pub mod sign;
 

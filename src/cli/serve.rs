@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::notify::{READY, STOPPING, notify};
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -22,7 +23,9 @@ use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
+use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
+use crate::server::inherited::Inherited;
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
 use crate::telemetry::Telemetry;
@@ -62,7 +65,12 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
     tokio::spawn(tick(Arc::clone(&origin)));
-    let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let inherited = Inherited::take().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let server = Server::take(inherited, config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let access_log = AccessLog::open(&config.access_log, &telemetry).map_err(|error| {
+        format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
+    })?;
+    server.current().set_access_log(access_log.clone());
     tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
     let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     config.server.tls.listen = server.tls_address();
@@ -72,8 +80,10 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             tracing::error!(%error, "signals_unavailable");
             std::future::pending().await
         }
+        notify(STOPPING);
         tracing::info!("draining");
     }));
+    notify(READY);
     // Serving begins at once: opening what is greeted with may wait for slow storage.
     let greeting = async {
         let opened = origin.listings(None, OPENED_MAX, utc()).await;
@@ -89,6 +99,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             serving.await
         }
     };
+    if let Some(log) = access_log {
+        tokio::task::spawn_blocking(move || log.close()).await?;
+    }
     tracing::info!(connections_cut = left, "ended");
     Ok(())
 }
@@ -118,6 +131,9 @@ impl Site {
         };
         while hangups.recv().await.is_some() {
             look.notify_one();
+            if let Some(log) = &current.get().access_log {
+                log.reopen();
+            }
             match self.reload(&config, &current) {
                 Ok(taken) => {
                     telemetry.config_reloads.inc();

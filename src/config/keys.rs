@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::written::LogFormat;
 use crate::server::access::secret::Secret;
 use crate::server::access::token;
+use crate::server::access_log::Format;
 use crate::server::proxied::ForwardedBy;
 use crate::server::tls::Certificate;
 
@@ -76,6 +77,8 @@ impl Table {
 /// All of them.
 pub const TABLES: &[Table] = &[
     Table { name: "", keys: PLAIN },
+    Table { name: "access-log", keys: ACCESS_LOG },
+    Table { name: "observe", keys: OBSERVE },
     Table { name: "live", keys: LIVE },
     Table { name: "tls", keys: TLS },
     Table { name: "access", keys: ACCESS },
@@ -103,6 +106,13 @@ const PLAIN: &[Key] = &[
         "Address of the admin listener (page, API, metrics), or `off`.",
         "It shows what the library holds.",
         |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
+    ),
+    key(
+        "reuse-port",
+        "false",
+        "Let another process listen at the same addresses (SO_REUSEPORT), to take over from this one.",
+        "A second server at an address is else a mistake, and said to be one.",
+        |config| Some(config.server.reuses_port.to_string()),
     ),
     key(
         "segment-duration",
@@ -265,6 +275,61 @@ const PLAIN: &[Key] = &[
         "What is logged: error, warn, info, debug (every request) or trace, also by module.",
         "A line for what a person should know, none for a request.",
         |config| quoted(&config.log),
+    )
+    .live(),
+];
+
+const ACCESS_LOG: &[Key] = &[
+    key(
+        "path",
+        "none: there is no access log",
+        "A file that a line for each answer is appended to, or `-` for the standard output; SIGHUP opens it anew.",
+        "A CDN has its own, and a hit pays for it.",
+        |config| config.access_log.path.as_ref().and_then(|path| quoted(path.display())),
+    ),
+    key(
+        "format",
+        "\"json\"",
+        "How a line looks: json or combined.",
+        "JSON has room for the request's id, the cache and CMCD.",
+        |config| {
+            quoted(match config.access_log.format {
+                Format::Json => "json",
+                Format::Combined => "combined",
+            })
+        },
+    ),
+    key(
+        "queue-max",
+        "8192",
+        "Lines that may wait to be written; more are dropped and counted.",
+        "What comes in a tenth of a second of a busy server: a slow disk costs lines, never an answer.",
+        |config| Some(config.access_log.queue_max.to_string()),
+    ),
+];
+
+const OBSERVE: &[Key] = &[
+    key(
+        "cmcd",
+        "true",
+        "Read what players say of themselves (CMCD, in query or headers) into metrics and access log.",
+        "It costs who sends none next to nothing, and is never part of a cache key.",
+        |config| Some(config.server.reads_cmcd.to_string()),
+    )
+    .live(),
+    key(
+        "cmsd",
+        "false",
+        "Say in answers what they are: CMSD-Static, with type, duration and bit rate.",
+        "Fifty bytes an answer, for CDNs and players that read it.",
+        |config| Some(config.origin.sends_cmsd.to_string()),
+    ),
+    key(
+        "server-timing",
+        "false",
+        "Say in answers that were not at hand how long they took: Server-Timing.",
+        "A cache in front keeps it, and repeats it with every hit of its own.",
+        |config| Some(config.server.sends_timing.to_string()),
     )
     .live(),
 ];
@@ -709,6 +774,7 @@ mod tests {
         source = "other"
         listen = "127.0.0.1:1"
         admin = "off"
+        reuse-port = true
         segment-duration = "4s"
         scan-interval = "3s"
         grace = "1h"
@@ -731,6 +797,17 @@ mod tests {
         drain-timeout = "0s"
         log-format = "json"
         log = "debug"
+
+        [access-log]
+        path = "access.log"
+        format = "combined"
+        queue-max = 10
+
+        [observe]
+        cmcd = false
+        cmsd = true
+        server-timing = true
+
         [live]
         ingest = "127.0.0.1:3"
         data-dir = "data"

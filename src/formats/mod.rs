@@ -6,6 +6,7 @@ pub mod av1;
 pub mod avc;
 pub mod captions;
 pub mod cicp;
+pub mod cmcd;
 pub mod cues;
 pub mod dolby;
 pub mod dts;

@@ -257,6 +257,7 @@ fn recipe(
         len: body.len(),
         body: Some(body),
         coded,
+        cmsd: None,
         lease: Arc::default(),
         grace: Duration::ZERO,
     }

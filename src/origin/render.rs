@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,7 +16,7 @@ use crate::formats::error::Malformed;
 use crate::formats::image::Format;
 use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
-use crate::media::track::{Kind, Track, Version};
+use crate::media::track::{Kind, Segment, Track, Version};
 use crate::media::trick;
 use crate::origin::address::TrackItem;
 use crate::origin::admission::Memory;
@@ -29,6 +29,7 @@ use crate::packager::rate::{self, Rates};
 use crate::packager::{cmaf, dash, hls, text};
 use crate::rope::Rope;
 use crate::telemetry::Telemetry;
+use crate::time::{Rounding, Timescale, rescale};
 
 /// Of what is named by its version.
 pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -163,6 +164,7 @@ impl Render {
             len: body.len(),
             body: Some(body),
             coded: Vec::new(),
+            cmsd: None,
             lease: self.indexed.lease(),
             grace: self.grace,
         }
@@ -179,7 +181,8 @@ impl Render {
         };
         let modified_s = Some(self.indexed.opened.source.modified_s()).filter(|_| cache_control == IMMUTABLE);
         let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
-        Object::new(Recipe { coded, grace, modified_s, ..recipe })
+        let cmsd = self.options.sends_cmsd.then(|| "ot=m,st=v".to_owned());
+        Object::new(Recipe { coded, grace, modified_s, cmsd, ..recipe })
     }
 
     fn revalidated(&self) -> String {
@@ -249,22 +252,20 @@ impl Render {
             TrackItem::Playlist | TrackItem::TrickPlaylist | TrackItem::Sheet(..) => Err(no_such_object()),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
-                Ok(Object::new(self.recipe(
-                    media_type(track),
-                    etag,
-                    IMMUTABLE.to_owned(),
-                    Rope::from(track.init.clone()),
-                )))
+                let recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::from(track.init.clone()));
+                let cmsd = self.options.sends_cmsd.then(|| "ot=i,st=v".to_owned());
+                Ok(Object::new(Recipe { cmsd, ..recipe }))
             }
             TrackItem::Segment(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, |given| cmaf::segment(track, index, given)).await?;
-                self.segment(track, format!("{version}-{time}"), &plan, with_media).await
+                let cmsd = self.options.sends_cmsd.then(|| self.cmsd(track, &track.segments[index], plan.len()));
+                self.segment(track, format!("{version}-{time}"), &plan, cmsd, with_media).await
             }
             TrackItem::TrickFrame(time) => {
                 let frame = trick::frame_at(track, time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, |given| cmaf::trick(track, &frame, given)).await?;
-                self.segment(track, format!("{version}-{time}-trick"), &plan, with_media).await
+                self.segment(track, format!("{version}-{time}-trick"), &plan, None, with_media).await
             }
             TrackItem::WebVtt(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
@@ -308,12 +309,20 @@ impl Render {
     }
 
     /// The segment of `track` that `plan` makes; its head alone unless `with_media`.
-    async fn segment(&self, track: &Track, etag: String, plan: &Plan, with_media: bool) -> Result<Object, Problem> {
+    async fn segment(
+        &self,
+        track: &Track,
+        etag: String,
+        plan: &Plan,
+        cmsd: Option<String>,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
         if plan.len() > SEGMENT_BYTES_MAX {
             let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
             return Err(broken(&track.name, &what));
         }
         let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.cmsd = cmsd;
         recipe.len = plan.len();
         recipe.body = None;
         if with_media {
@@ -325,6 +334,18 @@ impl Render {
             recipe.body = Some(plan.assemble(share.hold(self.read(reads).await?)));
         }
         Ok(Object::new(recipe))
+    }
+
+    /// CMSD-Static (CTA-5006) of a segment: its type, duration in milliseconds and bit rate in kilobits a second, on demand.
+    fn cmsd(&self, track: &Track, segment: &Segment, bytes: u64) -> String {
+        let kind = match track.kind {
+            Kind::Video => "v",
+            Kind::Audio => "a",
+            Kind::Text => "c",
+        };
+        let millis =
+            rescale(segment.duration, track.timescale, Timescale::new(1000).expect("not 0"), Rounding::Nearest).max(1);
+        format!("ot={kind},st=v,d={millis},br={}", (bytes * 8).div_ceil(millis as u64))
     }
 
     /// What `planned` of `track` comes to, when it was given what it needs.
@@ -364,11 +385,13 @@ impl Render {
         let source = &self.indexed.opened.source;
         async move {
             self.telemetry.source_reads.add(ranges.len() as u64);
+            let began = Instant::now();
             let bytes = source.read_soon(ranges).await.map_err(|error| {
                 tracing::warn!(presentation = self.indexed.entry.name, %error, "a read failed");
                 source_problem(&error)
             })?;
             self.telemetry.source_read_bytes.add(bytes.len() as u64);
+            self.telemetry.source_read_seconds.add(began.elapsed().as_micros() as u64);
             Ok(bytes)
         }
     }

@@ -6,7 +6,7 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
@@ -21,7 +21,7 @@ use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::broadcasts::{self, Broadcasts};
-use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
+use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object};
 use crate::telemetry::{CacheClass, Refused, Telemetry};
@@ -32,6 +32,10 @@ const SHARES: [(CacheClass, u64); 4] =
     [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
+/// Cache-Status (RFC 9211) of what was not in the cache: made and kept; made once for several who asked; a head that nobody keeps.
+const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
+const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
+const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
 /// What they may take beside the cache: the budget of indexes, divided by this.
@@ -120,10 +124,14 @@ impl Origin {
                 }
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
-                match Box::pin(self.miss(&key, class, request, now)).await {
-                    Ok(object) => object,
-                    Err(problem) => return problem.response(method),
-                }
+                return match Box::pin(self.miss(&key, class, request, now)).await {
+                    Ok((object, how)) => {
+                        let mut response = object.answer(method, request.headers());
+                        response.headers_mut().insert(CACHE_STATUS, how);
+                        response
+                    }
+                    Err(problem) => problem.response(method),
+                };
             }
         };
         object.answer(method, request.headers())
@@ -142,14 +150,14 @@ impl Origin {
         }
     }
 
-    /// What `key` names, from where it must be made.
+    /// What `key` names, from where it must be made, and how that came about (RFC 9211).
     async fn miss(
         self: &Arc<Self>,
         key: &str,
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if let Some(known) = self.remembered.get(key).await.filter(|known| self.is_still_so(known, now)) {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
@@ -183,7 +191,7 @@ impl Origin {
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
         let render = match &item {
             Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
@@ -201,14 +209,14 @@ impl Origin {
             let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
             if request.method() == Method::HEAD || known {
-                return Ok(Arc::new(head));
+                return Ok((Arc::new(head), PASSED));
             }
         }
-        let object = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
+        let (role, object) = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
         if class == Class::Segment && self.options.prefetch > 0 {
             self.prefetch(key, &render, &item, now);
         }
-        Ok(object)
+        Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
 
     /// Makes what `item` names in one flight, however many ask; in `place`, if there is one already.
@@ -220,7 +228,7 @@ impl Origin {
         item: Item,
         place: Option<Place>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Role, Arc<Object>), Problem> {
         let (admission, segments) = (Arc::clone(&self.admission), self.segments.clone());
         let telemetry = Arc::clone(&self.telemetry);
         let work = match class {
@@ -241,6 +249,7 @@ impl Origin {
                     Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
                 }
             };
+            let began = Instant::now();
             let mut made = make().await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
@@ -250,10 +259,11 @@ impl Origin {
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 telemetry.work_refused.at(Refused::Memory).inc();
             }
+            telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
             made.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
-        self.landed(role, result)
+        self.landed(role, result).map(|object| (role, object))
     }
 
     fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {

@@ -74,6 +74,8 @@ pub struct Chunk {
     pub time: i64,
     /// When its last sample has been presented.
     pub end: i64,
+    /// How much later its first sample is presented than decoded, before times below 0 are cut off.
+    pub shift: i64,
     /// Duration of its first sample.
     pub sample_duration: u32,
     /// Whether decoding may begin with it.
@@ -217,6 +219,7 @@ impl Init {
             decode_end,
             time,
             end: last,
+            shift: first - decode_time,
             sample_duration,
             starts_with_sync: is_sync || self.face.kind != Kind::Video,
             is_last: raw.is_last,

@@ -121,6 +121,8 @@ struct Feed {
     live: LiveTrack,
     /// When the next chunk is decoded, in ticks.
     decode_end: i64,
+    /// How much later the open segment is presented than decoded, in ticks.
+    shift: i64,
     last_at: Utc,
     push: u64,
     /// The longest chunk so far, in ticks.
@@ -591,6 +593,7 @@ impl Feed {
             period: None,
             live,
             decode_end: 0,
+            shift: 0,
             last_at: now,
             push: 0,
             chunk_max: 0,
@@ -697,6 +700,7 @@ impl Feed {
             Some(open) => Arc::unwrap_or_clone(open),
             None => {
                 self.places.clear();
+                self.shift = chunk.shift;
                 OpenSegment {
                     number: self.live.next_number,
                     time: chunk.time.max(self.live.segments.last().map_or(0, |last| last.end())),
@@ -713,7 +717,8 @@ impl Feed {
         let bytes_before: u64 = open.chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let bytes_after = bytes_before + chunk.bytes.len() as u64;
         let part_at = open.time + open.duration;
-        open.duration = (chunk.end - open.time).max(open.duration + 1);
+        // By decode times: where pictures are reordered, the last to be presented of a chunk is not the last that came.
+        open.duration = (chunk.decode_end + self.shift - open.time).max(open.duration + 1);
         open.chunks.push(chunk.bytes);
         let part_end = open.time + open.duration;
         // Parts hold whole chunks, and none may be longer than was announced.

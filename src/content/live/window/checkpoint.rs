@@ -61,6 +61,7 @@ struct Fed {
     next_number: u64,
     next_time: i64,
     decode_end: i64,
+    shift: i64,
     last_at: u64,
     push: u64,
     chunk_max: i64,
@@ -113,6 +114,7 @@ impl Window {
             next_number: feed.live.next_number,
             next_time: feed.live.next_time,
             decode_end: feed.decode_end,
+            shift: feed.shift,
             last_at: feed.last_at.0,
             push: feed.push,
             chunk_max: feed.chunk_max,
@@ -212,6 +214,7 @@ impl Fed {
         };
         feed.period = self.period;
         feed.decode_end = self.decode_end;
+        feed.shift = self.shift;
         feed.push = self.push;
         feed.chunk_max = self.chunk_max;
         feed.ended = self.ended;
