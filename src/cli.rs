@@ -4,6 +4,7 @@ pub mod check;
 pub mod config;
 pub mod index;
 pub mod inspect;
+pub mod notify;
 pub mod serve;
 mod shelves;
 pub mod sign;

@@ -2,10 +2,13 @@
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
 pub mod access;
+pub mod access_log;
 pub mod environment;
 pub mod error;
 pub mod keys;
+pub mod live;
 pub mod machine;
+pub mod observe;
 mod over;
 pub mod quantity;
 pub mod storage;
@@ -44,8 +47,12 @@ pub struct Config {
     pub storage: storage::Options,
     /// For the origin.
     pub origin: origin::options::Options,
+    /// For what is live.
+    pub live: content::live::channel::Options,
     /// For the listeners.
     pub server: server::Options,
+    /// For the access log.
+    pub access_log: server::access_log::Options,
     /// Threads that serve, from 1.
     pub threads: usize,
     /// How the log is written.
@@ -131,6 +138,7 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
         Some(AdminAddress::Off) => None,
         None => server.admin,
     };
+    server.reuses_port = written.reuse_port.unwrap_or(server.reuses_port);
     server.tls = tls::resolve(written.tls)?;
     server.access = access::resolve(written.access, written.proxies)?;
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
@@ -151,11 +159,19 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
     set("write-timeout", &mut server.write_timeout, written.write_timeout, second..=HOUR)?;
     set("drain-timeout", &mut server.drain_timeout, written.drain_timeout, Duration::ZERO..=HOUR)?;
 
+    server.reads_cmcd = written.observe.cmcd.unwrap_or(server.reads_cmcd);
+    server.sends_timing = written.observe.server_timing.unwrap_or(server.sends_timing);
+    origin.sends_cmsd = written.observe.cmsd.unwrap_or(origin.sends_cmsd);
+    let (live, ingest) = live::resolve(written.live)?;
+    server.ingest = ingest;
+
     Ok(Config {
         library,
         storage,
         origin,
+        live,
         server,
+        access_log: written.access_log.resolve()?,
         threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
         log_format: written.log_format.unwrap_or_default(),
         log: written.log.unwrap_or_else(|| "info".into()),
@@ -173,7 +189,9 @@ impl Config {
                 listen: old.listen,
                 tls: old.tls.clone(),
                 admin: old.admin,
+                ingest: server::IngestOptions { listen: old.ingest.listen, ..server.ingest },
                 connections_max: old.connections_max,
+                reuses_port: old.reuses_port,
                 connections_peer_max: old.connections_peer_max,
                 ..server
             },
@@ -214,6 +232,8 @@ mod tests {
             source = "../media"
             listen = "0.0.0.0:80"
             admin = "off"
+            reuse-port = true
+            live = { ingest = "127.0.0.1:9000", data-dir = "/var/lib/headwater" }
             segment-duration = "4s"
             scan-interval = "500ms"
             grace = "1h"

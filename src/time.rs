@@ -149,6 +149,24 @@ impl Utc {
     }
 }
 
+/// As RFC 3339 and xs:dateTime have it, to the millisecond: `2026-11-25T22:29:07.123Z`.
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, ms) = ((self.0 / 86_400_000) as i64, self.0 % 86_400_000);
+        // The Gregorian calendar from days: years begin in March, so that the leap day is the last of a year; an era has 400 years.
+        let shifted = days + 719_468;
+        let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1000)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +185,19 @@ mod tests {
         assert_eq!(rescale(-1500, ms, s, Rounding::Down), -2);
         assert_eq!(rescale(-1500, ms, s, Rounding::Up), -1);
         assert_eq!(rescale(-1500, ms, s, Rounding::Nearest), -1);
+    }
+
+    #[test]
+    fn utc_is_written_as_rfc_3339_has_it() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (1_795_645_747_123, "2026-11-25T22:29:07.123Z"),
+        ] {
+            assert_eq!(Utc(ms).to_string(), text);
+        }
     }
 
     proptest! {

@@ -138,8 +138,12 @@ pub(crate) fn head(path: &str, lines: &str) -> Bytes {
 
 /// Serves one connection on `wire`, exactly as the media listener does, until its requests have been answered.
 pub(crate) async fn connection(state: Arc<State>, wire: Wire) {
-    let deadlines =
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+    let deadlines = Deadlines {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(600),
+        write: Duration::from_secs(30),
+        takes_bodies: false,
+    };
     let conn = Conn::new(wire, deadlines, state.telemetry.clone(), state.drain.clone());
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let serving = state.clone();

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::quantity::readable_bytes;
+use crate::content::edits::{self, Edits};
 use crate::content::scan::{self, Looks};
 use crate::content::sidecar;
 use crate::content::source::Source;
@@ -229,7 +230,7 @@ impl Report {
         }
         let movie = headers(file);
         let part = Part { name: track_name(&stem), files: vec![file.to_path_buf()], said: Said::default() };
-        let opened = match vod::open(&Storage::Local, &[part], Vec::new(), TARGET) {
+        let opened = match vod::open(&Storage::Local, &[part], Vec::new(), &[], TARGET) {
             Ok(opened) => Some(opened),
             Err(error) => {
                 let why = part_of_a_packaging(file).map_or_else(|| error.to_string(), str::to_owned);
@@ -538,7 +539,8 @@ fn uuid(bytes: &[u8; 16]) -> String {
 
 impl Served {
     fn of(header: &TrackHeader, movie: &Movie, opened: &Opened, rates: &Rates, track: &Track) -> Served {
-        let (delay, media_time) = vod::edits(header, movie, &mut Vec::new());
+        let Edits { delay, media_time, .. } =
+            edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut Vec::new());
         let rate = rates.of(track);
         let seconds = |ticks: i64| track.time(ticks).seconds();
         let durations = || track.segments.iter().map(|segment| segment.duration);

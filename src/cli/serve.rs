@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::notify::{READY, STOPPING, notify};
 use crate::cli::shelves;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
@@ -20,9 +21,12 @@ use crate::config::machine::Machine;
 use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
+use crate::content::live::channel::Channels;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
+use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
+use crate::server::inherited::Inherited;
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
 use crate::telemetry::Telemetry;
@@ -36,6 +40,8 @@ const WARNINGS_SHOWN_MAX: usize = 3;
 const OPENED_MAX: usize = 100;
 /// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
 const BLOCKING_THREADS_MAX: usize = 32;
+/// How often segments leave the windows of channels: a segment is seldom shorter.
+const TICK: Duration = Duration::from_millis(500);
 /// Time for reads under way when the server has ended.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -59,9 +65,15 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let origin = open(&config, &telemetry).await?;
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
-    let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    tokio::spawn(tick(Arc::clone(&origin)));
+    let inherited = Inherited::take().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let server = Server::take(inherited, config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let access_log = AccessLog::open(&config.access_log, &telemetry).map_err(|error| {
+        format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
+    })?;
+    server.current().set_access_log(access_log.clone());
     tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
-    let (media, admin) = (server.media_url(), server.admin_url());
+    let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     config.server.tls.listen = server.tls_address();
     let count = origin.library().catalog().entries.len();
     let mut serving = pin!(server.run(async {
@@ -69,13 +81,15 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             tracing::error!(%error, "signals_unavailable");
             std::future::pending().await
         }
+        notify(STOPPING);
         tracing::info!("draining");
     }));
+    notify(READY);
     // Serving begins at once: opening what is greeted with may wait for slow storage.
     let greeting = async {
         let opened = origin.listings(None, OPENED_MAX, utc()).await;
         let mut out = io::stdout().lock();
-        greet(&mut out, &config, count, &opened, &media, admin.as_deref())?;
+        greet(&mut out, &config, count, &opened, &media, [ingest.as_deref(), admin.as_deref()])?;
         out.flush()
     };
     let left = tokio::select! {
@@ -86,6 +100,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             serving.await
         }
     };
+    if let Some(log) = access_log {
+        tokio::task::spawn_blocking(move || log.close()).await?;
+    }
     tracing::info!(connections_cut = left, "ended");
     Ok(())
 }
@@ -115,6 +132,9 @@ impl Site {
         };
         while hangups.recv().await.is_some() {
             look.notify_one();
+            if let Some(log) = &current.get().access_log {
+                log.reopen();
+            }
             match self.reload(&config, &current) {
                 Ok(taken) => {
                     telemetry.config_reloads.inc();
@@ -145,7 +165,11 @@ impl Site {
 async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
     let shelves = shelves::connect(config, telemetry)?;
     let library = Arc::new(Library::with_shelves(config.library.clone(), shelves));
-    let origin = Arc::new(Origin::new(library, config.origin.clone(), Arc::clone(telemetry)));
+    let live = config.live.clone();
+    let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
+    let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
+    let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
+    let origin = Arc::new(origin);
     rescan(&origin).await?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
@@ -187,6 +211,18 @@ async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
     }
 }
 
+/// Lets time pass for what is live.
+async fn tick(origin: Arc<Origin>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        let channels = Arc::clone(origin.channels());
+        // A channel waits for its disk.
+        if let Err(error) = tokio::task::spawn_blocking(move || channels.tick(utc())).await {
+            tracing::error!(%error, "a tick of the channels failed");
+        }
+    }
+}
+
 /// One thread runs everything itself, which spares the hand-over between threads (measured at 6 to 12 % of a request); more
 /// share one runtime, because a runtime a core gained nothing measurable and leaves cores idle when few connections are busy.
 fn runtime(threads: usize) -> io::Result<Runtime> {
@@ -222,7 +258,7 @@ fn greet(
     count: usize,
     opened: &[Listing],
     media: &str,
-    admin: Option<&str>,
+    [ingest, admin]: [Option<&str>; 2],
 ) -> io::Result<()> {
     let roots = config.library.roots.iter().map(|root| root.path.display().to_string());
     let root =
@@ -253,6 +289,9 @@ fn greet(
         plural(config.threads, "thread"),
     )?;
     writeln!(out, "  Media   {media}/")?;
+    if let Some(ingest) = ingest {
+        writeln!(out, "  Ingest  {ingest}{{channel}}/{{track}}")?;
+    }
     if let Some(address) = config.server.tls.listen {
         writeln!(out, "  TLS     https://{address}/")?;
     }
@@ -384,7 +423,8 @@ mod tests {
         let more = (0..9).map(|n| Listing { name: format!("x{n}"), warnings: vec![], ..film.clone() });
         let all: Vec<Listing> = [film.clone()].into_iter().chain(more).collect();
         let mut out = Vec::new();
-        greet(&mut out, &config, all.len(), &all, "http://127.0.0.1:8080", Some("http://127.0.0.1:8081/")).unwrap();
+        greet(&mut out, &config, all.len(), &all, "http://127.0.0.1:8080", [None, Some("http://127.0.0.1:8081/")])
+            .unwrap();
         let text = String::from_utf8(out).unwrap();
         for line in [
             "Headwater 0.1.0: 10 presentations in media, 1 of them with warnings",

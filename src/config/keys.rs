@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::written::LogFormat;
 use crate::server::access::secret::Secret;
 use crate::server::access::token;
+use crate::server::access_log::Format;
 use crate::server::proxied::ForwardedBy;
 use crate::server::tls::Certificate;
 
@@ -77,6 +78,9 @@ impl Table {
 pub const TABLES: &[Table] = &[
     Table { name: "", keys: PLAIN },
     Table { name: "storage", keys: STORAGE },
+    Table { name: "access-log", keys: ACCESS_LOG },
+    Table { name: "observe", keys: OBSERVE },
+    Table { name: "live", keys: LIVE },
     Table { name: "tls", keys: TLS },
     Table { name: "access", keys: ACCESS },
     Table { name: "proxies", keys: PROXIES },
@@ -103,6 +107,13 @@ const PLAIN: &[Key] = &[
         "Address of the admin listener (page, API, metrics), or `off`.",
         "It shows what the library holds.",
         |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
+    ),
+    key(
+        "reuse-port",
+        "false",
+        "Let another process listen at the same addresses (SO_REUSEPORT), to take over from this one.",
+        "A second server at an address is else a mistake, and said to be one.",
+        |config| Some(config.server.reuses_port.to_string()),
     ),
     key(
         "segment-duration",
@@ -267,6 +278,122 @@ const PLAIN: &[Key] = &[
         |config| quoted(&config.log),
     )
     .live(),
+];
+
+const ACCESS_LOG: &[Key] = &[
+    key(
+        "path",
+        "none: there is no access log",
+        "A file that a line for each answer is appended to, or `-` for the standard output; SIGHUP opens it anew.",
+        "A CDN has its own, and a hit pays for it.",
+        |config| config.access_log.path.as_ref().and_then(|path| quoted(path.display())),
+    ),
+    key(
+        "format",
+        "\"json\"",
+        "How a line looks: json or combined.",
+        "JSON has room for the request's id, the cache and CMCD.",
+        |config| {
+            quoted(match config.access_log.format {
+                Format::Json => "json",
+                Format::Combined => "combined",
+            })
+        },
+    ),
+    key(
+        "queue-max",
+        "8192",
+        "Lines that may wait to be written; more are dropped and counted.",
+        "What comes in a tenth of a second of a busy server: a slow disk costs lines, never an answer.",
+        |config| Some(config.access_log.queue_max.to_string()),
+    ),
+];
+
+const OBSERVE: &[Key] = &[
+    key(
+        "cmcd",
+        "true",
+        "Read what players say of themselves (CMCD, in query or headers) into metrics and access log.",
+        "It costs who sends none next to nothing, and is never part of a cache key.",
+        |config| Some(config.server.reads_cmcd.to_string()),
+    )
+    .live(),
+    key(
+        "cmsd",
+        "false",
+        "Say in answers what they are: CMSD-Static, with type, duration and bit rate.",
+        "Fifty bytes an answer, for CDNs and players that read it.",
+        |config| Some(config.origin.sends_cmsd.to_string()),
+    ),
+    key(
+        "server-timing",
+        "false",
+        "Say in answers that were not at hand how long they took: Server-Timing.",
+        "A cache in front keeps it, and repeats it with every hit of its own.",
+        |config| Some(config.server.sends_timing.to_string()),
+    )
+    .live(),
+];
+
+const LIVE: &[Key] = &[
+    key(
+        "ingest",
+        "none",
+        "Address of the ingest listener, to which encoders push.",
+        "What is taken in is asked for on purpose. An address that others can reach needs a token.",
+        |config| config.server.ingest.listen.and_then(quoted),
+    ),
+    key(
+        "data-dir",
+        "none",
+        "Folder for what live has to remember; a restart then goes on where it was.",
+        "Nothing is written to a disk that nobody named.",
+        |config| config.live.dir.as_ref().and_then(|dir| dir.parent()).and_then(|dir| quoted(dir.display())),
+    ),
+    key(
+        "token",
+        "none",
+        "What a push has to know, as a bearer's token or as a password.",
+        "On a loopback address there is nobody else.",
+        |config| config.server.ingest.token.as_ref().and_then(quoted),
+    )
+    .live()
+    .secret(),
+    key(
+        "open",
+        "true, unless channels are listed",
+        "Whether a push may make a channel that is not listed.",
+        "Who lists channels means these.",
+        |config| Some(config.live.open.to_string()),
+    ),
+    key(
+        "window",
+        "\"120s\"",
+        "How long a segment is listed; at most 6h.",
+        "Twenty segments of six seconds, or sixty of two; it is kept in memory.",
+        |config| span(config.live.every.window),
+    ),
+    key(
+        "segment",
+        "\"2s\"",
+        "Length of segments where a push does not say where they begin; 500ms to 30s.",
+        "The usual distance of sync points where latency matters.",
+        |config| span(config.live.every.target),
+    ),
+    key(
+        "part",
+        "\"1s\"",
+        "Length that chunks are gathered to, for low latency; 100ms to that of segments.",
+        "Players ask for each: a third of a second costs three times the requests of a second.",
+        |config| span(config.live.every.part_target),
+    ),
+    key(
+        "end-after",
+        "\"0s\"",
+        "How long after the last media a broadcast has ended; 0s: when the encoder says so.",
+        "An encoder that fails should be able to come back.",
+        |config| span(config.live.every.end_after.unwrap_or_default()),
+    ),
 ];
 
 const ACCESS: &[Key] = &[
@@ -731,13 +858,14 @@ mod tests {
     }
 
     /// Lists of tables, which are described where they are.
-    const DESCRIBED_ELSEWHERE: &[&str] = &["library"];
+    const DESCRIBED_ELSEWHERE: &[&str] = &["library", "channel"];
 
     /// Every key with another value than its default.
     const OTHER: &str = r#"
         source = "other"
         listen = "127.0.0.1:1"
         admin = "off"
+        reuse-port = true
         segment-duration = "4s"
         scan-interval = "3s"
         grace = "1h"
@@ -771,6 +899,25 @@ mod tests {
         cache-dir-max = "1GiB"
         open-wait = "4s"
 
+        [access-log]
+        path = "access.log"
+        format = "combined"
+        queue-max = 10
+
+        [observe]
+        cmcd = false
+        cmsd = true
+        server-timing = true
+
+        [live]
+        ingest = "127.0.0.1:3"
+        data-dir = "data"
+        token = "secret"
+        open = false
+        window = "1h"
+        segment = "1s"
+        part = "500ms"
+        end-after = "60s"
         [tls]
         cert = "site.pem"
         key = "site.key"

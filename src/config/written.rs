@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::config::access;
+use crate::config::live;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
 use crate::config::storage::{LibraryWritten, StorageWritten};
-use crate::config::tls;
+use crate::config::{access_log, observe, tls};
 
 /// What a person wrote; what was left out is `None`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -34,6 +35,12 @@ pub struct Written {
     #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
     pub admin: Option<AdminAddress>,
 
+    /// Let another process listen at the same addresses, to take over from this one [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Listeners")]
+    pub reuse_port: Option<bool>,
+    /// What is said of live.
+    #[command(flatten)]
+    pub live: live::Written,
     /// More of TLS, in a table.
     #[command(flatten)]
     pub tls: tls::Written,
@@ -111,6 +118,13 @@ pub struct Written {
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub drain_timeout: Option<Span>,
 
+    /// In a file: `[access-log]`.
+    #[arg(skip)]
+    pub access_log: access_log::Written,
+    /// In a file: `[observe]`.
+    #[arg(skip)]
+    pub observe: observe::Written,
+
     /// How the log, on the standard error stream, is written; auto is text in a terminal and json otherwise [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
     pub log_format: Option<LogFormat>,
@@ -171,6 +185,7 @@ impl Written {
             library,
             listen,
             admin,
+            reuse_port,
             segment_duration,
             scan_interval,
             grace,
@@ -193,7 +208,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables storage, tls, access, proxies
+            tables storage, live, access_log, observe, tls, access, proxies
         )
     }
 }

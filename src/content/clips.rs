@@ -9,6 +9,7 @@ use crate::content::source::Source;
 use crate::content::storage::Storage;
 use crate::content::vod::{self, Content, OpenError, Opened, Part};
 use crate::formats::cues::Cues;
+use crate::formats::ttml::document::Document;
 use crate::media::clip::Cut;
 use crate::media::presentation::{Period, Presentation};
 use crate::media::track::{Kind, Role};
@@ -45,7 +46,7 @@ pub fn open(
     target: Duration,
 ) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = vod::read(storage, parts, true, &mut warnings)?;
+    let (mut source, read) = vod::read(storage, parts, [].iter(), true, &mut warnings)?;
     let missing = missing_texts(clips, texts, &read, &source);
     let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
     // In nanoseconds: durations may have timescales without a common multiple.
@@ -69,7 +70,7 @@ pub fn open(
         start = MediaTime::new(start.ticks.saturating_add(duration), Timescale::NANO);
     }
     vod::shorten(&mut warnings);
-    Ok(Opened { presentation: Presentation { periods, warnings }, source: Arc::new(source) })
+    Ok(Opened { presentation: Presentation { periods, thumbnails: Vec::new(), warnings }, source: Arc::new(source) })
 }
 
 /// A text as far as players choose by it.
@@ -115,6 +116,7 @@ fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Ve
             roles: text.roles.clone(),
             counts_from_start: text.counts_from_start,
             cues,
+            document: text.document.as_ref().map(Document::emptied),
         };
         (choice, Some(empty))
     });
@@ -131,6 +133,7 @@ fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Ve
             roles: track.roles.clone(),
             counts_from_start: false,
             cues: Cues::default(),
+            document: None,
         });
         (choice, empty)
     });

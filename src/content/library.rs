@@ -285,7 +285,7 @@ impl Library {
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
             for group in &judgement.groups {
-                groups.push((group.clone(), folder.stamps_of(group, &judgement.stamps)));
+                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &judgement.stamps)));
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);

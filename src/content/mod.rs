@@ -2,8 +2,10 @@
 
 pub mod captions;
 pub mod clips;
+pub(crate) mod edits;
 pub mod file;
 pub mod library;
+pub mod live;
 pub mod made;
 pub mod remote;
 pub mod scan;
@@ -11,4 +13,5 @@ pub mod sidecar;
 pub mod source;
 pub mod storage;
 pub mod subtitles;
+pub mod thumbnails;
 pub mod vod;

@@ -18,6 +18,16 @@
 //! roles = ["forced-subtitle"]
 //! ```
 //!
+//! Thumbnails, on sheets:
+//!
+//! ```toml
+//! [[thumbnails]]
+//! pattern = "thumbs/{number:3}.jpg"
+//! columns = 10
+//! rows = 10
+//! interval = 5
+//! ```
+//!
 //! Or clips that play one after another; what else is said of their files is said as above.
 //!
 //! ```toml
@@ -38,6 +48,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::clips::{CLIPS_MAX, Clip};
 use crate::content::storage::Storage;
 use crate::content::subtitles::{self, TextFile};
+use crate::content::thumbnails::{SHEETS_MAX, TILES_MAX, ThumbnailFiles};
 use crate::content::vod::{Part, Said, role_named, track_name};
 use crate::formats::captions::Service;
 use crate::formats::language;
@@ -68,9 +79,30 @@ pub struct Sidecar {
     /// Subtitles beside the movies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<Text>,
+    /// Small pictures of it, on sheets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thumbnails: Vec<Sheets>,
     /// What plays one after another; none: all files together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clip: Vec<Stretch>,
+}
+
+/// Sheets of thumbnails, evenly spaced from the beginning on.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sheets {
+    /// JPEG or PNG files, under the folder of the `presentation.toml`, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PathBuf>,
+    /// Instead of `files`: their path, in which `{number}` stands for 1, 2 and so on, `{number:3}` for 001, 002.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Thumbnails side by side.
+    pub columns: u32,
+    /// Thumbnails one below the other.
+    pub rows: u32,
+    /// Seconds from one to the next.
+    pub interval: f64,
 }
 
 /// A clip of some of the files.
@@ -129,6 +161,8 @@ pub struct Named {
     pub texts: Vec<TextFile>,
     /// The clips of them; none: all is one.
     pub clips: Vec<Clip>,
+    /// The thumbnails.
+    pub thumbnails: Vec<ThumbnailFiles>,
 }
 
 /// A movie, and what is said of its tracks.
@@ -212,6 +246,7 @@ impl Sidecar {
         Some(Sidecar {
             file: parts.iter().map(file).collect::<Option<_>>()?,
             text: texts.iter().map(text).collect::<Option<_>>()?,
+            thumbnails: Vec::new(),
             clip: Vec::new(),
         })
     }
@@ -239,11 +274,18 @@ impl Sidecar {
     /// All that it names in `folder`.
     pub fn named(&self, storage: &Storage, folder: &Path) -> Result<Named, String> {
         if self.clip.is_empty() {
+            let thumbnails = self.thumbnails.iter().map(|sheets| sheets.named(storage, folder));
             return Ok(Named {
                 parts: self.parts(storage, folder)?,
                 texts: self.texts(storage, folder)?,
                 clips: Vec::new(),
+                thumbnails: thumbnails.collect::<Result<_, _>>()?,
             });
+        }
+        if !self.thumbnails.is_empty() {
+            return Err(format!(
+                "{NAME}: thumbnails of clips are not served, only of a presentation that is one whole"
+            ));
         }
         if self.clip.len() > CLIPS_MAX {
             return Err(format!("{NAME}: {} clips, at most {CLIPS_MAX} are served", self.clip.len()));
@@ -267,7 +309,7 @@ impl Sidecar {
                 |why: String| format!("{NAME}: clip {number}: {}", why.trim_start_matches(&format!("{NAME}: ")));
             clips.push(clip.map_err(inside)?);
         }
-        Ok(Named { parts: found.parts, texts: found.texts, clips })
+        Ok(Named { parts: found.parts, texts: found.texts, clips, thumbnails: Vec::new() })
     }
 }
 
@@ -331,6 +373,47 @@ impl Found<'_> {
         }
         path
     }
+}
+
+impl Sheets {
+    fn named(&self, storage: &Storage, folder: &Path) -> Result<ThumbnailFiles, String> {
+        let &Sheets { columns, rows, interval, .. } = self;
+        let wrong = |what: String| format!("{NAME}: [[thumbnails]]: {what}");
+        if !(1..=TILES_MAX).contains(&columns) || !(1..=TILES_MAX).contains(&rows) {
+            return Err(wrong(format!("`columns` and `rows` are 1 to {TILES_MAX}, not {columns} and {rows}")));
+        }
+        let interval_ms = (interval * 1000.0).round();
+        if !(1.0..=86_400_000.0).contains(&interval_ms) {
+            return Err(wrong(format!("an `interval` of {interval} s, between a millisecond and a day is served")));
+        }
+        let paths = match &self.pattern {
+            Some(pattern) if self.files.is_empty() => numbered(pattern, storage, folder).map_err(wrong)?,
+            None if !self.files.is_empty() => self.files.clone(),
+            _ => return Err(wrong("either `files` or `pattern` says where they are".to_owned())),
+        };
+        if paths.len() > SHEETS_MAX {
+            return Err(wrong(format!("{} sheets, at most {SHEETS_MAX} are served", paths.len())));
+        }
+        paths.iter().try_for_each(|path| is_there(storage, path, folder))?;
+        let files = paths.iter().map(|path| folder.join(path)).collect();
+        Ok(ThumbnailFiles { name: "thumbnails".to_owned(), files, columns, rows, interval_ms: interval_ms as u64 })
+    }
+}
+
+/// The files in `folder` whose path is `pattern` with numbers from 1 on, as many as there are.
+fn numbered(pattern: &str, storage: &Storage, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let parts =
+        pattern.split_once("{number").and_then(|(before, rest)| rest.split_once('}').map(|rest| (before, rest)));
+    let (before, (width, after)) = parts.ok_or_else(|| format!("there is no {{number}} in the pattern {pattern:?}"))?;
+    let width = match width.strip_prefix(':').map(str::parse::<usize>) {
+        None if width.is_empty() => 1,
+        Some(Ok(width @ 1..=9)) => width,
+        _ => return Err(format!("{{number{width}}}: {{number}} or {{number:1}} to {{number:9}}")),
+    };
+    let path = |number: usize| PathBuf::from(format!("{before}{number:0width$}{after}"));
+    let there = (1..=SHEETS_MAX + 1).map(path).take_while(|path| storage.is_file(&folder.join(path)));
+    let paths: Vec<PathBuf> = there.collect();
+    if paths.is_empty() { Err(format!("{} is not there", path(1).display())) } else { Ok(paths) }
 }
 
 impl File {
@@ -469,7 +552,7 @@ mod tests {
         let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(&Storage::Local, dir.path()));
         let text = "[[file]]\npath = 'b.mp4'\nlanguage = 'de'\n[[file]]\npaths = ['init.mp4', '1.m4s']\n\
             [[clip]]\nfiles = ['a.mp4', 'b.mp4', 'a.en.vtt']\n[[clip]]\nfiles = ['b.mp4', 'init.mp4']\n";
-        let Named { parts, texts, clips } = named(text).expect("all is there");
+        let Named { parts, texts, clips, .. } = named(text).expect("all is there");
         assert_eq!(parts.iter().map(|part| part.files.len()).collect::<Vec<_>>(), [1, 1, 2]);
         assert_eq!((parts[1].said.language.as_deref(), texts[0].said.language.as_deref()), (Some("de"), Some("en")));
         assert_eq!(clips.iter().map(|clip| &clip.parts[..]).collect::<Vec<_>>(), [[0, 1], [1, 2]]);

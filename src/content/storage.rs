@@ -57,6 +57,14 @@ impl Storage {
         }
     }
 
+    /// What the file at `path` is like, if it can be said.
+    pub fn stamp(&self, path: &Path) -> Option<Stamp> {
+        match self {
+            Storage::Local => Stamp::at(path).ok(),
+            Storage::Remote(view) => view.object(path).ok().map(|object| object.stamp()),
+        }
+    }
+
     /// All of the file at `path`, if it is not longer than `bytes_max`; else an error that says so.
     pub fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Bytes> {
         let too_long = |len: u64| io::Error::other(format!("{len} bytes, at most {bytes_max} are read"));

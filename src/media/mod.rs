@@ -2,10 +2,12 @@
 //! where the bytes lie is said as ranges of numbered source files.
 
 pub mod clip;
+pub mod live;
 pub mod presentation;
 pub mod sample;
 pub mod switching;
 pub mod text;
+pub mod thumbnails;
 pub mod timeline;
 pub mod track;
 pub mod trick;

@@ -140,6 +140,34 @@ fn outside(others: &[Track], cut: &Cut, start: MediaTime, end: MediaTime) -> Vec
     said
 }
 
+/// The switching sets of tracks that are cut already, at the boundaries that they share, as an encoder cuts what it pushes.
+pub fn group(tracks: Vec<Track>) -> Vec<SwitchingSet> {
+    let rank = |track: &Track| {
+        let pixels = track.video().map_or(0, |video| u32::from(video.width) * u32::from(video.height));
+        (track.kind, std::cmp::Reverse(pixels))
+    };
+    let mut tracks = tracks;
+    tracks.sort_by(|a, b| {
+        rank(a).cmp(&rank(b)).then_with(|| a.language.cmp(&b.language)).then_with(|| a.name.cmp(&b.name))
+    });
+    let mut sets: Vec<SwitchingSet> = Vec::new();
+    for track in tracks {
+        let likeness = Likeness::of(&track);
+        let fits = |set: &&mut SwitchingSet| track.kind != Kind::Text && Likeness::of(&set.tracks[0]) == likeness;
+        match sets.iter_mut().find(fits) {
+            Some(set) => set.tracks.push(track),
+            None => sets.push(SwitchingSet {
+                kind: track.kind,
+                language: track.language.clone(),
+                roles: track.roles.clone(),
+                aligned: true,
+                tracks: vec![track],
+            }),
+        }
+    }
+    sets
+}
+
 /// Tracks of video that are cut at the sync points they share.
 struct Group {
     syncs: Vec<MediaTime>,
@@ -436,6 +464,7 @@ mod tests {
             language: None,
             label: None,
             roles: Vec::new(),
+            as_imsc: None,
             captions: None,
             frame_rate: None,
             media_time: 0,

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::content::live::channel::Channel;
+use crate::media::presentation::Period;
+use crate::media::track::Track;
 use crate::origin::address::encode;
 use crate::origin::render::Render;
 use crate::origin::serve::Origin;
@@ -106,6 +109,11 @@ impl Origin {
             };
             listings.push(Listing { rule: entry.rule.to_string(), ..listing });
         }
+        let channels = self.channels().all();
+        let later = channels.iter().filter(|channel| after.is_none_or(|after| channel.name() > after));
+        listings.extend(later.take(limit).map(|channel| Listing::of_channel(channel)));
+        listings.sort_by(|a, b| a.name.cmp(&b.name));
+        listings.truncate(limit);
         listings
     }
 
@@ -121,7 +129,62 @@ impl Origin {
     }
 }
 
+impl PeriodListing {
+    fn of(period: &Period) -> PeriodListing {
+        PeriodListing { id: period.id.clone(), start_s: period.start.seconds(), duration_s: period.duration.seconds() }
+    }
+}
+
+impl TrackListing {
+    fn of(period: &Period, track: &Track, bandwidth: u64) -> TrackListing {
+        let (video, audio) = (track.video(), track.audio());
+        TrackListing {
+            name: track.name.clone(),
+            period: period.id.clone(),
+            kind: track.kind.to_string(),
+            codec: track.entry.codecs.clone(),
+            language: track.language.clone(),
+            bandwidth,
+            segments: track.segments.len(),
+            width: video.map(|v| v.width),
+            height: video.map(|v| v.height),
+            frame_rate: track.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d)),
+            channels: audio.map(|a| a.channels),
+            sample_rate: audio.map(|a| a.sample_rate),
+            captions: track
+                .captions
+                .as_ref()
+                .map(|captions| captions.iter().map(|caption| caption.service.to_string()).collect()),
+            protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
+        }
+    }
+}
+
 impl Listing {
+    fn of_channel(channel: &Channel) -> Listing {
+        let (broadcast, name) = (channel.broadcast(), channel.name());
+        let has_begun = !broadcast.periods.is_empty();
+        let url = |file: &str| has_begun.then(|| format!("/{name}/{file}"));
+        let periods = broadcast.presentation().periods;
+        let tracks = periods.iter().flat_map(|period| period.tracks().map(move |track| (period, track)));
+        let rate = |track: &Track| broadcast.track(&track.name, track.version).map_or(0, |(_, live)| live.rate.0);
+        let warnings = match has_begun {
+            true => Vec::new(),
+            false => vec!["the broadcast has not begun: no track has a whole segment yet".to_owned()],
+        };
+        Listing {
+            name: name.to_owned(),
+            live: !broadcast.ended,
+            duration_s: None,
+            hls: url("master.m3u8"),
+            dash: url("manifest.mpd"),
+            rule: "a channel".to_owned(),
+            tracks: tracks.map(|(period, track)| TrackListing::of(period, track, rate(track))).collect(),
+            periods: periods.iter().map(PeriodListing::of).collect(),
+            warnings,
+        }
+    }
+
     fn refused(name: &str, why: &str) -> Listing {
         Listing {
             name: name.to_owned(),
@@ -141,34 +204,9 @@ impl Listing {
         let name = &render.indexed.entry.name;
         let [hls, dash] = &render.indexed.refusals;
         let url = |refusal: &Option<String>, file: &str| refusal.is_none().then(|| format!("/{}/{file}", encode(name)));
-        let periods = presentation.periods.iter().map(|period| PeriodListing {
-            id: period.id.clone(),
-            start_s: period.start.seconds(),
-            duration_s: period.duration.seconds(),
-        });
-        let tracks =
-            presentation.periods.iter().flat_map(|p| p.tracks().map(move |track| (p, track))).map(|(period, track)| {
-                let (video, audio) = (track.video(), track.audio());
-                TrackListing {
-                    name: track.name.clone(),
-                    period: period.id.clone(),
-                    kind: track.kind.to_string(),
-                    codec: track.entry.codecs.clone(),
-                    language: track.language.clone(),
-                    bandwidth: render.indexed.rates.of(track).peak,
-                    segments: track.segments.len(),
-                    width: video.map(|v| v.width),
-                    height: video.map(|v| v.height),
-                    frame_rate: track.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d)),
-                    channels: audio.map(|a| a.channels),
-                    sample_rate: audio.map(|a| a.sample_rate),
-                    captions: track
-                        .captions
-                        .as_ref()
-                        .map(|captions| captions.iter().map(|caption| caption.service.to_string()).collect()),
-                    protection: track.entry.protection.as_ref().map(|p| p.scheme.to_string()),
-                }
-            });
+        let periods = presentation.periods.iter().map(PeriodListing::of);
+        let tracks = presentation.periods.iter().flat_map(|p| p.tracks().map(move |track| (p, track)));
+        let tracks = tracks.map(|(period, track)| TrackListing::of(period, track, render.indexed.rates.of(track).peak));
         let refusals = [("HLS", hls), ("DASH", dash)];
         let refusals =
             refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));

@@ -2,8 +2,10 @@
 
 pub mod address;
 pub mod admission;
+pub mod broadcasts;
 pub mod conditional;
 pub mod listing;
+pub mod live;
 pub mod object;
 pub mod options;
 pub mod range;

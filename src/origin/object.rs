@@ -1,6 +1,5 @@
 //! What is served: a head made ready, a body of shared slices, and how the two answer a request.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, SERVER, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::cache::{Lease, Weigh};
@@ -27,24 +26,48 @@ pub(crate) const EXPOSED: HeaderValue =
 /// Anybody may play what we serve.
 pub(crate) const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 
+/// RFC 9211.
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// What it says of an object that was in the cache: part of the head that is kept ready, so that a hit has nothing to do for it.
+pub(crate) const HIT: HeaderValue = HeaderValue::from_static("headwater; hit");
+/// CTA-5006.
+const CMSD_STATIC: HeaderName = HeaderName::from_static("cmsd-static");
+/// Likewise, where there is CMSD.
+const EXPOSED_WITH_CMSD: HeaderValue =
+    HeaderValue::from_static("Content-Length, Content-Range, Date, ETag, Retry-After, CMSD-Static");
+
 /// Who answers.
 pub(crate) const SERVED_BY: HeaderValue = HeaderValue::from_static("headwater");
 /// Where the date of an answer goes: a head that has a place for it already is copied without growing. Who sends it fills it
 /// in.
 const NO_DATE: HeaderValue = HeaderValue::from_static("");
-/// What the two heads of a representation take: up to 12 entries, each a name, a value and links of the map.
-const HEADS_BYTES: u64 = 2 * 12 * 104;
+/// What the two heads of a representation take: up to 14 entries, each a name, a value and links of the map.
+const HEADS_BYTES: u64 = 2 * 14 * 104;
 
-/// A response body: one rope, sent as one frame.
+/// A response body: one rope, sent as one frame; or what comes of a segment that grows.
 #[derive(Debug, Default)]
 pub struct Body {
     rope: Option<Rope>,
+    growth: Option<Growth>,
 }
+
+/// What is still to come of a body, piece by piece; `None` is the end. Without that the body is aborted.
+pub type Growth = tokio::sync::mpsc::Receiver<Option<Rope>>;
+
+/// What grew will not be whole: the connection is reset, so that nobody takes a part for the whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the segment will never be whole")]
+pub struct Aborted;
 
 impl Body {
     /// A body of all of `rope`.
     pub fn new(rope: Rope) -> Body {
-        Body { rope: (!rope.is_empty()).then_some(rope) }
+        Body { rope: (!rope.is_empty()).then_some(rope), growth: None }
+    }
+
+    /// A body of what `growth` brings.
+    pub fn growing(growth: Growth) -> Body {
+        Body { rope: None, growth: Some(growth) }
     }
 
     /// No body.
@@ -52,23 +75,33 @@ impl Body {
         Body::default()
     }
 
-    /// Bytes not yet taken.
+    /// Bytes not yet taken, as far as they are there.
     pub fn len(&self) -> u64 {
         self.rope.as_ref().map_or(0, Rope::len)
     }
 
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.rope.is_none()
+        self.rope.is_none() && self.growth.is_none()
     }
 }
 
 impl http_body::Body for Body {
     type Data = RopeBuf;
-    type Error = Infallible;
+    type Error = Aborted;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<RopeBuf>, Infallible>>> {
-        Poll::Ready(self.rope.take().map(|rope| Ok(Frame::data(rope.into_buf()))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<RopeBuf>, Aborted>>> {
+        let Some(growth) = &mut self.growth else {
+            return Poll::Ready(self.rope.take().map(|rope| Ok(Frame::data(rope.into_buf()))));
+        };
+        growth.poll_recv(cx).map(|piece| match piece {
+            Some(Some(rope)) => Some(Ok(Frame::data(rope.into_buf()))),
+            Some(None) => {
+                self.growth = None;
+                None
+            }
+            None => Some(Err(Aborted)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -76,7 +109,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        if self.growth.is_some() { SizeHint::default() } else { SizeHint::with_exact(self.len()) }
     }
 }
 
@@ -98,6 +131,8 @@ pub struct Recipe {
     pub body: Option<Rope>,
     /// Other codings of the body.
     pub coded: Vec<(Coding, Bytes)>,
+    /// What it is, as CMSD-Static says it; `None` to say nothing.
+    pub cmsd: Option<String>,
     /// Ends when the source changes.
     pub lease: Arc<Lease>,
     /// How long it may be served after that.
@@ -129,7 +164,8 @@ struct Representation {
 impl Object {
     /// Makes the heads.
     pub fn new(recipe: Recipe) -> Object {
-        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, lease, grace } = recipe;
+        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, cmsd, lease, grace } = recipe;
+        let cmsd = cmsd.map(|text| HeaderValue::from_str(&text).expect("CMSD is ours, and ASCII"));
         let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
         let modified = modified_s.map(|seconds| {
             let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
@@ -148,7 +184,12 @@ impl Object {
             head.insert(CACHE_CONTROL, cache_control.clone());
             head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
-            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            let exposed = if cmsd.is_some() { EXPOSED_WITH_CMSD } else { EXPOSED };
+            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            if let Some(cmsd) = &cmsd {
+                head.insert(CMSD_STATIC, cmsd.clone());
+            }
+            head.insert(CACHE_STATUS, HIT);
             if negotiated {
                 head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             }
@@ -330,6 +371,18 @@ impl Problem {
     pub fn unavailable(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem { max_age: Some(Duration::from_secs(1)), retry_after: true, ..Problem::new(status, code, message) }
+    }
+
+    /// 404 of what may be there soon, for a second.
+    pub fn not_yet(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        let max_age = Some(Duration::from_secs(1));
+        Problem { max_age, ..Problem::new(StatusCode::NOT_FOUND, code, message) }
+    }
+
+    /// 410 of what was there and will not be again, for a minute.
+    pub fn gone(code: &'static str, message: impl Into<Arc<str>>) -> Problem {
+        let max_age = Some(Duration::from_secs(60));
+        Problem { max_age, ..Problem::new(StatusCode::GONE, code, message) }
     }
 
     fn precondition_failed() -> Problem {

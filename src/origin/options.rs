@@ -29,6 +29,8 @@ pub struct Options {
     pub open_wait: Duration,
     /// How long a playlist or MPD on demand may be used without asking again: a replaced source is seen after that.
     pub manifest_max_age: Duration,
+    /// Whether answers say what they are (CMSD-Static, CTA-5006): some fifty bytes each, for CDNs that read it.
+    pub sends_cmsd: bool,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             open_files_max: 4096,
             open_wait: Duration::from_secs(8),
             manifest_max_age: Duration::from_secs(120),
+            sends_cmsd: false,
         }
     }
 }

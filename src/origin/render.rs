@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,9 +13,10 @@ use crate::content::file::SourceError;
 use crate::content::library::entry::Entry;
 use crate::content::vod::{OpenError, Opened};
 use crate::formats::error::Malformed;
+use crate::formats::image::Format;
 use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
-use crate::media::track::{Kind, Track, Version};
+use crate::media::track::{Kind, Segment, Track, Version};
 use crate::media::trick;
 use crate::origin::address::TrackItem;
 use crate::origin::admission::Memory;
@@ -28,17 +29,17 @@ use crate::packager::rate::{self, Rates};
 use crate::packager::{cmaf, dash, hls, text};
 use crate::rope::Rope;
 use crate::telemetry::Telemetry;
-use crate::time::Utc;
+use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Of what is named by its version.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// How long what is on demand may be used when nothing newer can be had (RFC 5861 §4): what it names was made already, and lies in the same
 /// caches.
 const STALE_IF_ERROR: Duration = Duration::from_secs(24 * 3600);
 /// Why a body finds no room.
 pub(crate) const MEMORY_FULL: &str = "memory_full";
 /// A smaller manifest is not worth a coding of its own.
-const CODED_MIN_BYTES: usize = 512;
+pub(crate) const CODED_MIN_BYTES: usize = 512;
 /// The longest that an old version is served after its source was replaced, whatever its duration.
 const GRACE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// A larger segment, of a file without sync samples, would take the memory of all others.
@@ -109,7 +110,10 @@ impl Indexed {
 
     /// Whether a track or an HLS media playlist has this name and version.
     pub fn has(&self, name: &str, version: Version) -> bool {
-        self.opened.presentation.track_version(name, version).is_some() || self.renditions.find(name, version).is_some()
+        let Opened { presentation, .. } = &self.opened;
+        presentation.track_version(name, version).is_some()
+            || self.renditions.find(name, version).is_some()
+            || presentation.thumbnails(name, version).is_some()
     }
 
     fn lease(&self) -> Arc<Lease> {
@@ -118,7 +122,7 @@ impl Indexed {
 }
 
 fn hls_options(options: &Options) -> hls::Options {
-    hls::Options { key_uri: options.key_uri.clone() }
+    hls::Options { key_uri: options.key_uri.clone(), is_live: false }
 }
 
 /// What it means for who asked that a source can't be read.
@@ -167,6 +171,7 @@ impl Render {
             len: body.len(),
             body: Some(body),
             coded: Vec::new(),
+            cmsd: None,
             lease: self.indexed.lease(),
             grace: self.grace,
         }
@@ -183,7 +188,8 @@ impl Render {
         };
         let modified_s = Some(self.indexed.opened.source.modified_s()).filter(|_| cache_control == IMMUTABLE);
         let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
-        Object::new(Recipe { coded, grace, modified_s, ..recipe })
+        let cmsd = self.options.sends_cmsd.then(|| "ot=m,st=v".to_owned());
+        Object::new(Recipe { coded, grace, modified_s, cmsd, ..recipe })
     }
 
     fn revalidated(&self) -> String {
@@ -212,6 +218,10 @@ impl Render {
     /// The HLS playlist called `name`, of this version: of all its media, or the one of I-frames.
     fn playlist(&self, name: &str, version: Version, part: TrackItem) -> Result<Object, Problem> {
         let Indexed { opened: Opened { presentation, .. }, renditions, .. } = &*self.indexed;
+        if let Some(thumbnails) = presentation.thumbnails(name, version).filter(|_| part == TrackItem::Playlist) {
+            let text = hls::images::playlist(thumbnails, presentation.duration_ms());
+            return Ok(self.manifest(HLS, IMMUTABLE.to_owned(), self.grace, text));
+        }
         let Some(rendition) = renditions.find(name, version) else {
             return Err(why_not(presentation, name, version).map_or_else(no_such_object, no_hls));
         };
@@ -240,28 +250,29 @@ impl Render {
         if matches!(part, TrackItem::Playlist | TrackItem::TrickPlaylist) {
             return self.playlist(name, version, part);
         }
+        if let TrackItem::Sheet(number, format) = part {
+            return self.sheet(name, version, number, format, with_media).await;
+        }
         let found = self.indexed.opened.presentation.track_version(name, version);
         let (period, track) = found.ok_or_else(no_such_object)?;
         match part {
-            TrackItem::Playlist | TrackItem::TrickPlaylist => self.playlist(name, version, part),
+            TrackItem::Playlist | TrackItem::TrickPlaylist | TrackItem::Sheet(..) => Err(no_such_object()),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
-                Ok(Object::new(self.recipe(
-                    media_type(track),
-                    etag,
-                    IMMUTABLE.to_owned(),
-                    Rope::from(track.init.clone()),
-                )))
+                let recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::from(track.init.clone()));
+                let cmsd = self.options.sends_cmsd.then(|| "ot=i,st=v".to_owned());
+                Ok(Object::new(Recipe { cmsd, ..recipe }))
             }
             TrackItem::Segment(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, |given| cmaf::segment(track, index, given)).await?;
-                self.segment(track, format!("{version}-{time}"), &plan, with_media).await
+                let cmsd = self.options.sends_cmsd.then(|| self.cmsd(track, &track.segments[index], plan.len()));
+                self.segment(track, format!("{version}-{time}"), &plan, cmsd, with_media).await
             }
             TrackItem::TrickFrame(time) => {
                 let frame = trick::frame_at(track, time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, |given| cmaf::trick(track, &frame, given)).await?;
-                self.segment(track, format!("{version}-{time}-trick"), &plan, with_media).await
+                self.segment(track, format!("{version}-{time}-trick"), &plan, None, with_media).await
             }
             TrackItem::WebVtt(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
@@ -279,13 +290,46 @@ impl Render {
         }
     }
 
+    /// Sheet `number` of these thumbnails; its head alone unless `with_media`.
+    async fn sheet(
+        &self,
+        name: &str,
+        version: Version,
+        number: i64,
+        format: Format,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
+        let presentation = &self.indexed.opened.presentation;
+        let found = presentation.thumbnails(name, version).filter(|thumbnails| thumbnails.format == format);
+        let thumbnails = found.ok_or_else(no_such_object)?;
+        let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        let sheet = index.filter(|&index| index < thumbnails.shown(presentation.duration_ms()));
+        let sheet = sheet.map(|index| thumbnails.sheets[index].clone()).ok_or_else(no_such_object)?;
+        let etag = format!("{version}-{number}");
+        let mut recipe = self.recipe(format.media_type(), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.len = sheet.len();
+        recipe.body = None;
+        if with_media {
+            recipe.body = Some(Rope::from(self.read(vec![sheet]).await?));
+        }
+        Ok(Object::new(recipe))
+    }
+
     /// The segment of `track` that `plan` makes; its head alone unless `with_media`.
-    async fn segment(&self, track: &Track, etag: String, plan: &Plan, with_media: bool) -> Result<Object, Problem> {
+    async fn segment(
+        &self,
+        track: &Track,
+        etag: String,
+        plan: &Plan,
+        cmsd: Option<String>,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
         if plan.len() > SEGMENT_BYTES_MAX {
             let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
             return Err(broken(&track.name, &what));
         }
         let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.cmsd = cmsd;
         recipe.len = plan.len();
         recipe.body = None;
         if with_media {
@@ -297,6 +341,18 @@ impl Render {
             recipe.body = Some(plan.assemble(share.hold(self.read(reads).await?)));
         }
         Ok(Object::new(recipe))
+    }
+
+    /// CMSD-Static (CTA-5006) of a segment: its type, duration in milliseconds and bit rate in kilobits a second, on demand.
+    fn cmsd(&self, track: &Track, segment: &Segment, bytes: u64) -> String {
+        let kind = match track.kind {
+            Kind::Video => "v",
+            Kind::Audio => "a",
+            Kind::Text => "c",
+        };
+        let millis =
+            rescale(segment.duration, track.timescale, Timescale::new(1000).expect("not 0"), Rounding::Nearest).max(1);
+        format!("ot={kind},st=v,d={millis},br={}", (bytes * 8).div_ceil(millis as u64))
     }
 
     /// What `planned` of `track` comes to, when it was given what it needs.
@@ -336,6 +392,7 @@ impl Render {
         let source = &self.indexed.opened.source;
         async move {
             self.telemetry.source_reads.add(ranges.len() as u64);
+            let began = Instant::now();
             let bytes = source.read_soon(ranges).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name, %error, "a read failed");
@@ -349,14 +406,15 @@ impl Render {
                 source_problem(&error)
             })?;
             self.telemetry.source_read_bytes.add(bytes.len() as u64);
+            self.telemetry.source_read_seconds.add(began.elapsed().as_micros() as u64);
             Ok(bytes)
         }
     }
 }
 
-const HLS: &str = "application/vnd.apple.mpegurl";
+pub(crate) const HLS: &str = "application/vnd.apple.mpegurl";
 
-fn media_type(track: &Track) -> &'static str {
+pub(crate) fn media_type(track: &Track) -> &'static str {
     match track.kind {
         Kind::Video => "video/mp4",
         Kind::Audio => "audio/mp4",
@@ -382,13 +440,13 @@ fn broken(track: &str, error: &dyn std::fmt::Display) -> Problem {
     )
 }
 
-fn gzip(text: &[u8]) -> Bytes {
+pub(crate) fn gzip(text: &[u8]) -> Bytes {
     let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 4), flate2::Compression::default());
     encoder.write_all(text).expect("a Vec takes all");
     Bytes::from(encoder.finish().expect("a Vec takes all"))
 }
 
-fn brotli(text: &[u8]) -> Bytes {
+pub(crate) fn brotli(text: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(text.len() / 4);
     let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: text.len(), ..Default::default() };
     brotli::BrotliCompress(&mut &text[..], &mut out, &params).expect("a Vec takes all");

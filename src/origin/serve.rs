@@ -6,7 +6,7 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
@@ -18,10 +18,12 @@ use tokio::sync::Semaphore;
 use crate::cache::{Cache, FlightError, Role, Weigh};
 use crate::content::library::Library;
 use crate::content::library::entry::Entry;
+use crate::content::live::channel::Channels;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
-use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
+use crate::origin::broadcasts::{self, Broadcasts};
+use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, Refused, Telemetry};
@@ -32,6 +34,10 @@ const SHARES: [(CacheClass, u64); 4] =
     [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
+/// Cache-Status (RFC 9211) of what was not in the cache: made and kept; made once for several who asked; a head that nobody keeps.
+const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
+const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
+const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
 /// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
@@ -56,7 +62,8 @@ pub enum Purge {
 #[derive(Debug)]
 pub struct Origin {
     library: Arc<Library>,
-    options: Arc<Options>,
+    pub(crate) broadcasts: Broadcasts,
+    pub(crate) options: Arc<Options>,
     telemetry: Arc<Telemetry>,
     index: Cache<Indexed, Problem>,
     inits: Cache<Object, Problem>,
@@ -80,6 +87,7 @@ impl Origin {
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
         Origin {
             library,
+            broadcasts: Broadcasts::default(),
             telemetry,
             index: Cache::new(index),
             inits: Cache::new(init),
@@ -94,6 +102,11 @@ impl Origin {
         }
     }
 
+    /// The same, with what is pushed to `channels`.
+    pub fn broadcasting(self, channels: Arc<Channels>) -> Origin {
+        Origin { broadcasts: Broadcasts::of(channels), ..self }
+    }
+
     /// Answers `request`, as of `now`. Dropping the future loses nothing: what it was making is made all the same.
     pub async fn serve(self: &Arc<Self>, request: &Request<()>, now: Utc) -> Response<Body> {
         let method = request.method();
@@ -102,7 +115,7 @@ impl Origin {
         }
         // A query is no part of any name that is on demand, so it is dropped, and the path is the key.
         let Some(key) = decode(request.uri().path()) else { return no_such_object().response(method) };
-        let Some(class) = Class::of(&key) else { return no_such_object().response(method) };
+        let Some(class) = Class::of(&key) else { return self.without_class(&key, method, now) };
         let hit = self.cache(class).get(&key).await.filter(|object| object.is_servable(now));
         let object = match hit {
             Some(object) => {
@@ -113,18 +126,30 @@ impl Origin {
                 object
             }
             None => {
+                if let Some(answer) = Box::pin(self.live(&key, request, now)).await {
+                    return answer;
+                }
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
-                match Box::pin(self.miss(&key, class, request, now)).await {
-                    Ok(object) => object,
-                    Err(problem) => return problem.response(method),
-                }
+                return match Box::pin(self.miss(&key, class, request, now)).await {
+                    Ok((object, how)) => {
+                        let mut response = object.answer(method, request.headers());
+                        response.headers_mut().insert(CACHE_STATUS, how);
+                        response
+                    }
+                    Err(problem) => problem.response(method),
+                };
             }
         };
         object.answer(method, request.headers())
     }
 
-    fn cache(&self, class: Class) -> &Cache<Object, Problem> {
+    /// What has no extension.
+    fn without_class(&self, key: &str, method: &Method, now: Utc) -> Response<Body> {
+        if key == "/time" { broadcasts::time(method, now) } else { no_such_object().response(method) }
+    }
+
+    pub(crate) fn cache(&self, class: Class) -> &Cache<Object, Problem> {
         match class {
             Class::Manifest => &self.manifests,
             Class::Init => &self.inits,
@@ -132,14 +157,14 @@ impl Origin {
         }
     }
 
-    /// What `key` names, from where it must be made.
+    /// What `key` names, from where it must be made, and how that came about (RFC 9211).
     async fn miss(
         self: &Arc<Self>,
         key: &str,
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if let Some(known) = self.remembered.get(key).await.filter(|known| self.is_still_so(known, now)) {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
@@ -173,7 +198,7 @@ impl Origin {
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
         let render = match &item {
             Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?, now),
@@ -184,19 +209,23 @@ impl Origin {
         // A head alone costs no media, nor does telling somebody that he has it already.
         let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
         if head_only
-            && let Item::Of { track, version, part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_)) } = &item
+            && let Item::Of {
+                track,
+                version,
+                part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_) | TrackItem::Sheet(..)),
+            } = &item
         {
             let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
             if request.method() == Method::HEAD || known {
-                return Ok(Arc::new(head));
+                return Ok((Arc::new(head), PASSED));
             }
         }
-        let object = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
+        let (role, object) = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
         if class == Class::Segment && self.options.prefetch > 0 {
             self.prefetch(key, &render, &item, now);
         }
-        Ok(object)
+        Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
 
     /// Makes what `item` names in one flight, however many ask; in `place`, if there is one already.
@@ -208,7 +237,7 @@ impl Origin {
         item: Item,
         place: Option<Place>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Role, Arc<Object>), Problem> {
         let (admission, segments) = (Arc::clone(&self.admission), self.segments.clone());
         let telemetry = Arc::clone(&self.telemetry);
         let work = match class {
@@ -229,6 +258,7 @@ impl Origin {
                     Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
                 }
             };
+            let began = Instant::now();
             let mut made = make().await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
@@ -238,10 +268,11 @@ impl Origin {
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 telemetry.work_refused.at(Refused::Memory).inc();
             }
+            telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
             made.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
-        self.landed(role, result)
+        self.landed(role, result).map(|object| (role, object))
     }
 
     fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {

@@ -6,6 +6,7 @@
 //! A two-hour presentation has thousands of segments, but few runs of equal ones: everything is pushed onto one buffer.
 
 mod continuity;
+pub mod live;
 
 use std::fmt;
 
@@ -14,8 +15,9 @@ use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::formats::language;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
+use crate::media::thumbnails::Thumbnails;
 use crate::media::timeline::{self, Run};
-use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track};
+use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track, Version};
 use crate::media::trick;
 use crate::packager::dash::continuity::Place;
 use crate::packager::push;
@@ -70,7 +72,8 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
     let segments: usize = presentation.tracks().map(|track| track.segments.len()).sum();
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
-    let mut mpd = Mpd { out: Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES), rates };
+    let out = Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES);
+    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails };
     mpd.presentation(presentation);
     Ok(mpd.out)
 }
@@ -78,6 +81,7 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
 struct Mpd<'a> {
     out: Vec<u8>,
     rates: &'a Rates,
+    thumbnails: &'a [Thumbnails],
 }
 
 impl Mpd<'_> {
@@ -103,28 +107,61 @@ impl Mpd<'_> {
         // Behind those of the sets themselves, and equal where theirs are.
         let trick_ids_from = places.iter().flatten().map(|place| place.id).max().unwrap_or(0);
         for ((period, end), places) in presentation.periods.iter().zip(ends).zip(places) {
-            let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
-            let duration = MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO);
-            self.period(period, duration, &places, trick_ids_from);
+            self.period(period, Some(end), &places, trick_ids_from);
         }
         self.raw("</MPD>\n");
     }
 
-    fn period(&mut self, period: &Period, duration: MediaTime, places: &[Place<'_>], trick_ids_from: u64) {
+    /// A period until `end`, if that is known.
+    fn period(&mut self, period: &Period, end: Option<MediaTime>, places: &[Place<'_>], trick_ids_from: u64) {
         self.raw(" <Period");
         self.attribute("id", &period.id);
         self.raw(" start=\"");
         self.duration(period.start);
-        self.raw("\" duration=\"");
-        self.duration(duration);
+        if let Some(end) = end {
+            let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+            self.raw("\" duration=\"");
+            self.duration(MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO));
+        }
         self.raw("\">\n");
         for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
+            // A text once: as IMSC, where there is that.
+            if set.tracks.iter().all(|track| track.as_imsc.is_some()) {
+                continue;
+            }
             self.adaptation_set(period, index, set, place);
         }
         for (set, place) in period.sets.iter().zip(places) {
             self.trick_set(period, set, place.id, trick_ids_from + place.id);
         }
+        let thumbnails = self.thumbnails;
+        for (thumbnails, id) in thumbnails.iter().zip(2 * trick_ids_from + 1..) {
+            self.thumbnail_set(thumbnails, id);
+        }
         self.raw(" </Period>\n");
+    }
+
+    /// Sheets of thumbnails (DASH-IF Interoperability Points §6.2.6), by number from the beginning on.
+    fn thumbnail_set(&mut self, thumbnails: &Thumbnails, id: u64) {
+        self.raw("  <AdaptationSet");
+        self.number("id", id);
+        self.attribute("contentType", "image");
+        self.attribute("mimeType", thumbnails.format.media_type());
+        self.raw(">\n   <SegmentTemplate");
+        self.attribute("media", &format!("$Number$.{}", thumbnails.format.extension()));
+        self.number("timescale", 1000);
+        self.number("duration", thumbnails.sheet_ms());
+        self.number("startNumber", 1);
+        self.raw("/>\n   <Representation");
+        self.attribute("id", &thumbnails.name);
+        self.number("bandwidth", thumbnails.peak().min(u32::MAX.into()));
+        self.number("width", thumbnails.width.into());
+        self.number("height", thumbnails.height.into());
+        self.raw(">\n");
+        let tiles = format!("{}x{}", thumbnails.columns, thumbnails.rows);
+        self.descriptor("    ", "EssentialProperty", "http://dashif.org/guidelines/thumbnail_tile", &tiles);
+        self.base_url(&thumbnails.name, thumbnails.version);
+        self.raw("   </Representation>\n  </AdaptationSet>\n");
     }
 
     /// The pictures of `set`, whose id is `main_id`, that need no other: for going through it quickly (DASH-IF Interoperability
@@ -177,7 +214,7 @@ impl Mpd<'_> {
             if !common_kid {
                 self.protection("    ", track);
             }
-            self.base_url(track);
+            self.base_url(&track.name, track.version);
             if !common_timeline {
                 self.timeline("    ", period, track, "$Time$.trick.m4s", shown(track).iter().copied());
             }
@@ -201,7 +238,10 @@ impl Mpd<'_> {
         if set.tracks.iter().flat_map(|track| &track.segments).all(|segment| segment.starts_with_sync) {
             // Type 1: all that follows the sync sample is presented after it. Where samples are reordered, leading ones may
             // precede it, which is type 2 (ISO/IEC 14496-12 Annex I).
-            let reordered = set.tracks.iter().any(|track| track.samples.has_composition_offsets());
+            // Of live video nobody knows what will come.
+            let may_reorder = |track: &Track| track.samples.is_empty() && track.kind == Kind::Video;
+            let reordered =
+                set.tracks.iter().any(|track| may_reorder(track) || track.samples.has_composition_offsets());
             self.number("startWithSAP", if reordered { 2 } else { 1 });
         }
         self.extents(set);
@@ -326,7 +366,7 @@ impl Mpd<'_> {
         if own_channels {
             self.joint_objects("    ", track);
         }
-        self.base_url(track);
+        self.base_url(&track.name, track.version);
         if own_timeline {
             self.segments("    ", period, track);
         }
@@ -342,11 +382,11 @@ impl Mpd<'_> {
         self.ratio("sar", h.into(), v.into());
     }
 
-    fn base_url(&mut self, track: &Track) {
+    fn base_url(&mut self, name: &str, version: Version) {
         self.raw("    <BaseURL>");
-        self.text(&track.name);
+        self.text(name);
         self.raw("/");
-        push::hex(&mut self.out, &track.version.0.to_be_bytes());
+        push::hex(&mut self.out, &version.0.to_be_bytes());
         self.raw("/</BaseURL>\n");
     }
 
@@ -914,7 +954,7 @@ mod tests {
         let periods = [("1", sets()), ("2", intra), ("3", sets())];
         let periods =
             periods.map(|(id, sets)| Period { id: id.into(), ..fixture::presentation(sets).periods.remove(0) });
-        let text = written(&Presentation { periods: periods.into(), warnings: Vec::new() });
+        let text = written(&Presentation { periods: periods.into(), thumbnails: Vec::new(), warnings: Vec::new() });
         let tricks: Vec<&str> = text.split("  <AdaptationSet").filter(|set| set.contains("trickmode")).collect();
         assert_eq!(tricks.len(), 4, "{text}");
         assert_eq!(tricks[0], tricks[2], "the same id in both");
@@ -973,7 +1013,7 @@ mod tests {
     #[test]
     fn durations_have_hours_minutes_seconds() {
         let check = |ticks, timescale, expected: &str| {
-            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default() };
+            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[] };
             mpd.duration(MediaTime::new(ticks, Timescale::new(timescale).expect("not zero")));
             assert_eq!(String::from_utf8(mpd.out).expect("text"), expected);
         };

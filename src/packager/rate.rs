@@ -73,6 +73,17 @@ impl Rates {
     }
 }
 
+/// Those of the tracks of a broadcast: what of each was measured so far, as (peak, average).
+pub fn so_far<'a>(tracks: impl Iterator<Item = (&'a Track, (u64, u64))>) -> Rates {
+    let mut rates = Rates::default();
+    for (track, (peak, average)) in tracks {
+        let rate = Rate { peak: peak.max(average), average };
+        let measured = Measured { version: track.version, rate, trick: None };
+        rates.by_name.entry(track.name.clone()).or_default().push(measured);
+    }
+    rates
+}
+
 /// Measures every track. Costs a look at every segment, so its result is kept.
 pub fn measure(presentation: &Presentation) -> Rates {
     let target = target_duration_s(presentation);

@@ -41,6 +41,8 @@ pub struct Deadlines {
     pub idle: Duration,
     /// Without the peer taking a byte while some wait.
     pub write: Duration,
+    /// Whether requests have long bodies: then a head's deadline begins anew with every byte, and who takes the bodies bounds them.
+    pub takes_bodies: bool,
 }
 
 /// The longest period of the timer: short against every deadline, long enough to cost nothing.
@@ -330,6 +332,9 @@ impl<S: Stream> AsyncRead for Conn<S> {
                     self.in_head = true;
                     self.read_periods = None;
                 }
+                if self.deadlines.takes_bodies {
+                    self.read_periods = None;
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => {
@@ -424,8 +429,12 @@ mod tests {
     use std::sync::atomic::AtomicU32;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    const DEADLINES: Deadlines =
-        Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+    const DEADLINES: Deadlines = Deadlines {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(600),
+        write: Duration::from_secs(30),
+        takes_bodies: false,
+    };
 
     impl Stream for DuplexStream {}
 

@@ -179,8 +179,12 @@ mod tests {
     /// A connection whose requests are answered with `body`, or never.
     fn peer(body: Option<&'static [u8]>) -> Peer {
         let (server, client) = duplex(4096);
-        let deadlines =
-            Deadlines { head: Duration::from_secs(10), idle: Duration::from_secs(600), write: Duration::from_secs(30) };
+        let deadlines = Deadlines {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(30),
+            takes_bodies: false,
+        };
         let telemetry = Arc::<Telemetry>::default();
         let mut conn = Conn::new(server, deadlines, telemetry.clone(), Arc::default());
         let asked = Arc::<AtomicUsize>::default();

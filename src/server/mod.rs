@@ -1,19 +1,24 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
 pub mod access;
+pub mod access_log;
 pub mod admin;
 pub mod bodies;
 pub mod conn;
 pub mod drain;
 pub mod http;
 pub mod http2;
+pub mod ingest;
+pub mod inherited;
 pub mod network;
+pub mod observe;
 pub mod peers;
 pub mod proxied;
 pub mod run;
 pub mod state;
 pub mod tls;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -28,6 +33,8 @@ pub struct Options {
     pub access: access::Options,
     /// Address of the admin listener; `None` to have none. Loopback by default: it shows what the library holds.
     pub admin: Option<SocketAddr>,
+    /// The ingest listener.
+    pub ingest: IngestOptions,
     /// Connections open at once on the media listener; each keeps a descriptor and about 21 KiB.
     pub connections_max: usize,
     /// Of them, those of one client; `None`: as many as there may be. What stands in front is one client too, unless it is trusted.
@@ -44,6 +51,23 @@ pub struct Options {
     pub write_timeout: Duration,
     /// For connections to finish once the server is told to stop.
     pub drain_timeout: Duration,
+    /// Whether another process may listen at the same addresses (SO_REUSEPORT): the one that follows this one.
+    pub reuses_port: bool,
+    /// Whether what players say of themselves (CMCD) is read.
+    pub reads_cmcd: bool,
+    /// Whether answers that were not at hand say how long they took. Not by default: a cache in front repeats it with every hit.
+    pub sends_timing: bool,
+}
+
+/// How the ingest listener behaves.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IngestOptions {
+    /// Where it is; `None`: nothing is taken.
+    pub listen: Option<SocketAddr>,
+    /// What a push has to know of channels that have no token of their own; `None`: nothing.
+    pub token: Option<String>,
+    /// What a push to a channel has to know.
+    pub tokens: BTreeMap<String, String>,
 }
 
 impl Default for Options {
@@ -53,6 +77,7 @@ impl Default for Options {
             tls: tls::Options::default(),
             access: access::Options::default(),
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+            ingest: IngestOptions::default(),
             connections_max: 16 * 1024,
             connections_peer_max: None,
             url_bytes_max: 4096,
@@ -61,6 +86,9 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
+            reuses_port: false,
+            reads_cmcd: true,
+            sends_timing: false,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::content::file::Stamp;
 use crate::content::library::folder::{Group, Rule};
 use crate::content::storage::Storage;
 use crate::content::subtitles::{self, TextFile};
+use crate::content::thumbnails::ThumbnailFiles;
 use crate::content::vod::{self, OpenError, Opened, Part};
 
 /// A presentation that the library holds.
@@ -25,6 +26,8 @@ pub struct Entry {
     pub texts: Vec<TextFile>,
     /// The clips of them that play one after another; none: they are one whole.
     pub clips: Vec<Clip>,
+    /// Sheets of thumbnails.
+    pub thumbnails: Vec<ThumbnailFiles>,
     /// Ends when its files change.
     pub lease: Arc<Lease>,
     /// The files and what they were like.
@@ -39,9 +42,9 @@ pub struct Entry {
 impl Entry {
     /// What `group` is, made of files like `stamps` in `storage`, to be cut into segments of about `target`.
     pub fn new(group: Group, stamps: Vec<(PathBuf, Stamp)>, target: Duration, storage: Storage) -> Entry {
-        let Group { name, rule, parts, texts, clips } = group;
+        let Group { name, rule, parts, texts, clips, thumbnails } = group;
         let lease = Arc::default();
-        Entry { name, rule, parts, texts, clips, lease, stamps, target, storage, refused: OnceLock::new() }
+        Entry { name, rule, parts, texts, clips, thumbnails, lease, stamps, target, storage, refused: OnceLock::new() }
     }
 
     /// The same, but not to be served: it stands in the way of another one, made of files like `stamps` together with it.
@@ -79,7 +82,7 @@ impl Entry {
         let mut warnings = Vec::new();
         let texts = subtitles::read_all(&self.storage, &self.texts, &mut warnings);
         let mut opened = match &self.clips[..] {
-            [] => vod::open(&self.storage, parts, texts, self.target)?,
+            [] => vod::open(&self.storage, parts, texts, &self.thumbnails, self.target)?,
             clips => clips::open(&self.storage, parts, &texts, clips, self.target)?,
         };
         opened.presentation.warnings.extend(warnings);
@@ -88,7 +91,8 @@ impl Entry {
 
     /// Whether both are made of the same files in the same state.
     pub fn is_same(&self, other: &Entry) -> bool {
-        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips);
-        made_of == (&other.rule, &other.parts, &other.texts, &other.clips) && self.stamps == other.stamps
+        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips, &self.thumbnails);
+        made_of == (&other.rule, &other.parts, &other.texts, &other.clips, &other.thumbnails)
+            && self.stamps == other.stamps
     }
 }

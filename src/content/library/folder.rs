@@ -11,6 +11,7 @@ use crate::content::sidecar::{Named, Sidecar};
 use crate::content::source::Source;
 use crate::content::storage::Storage;
 use crate::content::subtitles::{self, TextFile};
+use crate::content::thumbnails::ThumbnailFiles;
 use crate::content::vod::{self, Opened, Part, Said, track_name};
 use crate::media::presentation::Presentation;
 use crate::media::track::Kind;
@@ -59,6 +60,15 @@ pub struct Group {
     pub texts: Vec<TextFile>,
     /// The clips of them that play one after another; none: they are one whole.
     pub clips: Vec<Clip>,
+    /// Sheets of thumbnails.
+    pub thumbnails: Vec<ThumbnailFiles>,
+}
+
+impl Group {
+    /// Files that are one presentation called `name` by `rule`, with nothing beside them.
+    fn of(name: String, rule: Rule, parts: Result<Vec<Part>, String>) -> Group {
+        Group { name, rule, parts, texts: Vec::new(), clips: Vec::new(), thumbnails: Vec::new() }
+    }
 }
 
 /// A folder as it was found.
@@ -82,15 +92,20 @@ impl Folder {
         self.media.iter().chain(&self.texts).chain(&self.sidecar).cloned().collect()
     }
 
-    /// Of `stamps`, those of the files that `group`, found here, is made of.
-    pub fn stamps_of(&self, group: &Group, stamps: &[(PathBuf, Stamp)]) -> Vec<(PathBuf, Stamp)> {
+    /// Of `stamps`, those of the files that `group`, found here in `storage`, is made of. Blocks.
+    pub fn stamps_of(&self, storage: &Storage, group: &Group, stamps: &[(PathBuf, Stamp)]) -> Vec<(PathBuf, Stamp)> {
         let by_path: BTreeMap<&PathBuf, &Stamp> = stamps.iter().map(|(path, stamp)| (path, stamp)).collect();
         let files = group.parts.iter().flatten().flat_map(|part| &part.files);
         let files = files.chain(group.texts.iter().map(|text| &text.path));
         let files = files.chain(self.sidecar.iter().map(|(path, _)| path));
         let made_of: BTreeMap<&PathBuf, &Stamp> =
             files.filter_map(|path| by_path.get(path).map(|stamp| (path, *stamp))).collect();
-        made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect()
+        let mut made_of: Vec<(PathBuf, Stamp)> =
+            made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect();
+        // Pictures are not looked for, so these are asked for by name.
+        let sheets = group.thumbnails.iter().flat_map(|thumbnails| &thumbnails.files);
+        made_of.extend(sheets.filter_map(|path| Some((path.clone(), storage.stamp(path)?))));
+        made_of
     }
 }
 
@@ -134,7 +149,7 @@ pub fn stem(path: &Path) -> String {
 pub fn lone(path: &Path, root: &Path) -> Group {
     let name = if root.as_os_str().is_empty() { stem(path) } else { name_of(&path.with_extension(""), root) };
     let part = Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
-    Group { name, rule: Rule::File, parts: Ok(vec![part]), texts: Vec::new(), clips: Vec::new() }
+    Group::of(name, Rule::File, Ok(vec![part]))
 }
 
 /// The most files of subtitles of one presentation.
@@ -228,8 +243,9 @@ impl Shelf<'_> {
         if let Some((path, _)) = &folder.sidecar {
             let read = Sidecar::read(storage, path).and_then(|sidecar| sidecar.named(storage, &folder.path));
             let read = read.and_then(|named| {
-                let Named { parts, texts, .. } = &named;
-                let mut files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
+                let Named { parts, texts, thumbnails, .. } = &named;
+                let files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
+                let mut files = files.chain(thumbnails.iter().flat_map(|thumbnails| &thumbnails.files));
                 match files.find(|file| !follow_symlinks && is_linked(file, &folder.path)) {
                     Some(file) => {
                         Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root)))
@@ -237,20 +253,21 @@ impl Shelf<'_> {
                     None => Ok(named),
                 }
             });
-            let group = |parts, texts, clips| Group { name, rule: Rule::Said, parts, texts, clips };
             return vec![match read {
-                Ok(Named { parts, texts, clips }) => group(Ok(parts), texts, clips),
-                Err(why) => group(Err(why), Vec::new(), Vec::new()),
+                Ok(Named { parts, texts, clips, thumbnails }) => {
+                    Group { name, rule: Rule::Said, parts: Ok(parts), texts, clips, thumbnails }
+                }
+                Err(why) => Group::of(name, Rule::Said, Err(why)),
             }];
         }
         if let Some(Packaging { parts, movies }) = self.packaging(folder, below) {
-            let packaged = Group { name, rule: Rule::Packaging, parts, texts: Vec::new(), clips: Vec::new() };
+            let packaged = Group::of(name, Rule::Packaging, parts);
             return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
         }
         if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
             && let Some((rule, parts)) = self.proof(&folder.media)
         {
-            return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new(), clips: Vec::new() }];
+            return vec![Group::of(name, rule, Ok(parts))];
         }
         each()
     }
@@ -355,7 +372,7 @@ impl Shelf<'_> {
         };
         // Segment boundaries do not matter here; any target will do.
         let open = |(path, _): &(PathBuf, Stamp)| {
-            vod::open(self.storage, &[part(path)], Vec::new(), Duration::from_secs(6)).ok()
+            vod::open(self.storage, &[part(path)], Vec::new(), &[], Duration::from_secs(6)).ok()
         };
         let opened: Vec<Opened> = media.iter().map(open).collect::<Option<_>>()?;
         let parts: Vec<Part> = media.iter().map(|(path, _)| part(path)).collect();
@@ -382,7 +399,9 @@ impl Shelf<'_> {
 
     /// Whether opening `parts` together finds the audio of all but one to be the same, byte for byte.
     fn shares_audio(&self, parts: &[Part], files: usize) -> bool {
-        let Ok(together) = vod::open(self.storage, parts, Vec::new(), Duration::from_secs(6)) else { return false };
+        let Ok(together) = vod::open(self.storage, parts, Vec::new(), &[], Duration::from_secs(6)) else {
+            return false;
+        };
         let audio = together.presentation.tracks().filter(|t| t.kind == Kind::Audio).count();
         let video = together.presentation.tracks().filter(|t| t.kind == Kind::Video).count();
         video >= files && audio < files

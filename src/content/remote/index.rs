@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 const HASH_BYTES: usize = 32;
 const NO_TAG: u32 = u32::MAX;
 /// A larger file is none of ours.
-const FILE_BYTES_MAX: u64 = 1 << 30;
+const FILE_BYTES_MAX: u64 = 128 << 20;
 /// What is left of the ceiling, in hundredths, when the oldest files were removed, so that this is not done at every write.
 const KEPT_PERCENT: u64 = 90;
 

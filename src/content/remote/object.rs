@@ -17,8 +17,8 @@ use crate::content::remote::tag::Tag;
 const PIECE_BYTES: u64 = 8 << 20;
 /// Pieces of one read under way at once.
 const PIECES_AT_ONCE: usize = 4;
-/// What was read while opening is kept until the opening ends; more than the index of a long film is not.
-const KNOWN_BYTES_MAX: usize = 600 << 20;
+/// What was read of an object while opening is kept until the opening ends, up to this: the index of a day of video. The rest is read again.
+const KNOWN_BYTES_MAX: usize = 64 << 20;
 
 /// One object in the state it was found in.
 #[derive(Debug)]

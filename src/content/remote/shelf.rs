@@ -283,12 +283,13 @@ impl Shelf {
                 let (folder, below) = folders.split_first().expect("there is a folder");
                 let groups = shelf.judge(folder, &below.iter().collect::<Vec<_>>());
                 let stamps: Vec<_> = folders.iter().flat_map(Folder::all_stamps).collect();
-                storage.settle()?;
                 let with_stamps = groups.into_iter().map(|group| {
-                    let stamps = folder.stamps_of(&group, &stamps);
+                    let stamps = folder.stamps_of(&storage, &group, &stamps);
                     (group, stamps)
                 });
-                Ok::<_, SourceError>(with_stamps.collect::<Vec<_>>())
+                let with_stamps: Vec<_> = with_stamps.collect();
+                storage.settle()?;
+                Ok::<_, SourceError>(with_stamps)
             })
         };
         let judged = judging.await.map_err(|_| SourceError::Storage {

@@ -198,6 +198,55 @@ pub fn write_full_box(out: &mut Vec<u8>, kind: &[u8; 4], version: u8, flags: u32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// A box, and either its bytes or the boxes in it.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Tree {
+        Leaf([u8; 4], Vec<u8>),
+        Node([u8; 4], Vec<Tree>),
+    }
+
+    fn trees() -> impl Strategy<Value = Tree> {
+        let kind = prop::array::uniform4(b'a'..=b'z');
+        let leaf =
+            (kind.clone(), prop::collection::vec(any::<u8>(), 0..20)).prop_map(|(k, bytes)| Tree::Leaf(k, bytes));
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            (kind.clone(), prop::collection::vec(inner, 0..6)).prop_map(|(k, trees)| Tree::Node(k, trees))
+        })
+    }
+
+    fn write(out: &mut Vec<u8>, tree: &Tree) {
+        match tree {
+            Tree::Leaf(kind, bytes) => write_box(out, kind, |out| out.extend_from_slice(bytes)),
+            Tree::Node(kind, trees) => write_box(out, kind, |out| trees.iter().for_each(|tree| write(out, tree))),
+        }
+    }
+
+    /// What lies in `b`, read as `like` is.
+    fn read(b: BoxRef<'_>, like: &Tree) -> Tree {
+        match like {
+            Tree::Leaf(..) => Tree::Leaf(b.kind.0, b.payload().to_vec()),
+            Tree::Node(_, trees) => {
+                let children: Vec<_> = b.children().map(|child| child.expect("well formed")).collect();
+                assert_eq!(children.len(), trees.len());
+                Tree::Node(b.kind.0, children.into_iter().zip(trees).map(|(child, tree)| read(child, tree)).collect())
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_tree_that_is_written_is_walked(tree in trees()) {
+            let mut out = Vec::new();
+            write(&mut out, &tree);
+            let mut boxes = Boxes::new(&out, 0);
+            let root = boxes.next().expect("one").expect("well formed");
+            prop_assert_eq!(root.bytes().len(), out.len());
+            prop_assert!(boxes.next().is_none());
+            prop_assert_eq!(read(root, &tree), tree);
+        }
+    }
 
     #[test]
     fn what_is_written_is_walked() {

@@ -179,6 +179,100 @@ fn scratch_movie(moov: BoxRef<'_>, id: u32) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::isobmff::boxes::{Boxes, find};
+    use crate::formats::isobmff::wvtt;
+    use crate::time::Timescale;
+    use proptest::prelude::*;
+
+    /// A `moov` of one track with these tables, its chunks of `per_chunk` samples `gap` bytes apart; and what is in it.
+    fn written(list: &[(u32, u32, bool, i32)], per_chunk: usize, gap: u64, wide: bool) -> (Vec<u8>, Vec<TableSample>) {
+        let put = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_be_bytes());
+        let runs = |out: &mut Vec<u8>, values: &mut dyn Iterator<Item = u32>| {
+            let mut runs: Vec<(u32, u32)> = Vec::new();
+            for value in values {
+                match runs.last_mut() {
+                    Some((count, last)) if *last == value => *count += 1,
+                    _ => runs.push((1, value)),
+                }
+            }
+            put(out, runs.len() as u32);
+            runs.iter().for_each(|&(count, value)| [count, value].iter().for_each(|&v| put(out, v)));
+        };
+        let (mut samples, mut chunks, mut offset) = (Vec::new(), Vec::new(), 40);
+        for (index, &(duration, size, sync, composition_offset)) in list.iter().enumerate() {
+            if index % per_chunk == 0 {
+                offset += gap;
+                chunks.push(offset);
+            }
+            let flags = FLAGS[usize::from(sync)];
+            samples.push(TableSample { sample: RunSample { duration, size, flags, composition_offset }, offset });
+            offset += u64::from(size);
+        }
+        let mut stbl = Vec::new();
+        write_full_box(&mut stbl, b"stts", 0, 0, |out| runs(out, &mut list.iter().map(|s| s.0)));
+        if list.iter().any(|s| s.3 != 0) {
+            write_full_box(&mut stbl, b"ctts", 1, 0, |out| runs(out, &mut list.iter().map(|s| s.3 as u32)));
+        }
+        if list.iter().any(|s| !s.2) {
+            let syncs: Vec<u32> = (1..).zip(list).filter(|(_, s)| s.2).map(|(number, _)| number).collect();
+            write_full_box(&mut stbl, b"stss", 0, 0, |out| {
+                put(out, syncs.len() as u32);
+                syncs.iter().for_each(|&number| put(out, number));
+            });
+        }
+        let one_size = Some(list[0].1).filter(|size| list.iter().all(|s| s.1 == *size));
+        write_full_box(&mut stbl, b"stsz", 0, 0, |out| {
+            put(out, one_size.unwrap_or(0));
+            put(out, list.len() as u32);
+            list.iter().filter(|_| one_size.is_none()).for_each(|s| put(out, s.1));
+        });
+        let rest = list.len() % per_chunk;
+        write_full_box(&mut stbl, b"stsc", 0, 0, |out| {
+            let entries = [(1, per_chunk), (chunks.len(), rest)];
+            let entries = &entries[usize::from(chunks.len() == 1 && rest > 0)..1 + usize::from(rest > 0)];
+            put(out, entries.len() as u32);
+            entries
+                .iter()
+                .for_each(|&(first, count)| [first as u32, count as u32, 1].iter().for_each(|&v| put(out, v)));
+        });
+        write_full_box(&mut stbl, if wide { b"co64" } else { b"stco" }, 0, 0, |out| {
+            put(out, chunks.len() as u32);
+            for &chunk in &chunks {
+                if wide { out.extend_from_slice(&chunk.to_be_bytes()) } else { put(out, chunk as u32) }
+            }
+        });
+        // The heads of a movie of ours, with these tables.
+        let init = wvtt::write_init(1, Timescale::MILLI, None, &[], "");
+        let moov = find(Boxes::new(&init, 0), b"moov").expect("well formed").expect("there");
+        let trak = moov.required(b"trak").expect("there");
+        let mdia = trak.required(b"mdia").expect("there");
+        let mut out = Vec::new();
+        write_box(&mut out, b"moov", |out| {
+            out.extend_from_slice(moov.required(b"mvhd").expect("there").bytes());
+            write_box(out, b"trak", |out| {
+                out.extend_from_slice(trak.required(b"tkhd").expect("there").bytes());
+                write_box(out, b"mdia", |out| {
+                    [b"mdhd", b"hdlr"].iter().for_each(|kind| out.extend(mdia.required(kind).expect("there").bytes()));
+                    write_box(out, b"minf", |out| write_box(out, b"stbl", |out| out.extend_from_slice(&stbl)));
+                });
+            });
+        });
+        (out, samples)
+    }
+
+    proptest! {
+        #[test]
+        fn what_tables_say_is_read(
+            list in prop::collection::vec((0u32..3, 1u32..4, any::<bool>(), -2i32..3), 1..60),
+            per_chunk in 1usize..7,
+            gap in 0u64..20,
+            wide in any::<bool>(),
+        ) {
+            let (moov, samples) = written(&list, per_chunk, gap, wide);
+            let moov = find(Boxes::new(&moov, 0), b"moov").expect("well formed").expect("there");
+            prop_assert_eq!(read(moov, 1, 1000), Ok(samples));
+        }
+    }
 
     #[test]
     fn chunks_are_walked() {

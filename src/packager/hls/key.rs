@@ -160,7 +160,7 @@ mod tests {
     use crate::packager::fixture;
 
     fn written(track: &Track, key_uri: Option<&str>) -> Result<String, NoHls> {
-        let options = Options { key_uri: key_uri.map(Into::into) };
+        let options = Options { key_uri: key_uri.map(Into::into), ..Options::default() };
         let keys = Keys::of(track, &options)?.expect("encrypted");
         let mut out = Vec::new();
         for (index, segment) in keys.segments().enumerate() {

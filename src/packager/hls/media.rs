@@ -189,7 +189,7 @@ mod tests {
     fn keys_precede_the_map_and_the_segment_where_they_change() {
         let track = fixture::video("v").protected(b"cbcs", [1; 16]).key(1, [2; 16]).regular(2).done();
         let presentation = fixture::presentation(vec![fixture::set(vec![track])]);
-        let options = Options { key_uri: Some("skd://{kid}".into()) };
+        let options = Options { key_uri: Some("skd://{kid}".into()), ..Options::default() };
         insta::assert_snapshot!(playlist_of(&presentation, "v", &options).expect("a playlist"), @r#"
         #EXTM3U
         #EXT-X-VERSION:7
@@ -222,9 +222,10 @@ mod tests {
         let periods = [locked(1, 0), locked(2, 174_080), clear, locked(1, 0)];
         let period =
             |build: fixture::Build| fixture::presentation(vec![fixture::set(vec![build.done()])]).periods.remove(0);
-        let presentation = Presentation { periods: periods.map(period).into(), warnings: Vec::new() };
+        let presentation =
+            Presentation { periods: periods.map(period).into(), thumbnails: Vec::new(), warnings: Vec::new() };
         let renditions = Renditions::of(&presentation, &rate::measure(&presentation));
-        let options = Options { key_uri: Some("skd://{kid}".into()) };
+        let options = Options { key_uri: Some("skd://{kid}".into()), ..Options::default() };
         let bytes = playlist(&presentation, &renditions.list[0], &options).expect("a playlist");
         let text = String::from_utf8(bytes).expect("text").replace(",KEYID=0x01010101010101010101010101010101", "");
         insta::assert_snapshot!(text, @r#"

@@ -1,7 +1,9 @@
 //! HLS playlists (RFC 8216, draft-pantos-hls-rfc8216bis), of presentations that have ended.
 
 pub mod iframes;
+pub mod images;
 pub(crate) mod key;
+pub mod live;
 pub mod media;
 pub mod multivariant;
 pub mod rendition;
@@ -18,6 +20,8 @@ pub struct Options {
     /// Where the key of encrypted media is, an absolute URI: `{kid}` becomes the key id, 32 lower-case hexadecimal digits.
     /// `skd://…` is FairPlay's; any other names the 16 bytes of the key. `None`: only what the media's own `pssh` say.
     pub key_uri: Option<String>,
+    /// Whether this is a broadcast: its media playlists change, and have no version in their names.
+    pub is_live: bool,
 }
 
 /// Why something can't be had as HLS.

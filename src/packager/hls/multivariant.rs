@@ -18,6 +18,7 @@ use crate::formats::captions::Service;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::Presentation;
 use crate::media::track::{Caption, Kind, Role, Track};
+use crate::packager::hls::images;
 use crate::packager::hls::key::Keys;
 use crate::packager::hls::rendition::{Rendition, Renditions, pixels};
 use crate::packager::hls::{Form, NoHls, Options, is_independent};
@@ -26,7 +27,8 @@ use crate::packager::rate::Rate;
 /// The playlist of `presentation`, whose renditions are `renditions`. Its URIs are relative to the presentation:
 /// `{rendition}/{version}/media.m3u8`.
 pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &Options) -> Result<Vec<u8>, NoHls> {
-    let lines: Vec<Line<'_>> = renditions.all()?.iter().map(|rendition| Line::of(presentation, rendition)).collect();
+    let line = |rendition| Line::of(presentation, rendition, options.is_live);
+    let lines: Vec<Line<'_>> = renditions.all()?.iter().map(line).collect();
     for track in lines.iter().flat_map(|line| &line.tracks) {
         Keys::of(track, options)?;
     }
@@ -80,6 +82,7 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
     master.variants.extend(videos.iter().filter_map(|line| i_frame_variant(line)));
     let mut out = Vec::with_capacity(256 * (1 + master.alternatives.len() + 2 * master.variants.len()));
     master.write_to(&mut out).expect("writing to memory does not fail");
+    presentation.thumbnails.iter().for_each(|thumbnails| out.extend_from_slice(images::stream(thumbnails).as_bytes()));
     Ok(out)
 }
 
@@ -89,6 +92,7 @@ struct Line<'a> {
     lead: &'a Track,
     /// One a period.
     tracks: Vec<&'a Track>,
+    is_live: bool,
 }
 
 impl std::ops::Deref for Line<'_> {
@@ -100,9 +104,9 @@ impl std::ops::Deref for Line<'_> {
 }
 
 impl<'a> Line<'a> {
-    fn of(presentation: &'a Presentation, rendition: &'a Rendition) -> Line<'a> {
+    fn of(presentation: &'a Presentation, rendition: &'a Rendition, is_live: bool) -> Line<'a> {
         let tracks = rendition.tracks(presentation).map(|(_, track)| track).collect();
-        Line { rendition, lead: rendition.lead(presentation), tracks }
+        Line { rendition, lead: rendition.lead(presentation), tracks, is_live }
     }
 
     fn rate(&self) -> Rate {
@@ -475,7 +479,10 @@ fn channels(line: &Line<'_>) -> String {
 }
 
 fn uri(line: &Line<'_>) -> String {
-    format!("{}/{}/media.m3u8", line.rendition.name, line.rendition.version)
+    match line.is_live {
+        true => format!("{}/media.m3u8", line.rendition.name),
+        false => format!("{}/{}/media.m3u8", line.rendition.name, line.rendition.version),
+    }
 }
 
 /// What of `text` may stand in a quoted-string (rfc8216bis §4.2).

@@ -1,0 +1,155 @@
+//! What is said of live: `[live]`, and a `[[live.channel]]` for each channel that is to be otherwise than the rest.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::config::error::{Error, set};
+use crate::config::over::over;
+use crate::config::quantity::Span;
+use crate::content::live::channel::{self, is_name};
+use crate::content::live::window;
+use crate::server::IngestOptions;
+
+/// Segments are as long as a GOP, and a window holds six.
+const SEGMENT_MAX: Duration = Duration::from_secs(30);
+/// The longest window that is listed: manifests grow with it.
+const WINDOW_MAX: Duration = Duration::from_secs(6 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What a person wrote of live; what was left out is `None`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[group(id = "live")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Written {
+    /// Address of the ingest listener, to which encoders push [default: none]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Live")]
+    pub ingest: Option<SocketAddr>,
+    /// Folder for what live has to remember: a restart then goes on where it was [default: none]
+    #[arg(long, value_name = "DIR", help_heading = "Live")]
+    pub data_dir: Option<PathBuf>,
+    /// What a push has to know.
+    #[arg(skip)]
+    pub token: Option<String>,
+    /// Whether a push may make a channel that is not listed.
+    #[arg(skip)]
+    pub open: Option<bool>,
+    /// How long a segment is listed.
+    #[arg(skip)]
+    pub window: Option<Span>,
+    /// Length of segments where a push does not say where they begin.
+    #[arg(skip)]
+    pub segment: Option<Span>,
+    /// Length of parts.
+    #[arg(skip)]
+    pub part: Option<Span>,
+    /// How long after the last media a broadcast has ended.
+    #[arg(skip)]
+    pub end_after: Option<Span>,
+    /// Channels that are otherwise.
+    #[arg(skip)]
+    pub channel: Option<Vec<Channel>>,
+}
+
+/// A channel that is otherwise than the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Channel {
+    /// In URLs.
+    pub name: String,
+    /// What a push has to know.
+    pub token: Option<String>,
+    /// How long a segment is listed.
+    pub window: Option<Span>,
+    /// Length of segments where a push does not say where they begin.
+    pub segment: Option<Span>,
+    /// Length of parts.
+    pub part: Option<Span>,
+    /// How long after the last media a broadcast has ended.
+    pub end_after: Option<Span>,
+}
+
+impl Written {
+    /// These, and those of `under` where these say nothing.
+    pub(crate) fn over(self, under: Written) -> Written {
+        over!(self, under; ingest, data_dir, token, open, window, segment, part, end_after, channel)
+    }
+}
+
+/// What `written` comes to.
+pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptions), Error> {
+    let mut every = window::Options::default();
+    adjust(&mut every, written.window, written.segment, written.part, written.end_after)?;
+    let (mut named, mut tokens) = (BTreeMap::new(), BTreeMap::new());
+    for own in written.channel.unwrap_or_default() {
+        if !is_name(&own.name) {
+            let message = format!("{:?}: a channel's name has letters, digits, _ and -", own.name);
+            return Err(Error::Value { option: "live.channel.name", message });
+        }
+        let mut options = every.clone();
+        adjust(&mut options, own.window, own.segment, own.part, own.end_after)?;
+        tokens.extend(own.token.map(|token| (own.name.clone(), token)));
+        named.insert(own.name, options);
+    }
+    // Who can reach the listener could else broadcast to all viewers.
+    let is_guarded =
+        written.token.is_some() || (!named.is_empty() && named.keys().all(|name| tokens.contains_key(name)));
+    if let Some(address) = written.ingest.filter(|address| !address.ip().is_loopback() && !is_guarded) {
+        let message = format!("{address} can be reached from elsewhere: a push has to know a token (live.token)");
+        return Err(Error::Value { option: "live.ingest", message });
+    }
+    let open = written.open.unwrap_or(named.is_empty());
+    let dir = written.data_dir.map(|dir| dir.join("live"));
+    let channels = channel::Options { dir, every, named, open, ..channel::Options::default() };
+    Ok((channels, IngestOptions { listen: written.ingest, token: written.token, tokens }))
+}
+
+fn adjust(
+    options: &mut window::Options,
+    window: Option<Span>,
+    segment: Option<Span>,
+    part: Option<Span>,
+    end_after: Option<Span>,
+) -> Result<(), Error> {
+    let ms = Duration::from_millis;
+    set("live.segment", &mut options.target, segment, ms(500)..=SEGMENT_MAX)?;
+    set("live.window", &mut options.window, window, options.target * 6..=WINDOW_MAX)?;
+    set("live.part", &mut options.part_target, part, ms(100)..=options.target)?;
+    let mut limit = options.end_after.unwrap_or(Duration::ZERO);
+    set("live.end-after", &mut limit, end_after, Duration::ZERO..=DAY)?;
+    options.end_after = (!limit.is_zero()).then_some(limit);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(text: &str) -> Result<(channel::Options, IngestOptions), String> {
+        resolve(toml::from_str(text).unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_channel_has_what_holds_for_all_unless_it_says_otherwise() {
+        let text = "ingest = \"127.0.0.1:9000\"\nwindow = \"1h\"\n[[channel]]\nname = \"news\"\npart = \"500ms\"\ntoken = \"t\"";
+        let (channels, ingest) = resolved(text).unwrap();
+        let news = &channels.named["news"];
+        assert_eq!((news.window.as_secs(), news.part_target.as_millis()), (3600, 500));
+        assert!(!channels.open, "what is listed is what there is");
+        assert_eq!(ingest.tokens["news"], "t");
+    }
+
+    #[test]
+    fn a_listener_for_everybody_asks_for_a_token() {
+        assert!(
+            resolved("ingest = \"0.0.0.0:9000\"").unwrap_err().starts_with("live.ingest: 0.0.0.0:9000 can be reached")
+        );
+        assert!(resolved("ingest = \"0.0.0.0:9000\"\ntoken = \"secret\"").is_ok());
+        assert!(resolved("[[channel]]\nname = \"a/b\"").unwrap_err().starts_with("live.channel.name: "));
+        assert!(resolved("window = \"2s\"").unwrap_err().starts_with("live.window: "));
+    }
+}

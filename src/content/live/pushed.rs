@@ -1,0 +1,252 @@
+//! What was pushed, understood: an initialization segment becomes the face of a track, a chunk its times.
+
+use bytes::Bytes;
+
+use crate::content::edits::{self, Edits};
+use crate::content::live::receiver::RawChunk;
+use crate::content::vod::{label, pssh, roles};
+use crate::formats::error::Malformed;
+use crate::formats::isobmff::boxes::{BoxRef, Boxes};
+use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
+use crate::formats::isobmff::fragment::MovieFragment;
+use crate::formats::isobmff::movie::{Movie, TrackExtends, find_moov, write_init};
+use crate::formats::isobmff::sample_entry::Media;
+use crate::formats::language;
+use crate::media::live::first_u64;
+use crate::media::sample::{SampleFlags, SampleTable};
+use crate::media::track::{FORMAT_VERSION, Kind, Track, Version};
+use crate::time::{MediaTime, Rounding, Timescale};
+
+/// The most samples of a chunk: ten seconds of the fastest sound.
+const CHUNK_SAMPLES_MAX: u32 = 1 << 14;
+/// The most event messages of a chunk that are looked at.
+const EVENTS_MAX: usize = 64;
+
+/// Why a push, or a part of one, is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are not what they should be.
+    #[error("{0}")]
+    Malformed(Malformed),
+    /// It is something that is not served live.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Media came, and nothing said before what it is.
+    #[error("no initialization segment was pushed for this track: push ftyp and moov first")]
+    NoInit,
+    /// It contradicts what the channel has.
+    #[error("{0}")]
+    Conflict(String),
+    /// More than a limit allows.
+    #[error("{0}")]
+    TooMuch(String),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(error: Malformed) -> Refusal {
+        Refusal::Malformed(error)
+    }
+}
+
+/// An initialization segment.
+#[derive(Clone, Debug)]
+pub struct Init {
+    /// As it came.
+    pub raw: Bytes,
+    /// What it says of its track: no samples, no segments. The version is that of the initialization segment alone.
+    pub face: Track,
+    trex: TrackExtends,
+    /// Ticks that decode times are made later by, for an edit list that begins with an empty edit: CMAF has none (ISO/IEC 23000-19
+    /// §7.5.13), and the initialization segment that is served has none either.
+    delay: i64,
+}
+
+/// A chunk.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// All of it.
+    pub bytes: Bytes,
+    /// In ticks.
+    pub decode_time: i64,
+    /// When the next chunk is decoded, if nothing is missing.
+    pub decode_end: i64,
+    /// Earliest presentation time after edits, in ticks, not below 0.
+    pub time: i64,
+    /// When its last sample has been presented.
+    pub end: i64,
+    /// How much later its first sample is presented than decoded, before times below 0 are cut off.
+    pub shift: i64,
+    /// Duration of its first sample.
+    pub sample_duration: u32,
+    /// Whether decoding may begin with it.
+    pub starts_with_sync: bool,
+    /// Whether the encoder says that it is the last.
+    pub is_last: bool,
+    /// Schemes of the event messages in it.
+    pub events: Vec<EventScheme>,
+}
+
+impl Init {
+    /// Reads `ftyp` and `moov` of the track that is called `name`.
+    pub fn read(raw: Bytes, name: &str) -> Result<Init, Refusal> {
+        let moov = find_moov(&raw)?.ok_or_else(|| Malformed::new("no moov", 0))?;
+        let movie = Movie::parse(moov)?;
+        if let Some((_, error)) = movie.rejected.first() {
+            return Err(Refusal::Unsupported(error.to_string()));
+        }
+        let [header] = &movie.tracks[..] else {
+            let what = format!("{} tracks in one push: push each to a path of its own", movie.tracks.len());
+            return Err(Refusal::Unsupported(what));
+        };
+        let kind = match (&header.entry.media, &header.handler.0, &header.entry.format.0) {
+            (Media::Video(_), b"vide", _) => Kind::Video,
+            (Media::Audio(_), _, _) => Kind::Audio,
+            (Media::Text, _, b"wvtt" | b"stpp") => Kind::Text,
+            _ => {
+                let what = format!("a {} track of {} is not served", header.handler, header.entry.format);
+                return Err(Refusal::Unsupported(what));
+            }
+        };
+        let Edits { delay, media_time, .. } =
+            edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut Vec::new());
+        let init = Bytes::from(write_init(moov, header.id, media_time)?);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&FORMAT_VERSION.to_be_bytes());
+        hasher.update(&init);
+        let face = Track {
+            name: name.to_owned(),
+            version: Version(first_u64(hasher.finalize().as_bytes())),
+            id: header.id,
+            kind,
+            timescale: header.timescale,
+            entry: header.entry.clone(),
+            language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
+            label: label(&header.name),
+            roles: roles(&header.kinds),
+            frame_rate: None,
+            media_time,
+            init,
+            pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
+            keys: Vec::new(),
+            events: Vec::new(),
+            samples: SampleTable::default(),
+            fragments: Vec::new(),
+            segments: Vec::new(),
+            clip_end: None,
+            as_imsc: None,
+            captions: None,
+        };
+        Ok(Init { raw, face, trex: header.trex, delay })
+    }
+
+    /// The same track in a stretch that begins with media time `time` at `started_s` since 1970: with the version that names it.
+    pub fn face_from(&self, started_s: u64) -> Track {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.face.version.0.to_be_bytes());
+        hasher.update(&started_s.to_be_bytes());
+        Track { version: Version(first_u64(hasher.finalize().as_bytes())), ..self.face.clone() }
+    }
+
+    /// `duration` of its timescale in milliseconds, to the nearest.
+    pub fn ms(&self, ticks: i64) -> i64 {
+        MediaTime::new(ticks, self.face.timescale).to(Timescale::MILLI, Rounding::Nearest)
+    }
+
+    /// `duration` of its timescale in milliseconds, rounded up.
+    pub fn ms_up(&self, ticks: i64) -> i64 {
+        MediaTime::new(ticks, self.face.timescale).to(Timescale::MILLI, Rounding::Up)
+    }
+
+    /// Whether the bytes of its chunks are served as they came.
+    pub fn is_verbatim(&self) -> bool {
+        self.delay == 0
+    }
+
+    /// Reads a chunk of the track.
+    pub fn chunk(&self, raw: RawChunk) -> Result<Chunk, Refusal> {
+        let raw = if self.delay == 0 { raw } else { delayed(raw, self.delay)? };
+        let moof_box = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
+        let moof = MovieFragment::parse(moof_box)?;
+        let at = raw.moof.start as u64;
+        let [traf] = &moof.trafs[..] else {
+            return Err(Malformed::new(format!("{} trafs, where a chunk has one track", moof.trafs.len()), at)
+                .within("moof")
+                .into());
+        };
+        let malformed = |what: String| Refusal::Malformed(Malformed::new(what, at).within("moof/traf"));
+        if traf.track_id != self.face.id {
+            return Err(malformed(format!("track_ID {}, the moov has {}", traf.track_id, self.face.id)));
+        }
+        let base =
+            traf.base_media_decode_time.ok_or_else(|| malformed("no tfdt, so nobody knows when it is".into()))?;
+        if traf.base_data_offset.is_some() {
+            return Err(malformed(
+                "an explicit base_data_offset, which counts bytes of a file that is not there".into(),
+            ));
+        }
+        let defaults = traf.defaults(&self.trex);
+        let samples: u32 = traf.runs.iter().map(|run| run.sample_count).fold(0, u32::saturating_add);
+        if samples == 0 || samples > CHUNK_SAMPLES_MAX {
+            return Err(malformed(format!("{samples} samples, a chunk has 1 to {CHUNK_SAMPLES_MAX}")));
+        }
+        let media = (raw.bytes.len() - raw.moof.end) as u64;
+        if traf.runs.iter().map(|run| run.size(defaults)).fold(0, u64::saturating_add) > media {
+            return Err(malformed(format!("samples of more bytes than its mdat has, {media}")));
+        }
+        let decode_time = base as i64;
+        let mut decode_end = decode_time;
+        let (mut first, mut last) = (i64::MAX, i64::MIN);
+        let mut head = None;
+        for sample in traf.runs.iter().flat_map(|run| run.samples(defaults)) {
+            head.get_or_insert((sample.duration, SampleFlags(sample.flags).is_sync()));
+            let presented =
+                decode_end.saturating_add(sample.composition_offset.into()).saturating_sub(self.face.media_time);
+            first = first.min(presented);
+            last = last.max(presented.saturating_add(sample.duration.into()));
+            decode_end += i64::from(sample.duration);
+        }
+        let (sample_duration, is_sync) = head.unwrap_or((0, false));
+        let time = first.max(0);
+        if last <= time {
+            return Err(malformed("it lasts no time".into()));
+        }
+        let before = Boxes::new(&raw.bytes[..raw.moof.start], 0).map_while(Result::ok);
+        let messages = before.filter(|b| b.kind.0 == *b"emsg").take(EVENTS_MAX);
+        let events = messages.filter_map(|emsg| event_scheme(emsg).ok()).collect();
+        Ok(Chunk {
+            bytes: raw.bytes,
+            decode_time,
+            decode_end,
+            time,
+            end: last,
+            shift: first - decode_time,
+            sample_duration,
+            starts_with_sync: is_sync || self.face.kind != Kind::Video,
+            is_last: raw.is_last,
+            events,
+        })
+    }
+}
+
+/// `raw` with `delay` added to its baseMediaDecodeTime.
+fn delayed(raw: RawChunk, delay: i64) -> Result<RawChunk, Refusal> {
+    let moof = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
+    let tfdt = moof.required(b"traf")?.required(b"tfdt").map_err(|error| error.within("moof"))?;
+    let mut fields = tfdt.fields();
+    let (version, _) = fields.version_and_flags()?;
+    let at = tfdt.payload_offset() as usize + 4;
+    let time = fields.u32_or_u64(version == 1)?.saturating_add_signed(delay);
+    let mut bytes = raw.bytes.to_vec();
+    if version == 1 {
+        bytes[at..at + 8].copy_from_slice(&time.to_be_bytes());
+    } else {
+        let time = u32::try_from(time)
+            .map_err(|_| Malformed::new("a decode time that its box can't hold after its edit", tfdt.offset))?;
+        bytes[at..at + 4].copy_from_slice(&time.to_be_bytes());
+    }
+    Ok(RawChunk { bytes: Bytes::from(bytes), ..raw })
+}
+
+fn one_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {
+    Boxes::new(bytes, offset).next().unwrap_or_else(|| Err(Malformed::new("nothing", offset)))
+}

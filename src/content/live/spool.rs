@@ -1,0 +1,326 @@
+//! What was pushed, on disk: a log that a channel is read back from after a restart, and where old segments are read from.
+//!
+//! ```text
+//!   file    "HWSPOOL1" record…
+//!   record  payload_len:u32 kind:u8 flags:u8 name_len:u16 utc_ms:u64 push:u64 name payload hash:8
+//! ```
+//!
+//! Records are only appended; the hash covers all before it. A record that is not whole, as a kill or a full disk leaves it, ends the
+//! file: what follows is cut off.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::content::live::receiver::CHUNK_BYTES_MAX;
+use crate::content::live::window::Source;
+use crate::media::live::first_u64;
+use crate::media::sample::SourceRange;
+use crate::time::Utc;
+
+const MAGIC: &[u8; 8] = b"HWSPOOL1";
+const HEAD_BYTES: usize = 24;
+const HASH_BYTES: usize = 8;
+/// The longest name of a track.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// What a record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// What the window was when the file was begun.
+    Checkpoint,
+    /// An initialization segment.
+    Init,
+    /// A chunk.
+    Chunk,
+    /// A push ended well.
+    PushEnds,
+    /// The encoder says that nothing more will come.
+    End,
+    /// Time has passed, and something came of it.
+    Tick,
+}
+
+const KINDS: [Kind; 6] = [Kind::Checkpoint, Kind::Init, Kind::Chunk, Kind::PushEnds, Kind::End, Kind::Tick];
+
+/// One thing that happened to a channel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// What.
+    pub kind: Kind,
+    /// When.
+    pub at: Utc,
+    /// To which track; empty of the channel itself.
+    pub track: String,
+    /// By which push.
+    pub source: Source,
+    /// Its bytes.
+    pub payload: Bytes,
+}
+
+/// The files of one channel.
+#[derive(Debug)]
+pub struct Spool {
+    dir: PathBuf,
+    file: File,
+    number: u32,
+    len: u64,
+    /// Files before it, with when the last record of each came.
+    full: Vec<(u32, Utc)>,
+    file_bytes: u64,
+}
+
+fn path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:08}.spool"))
+}
+
+/// Numbers of the files in `dir`, ascending.
+fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".spool"));
+        numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, which is made if it is not there; hands `each` what is in it, with where its payload lies.
+    pub fn open(dir: &Path, file_bytes: u64, mut each: impl FnMut(Record, SourceRange)) -> io::Result<Spool> {
+        fs::create_dir_all(dir)?;
+        let numbers = numbers(dir)?;
+        let (mut end, mut full) = (None, Vec::new());
+        for &number in &numbers {
+            let mut last = Utc(0);
+            let mut each = |record: Record, place: SourceRange| {
+                last = last.max(record.at);
+                each(record, place);
+            };
+            end = Some((number, replay(&path(dir, number), number, &mut each)?));
+            full.push((number, last));
+        }
+        full.pop();
+        let Some((number, len)) = end else { return Spool::begin(dir, 1, full, file_bytes) };
+        if len < MAGIC.len() as u64 {
+            return Spool::begin(dir, number, full, file_bytes);
+        }
+        let file = File::options().append(true).open(path(dir, number))?;
+        file.set_len(len)?;
+        Ok(Spool { dir: dir.to_path_buf(), file, number, len, full, file_bytes })
+    }
+
+    fn begin(dir: &Path, number: u32, full: Vec<(u32, Utc)>, file_bytes: u64) -> io::Result<Spool> {
+        let mut file = File::create(path(dir, number))?;
+        file.write_all(MAGIC)?;
+        Ok(Spool { dir: dir.to_path_buf(), file, number, len: MAGIC.len() as u64, full, file_bytes })
+    }
+
+    /// Appends `record`; says where its payload lies. After an error nothing of it is there.
+    pub fn append(&mut self, record: &Record) -> io::Result<SourceRange> {
+        let name = record.track.as_bytes();
+        let payload_len = u32::try_from(record.payload.len()).map_err(io::Error::other)?;
+        let mut head = Vec::with_capacity(HEAD_BYTES + name.len());
+        head.extend_from_slice(&payload_len.to_be_bytes());
+        head.push(record.kind as u8);
+        head.push(u8::from(record.source.begins_segment) | u8::from(record.source.named_segments) << 1);
+        head.extend_from_slice(&(name.len() as u16).to_be_bytes());
+        head.extend_from_slice(&record.at.0.to_be_bytes());
+        head.extend_from_slice(&record.source.push.to_be_bytes());
+        head.extend_from_slice(name);
+        let hash = hash(&head, &record.payload);
+        let written = (self.file.write_all(&head))
+            .and_then(|()| self.file.write_all(&record.payload))
+            .and_then(|()| self.file.write_all(&hash));
+        if let Err(error) = written {
+            // The next record must not follow half of this one; if even that fails, reading back ends here.
+            let _ = self.file.set_len(self.len);
+            return Err(error);
+        }
+        let start = self.len + head.len() as u64;
+        let end = start + record.payload.len() as u64;
+        self.len = end + HASH_BYTES as u64;
+        Ok(SourceRange { file: self.number, range: start..end })
+    }
+
+    /// Whether it is time for [`Spool::roll`].
+    pub fn is_full(&self) -> bool {
+        self.len >= self.file_bytes
+    }
+
+    /// Begins the next file with `checkpoint`, and removes those whose media came before `until` and is not needed for what began in
+    /// them.
+    pub fn roll(&mut self, checkpoint: &Record, until: Utc) -> io::Result<()> {
+        let mut full = std::mem::take(&mut self.full);
+        full.push((self.number, checkpoint.at));
+        // A segment that was under way at the end of one file ends in the next: that has to be old, too.
+        let old = full.windows(2).take_while(|pair| pair[1].1 < until).count();
+        for (number, _) in full.drain(..old) {
+            fs::remove_file(path(&self.dir, number))?;
+        }
+        *self = Spool::begin(&self.dir, self.number + 1, full, self.file_bytes)?;
+        self.append(checkpoint).map(|_| ())
+    }
+}
+
+/// The bytes at `places` of the spool in `dir`, one after another. Blocks.
+pub fn read_places(dir: &Path, places: &[SourceRange]) -> io::Result<Bytes> {
+    let len: u64 = places.iter().map(SourceRange::len).sum();
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    let mut rest = &mut bytes[..];
+    for place in places {
+        let (own, after) = rest.split_at_mut(place.len() as usize);
+        File::open(path(dir, place.file))?.read_exact_at(own, place.range.start)?;
+        rest = after;
+    }
+    Ok(Bytes::from(bytes))
+}
+
+fn hash(head: &[u8], payload: &[u8]) -> [u8; HASH_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(head).update(payload);
+    first_u64(hasher.finalize().as_bytes()).to_be_bytes()
+}
+
+/// Reads the whole records of a file; returns where the last of them ends.
+fn replay(path: &Path, number: u32, each: &mut impl FnMut(Record, SourceRange)) -> io::Result<u64> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut magic = [0; MAGIC.len()];
+    if !fill(&mut reader, &mut magic)? || magic != *MAGIC {
+        return Ok(0);
+    }
+    let mut at = MAGIC.len() as u64;
+    while let Some((record, head_len)) = read(&mut reader)? {
+        let start = at + head_len as u64;
+        let end = start + record.payload.len() as u64;
+        at = end + HASH_BYTES as u64;
+        each(record, SourceRange { file: number, range: start..end });
+    }
+    Ok(at)
+}
+
+/// The next record and the length of what is before its payload; `None` if no whole one follows.
+fn read(reader: &mut impl Read) -> io::Result<Option<(Record, usize)>> {
+    let mut head = vec![0; HEAD_BYTES];
+    if !fill(reader, &mut head)? {
+        return Ok(None);
+    }
+    let u64_at = |at: usize| head[at..at + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+    let payload_len = (u64_at(0) >> 32) as usize;
+    let (kind, flags, name_len) =
+        (KINDS.get(usize::from(head[4])), head[5], usize::from(head[6]) << 8 | usize::from(head[7]));
+    let (at, push) = (Utc(u64_at(8)), u64_at(16));
+    let Some(&kind) = kind.filter(|_| payload_len as u64 <= CHUNK_BYTES_MAX && name_len <= NAME_BYTES_MAX) else {
+        return Ok(None);
+    };
+    let mut name = vec![0; name_len];
+    // Not all at once: a torn length must not cost memory that no byte stands for.
+    let mut payload = Vec::new();
+    let mut found = [0; HASH_BYTES];
+    if !fill(reader, &mut name)?
+        || reader.take(payload_len as u64).read_to_end(&mut payload)? < payload_len
+        || !fill(reader, &mut found)?
+    {
+        return Ok(None);
+    }
+    head.extend_from_slice(&name);
+    let track = match String::from_utf8(name) {
+        Ok(track) if found == hash(&head, &payload) => track,
+        _ => return Ok(None),
+    };
+    let source = Source { push, begins_segment: flags & 1 != 0, named_segments: flags & 2 != 0 };
+    let payload = Bytes::from(payload.into_boxed_slice());
+    Ok(Some((Record { kind, at, track, source, payload }, head.len())))
+}
+
+/// Fills `space`; `false` if the file ends before.
+fn fill(reader: &mut impl Read, space: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(space) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: Kind, track: &str, payload: &[u8]) -> Record {
+        let source = Source { push: 7, begins_segment: true, named_segments: false };
+        Record {
+            kind,
+            at: Utc(1_900_000_000_000),
+            track: track.into(),
+            source,
+            payload: Bytes::copy_from_slice(payload),
+        }
+    }
+
+    fn read_back(dir: &Path) -> (Spool, Vec<(Record, SourceRange)>) {
+        let mut all = Vec::new();
+        let spool = Spool::open(dir, 1 << 20, |record, place| all.push((record, place))).unwrap();
+        (spool, all)
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_and_lies_where_it_was_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut spool, before) = read_back(dir.path());
+        assert!(before.is_empty());
+        let records = [
+            record(Kind::Init, "video", b"init"),
+            record(Kind::Chunk, "video", &[9; 5000]),
+            record(Kind::Tick, "", b""),
+        ];
+        let places: Vec<SourceRange> = records.iter().map(|record| spool.append(record).unwrap()).collect();
+        drop(spool);
+        let (mut spool, after) = read_back(dir.path());
+        assert_eq!(after, records.iter().cloned().zip(places.iter().cloned()).collect::<Vec<_>>());
+        assert_eq!(
+            read_places(dir.path(), &[places[1].clone(), places[0].clone()]).unwrap()[4990..],
+            *[&[9; 10][..], b"init"].concat()
+        );
+        // Files go one later than their media does.
+        let at = |s: u64| Record { at: Utc(s * 1000), ..record(Kind::Checkpoint, "", b"{}") };
+        let counts: Vec<usize> = [(10, 0), (20, 15), (30, 15), (40, 25)]
+            .map(|(now, until)| {
+                spool.roll(&at(now), Utc(until * 1000)).unwrap();
+                numbers(dir.path()).unwrap().len()
+            })
+            .into();
+        assert_eq!(counts, [2, 3, 4, 4]);
+        let (_, left) = read_back(dir.path());
+        assert!(left.iter().all(|(record, _)| record.kind == Kind::Checkpoint) && left.len() == 4, "{left:?}");
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_off_and_written_over() {
+        let whole = |dir: &Path| {
+            let (mut spool, _) = read_back(dir);
+            spool.append(&record(Kind::Init, "v", b"init")).unwrap();
+            spool.append(&record(Kind::Chunk, "v", &[1; 300])).unwrap();
+            drop(spool);
+            fs::read(path(dir, 1)).unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = whole(dir.path());
+        let first_end = 8 + HEAD_BYTES + 1 + 4 + HASH_BYTES;
+        for len in first_end..bytes.len() {
+            fs::write(path(dir.path(), 1), &bytes[..len]).unwrap();
+            let (mut spool, found) = read_back(dir.path());
+            assert_eq!(found.len(), 1, "cut at {len}");
+            spool.append(&record(Kind::End, "v", b"")).unwrap();
+            assert_eq!(read_back(dir.path()).1.len(), 2, "cut at {len}");
+        }
+        // A bit that flipped ends the log, too.
+        let mut flipped = bytes;
+        flipped[first_end + 40] ^= 1;
+        fs::write(path(dir.path(), 1), &flipped).unwrap();
+        assert_eq!(read_back(dir.path()).1.len(), 1);
+    }
+}

@@ -1,0 +1,793 @@
+//! The one place where the media of a broadcast changes: chunks come in, states go out.
+//!
+//! ```text
+//!   feed (what is pushed under a name)      period (a stretch on one timeline)
+//!     chunk -> part -> segment                gathering: tracks come, nobody is told
+//!     goes on, or jumps                       announced: its tracks and their order are fixed
+//! ```
+//!
+//! A function of what it is given, in that order: `now` is an argument, so that the same pushes give the same broadcast when they are
+//! read back after a restart. Nothing here waits, reads or writes.
+
+mod checkpoint;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::content::live::pushed::{Chunk, Init, Refusal};
+use crate::media::live::{
+    Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, after_start_us,
+};
+use crate::media::sample::SourceRange;
+use crate::media::track::{Kind, Track};
+use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
+
+/// The most tracks that are pushed to a channel.
+pub const TRACKS_MAX: usize = 64;
+/// The most chunks of a segment: a minute of sound, each frame a chunk.
+const SEGMENT_CHUNKS_MAX: usize = 4096;
+/// The longest segment: who pushes no sync sample for longer is not followed.
+const SEGMENT_MAX: Duration = Duration::from_secs(60);
+/// Decode times of two chunks that follow one another may differ by so much from what durations say: clocks are rounded.
+const JITTER_MS: i64 = 100;
+/// A jump of decode times that differs by less from the time that passed is an outage; else it is another timeline.
+const OUTAGE_SLACK_MS: i64 = 5_000;
+/// The longest outage that is listed as gaps, in segments.
+const GAPS_MAX: i64 = 1_000;
+/// Media times that lie so near to the time of day count from 1970 (DASH-IF Live Media Ingest §6: epoch-locked).
+const EPOCH_SLACK_S: u64 = 3_600;
+/// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
+const HOT_MS: i64 = 30_000;
+/// Segments that are sent again after a reconnect, at most, in targets.
+const REPEATED_TARGETS: i64 = 3;
+
+/// How a channel behaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Where a push does not say where its segments begin: at the sync sample, or for sound the chunk, after so much.
+    pub target: Duration,
+    /// Chunks are gathered to parts of up to so much.
+    pub part_target: Duration,
+    /// How long a segment is listed.
+    pub window: Duration,
+    /// The time for all tracks to come before the first of them are announced.
+    pub gather: Duration,
+    /// Whether the broadcast ends, and how long after media last came.
+    pub end_after: Option<Duration>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            // Twice the usual second between sync points; what encoders for low latency use.
+            target: Duration::from_secs(2),
+            part_target: Duration::from_secs(1),
+            window: Duration::from_secs(120),
+            gather: Duration::from_secs(2),
+            end_after: None,
+        }
+    }
+}
+
+/// Where a chunk comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// One push, of which a feed has one at a time.
+    pub push: u64,
+    /// Whether the chunk is the first of a request that is one segment.
+    pub begins_segment: bool,
+    /// Whether requests are segments, so that nothing else begins one.
+    pub named_segments: bool,
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// It is part of the broadcast.
+    Added,
+    /// It came before, or cannot be decoded where it came.
+    Dropped,
+}
+
+/// A broadcast under way.
+#[derive(Debug)]
+pub struct Window {
+    options: Options,
+    current: Arc<Broadcast>,
+    timing: Option<Timing>,
+    feeds: BTreeMap<String, Feed>,
+    /// The number of the period that gathers its tracks, and since when.
+    gathering: Option<Gathering>,
+    next_period: u64,
+}
+
+#[derive(Debug)]
+struct Gathering {
+    number: u64,
+    since: Utc,
+    /// A moment, and the media time that it was then.
+    anchor: Option<(Utc, MediaTime)>,
+    /// Where tracks go on that were in the period before; `None` if this is another timeline.
+    goes_on: Option<(MediaTime, MediaTime)>,
+}
+
+/// What is pushed under one name.
+#[derive(Debug)]
+struct Feed {
+    init: Arc<Init>,
+    /// Which period its media is in.
+    period: Option<u64>,
+    live: LiveTrack,
+    /// When the next chunk is decoded, in ticks.
+    decode_end: i64,
+    /// How much later the open segment is presented than decoded, in ticks.
+    shift: i64,
+    last_at: Utc,
+    push: u64,
+    /// The longest chunk so far, in ticks.
+    chunk_max: i64,
+    ended: bool,
+    peak: u64,
+    bits: u64,
+    ticks: i64,
+    places: Vec<SourceRange>,
+}
+
+impl Window {
+    /// A broadcast before its first chunk.
+    pub fn new(options: Options) -> Window {
+        let nothing = Broadcast {
+            sequence: 0,
+            published: Utc(0),
+            media_at: Utc(0),
+            started: Utc(0),
+            periods: Vec::new(),
+            ended: false,
+            timing: Timing::default(),
+        };
+        Window {
+            options,
+            current: Arc::new(nothing),
+            timing: None,
+            feeds: BTreeMap::new(),
+            gathering: None,
+            next_period: 0,
+        }
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How long media is kept after it came, at most.
+    pub fn keeps(&self) -> Duration {
+        let target = self.timing.map_or(self.options.target, |timing| Duration::from_secs(timing.target_s));
+        2 * self.options.window.max(target * 6) + target * 2
+    }
+
+    /// What viewers see.
+    pub fn broadcast(&self) -> &Arc<Broadcast> {
+        &self.current
+    }
+
+    /// The initialization segment that is in force for `name`.
+    pub fn init_of(&self, name: &str) -> Option<&Arc<Init>> {
+        self.feeds.get(name).map(|feed| &feed.init)
+    }
+
+    /// The names of what is pushed.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.feeds.keys().map(String::as_str)
+    }
+
+    /// An initialization segment came.
+    pub fn init(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
+        if let Some(feed) = self.feeds.get_mut(name) {
+            if feed.init.face.version != init.face.version {
+                if feed.init.face.kind != init.face.kind {
+                    let what =
+                        format!("{name} was {}, and is {} now: use another name", feed.init.face.kind, init.face.kind);
+                    return Err(Refusal::Conflict(what));
+                }
+                feed.close(now, None);
+                feed.init = Arc::new(init);
+                feed.period = None;
+                feed.chunk_max = 0;
+                self.publish(now);
+            }
+            return Ok(());
+        }
+        if self.feeds.len() >= TRACKS_MAX {
+            return Err(Refusal::TooMuch(format!("{TRACKS_MAX} tracks are pushed already, {name} is one too many")));
+        }
+        self.feeds.insert(name.to_owned(), Feed::new(init, now));
+        Ok(())
+    }
+
+    /// A chunk came; `place` is where the spool has it.
+    pub fn chunk(
+        &mut self,
+        name: &str,
+        chunk: Chunk,
+        source: Source,
+        place: Option<SourceRange>,
+        now: Utc,
+    ) -> Result<Taken, Refusal> {
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        let target = feed.ticks(self.options.target);
+        match feed.period.map(|_| feed.goes_on(&chunk, now, target)) {
+            Some(Course::Repeats) => return Ok(Taken::Dropped),
+            Some(Course::Goes) => {}
+            Some(Course::Gap) => {
+                feed.close(now, None);
+                if !chunk.starts_with_sync {
+                    return Ok(Taken::Dropped);
+                }
+                let hole = [feed.live.next_time, chunk.time];
+                feed.fill(chunk.time, target, now);
+                self.cut(name, hole);
+            }
+            Some(Course::Jumps) | None if !chunk.starts_with_sync => return Ok(Taken::Dropped),
+            Some(Course::Jumps) | None => {
+                feed.close(now, None);
+                self.begin_period(name, &chunk, now);
+            }
+        }
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        if feed.begins_segment(&chunk, &source, target, self.timing) {
+            feed.close(now, Some(chunk.time));
+            self.move_on(name, &chunk, now);
+        }
+        let (part_target, timing) = (self.options.part_target, self.timing);
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        let is_last = chunk.is_last;
+        feed.append(chunk, source, place, part_target, timing, now);
+        if is_last {
+            feed.close(now, None);
+            feed.ended = true;
+        }
+        self.settle(now);
+        self.publish(now);
+        Ok(Taken::Added)
+    }
+
+    /// A push of `name` ended well: what came of the open segment is all of it, if requests are segments or it is long enough.
+    pub fn push_ends(&mut self, name: &str, named_segments: bool, now: Utc) {
+        let Some(feed) = self.feeds.get_mut(name) else { return };
+        let target = feed.ticks(self.options.target);
+        if feed.live.open.as_ref().is_some_and(|open| named_segments || open.duration * 4 >= target * 3) {
+            feed.close(now, None);
+            self.settle(now);
+            self.publish(now);
+        }
+    }
+
+    /// The encoder of `name` says that nothing more will come.
+    pub fn end(&mut self, name: &str, now: Utc) {
+        let Some(feed) = self.feeds.get_mut(name) else { return };
+        feed.close(now, None);
+        feed.ended = true;
+        self.settle(now);
+        self.publish(now);
+    }
+
+    /// Time has passed: the gathering may be over, and segments leave the window. Says whether anything is new that media did not bring.
+    pub fn tick(&mut self, now: Utc) -> bool {
+        let before = (self.current.periods.len(), self.current.ended, self.gathering.is_some());
+        self.settle(now);
+        let is_silent = self
+            .options
+            .end_after
+            .is_some_and(|limit| self.current.media_at.0 > 0 && now > self.current.media_at.after(limit));
+        if is_silent && !self.current.ended {
+            for feed in self.feeds.values_mut() {
+                feed.close(now, None);
+                feed.ended = true;
+            }
+            self.publish(now);
+        }
+        self.expire(now);
+        before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
+    }
+
+    /// Media of the feed called `name` is missing from the one time until the other, in ticks.
+    fn cut(&mut self, name: &str, hole: [i64; 2]) {
+        let Some(feed) = self.feeds.get(name) else { return };
+        let mut next = Broadcast::clone(&self.current);
+        let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
+        let period = Arc::make_mut(last);
+        let near = i64::try_from(next.timing.target_s).unwrap_or(0) * 500_000;
+        for ticks in hole {
+            let cut = after_start_us(period, &feed.live, ticks);
+            if period.cuts.iter().all(|other| (other - cut).abs() > near) {
+                period.cuts.push(cut);
+            }
+        }
+        period.cuts.sort_unstable();
+        self.current = Arc::new(next);
+    }
+
+    /// The feed called `name` begins on a timeline of its own, with `chunk`.
+    fn begin_period(&mut self, name: &str, chunk: &Chunk, now: Utc) {
+        let number = match &self.gathering {
+            Some(gathering) => gathering.number,
+            None => {
+                let number = self.next_period;
+                self.next_period += 1;
+                self.gathering = Some(Gathering { number, since: now, anchor: None, goes_on: None });
+                number
+            }
+        };
+        self.publish(now);
+        let Some(feed) = self.feeds.get_mut(name) else { return };
+        if let Some(gathering) = &mut self.gathering
+            && gathering.anchor.is_none()
+        {
+            let length_ms = u64::try_from(feed.init.ms(chunk.end - chunk.time)).unwrap_or(0);
+            let media = MediaTime::new(chunk.time, feed.init.face.timescale);
+            gathering.anchor = Some((Utc(now.0.saturating_sub(length_ms)), media));
+        }
+        let started_s = now.0 / 1000;
+        feed.enter(number, feed.init.face_from(started_s), chunk);
+    }
+
+    /// A segment of the feed called `name` begins with `chunk`: if another track waits to be announced, in a new period, it goes there.
+    fn move_on(&mut self, name: &str, chunk: &Chunk, now: Utc) {
+        if self.gathering.is_none() {
+            return;
+        }
+        self.publish(now);
+        let Some(gathering) = &mut self.gathering else { return };
+        let Some(period) = self.current.periods.last() else { return };
+        let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.period == Some(period.number)) else { return };
+        if !chunk.starts_with_sync {
+            return;
+        }
+        let timescale = feed.init.face.timescale;
+        let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
+        gathering.goes_on.get_or_insert((start, MediaTime::new(chunk.time, timescale)));
+        let face = Track::clone(&feed.live.face);
+        feed.enter(gathering.number, face, chunk);
+    }
+
+    /// Announces the period that gathers its tracks, if they are all there.
+    fn settle(&mut self, now: Utc) {
+        let Some(gathering) = &self.gathering else { return };
+        let number = gathering.number;
+        let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
+        let patience = self.options.gather.max(self.options.target * 3);
+        let waits_for = |feed: &Feed| {
+            let is_active = !feed.ended && now < feed.last_at.after(self.options.target * 2);
+            is_active && (feed.period != Some(number) || feed.live.segments.last().is_none())
+        };
+        let is_early = now < gathering.since.after(self.options.gather);
+        let is_late = now >= gathering.since.after(patience);
+        let has_some = members().any(|feed| feed.live.segments.last().is_some());
+        if !has_some || is_early || (!is_late && self.feeds.values().any(waits_for)) {
+            return;
+        }
+        let Some(gathering) = self.gathering.take() else { return };
+        self.announce(&gathering, now);
+    }
+
+    fn announce(&mut self, gathering: &Gathering, now: Utc) {
+        let ready = |feed: &&mut Feed| feed.period == Some(gathering.number) && feed.live.segments.last().is_some();
+        // Who has no segment by now waits for the next period.
+        for feed in self.feeds.values_mut().filter(|feed| feed.period == Some(gathering.number)) {
+            if feed.live.segments.last().is_none() {
+                feed.period = None;
+            }
+        }
+        let firsts = self.feeds.values_mut().filter(ready).filter_map(|feed| {
+            let first = feed.live.segments.iter().next()?.time;
+            Some(MediaTime::new(first, feed.init.face.timescale))
+        });
+        let Some(first) = firsts.min() else { return };
+        let mut next = Broadcast::clone(&self.current);
+        let (at, media) = gathering.anchor.unwrap_or((now, first));
+        let ms = |time: MediaTime| time.to(Timescale::MILLI, Rounding::Nearest);
+        let begun = at.0.saturating_add_signed(ms(first) - ms(media));
+        let is_epoch = (ms(media).unsigned_abs() / 1000).abs_diff(at.0 / 1000) <= EPOCH_SLACK_S;
+        if next.periods.is_empty() && self.timing.is_none() {
+            next.started = if is_epoch { Utc(0) } else { Utc(begun) };
+        }
+        let after = next.periods.last().and_then(|last| self.end_of(last));
+        let (start, origin) = match gathering.goes_on {
+            // The same timeline: what was at the old place is at the new.
+            Some((start, media)) => {
+                let back = ms(media) - ms(first);
+                (MediaTime::new(ms(start) - back, Timescale::MILLI), first)
+            }
+            None if is_epoch && next.started == Utc(0) => (first, first),
+            None => {
+                let begun = i64::try_from(begun.saturating_sub(next.started.0)).unwrap_or(0);
+                (MediaTime::new(begun, Timescale::MILLI).max(after.unwrap_or(MediaTime::ZERO)), first)
+            }
+        };
+        if let Some(last) = next.periods.last_mut() {
+            let mut closed = LivePeriod::clone(last);
+            closed.end = Some(after.unwrap_or(start).min(start));
+            *last = Arc::new(closed);
+        }
+        if self.timing.is_none() {
+            self.timing = Some(self.timing_of(gathering.number));
+        }
+        next.timing = self.timing.unwrap_or_default();
+        next.periods.push(Arc::new(LivePeriod {
+            number: gathering.number,
+            start,
+            origin,
+            end: None,
+            cuts: Vec::new(),
+            tracks: Vec::new(),
+        }));
+        self.current = Arc::new(next);
+        self.publish(now);
+    }
+
+    /// When the last that came of `period` ends.
+    fn end_of(&self, period: &LivePeriod) -> Option<MediaTime> {
+        let end = |track: &Arc<LiveTrack>| {
+            let timescale = track.face.timescale;
+            track.end().map(|end| MediaTime::new(period.offset(end, timescale), timescale))
+        };
+        period.tracks.iter().filter_map(end).max()
+    }
+
+    fn timing_of(&self, number: u64) -> Timing {
+        let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
+        let timed = || members().filter(|feed| feed.init.face.kind != Kind::Text);
+        let longest_ms = members().flat_map(|feed| feed.live.segments.iter().map(|s| feed.init.ms(s.duration))).max();
+        let longest_ms = longest_ms.unwrap_or(0).max(self.options.target.as_millis() as i64);
+        let part_ms = self.options.part_target.as_millis() as i64;
+        let chunk_ms = timed().map(|feed| feed.init.ms(feed.chunk_max)).max().unwrap_or(i64::MAX);
+        let parts = timed().flat_map(|feed| {
+            feed.live.segments.iter().flat_map(|s| &s.parts).map(|part| feed.init.ms_up(part.duration))
+        });
+        Timing {
+            target_s: ((longest_ms + 500) / 1000).max(1) as u64,
+            // With one chunk a segment parts would only say everything twice.
+            part_target_ms: parts.max().filter(|_| chunk_ms * 20 <= part_ms * 21).and_then(|ms| u64::try_from(ms).ok()),
+            window_ms: self.options.window.as_millis() as u64,
+        }
+    }
+
+    /// Lets segments leave the window, and those that left it long ago be forgotten.
+    fn expire(&mut self, now: Utc) {
+        let Some(newest) = self.current.periods.last() else { return };
+        let Some(edge) = self.end_of(newest).map(|edge| edge.to(Timescale::MILLI, Rounding::Down)) else { return };
+        let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
+        let target = self.current.timing.target_s as i64 * 1000;
+        let limits =
+            Limits { listed: edge - window, kept: edge - 2 * window - target, hot: edge - HOT_MS.max(6 * target) };
+        let mut next = Broadcast::clone(&self.current);
+        let (mut changed, newest) = (false, newest.number);
+        for period in &mut next.periods {
+            // The last of those that are over stays: what is listed is in the stretch that began there.
+            let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
+            if over > 0 {
+                Arc::make_mut(period).cuts.drain(..over);
+                changed = true;
+            }
+            for index in 0..period.tracks.len() {
+                period.tracks[index].segments.iter().for_each(|segment| {
+                    if ended_ms(period, &period.tracks[index], segment) < limits.hot {
+                        segment.cool();
+                    }
+                });
+                let Some((listed_from, gone)) = expired(period, &period.tracks[index], &limits) else { continue };
+                changed = true;
+                let number = period.number;
+                let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
+                leave(track, listed_from, &gone, now);
+                let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
+                if let Some(feed) = feed.filter(|_| number == newest) {
+                    feed.live.listed_from = listed_from;
+                    feed.live.segments = track.segments.clone();
+                }
+            }
+        }
+        let is_over = |period: &Arc<LivePeriod>| {
+            period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept)
+        };
+        let before = next.periods.len();
+        next.periods.retain(|period| !is_over(period));
+        if changed || next.periods.len() != before {
+            next.sequence += 1;
+            next.published = now;
+            self.current = Arc::new(next);
+        }
+    }
+
+    /// Makes a new state of what the feeds have.
+    fn publish(&mut self, now: Utc) {
+        let Some(period) = self.current.periods.last() else { return };
+        let mut period = LivePeriod::clone(period);
+        let mut members: Vec<&Feed> = self.feeds.values().filter(|feed| feed.period == Some(period.number)).collect();
+        members.sort_by(|a, b| a.live.face.name.cmp(&b.live.face.name));
+        if period.tracks.is_empty() {
+            period.tracks = members.iter().map(|feed| Arc::new(feed.live.clone())).collect();
+        }
+        for track in &mut period.tracks {
+            let feed = members.iter().find(|feed| feed.live.face.name == track.face.name);
+            if let Some(feed) = feed.filter(|feed| feed.differs(track)) {
+                *track = Arc::new(feed.live.clone());
+            }
+        }
+        let feeds = || self.feeds.values().filter(|feed| feed.period.is_some());
+        let ended = feeds().count() > 0 && feeds().all(|feed| feed.ended) && self.gathering.is_none();
+        let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
+        let mut next = Broadcast {
+            sequence: self.current.sequence + 1,
+            published: now,
+            media_at,
+            ended,
+            ..Broadcast::clone(&self.current)
+        };
+        if let Some(last) = next.periods.last_mut() {
+            *last = Arc::new(period);
+        }
+        self.current = Arc::new(next);
+    }
+}
+
+/// What holds of a segment that ended before, in milliseconds after the broadcast's start.
+struct Limits {
+    /// It is not listed.
+    listed: i64,
+    /// It is not kept.
+    kept: i64,
+    /// It is not kept in memory, if the spool has it.
+    hot: i64,
+}
+
+/// When `segment` of `track` ended, in milliseconds after the broadcast's start.
+fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i64 {
+    let timescale = track.face.timescale;
+    rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
+}
+
+/// Which segment of `track` is the first to be listed, and which were to be forgotten; `None` if nothing changes.
+fn expired(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> Option<(u64, Vec<u64>)> {
+    let ended_ms = |s: &LiveSegment| ended_ms(period, track, s);
+    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(s) >= limits.listed);
+    let listed_from = listed.map_or(track.next_number, |s| s.number);
+    let kept = track.segments.iter().take_while(|s| ended_ms(s) < limits.kept);
+    let gone: Vec<u64> = kept.filter(|s| s.lease.is_live()).map(|s| s.number).collect();
+    (listed_from != track.listed_from || !gone.is_empty()).then_some((listed_from, gone))
+}
+
+fn leave(track: &mut LiveTrack, listed_from: u64, gone: &[u64], now: Utc) {
+    track.listed_from = listed_from;
+    track.segments.iter().filter(|s| gone.contains(&s.number)).for_each(|s| s.release(now));
+    track.segments.forget(|s| !s.lease.is_live() && s.number < listed_from);
+}
+
+/// How a chunk follows those before it.
+enum Course {
+    /// As it should.
+    Goes,
+    /// It was there before.
+    Repeats,
+    /// After an outage, on the same timeline.
+    Gap,
+    /// On another timeline.
+    Jumps,
+}
+
+impl Feed {
+    fn new(init: Init, now: Utc) -> Feed {
+        let live = LiveTrack {
+            face: Arc::new(init.face.clone()),
+            rate: (0, 0),
+            segments: Segments::default(),
+            listed_from: 0,
+            open: None,
+            next_number: 0,
+            next_time: 0,
+        };
+        Feed {
+            init: Arc::new(init),
+            period: None,
+            live,
+            decode_end: 0,
+            shift: 0,
+            last_at: now,
+            push: 0,
+            chunk_max: 0,
+            ended: false,
+            peak: 0,
+            bits: 0,
+            ticks: 0,
+            places: Vec::new(),
+        }
+    }
+
+    fn ticks(&self, duration: Duration) -> i64 {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        rescale(micros, Timescale::MICRO, self.init.face.timescale, Rounding::Nearest)
+    }
+
+    /// Whether what viewers see of it is not what it is.
+    fn differs(&self, track: &LiveTrack) -> bool {
+        let open = |track: &LiveTrack| track.open.as_ref().map(|open| (open.number, open.chunks.len()));
+        track.next_number != self.live.next_number
+            || open(track) != open(&self.live)
+            || track.listed_from != self.live.listed_from
+    }
+
+    /// Begins in another period, with `chunk`.
+    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk) {
+        let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
+            .then(|| crate::content::vod::reduce(face.timescale.get(), chunk.sample_duration));
+        let face = Track { frame_rate: interval, events: chunk.events.clone(), ..face };
+        let next_number = self.live.next_number;
+        self.live = LiveTrack {
+            face: Arc::new(face),
+            rate: (0, 0),
+            segments: Segments::default(),
+            listed_from: next_number,
+            open: None,
+            next_number,
+            next_time: chunk.time,
+        };
+        self.period = Some(period);
+        self.decode_end = chunk.decode_time;
+        (self.peak, self.bits, self.ticks) = (0, 0, 0);
+        self.ended = false;
+    }
+
+    fn goes_on(&self, chunk: &Chunk, now: Utc, target: i64) -> Course {
+        let jump = chunk.decode_time - self.decode_end;
+        let jump_ms = self.init.ms(jump);
+        if jump_ms.abs() <= JITTER_MS {
+            return Course::Goes;
+        }
+        if jump < 0 {
+            let first = self.live.segments.iter().next().map_or(i64::MAX, |first| first.time);
+            let is_recent = -jump <= REPEATED_TARGETS * target;
+            return if is_recent && chunk.time > first { Course::Repeats } else { Course::Jumps };
+        }
+        let passed_ms = i64::try_from(now.0.saturating_sub(self.last_at.0)).unwrap_or(i64::MAX);
+        let is_outage = (jump_ms - passed_ms).abs() <= OUTAGE_SLACK_MS && jump / target.max(1) <= GAPS_MAX;
+        if is_outage { Course::Gap } else { Course::Jumps }
+    }
+
+    /// Lists what is missing until `time`.
+    fn fill(&mut self, time: i64, target: i64, now: Utc) {
+        let mut from = self.live.next_time;
+        while from < time {
+            // The last takes what would be less than half a segment.
+            let until = if time - from < target + target / 2 { time } else { from + target };
+            self.live.segments.push(Arc::new(LiveSegment::gap(self.live.next_number, from, until - from, now)));
+            self.live.next_number += 1;
+            from = until;
+        }
+        self.live.next_time = time;
+    }
+
+    fn begins_segment(&self, chunk: &Chunk, source: &Source, target: i64, timing: Option<Timing>) -> bool {
+        let Some(open) = &self.live.open else { return true };
+        if source.named_segments && source.begins_segment {
+            return true;
+        }
+        // No segment may round to more than what was announced; better one that begins without a sync sample.
+        let longest = timing.map_or(SEGMENT_MAX, |timing| Duration::from_millis(timing.target_s * 1000 + 499));
+        if chunk.end - open.time > self.ticks(longest) || open.chunks.len() >= SEGMENT_CHUNKS_MAX {
+            return true;
+        }
+        let cell = |time: i64| time.div_euclid(target.max(1));
+        let is_far = (chunk.time - open.time) * 2 >= target;
+        !source.named_segments
+            && chunk.starts_with_sync
+            && is_far
+            && (cell(chunk.time) != cell(open.time) || chunk.time - open.time >= target)
+    }
+
+    fn append(
+        &mut self,
+        chunk: Chunk,
+        source: Source,
+        place: Option<SourceRange>,
+        part_target: Duration,
+        timing: Option<Timing>,
+        now: Utc,
+    ) {
+        let part_target = self.ticks(part_target);
+        let mut open = match self.live.open.take() {
+            Some(open) => Arc::unwrap_or_clone(open),
+            None => {
+                self.places.clear();
+                self.shift = chunk.shift;
+                OpenSegment {
+                    number: self.live.next_number,
+                    time: chunk.time.max(self.live.segments.last().map_or(0, |last| last.end())),
+                    starts_with_sync: chunk.starts_with_sync,
+                    parts: Vec::new(),
+                    growing: None,
+                    chunks: Vec::new(),
+                    duration: 0,
+                }
+            }
+        };
+        self.live.next_number = open.number + 1;
+        let (length, starts_with_sync) = (chunk.decode_end - chunk.decode_time, chunk.starts_with_sync);
+        let bytes_before: u64 = open.chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let bytes_after = bytes_before + chunk.bytes.len() as u64;
+        let part_at = open.time + open.duration;
+        // By decode times: where pictures are reordered, the last to be presented of a chunk is not the last that came.
+        open.duration = (chunk.decode_end + self.shift - open.time).max(open.duration + 1);
+        open.chunks.push(chunk.bytes);
+        let part_end = open.time + open.duration;
+        // Parts hold whole chunks, and none may be longer than was announced.
+        let part_max = timing
+            .and_then(|timing| timing.part_target_ms)
+            .map_or(part_target + part_target / 20, |ms| self.ticks(Duration::from_millis(ms)));
+        if let Some(full) = open.growing.take_if(|part| part_end - part.time > part_max) {
+            open.parts.push(full);
+        }
+        let part = match open.growing.take() {
+            Some(part) => Part { duration: part_end - part.time, bytes: part.bytes.start..bytes_after, ..part },
+            None => Part {
+                time: part_at,
+                duration: part_end - part_at,
+                is_independent: starts_with_sync,
+                bytes: bytes_before..bytes_after,
+            },
+        };
+        // Whether another chunk like this one would be too much.
+        if part.duration + length > part_max {
+            open.parts.push(part);
+        } else {
+            open.growing = Some(part);
+        }
+        self.live.next_time = part_end;
+        self.live.open = Some(Arc::new(open));
+        // What is served is what the spool has, or is not read from there.
+        self.places.extend(place.filter(|_| self.init.is_verbatim()));
+        self.decode_end = chunk.decode_end;
+        self.chunk_max = self.chunk_max.max(length);
+        self.last_at = now;
+        self.push = source.push;
+        self.ended = false;
+    }
+
+    /// Ends the open segment, where the next one begins if that is known.
+    fn close(&mut self, now: Utc, next: Option<i64>) {
+        let Some(open) = self.live.open.take() else { return };
+        // Samples may be presented a little later or sooner than those before them last.
+        let near = |next: &i64| {
+            (next - open.time - open.duration).abs() <= self.ticks(Duration::from_millis(JITTER_MS as u64))
+        };
+        let duration = next.filter(near).map_or(open.duration, |next| next - open.time).max(1);
+        self.live.next_time = open.time + duration;
+        let mut open = Arc::unwrap_or_clone(open);
+        if let Some(part) = open.growing.as_mut().or(open.parts.last_mut()) {
+            part.duration = (open.time + duration - part.time).max(1);
+        }
+        let places = std::mem::take(&mut self.places);
+        let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
+        let segment = LiveSegment::close(&open, duration, now, places);
+        let scale = i64::from(self.init.face.timescale.get());
+        let bits = segment.len * 8;
+        let rate = u64::try_from(i128::from(bits) * i128::from(scale) / i128::from(duration)).unwrap_or(u64::MAX);
+        if self.init.ms(duration) >= 500 || self.peak == 0 {
+            self.peak = self.peak.max(rate);
+        }
+        self.bits += bits;
+        self.ticks += duration;
+        let average =
+            u64::try_from(i128::from(self.bits) * i128::from(scale) / i128::from(self.ticks)).unwrap_or(u64::MAX);
+        // In steps, so that what is said of a track does not change with every segment.
+        self.live.rate = (step_up(self.peak), step_up(average).min(step_up(self.peak)));
+        self.live.segments.push(Arc::new(segment));
+    }
+}
+
+/// `rate` rounded up to two digits.
+fn step_up(rate: u64) -> u64 {
+    let step = 10u64.pow(rate.checked_ilog10().unwrap_or(0).saturating_sub(1));
+    rate.div_ceil(step) * step
+}

@@ -1,0 +1,224 @@
+//! What a window has to know besides the records that follow: so that a log may be read from the middle on, and old media be forgotten.
+//!
+//! Media itself is no part of it. Files are kept for so long that a segment which was under way at a checkpoint, and whose begin is missing
+//! when reading begins there, has left every playlist.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::content::live::pushed::Init;
+use crate::content::live::window::{Feed, Gathering, Options, Window};
+use crate::media::live::{LivePeriod, LiveTrack, OpenSegment, Timing};
+use crate::media::track::{Track, Version};
+use crate::time::{MediaTime, Timescale, Utc};
+
+/// A window without its media.
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    sequence: u64,
+    published: u64,
+    media_at: u64,
+    started: u64,
+    ended: bool,
+    /// target_s, part_target_ms, window_ms.
+    timing: Option<(u64, Option<u64>, u64)>,
+    next_period: u64,
+    period: Option<Period>,
+    gathering: Option<Gathered>,
+    feeds: BTreeMap<String, Fed>,
+}
+
+/// Ticks and their timescale.
+type Time = (i64, u32);
+
+#[derive(Serialize, Deserialize)]
+struct Period {
+    number: u64,
+    start: Time,
+    origin: Time,
+    cuts: Vec<i64>,
+    tracks: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Gathered {
+    number: u64,
+    since: u64,
+    anchor: Option<(u64, Time)>,
+    goes_on: Option<(Time, Time)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Fed {
+    /// The initialization segment, in hexadecimal digits.
+    init: String,
+    period: Option<u64>,
+    version: u64,
+    frame_rate: Option<(u32, u32)>,
+    next_number: u64,
+    next_time: i64,
+    decode_end: i64,
+    shift: i64,
+    last_at: u64,
+    push: u64,
+    chunk_max: i64,
+    ended: bool,
+    rate: (u64, u64),
+    measured: (u64, u64, i64),
+    /// Of the segment that grows: number, time, duration, whether it begins with a sync sample.
+    open: Option<(u64, i64, i64, bool)>,
+}
+
+fn time(time: MediaTime) -> Time {
+    (time.ticks, time.timescale.get())
+}
+
+fn media_time((ticks, timescale): Time) -> Option<MediaTime> {
+    Timescale::new(timescale).map(|timescale| MediaTime::new(ticks, timescale))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).ok());
+    digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
+impl Window {
+    /// What the records after this moment build on.
+    pub fn checkpoint(&self) -> Vec<u8> {
+        let current = &self.current;
+        let period = current.periods.last().map(|period| Period {
+            number: period.number,
+            start: time(period.start),
+            origin: time(period.origin),
+            cuts: period.cuts.clone(),
+            tracks: period.tracks.iter().map(|track| track.face.name.clone()).collect(),
+        });
+        let gathering = self.gathering.as_ref().map(|gathering| Gathered {
+            number: gathering.number,
+            since: gathering.since.0,
+            anchor: gathering.anchor.map(|(at, media)| (at.0, time(media))),
+            goes_on: gathering.goes_on.map(|(start, media)| (time(start), time(media))),
+        });
+        let feed = |feed: &Feed| Fed {
+            init: hex(&feed.init.raw),
+            period: feed.period,
+            version: feed.live.face.version.0,
+            frame_rate: feed.live.face.frame_rate,
+            next_number: feed.live.next_number,
+            next_time: feed.live.next_time,
+            decode_end: feed.decode_end,
+            shift: feed.shift,
+            last_at: feed.last_at.0,
+            push: feed.push,
+            chunk_max: feed.chunk_max,
+            ended: feed.ended,
+            rate: feed.live.rate,
+            measured: (feed.peak, feed.bits, feed.ticks),
+            open: feed.live.open.as_ref().map(|open| (open.number, open.time, open.duration, open.starts_with_sync)),
+        };
+        let checkpoint = Checkpoint {
+            sequence: current.sequence,
+            published: current.published.0,
+            media_at: current.media_at.0,
+            started: current.started.0,
+            ended: current.ended,
+            timing: self.timing.map(|timing| (timing.target_s, timing.part_target_ms, timing.window_ms)),
+            next_period: self.next_period,
+            period,
+            gathering,
+            feeds: self.feeds.iter().map(|(name, own)| (name.clone(), feed(own))).collect(),
+        };
+        serde_json::to_vec(&checkpoint).expect("numbers and strings")
+    }
+
+    /// The window that `bytes` say; `None` if they say none.
+    pub fn restored(options: Options, bytes: &[u8]) -> Option<Window> {
+        let checkpoint: Checkpoint = serde_json::from_slice(bytes).ok()?;
+        let mut window = Window::new(options);
+        for (name, fed) in checkpoint.feeds {
+            let feed = fed.feed(&name)?;
+            window.feeds.insert(name, feed);
+        }
+        let timing = checkpoint.timing.map(|(target_s, part_target_ms, window_ms)| Timing {
+            target_s,
+            part_target_ms,
+            window_ms,
+        });
+        window.timing = timing;
+        window.next_period = checkpoint.next_period;
+        window.gathering = match checkpoint.gathering {
+            None => None,
+            Some(gathered) => Some(gathered.gathering()?),
+        };
+        let mut current = crate::media::live::Broadcast::clone(&window.current);
+        current.sequence = checkpoint.sequence;
+        current.published = Utc(checkpoint.published);
+        current.media_at = Utc(checkpoint.media_at);
+        current.started = Utc(checkpoint.started);
+        current.ended = checkpoint.ended;
+        current.timing = timing.unwrap_or_default();
+        if let Some(period) = checkpoint.period {
+            let live = |name: &String| window.feeds.get(name).map(|feed| Arc::new(feed.live.clone()));
+            current.periods.push(Arc::new(LivePeriod {
+                number: period.number,
+                start: media_time(period.start)?,
+                origin: media_time(period.origin)?,
+                end: None,
+                cuts: period.cuts,
+                tracks: period.tracks.iter().filter_map(live).collect(),
+            }));
+        }
+        window.current = Arc::new(current);
+        Some(window)
+    }
+}
+
+impl Gathered {
+    fn gathering(self) -> Option<Gathering> {
+        let anchor = match self.anchor {
+            None => None,
+            Some((at, media)) => Some((Utc(at), media_time(media)?)),
+        };
+        let goes_on = match self.goes_on {
+            None => None,
+            Some((start, media)) => Some((media_time(start)?, media_time(media)?)),
+        };
+        Some(Gathering { number: self.number, since: Utc(self.since), anchor, goes_on })
+    }
+}
+
+impl Fed {
+    fn feed(self, name: &str) -> Option<Feed> {
+        let init = Init::read(Bytes::from(unhex(&self.init)?), name).ok()?;
+        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, ..init.face.clone() };
+        let mut feed = Feed::new(init, Utc(self.last_at));
+        let open = self.open.map(|(number, time, duration, starts_with_sync)| {
+            let chunks = Vec::new();
+            Arc::new(OpenSegment { number, time, starts_with_sync, parts: Vec::new(), growing: None, chunks, duration })
+        });
+        feed.live = LiveTrack {
+            face: Arc::new(face),
+            rate: self.rate,
+            listed_from: self.open.map_or(self.next_number, |(number, ..)| number),
+            open,
+            next_number: self.next_number,
+            next_time: self.next_time,
+            ..feed.live
+        };
+        feed.period = self.period;
+        feed.decode_end = self.decode_end;
+        feed.shift = self.shift;
+        feed.push = self.push;
+        feed.chunk_max = self.chunk_max;
+        feed.ended = self.ended;
+        (feed.peak, feed.bits, feed.ticks) = self.measured;
+        Some(feed)
+    }
+}

@@ -1,0 +1,451 @@
+//! A broadcast as it stands: what a viewer may be told and given at one moment.
+//!
+//! ```text
+//!   Broadcast > LivePeriod > LiveTrack > Segments: sealed blocks, shared, and a short tail | OpenSegment: parts, chunks
+//! ```
+//!
+//! Values only, never changed once they are made: a new state shares all but the end of the old one, so that publishing costs the same
+//! however long the window is. Only `content::live::window` makes them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::cache::Lease;
+use crate::media::presentation::{Period, Presentation};
+use crate::media::sample::SourceRange;
+use crate::media::switching;
+use crate::media::track::{Segment, Track, Version};
+use crate::rope::{Rope, SLICES_MAX};
+use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
+
+/// Segments of a sealed block: so few that what stays of an expired one is little, so many that a day of them are few blocks.
+const BLOCK_SEGMENTS: usize = 128;
+
+/// A live presentation as it stands.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// Counts the states: a greater one is a later one.
+    pub sequence: u64,
+    /// When it became what it is.
+    pub published: Utc,
+    /// When media last came.
+    pub media_at: Utc,
+    /// What `LivePeriod::start` counts from (DASH availabilityStartTime).
+    pub started: Utc,
+    /// In order; empty before the first is announced.
+    pub periods: Vec<Arc<LivePeriod>>,
+    /// Whether nothing will follow.
+    pub ended: bool,
+    /// What holds of all of it.
+    pub timing: Timing,
+}
+
+/// What is fixed when a broadcast is first announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timing {
+    /// No segment, rounded to seconds, is longer (EXT-X-TARGETDURATION).
+    pub target_s: u64,
+    /// No part is longer; `None` if chunks come too seldom for parts.
+    pub part_target_ms: Option<u64>,
+    /// How long a segment is listed after it ended.
+    pub window_ms: u64,
+}
+
+/// A stretch of a broadcast on one timeline.
+#[derive(Clone, Debug)]
+pub struct LivePeriod {
+    /// From 0; its discontinuity sequence number.
+    pub number: u64,
+    /// After the broadcast's start.
+    pub start: MediaTime,
+    /// Media time of all its tracks at `start`.
+    pub origin: MediaTime,
+    /// When it ended, after the broadcast's start; `None` of the last.
+    pub end: Option<MediaTime>,
+    /// Where media was missing, from when until when, in microseconds after the broadcast's start, ascending: what is near to one another
+    /// in several tracks is one.
+    pub cuts: Vec<i64>,
+    /// By name.
+    pub tracks: Vec<Arc<LiveTrack>>,
+}
+
+/// A track of a period.
+#[derive(Clone, Debug)]
+pub struct LiveTrack {
+    /// What it is. It has no samples and no segments.
+    pub face: Arc<Track>,
+    /// Peak and average bits a second, so far.
+    pub rate: (u64, u64),
+    /// Those that are whole, and still kept.
+    pub segments: Segments,
+    /// The first that is listed.
+    pub listed_from: u64,
+    /// The one that grows.
+    pub open: Option<Arc<OpenSegment>>,
+    /// The number of the next segment that begins.
+    pub next_number: u64,
+    /// When in ticks it begins, as far as is known.
+    pub next_time: i64,
+}
+
+/// A segment that is whole, or that will never be.
+#[derive(Debug)]
+pub struct LiveSegment {
+    /// Media sequence number.
+    pub number: u64,
+    /// Earliest presentation time in ticks: its name.
+    pub time: i64,
+    /// In ticks.
+    pub duration: i64,
+    /// Whether decoding may begin with it.
+    pub starts_with_sync: bool,
+    /// Whether there is no media: it was lost, or never came.
+    pub is_gap: bool,
+    /// What it was while it grew.
+    pub parts: Vec<Part>,
+    /// Bytes.
+    pub len: u64,
+    /// A hash of its bytes.
+    pub hash: u64,
+    /// When it became whole.
+    pub closed: Utc,
+    /// Where the spool has it, as ranges of numbered files; empty if it does not.
+    pub places: Vec<SourceRange>,
+    /// Ends when it is forgotten.
+    pub lease: Arc<Lease>,
+    /// Its bytes, while they are kept in memory.
+    body: Mutex<Option<Rope>>,
+}
+
+/// Whole chunks of a segment, addressable while the segment is young (rfc8216bis §4.4.4.9).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Earliest presentation time in ticks: its name.
+    pub time: i64,
+    /// In ticks.
+    pub duration: i64,
+    /// Whether decoding may begin with it.
+    pub is_independent: bool,
+    /// Bytes of its segment.
+    pub bytes: std::ops::Range<u64>,
+}
+
+/// A segment that grows.
+#[derive(Clone, Debug)]
+pub struct OpenSegment {
+    /// Media sequence number.
+    pub number: u64,
+    /// Earliest presentation time in ticks: its name.
+    pub time: i64,
+    /// Whether decoding may begin with it.
+    pub starts_with_sync: bool,
+    /// Those that are whole.
+    pub parts: Vec<Part>,
+    /// The one that grows.
+    pub growing: Option<Part>,
+    /// All that came.
+    pub chunks: Vec<Bytes>,
+    /// Ticks from its time to the end of the last chunk.
+    pub duration: i64,
+}
+
+/// The segments of a track that are whole, by number, without a hole.
+#[derive(Clone, Debug, Default)]
+pub struct Segments {
+    sealed: Vec<Arc<[Arc<LiveSegment>]>>,
+    tail: Vec<Arc<LiveSegment>>,
+}
+
+impl Segments {
+    /// Appends the next one.
+    pub fn push(&mut self, segment: Arc<LiveSegment>) {
+        debug_assert!(self.last().is_none_or(|last| last.number < segment.number && last.time < segment.time));
+        self.tail.push(segment);
+        if self.tail.len() == BLOCK_SEGMENTS {
+            self.sealed.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    /// Lets go of the blocks in which `is_over` holds of every segment.
+    pub fn forget(&mut self, is_over: impl Fn(&LiveSegment) -> bool) {
+        let over = self.sealed.iter().take_while(|block| block.last().is_some_and(|last| is_over(last))).count();
+        self.sealed.drain(..over);
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<LiveSegment>> {
+        self.sealed.iter().flat_map(|block| block.iter()).chain(&self.tail)
+    }
+
+    /// Those from `number` on.
+    pub fn from(&self, number: u64) -> impl Iterator<Item = &Arc<LiveSegment>> {
+        let whole = self.sealed.partition_point(|block| block.last().is_some_and(|last| last.number < number));
+        let blocks = self.sealed[whole..].iter().flat_map(|block| block.iter());
+        blocks.chain(&self.tail).skip_while(move |segment| segment.number < number)
+    }
+
+    /// The one whose name is `time`.
+    pub fn at(&self, time: i64) -> Option<&Arc<LiveSegment>> {
+        self.at_or_before(time).filter(|segment| segment.time == time)
+    }
+
+    /// The last that begins at `time` or before it.
+    pub fn at_or_before(&self, time: i64) -> Option<&Arc<LiveSegment>> {
+        let in_slice = |slice: &'_ [Arc<LiveSegment>]| slice.partition_point(|segment| segment.time <= time);
+        match in_slice(&self.tail) {
+            0 => {}
+            after => return self.tail.get(after - 1),
+        }
+        let blocks = self.sealed.partition_point(|block| block.first().is_some_and(|first| first.time <= time));
+        let block = self.sealed.get(blocks.checked_sub(1)?)?;
+        block.get(in_slice(block).checked_sub(1)?)
+    }
+
+    /// The last.
+    pub fn last(&self) -> Option<&Arc<LiveSegment>> {
+        self.tail.last().or_else(|| self.sealed.last().and_then(|block| block.last()))
+    }
+}
+
+impl LiveSegment {
+    /// What `open` is when nothing more will come, as of `now`.
+    pub fn close(open: &OpenSegment, duration: i64, now: Utc, places: Vec<SourceRange>) -> LiveSegment {
+        let mut hasher = blake3::Hasher::new();
+        open.chunks.iter().for_each(|chunk| {
+            hasher.update(chunk);
+        });
+        let body = rope(&open.chunks);
+        LiveSegment {
+            number: open.number,
+            time: open.time,
+            duration,
+            starts_with_sync: open.starts_with_sync,
+            is_gap: false,
+            parts: open.parts.iter().chain(&open.growing).cloned().collect(),
+            len: body.len(),
+            hash: first_u64(hasher.finalize().as_bytes()),
+            closed: now,
+            places,
+            lease: Arc::default(),
+            body: Mutex::new(Some(body)),
+        }
+    }
+
+    /// A segment that never came.
+    pub fn gap(number: u64, time: i64, duration: i64, now: Utc) -> LiveSegment {
+        LiveSegment {
+            number,
+            time,
+            duration,
+            starts_with_sync: true,
+            is_gap: true,
+            parts: Vec::new(),
+            len: 0,
+            hash: 0,
+            closed: now,
+            places: Vec::new(),
+            lease: Arc::default(),
+            body: Mutex::new(None),
+        }
+    }
+
+    /// Its bytes, if they are in memory.
+    pub fn body(&self) -> Option<Rope> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets go of its bytes in memory, if the spool has them.
+    pub fn cool(&self) {
+        if !self.places.is_empty() {
+            *self.body.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Forgets its bytes, as of `now`: what it is stays.
+    pub fn release(&self, now: Utc) {
+        self.lease.end(now);
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// When it ends, in ticks.
+    pub fn end(&self) -> i64 {
+        self.time + self.duration
+    }
+}
+
+impl OpenSegment {
+    /// The bytes of a part of it.
+    pub fn part(&self, part: &Part) -> Rope {
+        let (mut at, mut chunks) = (0, Vec::new());
+        for chunk in &self.chunks {
+            if part.bytes.contains(&at) {
+                chunks.push(chunk.clone());
+            }
+            at += chunk.len() as u64;
+        }
+        rope(&chunks)
+    }
+}
+
+/// `chunks` one after another; gathered in one allocation if they are more than are sent at once.
+pub fn rope(chunks: &[Bytes]) -> Rope {
+    if chunks.len() > SLICES_MAX { Rope::from(Bytes::from(chunks.concat())) } else { Rope::new(chunks.iter().cloned()) }
+}
+
+/// The first eight bytes of a hash.
+pub fn first_u64(hash: &[u8; 32]) -> u64 {
+    let (first, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+    u64::from_be_bytes(*first)
+}
+
+/// A segment that is asked for by its name.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// Whole.
+    Whole(&'a Arc<LiveSegment>),
+    /// Growing.
+    Open(&'a Arc<OpenSegment>),
+}
+
+impl LiveTrack {
+    /// Those that are listed.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<LiveSegment>> {
+        self.segments.from(self.listed_from)
+    }
+
+    /// The segment whose name is `time`.
+    pub fn segment(&self, time: i64) -> Option<Found<'_>> {
+        if let Some(open) = self.open.as_ref().filter(|open| open.time == time) {
+            return Some(Found::Open(open));
+        }
+        self.segments.at(time).map(Found::Whole)
+    }
+
+    /// The bytes of the part whose name is `time`.
+    pub fn part(&self, time: i64) -> Option<Rope> {
+        if let Some(open) = self.open.as_ref().filter(|open| open.time <= time) {
+            return open.parts.iter().find(|part| part.time == time).map(|part| open.part(part));
+        }
+        let segment = self.segments.at_or_before(time)?;
+        let part = segment.parts.iter().find(|part| part.time == time)?;
+        Some(segment.body()?.slice(part.bytes.clone()))
+    }
+
+    /// When what came of it ends, in ticks.
+    pub fn end(&self) -> Option<i64> {
+        let open = self.open.as_ref().map(|open| open.time + open.duration);
+        open.or_else(|| self.segments.last().map(|last| last.end()))
+    }
+
+    /// The time at which the next part begins that is not whole yet.
+    pub fn next_part_time(&self) -> i64 {
+        let open = self.open.as_ref();
+        open.map_or(self.next_time, |open| open.parts.last().map_or(open.time, |last| last.time + last.duration))
+    }
+}
+
+impl LivePeriod {
+    /// The track of this name.
+    pub fn track(&self, name: &str) -> Option<&Arc<LiveTrack>> {
+        self.tracks.iter().find(|track| track.face.name == name)
+    }
+
+    /// `ticks` of `timescale` after the broadcast's start, in that timescale.
+    pub fn offset(&self, ticks: i64, timescale: Timescale) -> i64 {
+        let to = |time: MediaTime| time.to(timescale, Rounding::Nearest);
+        ticks.saturating_sub(to(self.origin)).saturating_add(to(self.start))
+    }
+}
+
+impl Broadcast {
+    /// The track of this name and version, with its period.
+    pub fn track(&self, name: &str, version: Version) -> Option<(&Arc<LivePeriod>, &Arc<LiveTrack>)> {
+        let of = |period: &'_ Arc<LivePeriod>| {
+            period.tracks.iter().position(|track| track.face.version == version && track.face.name == name)
+        };
+        self.periods.iter().rev().find_map(|period| of(period).map(|at| (period, &period.tracks[at])))
+    }
+
+    /// The tracks of this name and version, the newest first: a track may go on in a later period.
+    pub fn versions(&self, name: &str, version: Version) -> impl Iterator<Item = &Arc<LiveTrack>> {
+        let is_it = move |track: &&Arc<LiveTrack>| track.face.version == version && track.face.name == name;
+        self.periods.iter().rev().filter_map(move |period| period.tracks.iter().find(is_it))
+    }
+
+    /// The tracks of this name, with their periods, in order.
+    pub fn tracks_called(&self, name: &str) -> impl Iterator<Item = (&Arc<LivePeriod>, &Arc<LiveTrack>)> {
+        self.periods.iter().filter_map(move |period| period.track(name).map(|track| (period, track)))
+    }
+
+    /// When `ticks` of `timescale` in `period` were, in microseconds since 1970.
+    pub fn utc_us(&self, period: &LivePeriod, ticks: i64, timescale: Timescale) -> u64 {
+        let offset = MediaTime::new(period.offset(ticks, timescale), timescale);
+        (self.started.0 * 1000).saturating_add_signed(offset.to(Timescale::MICRO, Rounding::Nearest))
+    }
+
+    /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and
+    /// the next begins where it comes back, without the tracks that lack it (ISO/IEC 23009-1 knows no holes in a SegmentTimeline).
+    pub fn presentation(&self) -> Presentation {
+        let periods = self.periods.iter().flat_map(|period| self.without_holes(period));
+        Presentation { periods: periods.collect(), thumbnails: Vec::new(), warnings: Vec::new() }
+    }
+
+    fn without_holes(&self, period: &LivePeriod) -> Vec<Period> {
+        let begins = || [i64::MIN].into_iter().chain(period.cuts.iter().copied());
+        let ends = period.cuts.iter().copied().chain([i64::MAX]);
+        begins().zip(ends).filter_map(|(from, until)| self.stretch(period, from..until, from == i64::MIN)).collect()
+    }
+
+    /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start; `None` if there are none.
+    fn stretch(&self, period: &LivePeriod, range: std::ops::Range<i64>, is_first: bool) -> Option<Period> {
+        let near = i64::try_from(self.timing.target_s).unwrap_or(0) * 500_000;
+        let shifted = |cut: i64| if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
+        let (from, until) = (shifted(range.start), shifted(range.end));
+        let mut end = i64::MIN;
+        let tracks = period.tracks.iter().filter_map(|live| {
+            let is_inside = |s: &&Arc<LiveSegment>| {
+                let begins = after_start_us(period, live, s.time);
+                !s.is_gap && from <= begins && begins < until
+            };
+            let segments: Vec<Segment> = live
+                .listed()
+                .filter(is_inside)
+                .map(|s| {
+                    end = end.max(after_start_us(period, live, s.end()));
+                    Segment {
+                        first_sample: 0,
+                        time: s.time.max(0),
+                        duration: s.duration,
+                        starts_with_sync: s.starts_with_sync,
+                    }
+                })
+                .collect();
+            let face = Track { segments, ..Track::clone(&live.face) };
+            (!face.segments.is_empty()).then_some(face)
+        });
+        let tracks: Vec<Track> = tracks.collect();
+        if tracks.is_empty() {
+            return None;
+        }
+        let micros = |ticks: i64| MediaTime::new(ticks, Timescale::MICRO);
+        let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+        // Not by what is listed: where a period begins never changes.
+        let (id, start, origin) = match is_first {
+            true => (period.number.to_string(), period.start, period.origin),
+            false => {
+                let later = range.start - us(period.start);
+                (format!("{}.{}", period.number, later / 1000), micros(range.start), micros(us(period.origin) + later))
+            }
+        };
+        let end = period.end.map_or(end, |limit| end.min(us(limit)).max(us(start)));
+        let duration = micros(end - us(start));
+        Some(Period { id, start, duration, origin, sets: switching::group(tracks) })
+    }
+}
+
+/// `ticks` of `track` in microseconds after the broadcast's start.
+pub fn after_start_us(period: &LivePeriod, track: &LiveTrack, ticks: i64) -> i64 {
+    let timescale = track.face.timescale;
+    rescale(period.offset(ticks, timescale), timescale, Timescale::MICRO, Rounding::Nearest)
+}

@@ -1,0 +1,79 @@
+//! What was written of the last state of each channel: once, for all who ask.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response};
+
+use crate::content::live::channel::{Channel, Channels};
+use crate::media::live::Broadcast;
+use crate::origin::object::{ANYBODY, Body, Object, Problem};
+use crate::rope::Rope;
+use crate::time::Utc;
+
+/// The channels, and what was written of their states.
+#[derive(Debug, Default)]
+pub(crate) struct Broadcasts {
+    channels: Arc<Channels>,
+    written: Mutex<HashMap<String, Written>>,
+}
+
+/// What was written of the last state of a channel.
+#[derive(Debug, Default)]
+struct Written {
+    sequence: u64,
+    objects: HashMap<Manifest, Arc<Once>>,
+}
+
+/// What is written by whoever comes first.
+pub(crate) type Once = OnceLock<Result<Arc<Object>, Problem>>;
+
+/// A manifest of a channel.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Manifest {
+    Multivariant,
+    Mpd,
+    Media { track: String, is_delta: bool, was_waited_for: bool },
+}
+
+impl Broadcasts {
+    pub(crate) fn of(channels: Arc<Channels>) -> Broadcasts {
+        Broadcasts { channels, written: Mutex::default() }
+    }
+
+    pub(crate) fn channels(&self) -> &Arc<Channels> {
+        &self.channels
+    }
+
+    /// Where what `manifest` is in `broadcast`, or a later state, is written: once.
+    pub(crate) fn written(
+        &self,
+        channel: &Channel,
+        mut broadcast: Arc<Broadcast>,
+        manifest: &Manifest,
+    ) -> (Arc<Broadcast>, Arc<Once>) {
+        let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = all.entry(channel.name().to_owned()).or_default();
+        if written.sequence > broadcast.sequence {
+            broadcast = channel.broadcast();
+        }
+        if written.sequence != broadcast.sequence {
+            *written = Written { sequence: broadcast.sequence, objects: HashMap::new() };
+        }
+        let cell = Arc::clone(written.objects.entry(manifest.clone()).or_default());
+        (broadcast, cell)
+    }
+}
+
+/// The time of day, for players whose clock is wrong (ISO/IEC 23009-1 §5.8.4.11, urn:mpeg:dash:utc:http-iso:2014).
+pub(crate) fn time(method: &Method, now: Utc) -> Response<Body> {
+    let text = Bytes::from(now.to_string());
+    let mut response = Response::new(if method == Method::HEAD { Body::empty() } else { Body::new(Rope::from(text)) });
+    let head = response.headers_mut();
+    head.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+    response
+}

@@ -1,0 +1,446 @@
+//! What is live: names that change, waits that end, and bodies that grow.
+//!
+//! ```text
+//!   /{channel}/master.m3u8, manifest.mpd            /{channel}/{track}/media.m3u8?_HLS_msn=273&_HLS_part=2&_HLS_skip=YES
+//!   /{channel}/{track}/{version}/init.mp4, {time}.m4s, {time}.part.m4s
+//! ```
+//!
+//! Whoever waits, waits for a state of the broadcast; what a state looks like is written once, for all of them. Segments that are whole go
+//! to the cache like any other, and end there with their lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::sync::{mpsc, watch};
+
+use crate::content::live::channel::{Channel, Channels};
+use crate::media::live::{Broadcast, Found, LiveSegment, LiveTrack};
+use crate::media::presentation::Presentation;
+use crate::media::track::{Kind, Version};
+use crate::origin::address::Class;
+use crate::origin::broadcasts::Manifest;
+use crate::origin::conditional::Coding;
+use crate::origin::object::{ANYBODY, Body, EXPOSED, Object, Problem, Recipe};
+use crate::origin::render::{CODED_MIN_BYTES, HLS, IMMUTABLE, brotli, gzip, media_type, no_such_object};
+use crate::origin::serve::Origin;
+use crate::packager::hls::rendition::Renditions;
+use crate::packager::{dash, hls, rate};
+use crate::rope::Rope;
+use crate::time::Utc;
+
+/// A playlist that somebody waits for comes within so many target durations, or not (rfc8216bis §6.2.5.2).
+const WAIT_TARGETS: u32 = 3;
+/// Who asks for a segment a little early waits so long.
+const EARLY: Duration = Duration::from_secs(1);
+/// After so many target durations without media, manifests are not answered, so that a CDN takes another origin.
+const SILENT_TARGETS: u64 = 3;
+/// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
+const AHEAD_SEGMENTS: u64 = 2;
+/// Pieces of a growing segment that wait for a reader.
+const PIECES_MAX: usize = 16;
+
+/// What a player asks of a media playlist (rfc8216bis §6.2.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Directives {
+    msn: Option<u64>,
+    part: Option<u64>,
+    skip: bool,
+}
+
+impl Directives {
+    fn parse(query: Option<&str>) -> Result<Directives, Problem> {
+        let bad = |what: &str| Problem::new(StatusCode::BAD_REQUEST, "bad_directive", what);
+        let mut directives = Directives::default();
+        for (name, value) in query.unwrap_or("").split('&').filter_map(|pair| pair.split_once('=')) {
+            let number = || value.parse::<u64>().map_err(|_| bad(&format!("{name} is no number")));
+            match name {
+                "_HLS_msn" => directives.msn = Some(number()?),
+                "_HLS_part" => directives.part = Some(number()?),
+                "_HLS_skip" => directives.skip = matches!(value, "YES" | "v2"),
+                _ => {}
+            }
+        }
+        match directives {
+            Directives { msn: None, part: Some(_), .. } => Err(bad("_HLS_part without _HLS_msn")),
+            _ => Ok(directives),
+        }
+    }
+}
+
+impl Origin {
+    /// The channels.
+    pub fn channels(&self) -> &Arc<Channels> {
+        self.broadcasts.channels()
+    }
+
+    /// The answer, if `key` is of a channel.
+    pub(crate) async fn live(&self, key: &str, request: &Request<()>, now: Utc) -> Option<Response<Body>> {
+        let (channel, rest) = key.strip_prefix('/')?.split_once('/')?;
+        let channel = self.channels().get(channel)?;
+        let answer = self.of_channel(&channel, key, rest, request, now).await;
+        Some(answer.unwrap_or_else(|problem| problem.response(request.method())))
+    }
+
+    async fn of_channel(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        rest: &str,
+        request: &Request<()>,
+        now: Utc,
+    ) -> Result<Response<Body>, Problem> {
+        let parts: Vec<&str> = rest.split('/').collect();
+        let answered = |object: Arc<Object>| object.answer(request.method(), request.headers());
+        match parts[..] {
+            ["master.m3u8"] => self.manifest(channel, channel.broadcast(), Manifest::Multivariant, now).map(answered),
+            ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
+            [track, "media.m3u8"] => {
+                let directives = Directives::parse(request.uri().query())?;
+                let broadcast = awaited(channel, track, directives).await?;
+                let was_waited_for = directives.msn.is_some() && !broadcast.ended;
+                let media = Manifest::Media { track: track.to_owned(), is_delta: directives.skip, was_waited_for };
+                self.manifest(channel, broadcast, media, now).map(answered)
+            }
+            [track, version, file] => {
+                let version = version.parse().map_err(|()| no_such_object())?;
+                self.of_track(channel, key, track, version, file, request).await
+            }
+            _ => Err(no_such_object()),
+        }
+    }
+
+    /// A manifest of `broadcast`, or of a later state.
+    fn manifest(
+        &self,
+        channel: &Channel,
+        broadcast: Arc<Broadcast>,
+        manifest: Manifest,
+        now: Utc,
+    ) -> Result<Arc<Object>, Problem> {
+        if broadcast.periods.is_empty() {
+            return Err(Problem::unavailable("not_begun", "the broadcast has not begun"));
+        }
+        let silence = Duration::from_secs(broadcast.timing.target_s * (SILENT_TARGETS + 1));
+        if !broadcast.ended && now > broadcast.media_at.after(silence) {
+            return Err(Problem::unavailable("silent", "no media comes from the encoder"));
+        }
+        let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
+        cell.get_or_init(|| {
+            self.telemetry().flights_started.inc();
+            self.write(&broadcast, &manifest).map(Arc::new)
+        })
+        .clone()
+    }
+
+    fn write(&self, broadcast: &Broadcast, manifest: &Manifest) -> Result<Object, Problem> {
+        let newest = broadcast.periods.last().ok_or_else(no_such_object)?;
+        let (content_type, max_age_s, text) = match manifest {
+            Manifest::Multivariant => {
+                let offered = newest.tracks.iter().filter(|track| is_offered_in_hls(track));
+                let sets = crate::media::switching::group(offered.map(|track| track.face.as_ref().clone()).collect());
+                let all = broadcast.presentation().periods.pop();
+                let mut period = all.ok_or_else(|| Problem::unavailable("not_begun", "nothing is listed yet"))?;
+                period.sets = sets;
+                let presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() };
+                let rates = rate::so_far(newest.tracks.iter().map(|track| (track.face.as_ref(), track.rate)));
+                let options = hls::Options { key_uri: self.options.key_uri.clone(), is_live: true };
+                let renditions = Renditions::of(&presentation, &rates);
+                let text = hls::multivariant::playlist(&presentation, &renditions, &options);
+                (HLS, 1, text.map_err(|why| Problem::not_found("no_hls", why.to_string()))?)
+            }
+            Manifest::Mpd => {
+                let tracks = broadcast.periods.iter().flat_map(|period| &period.tracks);
+                let rates = rate::so_far(tracks.map(|track| (track.face.as_ref(), track.rate)));
+                let text = dash::live::mpd(broadcast, &rates, "../time");
+                ("application/dash+xml", 1, text.map_err(|why| Problem::not_found("no_dash", why.to_string()))?)
+            }
+            Manifest::Media { track, is_delta, was_waited_for } => {
+                let text = hls::live::playlist(broadcast, track, *is_delta).ok_or_else(no_such_object)?;
+                // Who waited asked for a state by its name, so that it is the same for all who ask for it a little later.
+                (HLS, if *was_waited_for { broadcast.timing.target_s } else { 1 }, text)
+            }
+        };
+        let max_age_s = if broadcast.ended { self.options.manifest_max_age.as_secs() } else { max_age_s };
+        let coded = match text.len() {
+            ..CODED_MIN_BYTES => Vec::new(),
+            _ => vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))],
+        };
+        let etag = blake3::hash(&text).to_hex()[..16].to_owned();
+        Ok(object(content_type, etag, format!("public, max-age={max_age_s}"), Rope::from(Bytes::from(text)), coded))
+    }
+
+    async fn of_track(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        name: &str,
+        version: Version,
+        file: &str,
+        request: &Request<()>,
+    ) -> Result<Response<Body>, Problem> {
+        let answered = |object: &Object| object.answer(request.method(), request.headers());
+        let (stem, extension) = file.split_once('.').ok_or_else(no_such_object)?;
+        let broadcast = channel.broadcast();
+        let (_, track) = broadcast.track(name, version).ok_or_else(no_such_object)?;
+        if file == "init.mp4" {
+            let init = Rope::from(track.face.init.clone());
+            let etag = format!("{version}-init");
+            return Ok(answered(&object(media_type(&track.face), etag, IMMUTABLE.to_owned(), init, Vec::new())));
+        }
+        let canonical = |text: &str| text.parse().ok().filter(|time: &i64| time.to_string() == text && *time >= 0);
+        let time = canonical(stem).ok_or_else(no_such_object)?;
+        match extension {
+            "part.m4s" => {
+                let part = part(channel, &broadcast, name, version, time).await?;
+                let etag = blake3::hash(&part.to_vec()).to_hex()[..16].to_owned();
+                let cache_control = format!("public, max-age={}", broadcast.timing.target_s * 3);
+                Ok(answered(&object(media_type(&track.face), etag, cache_control, part, Vec::new())))
+            }
+            "m4s" => match segment(channel, &broadcast, name, version, time).await? {
+                Waited::Whole(segment) => {
+                    let body = match segment.body() {
+                        Some(body) => body,
+                        None => self.cold(channel, &segment).await?,
+                    };
+                    let etag = format!("{:016x}", segment.hash);
+                    let object = Arc::new(Object::new(Recipe {
+                        lease: Arc::clone(&segment.lease),
+                        ..recipe(media_type(&track.face), etag, IMMUTABLE.to_owned(), body, Vec::new())
+                    }));
+                    self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
+                    Ok(answered(&object))
+                }
+                Waited::Open => Ok(growing(channel, request, name.to_owned(), version, time, media_type(&track.face))),
+            },
+            _ => Err(no_such_object()),
+        }
+    }
+}
+
+impl Origin {
+    /// The bytes of `segment`, from the spool.
+    async fn cold(&self, channel: &Arc<Channel>, segment: &Arc<LiveSegment>) -> Result<Rope, Problem> {
+        if segment.places.is_empty() || !segment.lease.is_live() {
+            return Err(gone());
+        }
+        let (channel, segment) = (Arc::clone(channel), Arc::clone(segment));
+        self.telemetry().source_reads.inc();
+        let read = tokio::task::spawn_blocking(move || channel.read(&segment)).await;
+        match read {
+            Ok(Ok(bytes)) => {
+                self.telemetry().source_read_bytes.add(bytes.len() as u64);
+                Ok(Rope::from(bytes))
+            }
+            failed => {
+                tracing::warn!(?failed, "a segment can't be read from the spool");
+                Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
+            }
+        }
+    }
+}
+
+fn recipe(
+    content_type: &'static str,
+    etag: String,
+    cache_control: String,
+    body: Rope,
+    coded: Vec<(Coding, Bytes)>,
+) -> Recipe {
+    Recipe {
+        content_type,
+        etag,
+        modified_s: None,
+        cache_control,
+        len: body.len(),
+        body: Some(body),
+        coded,
+        cmsd: None,
+        lease: Arc::default(),
+        grace: Duration::ZERO,
+    }
+}
+
+fn object(
+    content_type: &'static str,
+    etag: String,
+    cache_control: String,
+    body: Rope,
+    coded: Vec<(Coding, Bytes)>,
+) -> Object {
+    Object::new(recipe(content_type, etag, cache_control, body, coded))
+}
+
+/// HLS takes no `wvtt` in fragmented MP4, and live text is not made to WebVTT.
+fn is_offered_in_hls(track: &LiveTrack) -> bool {
+    track.face.kind != Kind::Text || track.face.entry.format.0 == *b"stpp"
+}
+
+fn gone() -> Problem {
+    Problem::gone("expired", "this has left the window")
+}
+
+/// The first state of `channel` in which what `directives` ask for is there.
+async fn awaited(channel: &Channel, track: &str, directives: Directives) -> Result<Arc<Broadcast>, Problem> {
+    let broadcast = channel.broadcast();
+    let Some(msn) = directives.msn else { return Ok(broadcast) };
+    let Some((number, parts)) = hls::live::edge(&broadcast, track) else { return Ok(broadcast) };
+    if broadcast.ended {
+        return Ok(broadcast);
+    }
+    // As many parts ahead as three seconds hold, at least three.
+    let parts_ahead = broadcast.timing.part_target_ms.map_or(0, |ms| 3000 / ms.clamp(1, 1000));
+    let part_is_far = number == msn && directives.part.is_some_and(|part| part > parts as u64 + parts_ahead);
+    if msn > number + AHEAD_SEGMENTS || part_is_far {
+        let what = format!("the playlist ends at segment {number}, part {parts}: that is too far ahead");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
+    }
+    let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
+    let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
+    wait(channel, limit, has_come).await.ok_or_else(|| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_in_time", "what was asked for did not come in time")
+    })
+}
+
+/// Whether the playlist of `track` has the part, or the whole segment if none is named.
+fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> bool {
+    let Some((number, parts)) = hls::live::edge(broadcast, track) else { return true };
+    let Some(part) = part.filter(|_| broadcast.timing.part_target_ms.is_some()) else { return number > msn };
+    if number <= msn {
+        return number == msn && parts as u64 > part;
+    }
+    // Beyond the last part of a segment is the first of the next (rfc8216bis §6.2.5.2).
+    let newest = broadcast.tracks_called(track).last();
+    let had =
+        newest.and_then(|(_, track)| track.segments.from(msn).next()).map_or(0, |segment| segment.parts.len() as u64);
+    part < had || number > msn + 1 || parts > 0
+}
+
+/// The first state of `channel` for which `has_come` holds, or nothing within `limit`.
+async fn wait(
+    channel: &Channel,
+    limit: Duration,
+    has_come: impl Fn(&Arc<Broadcast>) -> bool,
+) -> Option<Arc<Broadcast>> {
+    let mut states = channel.subscribe();
+    let waited = tokio::time::timeout(limit, states.wait_for(has_come)).await;
+    waited.ok()?.ok().map(|broadcast| Arc::clone(&broadcast))
+}
+
+async fn part(
+    channel: &Channel,
+    broadcast: &Broadcast,
+    name: &str,
+    version: Version,
+    time: i64,
+) -> Result<Rope, Problem> {
+    let found = |broadcast: &Broadcast| broadcast.versions(name, version).find_map(|track| track.part(time));
+    if let Some(part) = found(broadcast) {
+        return Ok(part);
+    }
+    let is_next = broadcast.versions(name, version).next().is_some_and(|track| track.next_part_time() == time);
+    if !is_next || broadcast.ended {
+        return Err(no_such_object());
+    }
+    // Hinted at: not a byte before all of it is there (rfc8216bis §6.2.6).
+    let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
+    let later = wait(channel, limit, |later| later.ended || found(later).is_some()).await;
+    later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this part did not come"))
+}
+
+/// A segment that somebody may have waited a moment for.
+enum Waited {
+    Whole(Arc<LiveSegment>),
+    Open,
+}
+
+async fn segment(
+    channel: &Channel,
+    broadcast: &Broadcast,
+    name: &str,
+    version: Version,
+    time: i64,
+) -> Result<Waited, Problem> {
+    let found = |broadcast: &Broadcast| {
+        broadcast.versions(name, version).find_map(|track| match track.segment(time)? {
+            Found::Whole(segment) => Some(Waited::Whole(Arc::clone(segment))),
+            Found::Open(_) => Some(Waited::Open),
+        })
+    };
+    let is_gap = |found: &Waited| matches!(found, Waited::Whole(segment) if segment.is_gap);
+    if let Some(found) = found(broadcast) {
+        return if is_gap(&found) { Err(Problem::not_found("gap", "this segment never came")) } else { Ok(found) };
+    }
+    let track = broadcast.versions(name, version).next().ok_or_else(no_such_object)?;
+    if time < track.next_time {
+        let first = track.segments.iter().next().map_or(track.next_time, |first| first.time);
+        return Err(if time < first { gone() } else { no_such_object() });
+    }
+    if broadcast.ended {
+        return Err(no_such_object());
+    }
+    let later = wait(channel, EARLY, |later| later.ended || found(later).is_some()).await;
+    later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this segment has not come yet"))
+}
+
+/// The segment at `time`, which grows: what there is of it, and what comes.
+fn growing(
+    channel: &Channel,
+    request: &Request<()>,
+    name: String,
+    version: Version,
+    time: i64,
+    content_type: &'static str,
+) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let head = response.headers_mut();
+    head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    head.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=1"));
+    head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+    head.insert(http::header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    if request.method() != Method::HEAD {
+        let (pieces, growth) = mpsc::channel(PIECES_MAX);
+        tokio::spawn(follow(channel.subscribe(), pieces, name, version, time));
+        *response.body_mut() = Body::growing(growth);
+    }
+    response
+}
+
+/// Hands over what comes of a segment, until it is whole; it ends without the end if it never will be, or nobody reads any more.
+async fn follow(
+    mut states: watch::Receiver<Arc<Broadcast>>,
+    pieces: mpsc::Sender<Option<Rope>>,
+    name: String,
+    version: Version,
+    time: i64,
+) {
+    let mut sent = 0;
+    loop {
+        let broadcast = Arc::clone(&states.borrow_and_update());
+        let (rope, is_whole) = match broadcast.versions(&name, version).find_map(|track| track.segment(time)) {
+            Some(Found::Whole(segment)) => match segment.body() {
+                Some(body) => (body, true),
+                None => return,
+            },
+            Some(Found::Open(open)) => (crate::media::live::rope(&open.chunks), false),
+            None => return,
+        };
+        if rope.len() > sent {
+            let piece = rope.slice(sent..rope.len());
+            sent = rope.len();
+            if pieces.send(Some(piece)).await.is_err() {
+                return;
+            }
+        }
+        if is_whole {
+            let _ = pieces.send(None).await;
+            return;
+        }
+        tokio::select! {
+            changed = states.changed() => if changed.is_err() { return },
+            () = pieces.closed() => return,
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The ingest listener: what encoders push, by PUT or POST, goes to channels.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/ingest/{channel}/{track}` | a track: one long request, or one a segment or chunk (DASH-IF Live Media Ingest, interface 1) |
+//! | `/ingest/{channel}/Streams({track})` | likewise, as it was named before |
+//! | `/ingest/{channel}/{file}`, `/ingest/{channel}/{track}/{file}` | a file of a packager: `init-stream0.m4s`, `chunk-stream0-00001.m4s`, … |
+//!
+//! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::content::live::channel::{Channel, is_name};
+use crate::content::live::pushed::Refusal;
+use crate::content::live::receiver::{Event, Receiver};
+use crate::content::live::window::Source;
+use crate::origin::object::Body;
+use crate::server::IngestOptions;
+use crate::server::http::{self as server_http, Answer};
+use crate::server::state::State;
+
+/// Connections open at once on the ingest listener: each of a channel's tracks has one.
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
+/// Without a byte of a push that has begun; encoders send several times a second.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Pushed manifests are read to their end, so that the connection may be used again, and no further.
+const FORGOTTEN_BYTES_MAX: usize = 4 << 20;
+
+/// Answers on the ingest listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Ingest;
+
+/// Why a push is answered with an error.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refused {
+        Refused { status, code, message: message.into() }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        let (status, code) = match &refusal {
+            Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            Refusal::Unsupported(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported"),
+            // DASH-IF Live Media Ingest §6.2: media whose initialization is unknown.
+            Refusal::NoInit => (StatusCode::PRECONDITION_FAILED, "no_init"),
+            Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Refusal::TooMuch(_) => (StatusCode::TOO_MANY_REQUESTS, "too_much"),
+        };
+        Refused::new(status, code, refusal.to_string())
+    }
+}
+
+/// What a path on the ingest listener names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Target {
+    /// A track; requests are segments, or not.
+    Track { name: String, named_segments: bool },
+    /// A manifest.
+    Manifest,
+    /// Something that is not taken.
+    TransportStream,
+}
+
+/// The channel and what of it `path` names.
+fn target(path: &str) -> Option<(&str, Target)> {
+    let (channel, rest) = path.strip_prefix("/ingest/")?.split_once('/')?;
+    let channel = channel.strip_suffix(".isml").unwrap_or(channel);
+    let (folder, file) = rest.rsplit_once('/').map_or((None, rest), |(folder, file)| (Some(folder), file));
+    if !is_name(channel) || file.starts_with('.') {
+        return None;
+    }
+    let track = |name: &str, named_segments: bool| {
+        is_name(name).then(|| Target::Track { name: name.to_owned(), named_segments })
+    };
+    if let Some(name) = file.strip_prefix("Streams(").and_then(|rest| rest.strip_suffix(')')) {
+        let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        return Some((channel, track(name, false)?));
+    }
+    let Some((stem, extension)) = file.rsplit_once('.') else { return Some((channel, track(file, false)?)) };
+    let named_segments = matches!(extension, "m4s" | "m4f" | "m4v" | "m4a" | "dash");
+    let target = match extension {
+        "mpd" | "m3u8" => Target::Manifest,
+        "ts" | "aac" | "vtt" => Target::TransportStream,
+        _ => match folder {
+            Some(folder) => track(folder, named_segments)?,
+            None => track(&track_of(stem), named_segments)?,
+        },
+    };
+    Some((channel, target))
+}
+
+/// The track that a file belongs to, by its name without the extension: what is left of `init-stream0` and `chunk-stream0-00001`.
+fn track_of(stem: &str) -> String {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_of_files = |word: &str| matches!(word, "init" | "chunk" | "seg" | "segment" | "media" | "header");
+    let words: Vec<&str> = stem.split(['-', '_', '.']).filter(|word| !is_number(word) && !is_of_files(word)).collect();
+    if words.is_empty() { "main".to_owned() } else { words.join("-") }
+}
+
+/// `name`, or the track that a packager means by it whose initialization segment is called otherwise: `out12` of `out`, or of the only
+/// track that there is.
+fn known_name(channel: &Channel, name: String) -> String {
+    let known = channel.tracks();
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    match &known[..] {
+        _ if known.contains(&name) => name,
+        _ if known.iter().any(|known| known == stem) => stem.to_owned(),
+        [only] => only.clone(),
+        _ => name,
+    }
+}
+
+impl Answer for Ingest {
+    const IS_BEHIND_PROXIES: bool = false;
+
+    async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, ());
+        let mut response = match respond(&state, &request, body).await {
+            Ok(()) => {
+                let mut response = Response::new(Body::empty());
+                response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                response
+            }
+            Err(Refused { status, code, message }) => {
+                tracing::warn!(%peer, path = request.uri().path(), status = status.as_u16(), code, message, "push_refused");
+                let mut response = server_http::error(status, code, &message, "no-store");
+                if status == StatusCode::UNAUTHORIZED {
+                    let both = HeaderValue::from_static("Bearer, Basic realm=\"ingest\"");
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, both);
+                }
+                response
+            }
+        };
+        server_http::finish(&request, &mut response, server_http::utc());
+        response
+    }
+
+    fn takes_bodies(self) -> bool {
+        true
+    }
+}
+
+async fn respond(state: &State, request: &Request<()>, body: Incoming) -> Result<(), Refused> {
+    let (channel, target) = target(request.uri().path())
+        .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "not_found", "a push goes to /ingest/{channel}/{track}"))?;
+    authorize(&state.options.ingest, channel, request.headers())?;
+    if request.method() == Method::DELETE {
+        return Ok(());
+    }
+    if !matches!(*request.method(), Method::PUT | Method::POST) {
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only PUT, POST and DELETE"));
+    }
+    match target {
+        Target::Manifest => forget(body).await,
+        Target::TransportStream => Err(Refused::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported",
+            "segments are CMAF here: with ffmpeg, -hls_segment_type fmp4",
+        )),
+        Target::Track { name, named_segments } => push(state, channel, name, named_segments, body).await,
+    }
+}
+
+/// Whether the push knows what it has to: the token as a bearer's (RFC 6750), or as a password (RFC 7617).
+fn authorize(options: &IngestOptions, channel: &str, headers: &HeaderMap) -> Result<(), Refused> {
+    let Some(expected) = options.tokens.get(channel).or(options.token.as_ref()) else { return Ok(()) };
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let given = match given.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().as_bytes().to_vec()),
+        Some((scheme, both)) if scheme.eq_ignore_ascii_case("basic") => {
+            let both = base64_decoded(both.trim()).unwrap_or_default();
+            both.iter().position(|byte| *byte == b':').map(|colon| both[colon + 1..].to_vec())
+        }
+        _ => None,
+    };
+    // Hashes, so that how long comparing takes tells nothing.
+    match given.is_some_and(|given| blake3::hash(&given) == blake3::hash(expected.as_bytes())) {
+        true => Ok(()),
+        false => Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", "this channel asks for its token")),
+    }
+}
+
+/// RFC 4648 §4.
+fn base64_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut word, mut bits) = (0u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        (word, bits) = (word << 6 | u32::from(value), bits + 6);
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+            word &= (1 << bits) - 1;
+        }
+    }
+    Some(out)
+}
+
+async fn push(state: &State, channel: &str, name: String, named_segments: bool, body: Incoming) -> Result<(), Refused> {
+    let channels = Arc::clone(state.origin.channels());
+    let source = Source { push: channels.next_push(), begins_segment: false, named_segments };
+    let wanted = channel.to_owned();
+    let channel = blocking(move || channels.for_push(&wanted)).await??;
+    let (mut receiver, mut events, mut body) = (Receiver::default(), Vec::new(), Pin::from(Box::new(body)));
+    let (mut target, mut begins_segment) = (name, true);
+    loop {
+        let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+        let Ok(frame) = tokio::time::timeout(SILENCE_MAX, frame).await else {
+            return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "silent", "no byte came for a minute"));
+        };
+        let Some(frame) = frame else { break };
+        let frame =
+            frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let result = receiver.push(&data, &mut events);
+        if !events.is_empty() {
+            let now = server_http::utc();
+            if named_segments && matches!(events[0], Event::Chunk(_)) {
+                target = known_name(&channel, target);
+            }
+            let (channel, track, taken) = (Arc::clone(&channel), target.clone(), std::mem::take(&mut events));
+            blocking(move || {
+                for event in taken {
+                    let is_chunk = matches!(event, Event::Chunk(_));
+                    channel.take(
+                        &track,
+                        event,
+                        Source { begins_segment: is_chunk && begins_segment, ..source },
+                        now,
+                    )?;
+                    begins_segment &= !is_chunk;
+                }
+                Ok::<bool, Refusal>(begins_segment)
+            })
+            .await?
+            .map(|still| begins_segment = still)?;
+        }
+        result.map_err(Refusal::from)?;
+    }
+    if !receiver.is_at_rest() {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "cut_short", "the body ends inside a box"));
+    }
+    blocking(move || channel.push_ends(&target, source, server_http::utc())).await
+}
+
+/// Runs what may wait for a disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    let lost = |_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", "what came could not be taken");
+    tokio::task::spawn_blocking(work).await.map_err(lost)
+}
+
+/// Reads a manifest to its end.
+async fn forget(body: Incoming) -> Result<(), Refused> {
+    let (mut body, mut left) = (Pin::from(Box::new(body)), FORGOTTEN_BYTES_MAX);
+    loop {
+        let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
+        match tokio::time::timeout(SILENCE_MAX, frame).await {
+            Ok(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len());
+                left = left.checked_sub(bytes).ok_or_else(|| {
+                    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a manifest of more than 4 MiB")
+                })?;
+            }
+            Ok(None) => return Ok(()),
+            _ => return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn paths_name_tracks_as_encoders_write_them() {
+        let check = |path: &str, name: &str, named: bool| {
+            let expected = Target::Track { name: name.into(), named_segments: named };
+            assert_eq!(target(path), Some(("c", expected)), "{path}");
+        };
+        check("/ingest/c/video", "video", false);
+        check("/ingest/c/Streams(video)", "video", false);
+        check("/ingest/c.isml/Streams(video-1.cmfv)", "video-1", false);
+        check("/ingest/c/video.cmfv", "video", false);
+        check("/ingest/c/video.mp4", "video", false);
+        check("/ingest/c/init-stream0.m4s", "stream0", true);
+        check("/ingest/c/chunk-stream0-00012.m4s", "stream0", true);
+        check("/ingest/c/v720/init.mp4", "v720", false);
+        check("/ingest/c/v720/seg_00001.m4s", "v720", true);
+        check("/ingest/c/init.mp4", "main", false);
+        check("/ingest/c/7.m4s", "main", true);
+        assert_eq!(target("/ingest/c/manifest.mpd"), Some(("c", Target::Manifest)));
+        assert_eq!(target("/ingest/c/out0.ts"), Some(("c", Target::TransportStream)));
+        for path in ["/ingest/c", "/ingest//v", "/ingest/../v", "/ingest/c/", "/ingest/c/..", "/c/v", "/ingest/c/a b"] {
+            assert_eq!(target(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_come_as_a_bearers_or_as_a_password() {
+        let tokens = BTreeMap::from([("own".to_owned(), "secret2".to_owned())]);
+        let options = IngestOptions { listen: None, token: Some("secret".into()), tokens };
+        let check = |channel: &str, value: &'static str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            authorize(&options, channel, &headers).is_ok()
+        };
+        assert!(check("c", "Bearer secret") && check("c", "bearer secret"));
+        // user:secret
+        assert!(check("c", "Basic dXNlcjpzZWNyZXQ="));
+        assert!(check("own", "Bearer secret2") && !check("own", "Bearer secret"));
+        for value in ["", "secret", "Bearer", "Bearer secret2", "Basic c2VjcmV0", "Basic ???"] {
+            assert!(!check("c", value), "{value}");
+        }
+        assert!(authorize(&IngestOptions::default(), "c", &HeaderMap::new()).is_ok());
+    }
+}

@@ -1,0 +1,538 @@
+//! What is pushed is broadcast: scripted encoders under a clock that is told the time, and players that ask by full URLs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use headwater::content::library::{self, Library};
+use headwater::content::live::channel::{Channels, Options};
+use headwater::content::live::receiver::{Event, Receiver};
+use headwater::content::live::window::{self, Source};
+use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
+use headwater::origin::options::Options as OriginOptions;
+use headwater::origin::serve::Origin;
+use headwater::telemetry::Telemetry;
+use headwater::time::Utc;
+use http::Method;
+
+use crate::scene::{self, Answer, NOW, Representation, representations, resolve, testdata};
+
+/// An origin to which encoders push.
+struct Studio {
+    channels: Arc<Channels>,
+    origin: Arc<Origin>,
+    now: Utc,
+}
+
+impl Studio {
+    fn with(options: window::Options) -> Studio {
+        Studio::of(Options { every: options, open: true, ..Options::default() }, NOW)
+    }
+
+    fn of(options: Options, now: Utc) -> Studio {
+        let channels = Arc::new(Channels::open(options, now).unwrap());
+        let library = Library::new(library::Options::new("there-is-no-such-library".into()));
+        let telemetry = Arc::<Telemetry>::default();
+        let origin = Origin::new(Arc::new(library), OriginOptions::default(), telemetry);
+        Studio { origin: Arc::new(origin.broadcasting(Arc::clone(&channels))), channels, now }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        scene::ask(&self.origin, self.now, Method::GET, path, &[]).await
+    }
+
+    #[track_caller]
+    fn text(&self, path: &str) -> impl Future<Output = String> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let answer = self.get(path).await;
+            assert_eq!(answer.status, 200, "{path} asked for by {caller}: {}", answer.text());
+            answer.text()
+        }
+    }
+
+    async fn dash(&self) -> Vec<Representation> {
+        representations(&self.text("/tv/manifest.mpd").await, "/tv/manifest.mpd")
+    }
+}
+
+/// What pushes one track: chunks of a number of samples, all alike.
+struct Encoder {
+    name: &'static str,
+    init: Vec<u8>,
+    track_id: u32,
+    timescale: u32,
+    sample_ticks: u32,
+    chunk_samples: u32,
+    /// A sync sample every so many.
+    gop: u32,
+    /// Samples so far, since `origin`.
+    sample: u64,
+    origin: u64,
+    push: u64,
+}
+
+impl Encoder {
+    /// 24 frames a second, a GOP of two seconds, chunks of half a second.
+    fn video(name: &'static str) -> Encoder {
+        Encoder::new(name, "video", (12_288, 512, 12, 48))
+    }
+
+    /// 48 kHz, frames of 1024, chunks of 24.
+    fn audio(name: &'static str) -> Encoder {
+        Encoder::new(name, "audio", (48_000, 1024, 24, 1))
+    }
+
+    fn new(
+        name: &'static str,
+        kind: &str,
+        (timescale, sample_ticks, chunk_samples, gop): (u32, u32, u32, u32),
+    ) -> Encoder {
+        let init = std::fs::read(testdata("packaging").join(kind).join("init.mp4")).unwrap();
+        Encoder { name, init, track_id: 1, timescale, sample_ticks, chunk_samples, gop, sample: 0, origin: 0, push: 1 }
+    }
+
+    /// Media time of the next sample, in seconds.
+    fn seconds(&self) -> f64 {
+        (self.sample * u64::from(self.sample_ticks)) as f64 / f64::from(self.timescale)
+    }
+
+    fn chunk(&self, sample: u64) -> Vec<u8> {
+        let samples = (sample..sample + u64::from(self.chunk_samples)).map(|index| {
+            let flags = if index % u64::from(self.gop) == 0 { 0x0200_0000 } else { 0x0101_0000 };
+            // The edit of testdata's tracks begins at 1024.
+            RunSample { duration: self.sample_ticks, size: 50, flags, composition_offset: 1024 }
+        });
+        let fragment = NewFragment {
+            sequence_number: sample as u32 + 1,
+            track_id: self.track_id,
+            description_index: 1,
+            base_media_decode_time: self.origin + sample * u64::from(self.sample_ticks),
+            samples: samples.collect(),
+            ..NewFragment::default()
+        };
+        let mut bytes = fragment.write();
+        bytes.extend((0..self.chunk_samples * 50).map(|at| (at as u64 * 7 + sample) as u8));
+        bytes
+    }
+
+    fn push(&self, studio: &Studio, bytes: &[u8]) {
+        let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+        receiver.push(bytes, &mut events).unwrap();
+        let channel = studio.channels.for_push("tv").unwrap();
+        let source = Source { push: self.push, begins_segment: false, named_segments: false };
+        for event in events {
+            channel.take(self.name, event, source, studio.now).unwrap();
+        }
+    }
+
+    fn begin(&self, studio: &Studio) {
+        self.push(studio, &self.init);
+    }
+
+    /// Pushes the next chunk.
+    fn next(&mut self, studio: &Studio) {
+        self.push(studio, &self.chunk(self.sample));
+        self.sample += u64::from(self.chunk_samples);
+    }
+}
+
+/// Everybody pushes in real time until `seconds` after they began.
+fn run(studio: &mut Studio, encoders: &mut [&mut Encoder], seconds: f64, began: Utc) {
+    loop {
+        let chunk_end = |encoder: &Encoder| {
+            encoder.seconds() + f64::from(encoder.chunk_samples * encoder.sample_ticks) / f64::from(encoder.timescale)
+        };
+        let next = encoders.iter_mut().min_by(|a, b| chunk_end(a).total_cmp(&chunk_end(b))).unwrap();
+        let due = chunk_end(next);
+        if due > seconds {
+            break;
+        }
+        studio.now = studio.now.max(began.after(Duration::from_secs_f64(due)));
+        next.next(studio);
+    }
+    studio.channels.tick(studio.now);
+}
+
+/// A media playlist, as a player sees it.
+#[derive(Clone, Debug, PartialEq)]
+struct Playlist {
+    msn: u64,
+    target_s: f64,
+    part_target_s: Option<f64>,
+    /// URL, seconds, the parts before it.
+    segments: Vec<(String, f64, Vec<ListedPart>)>,
+    open: Vec<ListedPart>,
+    hint: Option<String>,
+    ended: bool,
+    gaps: usize,
+}
+
+/// URL and seconds.
+type ListedPart = (String, f64);
+
+fn parsed(path: &str, text: &str) -> Playlist {
+    let attribute = |line: &str, name: &str| -> Option<String> {
+        let (_, rest) = line.split_once(&format!("{name}="))?;
+        Some(rest.trim_start_matches('"').split(['"', ',']).next().unwrap().to_owned())
+    };
+    let mut list = Playlist {
+        msn: 0,
+        target_s: 0.0,
+        part_target_s: None,
+        segments: Vec::new(),
+        open: Vec::new(),
+        hint: None,
+        ended: false,
+        gaps: 0,
+    };
+    let mut duration = 0.0;
+    for line in text.lines() {
+        let (tag, value) = line.split_once(':').unwrap_or((line, ""));
+        match tag {
+            "#EXT-X-MEDIA-SEQUENCE" => list.msn = value.parse().unwrap(),
+            "#EXT-X-TARGETDURATION" => list.target_s = value.parse().unwrap(),
+            "#EXT-X-PART-INF" => list.part_target_s = attribute(value, "PART-TARGET").map(|s| s.parse().unwrap()),
+            "#EXTINF" => duration = value.trim_end_matches(',').parse().unwrap(),
+            "#EXT-X-PART" => {
+                let url = resolve(path, &attribute(value, "URI").unwrap());
+                list.open.push((url, attribute(value, "DURATION").unwrap().parse().unwrap()));
+            }
+            "#EXT-X-PRELOAD-HINT" => list.hint = attribute(value, "URI").map(|uri| resolve(path, &uri)),
+            "#EXT-X-ENDLIST" => list.ended = true,
+            "#EXT-X-GAP" => list.gaps += 1,
+            _ if line.starts_with('#') => {}
+            _ => list.segments.push((resolve(path, line), duration, std::mem::take(&mut list.open))),
+        }
+    }
+    list
+}
+
+impl Studio {
+    async fn playlist(&self, track: &str) -> Playlist {
+        let path = format!("/tv/{track}/media.m3u8");
+        let text = self.text(&path).await;
+        parsed(&path, &text)
+    }
+}
+
+fn quick() -> window::Options {
+    window::Options { window: Duration::from_secs(20), ..window::Options::default() }
+}
+
+#[tokio::test]
+async fn every_listed_url_answers_and_parts_are_their_segment() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    assert_eq!(studio.get("/tv/master.m3u8").await.status, 503, "nothing has come");
+    run(&mut studio, &mut [&mut video, &mut audio], 11.3, NOW);
+    let master = studio.text("/tv/master.m3u8").await;
+    assert!(master.contains("\nv/media.m3u8\n") && master.contains("URI=\"a/media.m3u8\""), "{master}");
+    let representations = studio.dash().await;
+    for track in ["v", "a"] {
+        let list = studio.playlist(track).await;
+        assert!(list.segments.len() >= 4 && list.part_target_s.is_some(), "{list:?}");
+        let dash = representations.iter().find(|r| r.id == track).unwrap();
+        let of_dash: Vec<&str> = dash.segments.iter().map(|segment| segment.url.as_str()).collect();
+        let of_hls: Vec<&str> = list.segments.iter().map(|(url, _, _)| url.as_str()).collect();
+        assert_eq!(of_dash, of_hls, "one URL a segment for both");
+        assert!(studio.get(&dash.init).await.status == 200);
+        for ((url, seconds, parts), segment) in list.segments.iter().zip(&dash.segments) {
+            assert!((seconds - segment.duration as f64 / dash.timescale as f64).abs() < 1e-6);
+            let whole = studio.get(url).await;
+            assert_eq!(
+                (whole.status.as_u16(), whole.header("cache-control")),
+                (200, "public, max-age=31536000, immutable")
+            );
+            let mut joined = Vec::new();
+            for (part, part_seconds) in parts {
+                assert!(*part_seconds <= list.part_target_s.unwrap() + 1e-6);
+                joined.extend_from_slice(&studio.get(part).await.body);
+            }
+            if !parts.is_empty() {
+                scene::same(&joined, &whole.body, url);
+                let sum: f64 = parts.iter().map(|(_, seconds)| seconds).sum();
+                assert!((sum - seconds).abs() < 1e-5, "{url}");
+            }
+        }
+        for (part, _) in &list.open {
+            assert_eq!(studio.get(part).await.status, 200);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_the_state_that_he_asked_for_and_all_the_same_bytes() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 8.5, NOW);
+    let list = studio.playlist("v").await;
+    let next = list.msn + list.segments.len() as u64;
+    let (origin, now) = (Arc::clone(&studio.origin), studio.now);
+    let ask = |directives: String| {
+        let origin = Arc::clone(&origin);
+        tokio::spawn(async move {
+            scene::ask(&origin, now, Method::GET, &format!("/tv/v/media.m3u8?{directives}"), &[]).await
+        })
+    };
+    let made = studio.origin.telemetry().flights_started.get();
+    let waiting: Vec<_> = (0..50).map(|_| ask(format!("_HLS_msn={next}&_HLS_part=0"))).collect();
+    let hinted = {
+        let (origin, now, hint) = (Arc::clone(&studio.origin), studio.now, list.hint.clone().unwrap());
+        tokio::spawn(async move { scene::ask(&origin, now, Method::GET, &hint, &[]).await })
+    };
+    let channel = studio.channels.get("tv").unwrap();
+    while channel.waiting() < 51 {
+        tokio::task::yield_now().await;
+    }
+    // One chunk is half of a part; two are one.
+    run(&mut studio, &mut [&mut video], 9.0, NOW);
+    let first = parsed("/tv/v/media.m3u8", &studio.text("/tv/v/media.m3u8").await);
+    assert_eq!(first.open.len(), 1);
+    let mut bodies = Vec::new();
+    for answer in waiting {
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "public, max-age=2"));
+        bodies.push(answer.body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    assert_eq!(parsed("/tv/v/media.m3u8", std::str::from_utf8(&bodies[0]).unwrap()), first);
+    assert!(studio.origin.telemetry().flights_started.get() <= made + 2, "written once for those who waited");
+    let part = hinted.await.unwrap();
+    assert_eq!((part.status.as_u16(), part.body), (200, studio.get(&first.open[0].0).await.body));
+    // What does not come is not waited for without end.
+    assert_eq!(ask(format!("_HLS_msn={}", next + 1)).await.unwrap().status, 503);
+    for (directives, status) in [
+        (format!("_HLS_msn={}", next + 3), 400),
+        (format!("_HLS_msn={next}&_HLS_part=9"), 400),
+        ("_HLS_part=1".to_owned(), 400),
+        ("_HLS_msn=x".to_owned(), 400),
+        ("_HLS_msn=0".to_owned(), 200),
+    ] {
+        assert_eq!(ask(directives.clone()).await.unwrap().status, status, "{directives}");
+    }
+}
+
+#[tokio::test]
+async fn playlists_never_step_back_and_what_leaves_them_stays_for_a_while() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    let (mut last, mut listed) = (None::<Playlist>, BTreeMap::<String, f64>::new());
+    for seconds in 4..90 {
+        run(&mut studio, &mut [&mut video], f64::from(seconds), NOW);
+        let list = studio.playlist("v").await;
+        let end = |list: &Playlist| list.msn + list.segments.len() as u64;
+        if let Some(last) = last {
+            assert!(list.msn >= last.msn && end(&list) >= end(&last));
+            for (index, segment) in list.segments.iter().enumerate() {
+                let number = list.msn + index as u64;
+                if number < end(&last) {
+                    assert_eq!(segment.0, last.segments[(number - last.msn) as usize].0);
+                }
+            }
+        }
+        let sum: f64 = list.segments.iter().map(|(_, seconds, _)| seconds).sum();
+        assert!(sum <= 22.5, "the window is 20 s");
+        for (url, _, _) in &list.segments {
+            listed.insert(url.clone(), f64::from(seconds));
+        }
+        last = Some(list);
+    }
+    for (url, seconds) in listed {
+        let status = studio.get(&url).await.status.as_u16();
+        // For its own length and the longest playlist that had it.
+        match 89.0 - seconds {
+            ..22.0 => assert_eq!(status, 200, "{url} left {} s ago", 89.0 - seconds),
+            27.0.. => assert_eq!(status, 410, "{url} left {} s ago", 89.0 - seconds),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options { dir: Some(dir.path().to_path_buf()), every: quick(), open: true, ..Options::default() };
+    let mut studio = Studio::of(options(), NOW);
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 41.5, NOW);
+    let before = (studio.playlist("v").await, studio.playlist("a").await, studio.text("/tv/manifest.mpd").await);
+    // Nobody says goodbye.
+    let mut studio = Studio::of(options(), studio.now);
+    assert_eq!((studio.playlist("v").await, studio.playlist("a").await, studio.text("/tv/manifest.mpd").await), before);
+    for (url, _, _) in before.0.segments.iter().chain(&before.1.segments) {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+    // The encoders come back, push again what they are not sure of, and go on.
+    (video.push, audio.push) = (2, 2);
+    video.begin(&studio);
+    video.sample -= 12;
+    run(&mut studio, &mut [&mut video, &mut audio], 50.0, NOW);
+    let after = studio.playlist("v").await;
+    let common = before.0.segments.iter().filter(|old| after.segments.iter().any(|new| new.0 == old.0)).count();
+    assert!(common > 3 && after.msn > before.0.msn && after.gaps == 0, "{after:?}");
+    assert_eq!(studio.text("/tv/v/media.m3u8").await.matches("DISCONTINUITY\n").count(), 0);
+}
+
+#[tokio::test]
+async fn a_long_broadcast_is_read_back_from_its_last_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options {
+        dir: Some(dir.path().to_path_buf()),
+        every: quick(),
+        open: true,
+        // Some four seconds.
+        spool_file_bytes: 10_000,
+        ..Options::default()
+    };
+    let mut studio = Studio::of(options(), NOW);
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let files = || std::fs::read_dir(dir.path().join("tv")).unwrap().count();
+    run(&mut studio, &mut [&mut video, &mut audio], 100.0, NOW);
+    let then = files();
+    run(&mut studio, &mut [&mut video, &mut audio], 201.3, NOW);
+    assert!((10..40).contains(&then) && files().abs_diff(then) < 4, "{then} files, then {}", files());
+    let before = (studio.playlist("v").await, studio.playlist("a").await);
+    assert!(before.0.msn > 80);
+    for again in 0..2 {
+        studio = Studio::of(options(), studio.now);
+        assert_eq!((studio.playlist("v").await, studio.playlist("a").await), before, "{again}");
+    }
+    let dash = studio.dash().await;
+    for (url, _, _) in before.0.segments.iter().chain(&before.1.segments) {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+    assert!(dash.iter().flat_map(|r| &r.segments).any(|segment| segment.url == before.0.segments[0].0));
+}
+
+#[tokio::test]
+async fn what_is_not_in_memory_any_more_comes_from_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let every = window::Options { window: Duration::from_secs(120), ..quick() };
+    let options = Options { dir: Some(dir.path().to_path_buf()), every, open: true, ..Options::default() };
+    let mut studio = Studio::of(options, NOW);
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    let url = studio.playlist("v").await.segments[0].0.clone();
+    let channel = studio.channels.get("tv").unwrap();
+    let is_in_memory = || {
+        let broadcast = channel.broadcast();
+        broadcast.periods[0].tracks[0].segments.iter().next().unwrap().body().is_some()
+    };
+    assert!(is_in_memory());
+    let expected: Vec<u8> = (0..4).flat_map(|chunk| Encoder::video("v").chunk(chunk * 12)).collect();
+    run(&mut studio, &mut [&mut video], 60.0, NOW);
+    assert!(!is_in_memory());
+    scene::same(&studio.get(&url).await.body, &expected, &url);
+}
+
+#[tokio::test]
+async fn an_encoder_that_comes_back_goes_on_or_begins_anew() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    let url_before = studio.playlist("v").await.segments[0].0.clone();
+    // Six seconds are lost, the timeline is the same.
+    video.sample += 6 * 24;
+    run(&mut studio, &mut [&mut video], 24.0, NOW);
+    let list = studio.playlist("v").await;
+    assert_eq!((list.gaps, list.segments.len()), (3, 11));
+    let gap = studio.get(&list.segments[5].0).await;
+    assert_eq!(gap.status, 404, "a gap has no media");
+    // DASH has no holes: what comes after one is another Period, on the same timeline.
+    let found = studio.dash().await;
+    let whole: Vec<(&str, usize, u64)> =
+        found.iter().map(|r| (r.period.as_str(), r.segments.len(), r.segments[0].time - r.offset)).collect();
+    assert_eq!(whole, [("0", 5, 0), ("0.16000", 3, 0)]);
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    assert!(mpd.contains("start=\"PT0S\" duration=\"PT10S\"") && mpd.contains("start=\"PT16S\""), "{mpd}");
+    // Another encoder, whose time begins at 0.
+    let mut other = Encoder::video("v");
+    other.push = 2;
+    other.begin(&studio);
+    let began = studio.now;
+    run(&mut studio, &mut [&mut other], 10.0, began);
+    let text = studio.text("/tv/v/media.m3u8").await;
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{text}");
+    assert_eq!(text.matches("#EXT-X-MAP:").count(), 2);
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    assert_eq!(mpd.matches("<Period ").count(), 3, "{mpd}");
+    assert!(mpd.contains("<Period id=\"1\" start=\"PT24S\">"), "{mpd}");
+    // One name never has two contents.
+    let list = studio.playlist("v").await;
+    assert_eq!(list.segments.iter().filter(|segment| segment.0 == url_before).count(), 1);
+}
+
+#[tokio::test]
+async fn the_end_closes_the_playlist_and_the_mpd() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 9.0, NOW);
+    assert!(studio.text("/tv/manifest.mpd").await.contains("type=\"dynamic\""));
+    let channel = studio.channels.get("tv").unwrap();
+    channel
+        .take("v", Event::End, Source { push: 1, begins_segment: false, named_segments: false }, studio.now)
+        .unwrap();
+    let list = studio.playlist("v").await;
+    assert!(list.ended && list.hint.is_none());
+    assert_eq!(list.segments.len(), 5, "what was begun is whole now");
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    assert!(mpd.contains("type=\"static\"") && mpd.contains("mediaPresentationDuration=\"PT9S\""), "{mpd}");
+    assert!(!mpd.contains("minimumUpdatePeriod"));
+    // An ended broadcast is not a silent one.
+    studio.now = studio.now.after(Duration::from_secs(3600));
+    assert_eq!(studio.get("/tv/v/media.m3u8").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_silent_encoder_is_told_to_caches() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 9.0, NOW);
+    studio.now = studio.now.after(Duration::from_secs(9));
+    for path in ["/tv/master.m3u8", "/tv/manifest.mpd", "/tv/v/media.m3u8"] {
+        let (code, _) = studio.get(path).await.problem(503, "public, max-age=1");
+        assert_eq!(code, "silent");
+    }
+    video.sample += 9 * 24;
+    run(&mut studio, &mut [&mut video], 22.0, NOW);
+    assert_eq!(studio.get("/tv/v/media.m3u8").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_late_track_is_announced_with_a_new_period() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 8.0, NOW);
+    let master = studio.text("/tv/master.m3u8").await;
+    assert!(!master.contains("TYPE=AUDIO"));
+    audio.begin(&studio);
+    while audio.seconds() < 8.0 {
+        audio.sample += 24;
+    }
+    run(&mut studio, &mut [&mut video, &mut audio], 20.0, NOW);
+    let master = studio.text("/tv/master.m3u8").await;
+    assert!(master.contains("URI=\"a/media.m3u8\""), "{master}");
+    let found = studio.dash().await;
+    let periods: Vec<(&str, &str)> = found.iter().map(|r| (r.period.as_str(), r.id.as_str())).collect();
+    assert_eq!(periods, [("0", "v"), ("1", "v"), ("1", "a")]);
+    for segment in found.iter().flat_map(|r| &r.segments) {
+        assert_eq!(studio.get(&segment.url).await.status, 200);
+    }
+    let body: Bytes = studio.get(&found[0].segments[0].url).await.body;
+    assert!(!body.is_empty());
+}
