@@ -377,7 +377,17 @@ async fn looking_for_one_name_lists_its_folder_and_no_other() {
 
 #[tokio::test]
 async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
-    const NAMES: &[&str] = &["tour", "packaging", "muxed", "progressive", "hybrid", "encrypted-cbcs", "shape-mfra"];
+    const NAMES: &[&str] = &[
+        "tour",
+        "packaging",
+        "muxed",
+        "progressive",
+        "hybrid",
+        "encrypted-cbcs",
+        "shape-mfra",
+        "thumbnails",
+        "shape-captions",
+    ];
     let dir = tempfile::tempdir().unwrap();
     let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
     let storage = Arc::new(Faulty::default());
