@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use headwater::content::storage::Storage;
 use headwater::content::vod::{self, Part, Said};
 use headwater::media::trick;
 use headwater::packager::cmaf::{self, Given, Step};

@@ -64,6 +64,9 @@ fn open(entry: &Entry) -> Result<(), String> {
     entry.open().map(|_| ()).map_err(|error| error.to_string())
 }
 
+/// A presentation by its name, and why it could not be opened, if so.
+type Indexed = (String, Result<(), String>);
+
 #[derive(Debug, Default)]
 struct Progress {
     found: usize,
@@ -72,7 +75,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn note(&mut self, opened: Option<Result<(String, Result<(), String>), tokio::task::JoinError>>) -> io::Result<()> {
+    fn note(&mut self, opened: Option<Result<Indexed, tokio::task::JoinError>>) -> io::Result<()> {
         match opened {
             None => return Ok(()),
             Some(Ok((_, Ok(())))) => self.opened += 1,
