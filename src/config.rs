@@ -11,6 +11,7 @@ pub mod machine;
 pub mod observe;
 mod over;
 pub mod quantity;
+pub mod storage;
 pub mod tls;
 pub mod written;
 
@@ -21,6 +22,7 @@ use crate::config::error::{Error, bounded, set};
 use crate::config::machine::Machine;
 use crate::config::quantity::{Share, Size, Span};
 use crate::config::written::{AdminAddress, LogFormat, Written};
+use crate::content::remote::connect::Place;
 use crate::{content, origin, server};
 
 /// Descriptors that are not for connections: one in this many, for sources.
@@ -41,6 +43,8 @@ const SEGMENT_MAX: Duration = Duration::from_secs(60);
 pub struct Config {
     /// For the library.
     pub library: content::library::Options,
+    /// Storages elsewhere.
+    pub storage: storage::Options,
     /// For the origin.
     pub origin: origin::options::Options,
     /// For what is live.
@@ -77,23 +81,31 @@ fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
         Error::Parse { path: path.to_owned(), line, message: cause.message().trim_end().replace('\n', " ") }
     };
     let mut written: Written = toml::from_str(text).map_err(error)?;
-    let source = written.source.take().ok_or_else(|| Error::Parse {
-        path: path.to_owned(),
-        line: 1,
-        message: "missing key `source`: the folder or file to serve".into(),
-    })?;
+    let wrong = |message: &str| Error::Parse { path: path.to_owned(), line: 1, message: message.into() };
     let folder = path.parent().unwrap_or(Path::new(""));
+    let source = match (written.source.take(), &written.library) {
+        (Some(source), None) if Place::parse(&source.to_string_lossy()).is_some() => source,
+        (Some(source), None) => folder.join(source),
+        (None, Some(_)) => folder.to_owned(),
+        (Some(_), Some(_)) => return Err(wrong("either `source` or `[[library]]`, not both")),
+        (None, None) => return Err(wrong("missing key `source`: the folder or file to serve, or a storage")),
+    };
     written.tls = written.tls.below(folder);
     written.access = written.access.below(folder);
-    Ok((folder.join(source), written))
+    Ok((source, written))
 }
 
-/// What `written` comes to on `machine`, serving `root`.
-fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, Error> {
-    let mut library = content::library::Options::new(root);
+/// What `written` comes to on `machine`, serving `root`; or the libraries that are written, whose paths are relative to it.
+fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Config, Error> {
+    let (libraries, folder) = match written.library.take() {
+        Some(libraries) => (libraries, root),
+        None => (vec![storage::one(root)], PathBuf::new()),
+    };
+    let mut library = content::library::Options::new(PathBuf::new());
     let mut origin = origin::options::Options::default();
     let mut server = server::Options::default();
 
+    let storage = storage::resolve(libraries, &folder, &written.storage, &mut library, &mut origin.open_wait)?;
     set(
         "segment-duration",
         &mut library.segment_target,
@@ -155,6 +167,7 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
 
     Ok(Config {
         library,
+        storage,
         origin,
         live,
         server,
@@ -243,6 +256,17 @@ mod tests {
             drain-timeout = "0s"
             log-format = "json"
             log = "debug"
+
+            [storage]
+            age = "1m"
+            timeout = "10s"
+            silence = "1s"
+            attempts-max = 3
+            requests-max = 32
+            hedge = 95
+            cache-dir = "cache"
+            cache-dir-max = "1GiB"
+            open-wait = "4s"
             [tls]
             cert = "site.pem"
             key = "site.key"
@@ -259,7 +283,7 @@ mod tests {
             Cli::command().get_arguments().filter_map(|arg| arg.get_long()).map(String::from).collect()
         };
         for option in options.iter().filter(|option| *option != "help") {
-            let key = option.strip_prefix("tls-").unwrap_or(option);
+            let key = option.strip_prefix("tls-").or_else(|| option.strip_prefix("storage-")).unwrap_or(option);
             assert!(text.contains(&format!("{key} = ")), "{option} is not in the file above");
         }
         let config = resolve(source, written, MACHINE).unwrap();

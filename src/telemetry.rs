@@ -152,6 +152,19 @@ label! {
 }
 
 label! {
+    /// How a storage answered a request.
+    StorageOutcome, "outcome":
+    /// As it should.
+    Ok = "ok",
+    /// The object is another one now, or none.
+    Replaced = "replaced",
+    /// It may not be read.
+    Refused = "refused",
+    /// An error, too late, or not whole: another attempt may help.
+    Failed = "failed",
+}
+
+label! {
     /// What a player asks for, as it says (CMCD's `ot`).
     CmcdObject, "object":
     /// `m`: text file, such as a manifest or playlist.
@@ -469,6 +482,16 @@ table! {
     negative_answers: Count, "negative_answers", "Requests answered from the memory of what does not exist.";
     source_reads: Count, "source_reads", "Reads of sources.";
     source_read_bytes: Count, "source_read_bytes", "Bytes read from sources.";
+    storage_requests: Count, "storage_requests", "Requests sent to remote storage, listings and second attempts too.";
+    storage_lists: Count, "storage_lists", "Listings among them.";
+    storage_retries: Count, "storage_retries", "Attempts after one that failed.";
+    storage_hedges: Count, "storage_hedges", "Requests sent a second time because the first was late.";
+    storage_answers: By<StorageOutcome, Count>, "storage_answers", "Answers of remote storage, by what came of them.";
+    storage_read_bytes: Count, "storage_read_bytes", "Bytes read from remote storage.";
+    storage_index_hits: Count, "storage_index_hits", "Objects of remote storage whose index was found on disk.";
+    storage_index_writes: Count, "storage_index_writes", "Objects of remote storage whose index was put on disk.";
+    storage_failures: Count, "storage_failures", "Reads and listings given up after all attempts.";
+    storage_stale: Count, "storage_stale", "Looks at remote presentations that failed, so that they are served as they were.";
     source_read_seconds: Spread<Latency>, "source_read_seconds", "How long what was read at once from a source took.";
     flight_seconds: Spread<Latency>, "flight_seconds", "How long objects took to be made.";
     bytes_out: Count, "out_bytes", "Bytes given to the sockets of the media listener.";

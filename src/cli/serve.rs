@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{filter, load, unknown_variables};
 use crate::cli::notify::{READY, STOPPING, notify};
+use crate::cli::shelves;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -162,13 +163,14 @@ impl Site {
 
 /// The origin for the library that `config` names, looked at once.
 async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
-    let library = Arc::new(Library::new(config.library.clone()));
+    let shelves = shelves::connect(config, telemetry)?;
+    let library = Arc::new(Library::with_shelves(config.library.clone(), shelves));
     let live = config.live.clone();
     let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
     let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
     let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
     let origin = Arc::new(origin);
-    rescan(&origin).await.map_err(|error| format!("{}: {error}", config.library.root.display()))?;
+    rescan(&origin).await?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
         tokio::time::sleep(library::REST).await;
@@ -258,7 +260,9 @@ fn greet(
     media: &str,
     [ingest, admin]: [Option<&str>; 2],
 ) -> io::Result<()> {
-    let root = config.library.root.display();
+    let roots = config.library.roots.iter().map(|root| root.path.display().to_string());
+    let root =
+        roots.chain(config.storage.places.iter().map(|(_, place)| place.to_string())).collect::<Vec<_>>().join(", ");
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let warned = opened.iter().filter(|listing| !listing.warnings.is_empty()).count();
     write!(out, "Headwater {}: {} in {root}", env!("CARGO_PKG_VERSION"), plural(count, "presentation"))?;

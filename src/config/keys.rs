@@ -77,6 +77,7 @@ impl Table {
 /// All of them.
 pub const TABLES: &[Table] = &[
     Table { name: "", keys: PLAIN },
+    Table { name: "storage", keys: STORAGE },
     Table { name: "access-log", keys: ACCESS_LOG },
     Table { name: "observe", keys: OBSERVE },
     Table { name: "live", keys: LIVE },
@@ -89,9 +90,9 @@ const PLAIN: &[Key] = &[
     key(
         "source",
         "none: a configuration file has to say it",
-        "The folder or media file to serve, relative to the file's own folder.",
+        "The folder or media file to serve, relative to the file's own folder, or a storage: `s3://bucket/prefix`, `gs://`, `az://`, `https://`. Several are `[[library]]`.",
         "A file and the media beside it can be moved together.",
-        |config| quoted(config.library.root.display()),
+        |config| only(config).and_then(quoted),
     ),
     key(
         "listen",
@@ -548,6 +549,96 @@ const TLS: &[Key] = &[
     ),
 ];
 
+/// The keys of `[storage]`.
+const STORAGE: &[Key] = &[
+    key(
+        "age",
+        "\"30s\"",
+        "How long what was found in a storage is taken to be so; 1s to 1h.",
+        "A replaced object is seen after that, or when a read of it says so; each look is a listing.",
+        |config| span(config.storage.age),
+    ),
+    key(
+        "timeout",
+        "\"20s\"",
+        "Time for one read or listing with all its attempts.",
+        "A player gives up after about as long.",
+        |config| span(config.storage.requests.timeout),
+    ),
+    key(
+        "silence",
+        "\"5s\"",
+        "Time a storage may be silent before another attempt is made.",
+        "Slow answers begin within a second or two.",
+        |config| span(config.storage.requests.silence),
+    ),
+    key(
+        "attempts-max",
+        "4",
+        "Attempts at one read or listing.",
+        "A storage that fails so often in a row is down, or too busy to be asked more.",
+        |config| Some(config.storage.requests.attempts_max.to_string()),
+    ),
+    key(
+        "requests-max",
+        "64",
+        "Requests to one storage at once.",
+        "Some hundred megabits at usual round trips; others wait.",
+        |config| Some(config.storage.requests.requests_max.to_string()),
+    ),
+    key(
+        "hedge",
+        "none",
+        "A request that is later than this percentile of the latest ones is sent a second time; 50 to 99.",
+        "It shortens the longest waits, and costs requests.",
+        |config| config.storage.requests.hedge.map(|percentile| percentile.to_string()),
+    ),
+    key(
+        "cache-dir",
+        "none",
+        "Folder for the indexes of remote presentations; it may be lost at any time.",
+        "Nothing is written where nobody said so. With it a restart reads no index again.",
+        |config| config.storage.cache_dir.as_ref().and_then(|dir| quoted(dir.display())),
+    ),
+    key(
+        "cache-dir-max",
+        "\"10GiB\"",
+        "Size of that folder, from which the oldest indexes are removed.",
+        "A hundred thousand films, at some tens of kilobytes to a megabyte each.",
+        |config| size(config.storage.cache_dir_bytes),
+    ),
+    key(
+        "open-wait",
+        "\"8s\"",
+        "How long a request waits for a remote presentation to be opened, before 503.",
+        "Players wait about as long for a playlist; it is opened all the same.",
+        |config| span(config.origin.open_wait),
+    ),
+];
+
+/// What is served, if that is one thing without a prefix.
+fn only(config: &Config) -> Option<String> {
+    match (&config.library.roots[..], &config.storage.places[..]) {
+        ([root], []) if root.prefix.is_empty() => Some(root.path.display().to_string()),
+        ([], [(prefix, place)]) if prefix.is_empty() => Some(place.to_string()),
+        _ => None,
+    }
+}
+
+/// Several libraries as a file has them; nothing if there is one without a prefix.
+fn several(config: &Config) -> String {
+    if only(config).is_some() {
+        return String::new();
+    }
+    let roots = config.library.roots.iter().map(|root| (&root.prefix, root.path.display().to_string()));
+    let places = config.storage.places.iter().map(|(prefix, place)| (prefix, place.to_string()));
+    let library = |(prefix, url): (&String, String)| {
+        let [prefix, url] = [prefix.clone(), url].map(toml::Value::String);
+        format!("\n[[library]]\nname = {prefix}\nurl = {url}\nprefix = {prefix}\n")
+    };
+    roots.chain(places).map(library).collect()
+}
+
 fn quoted(text: impl fmt::Display) -> Option<String> {
     Some(toml::Value::String(text.to_string()).to_string())
 }
@@ -586,7 +677,7 @@ pub fn resolved(config: &Config) -> String {
             text.push('\n');
         }
     }
-    text
+    text + &several(config)
 }
 
 /// A configuration file with every key, its default and the reason for that.
@@ -767,7 +858,7 @@ mod tests {
     }
 
     /// Lists of tables, which are described where they are.
-    const DESCRIBED_ELSEWHERE: &[&str] = &["channel"];
+    const DESCRIBED_ELSEWHERE: &[&str] = &["library", "channel"];
 
     /// Every key with another value than its default.
     const OTHER: &str = r#"
@@ -797,6 +888,16 @@ mod tests {
         drain-timeout = "0s"
         log-format = "json"
         log = "debug"
+        [storage]
+        age = "1m"
+        timeout = "10s"
+        silence = "1s"
+        attempts-max = 3
+        requests-max = 32
+        hedge = 95
+        cache-dir = "cache"
+        cache-dir-max = "1GiB"
+        open-wait = "4s"
 
         [access-log]
         path = "access.log"

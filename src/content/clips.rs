@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::content::made::Text;
 use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::content::vod::{self, Content, OpenError, Opened, Part};
 use crate::formats::cues::Cues;
 use crate::formats::ttml::document::Document;
@@ -37,9 +38,15 @@ impl Clip {
 
 /// Opens the presentation that the `clips` of `parts` make one after another, with `texts` beside them. A file that several name is read
 /// once. Blocks.
-pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
+pub fn open(
+    storage: &Storage,
+    parts: &[Part],
+    texts: &[Text],
+    clips: &[Clip],
+    target: Duration,
+) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = vod::read(parts, [].iter(), true, &mut warnings)?;
+    let (mut source, read) = vod::read(storage, parts, [].iter(), true, &mut warnings)?;
     let missing = missing_texts(clips, texts, &read, &source);
     let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
     // In nanoseconds: durations may have timescales without a common multiple.
@@ -142,7 +149,7 @@ mod tests {
     fn opened(clips: &[Clip]) -> Opened {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tour/video-90p.mp4");
         let part = Part { name: "film".into(), files: vec![file], said: Said::default() };
-        open(&[part], &[], clips, Duration::from_secs(6)).expect("opened")
+        open(&Storage::Local, &[part], &[], clips, Duration::from_secs(6)).expect("opened")
     }
 
     fn clip(from_s: i64, until_s: i64) -> Clip {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::content::source::{Source, Stamp};
+use crate::content::file::Stamp;
+use crate::content::source::Source;
 use crate::formats::cues::Cues;
 use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::sample_entry::{Media, SampleEntry};

@@ -46,6 +46,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::content::clips::{CLIPS_MAX, Clip};
+use crate::content::storage::Storage;
 use crate::content::subtitles::{self, TextFile};
 use crate::content::thumbnails::{SHEETS_MAX, TILES_MAX, ThumbnailFiles};
 use crate::content::vod::{Part, Said, role_named, track_name};
@@ -214,13 +215,10 @@ pub struct Text {
 
 impl Sidecar {
     /// Reads the file at `path`; the error says what is wrong, and in which line.
-    pub fn read(path: &Path) -> Result<Sidecar, String> {
-        let size = std::fs::metadata(path).map_err(|e| format!("{NAME}: {e}"))?.len();
-        if size > BYTES_MAX {
-            return Err(format!("{NAME}: {size} bytes, at most {BYTES_MAX} are read"));
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{NAME}: {e}"))?;
-        Sidecar::parse(&text)
+    pub fn read(storage: &Storage, path: &Path) -> Result<Sidecar, String> {
+        let text = storage.read(path, BYTES_MAX).map_err(|e| format!("{NAME}: {e}"))?;
+        let text = std::str::from_utf8(&text).map_err(|e| format!("{NAME}: {e}"))?;
+        Sidecar::parse(text)
     }
 
     /// Reads its text.
@@ -259,25 +257,30 @@ impl Sidecar {
     }
 
     /// The parts it names in `folder`.
-    pub fn parts(&self, folder: &Path) -> Result<Vec<Part>, String> {
+    pub fn parts(&self, storage: &Storage, folder: &Path) -> Result<Vec<Part>, String> {
         if self.file.is_empty() {
             return Err(format!("{NAME}: no [[file]] in it"));
         }
-        self.file.iter().map(|file| file.part(folder)).collect()
+        self.file.iter().map(|file| file.part(storage, folder)).collect()
     }
 }
 
 impl Sidecar {
     /// The texts it names in `folder`.
-    pub fn texts(&self, folder: &Path) -> Result<Vec<TextFile>, String> {
-        self.text.iter().map(|text| text.file(folder)).collect()
+    pub fn texts(&self, storage: &Storage, folder: &Path) -> Result<Vec<TextFile>, String> {
+        self.text.iter().map(|text| text.file(storage, folder)).collect()
     }
 
     /// All that it names in `folder`.
-    pub fn named(&self, folder: &Path) -> Result<Named, String> {
+    pub fn named(&self, storage: &Storage, folder: &Path) -> Result<Named, String> {
         if self.clip.is_empty() {
-            let thumbnails = self.thumbnails.iter().map(|sheets| sheets.named(folder)).collect::<Result<_, _>>()?;
-            return Ok(Named { parts: self.parts(folder)?, texts: self.texts(folder)?, clips: Vec::new(), thumbnails });
+            let thumbnails = self.thumbnails.iter().map(|sheets| sheets.named(storage, folder));
+            return Ok(Named {
+                parts: self.parts(storage, folder)?,
+                texts: self.texts(storage, folder)?,
+                clips: Vec::new(),
+                thumbnails: thumbnails.collect::<Result<_, _>>()?,
+            });
         }
         if !self.thumbnails.is_empty() {
             return Err(format!(
@@ -301,7 +304,7 @@ impl Sidecar {
         let mut found = Found { said, said_of_texts: texts, parts: Vec::new(), texts: Vec::new() };
         let mut clips = Vec::with_capacity(self.clip.len());
         for (number, clip) in (1..).zip(&self.clip) {
-            let clip = found.clip(clip, folder);
+            let clip = found.clip(clip, storage, folder);
             let inside =
                 |why: String| format!("{NAME}: clip {number}: {}", why.trim_start_matches(&format!("{NAME}: ")));
             clips.push(clip.map_err(inside)?);
@@ -320,7 +323,7 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn clip(&mut self, stretch: &Stretch, folder: &Path) -> Result<Clip, String> {
+    fn clip(&mut self, stretch: &Stretch, storage: &Storage, folder: &Path) -> Result<Clip, String> {
         let Stretch { files, from, until } = stretch;
         let mut clip = Clip::default();
         for (index, path) in files.iter().enumerate() {
@@ -329,11 +332,11 @@ impl Found<'_> {
             }
             if subtitles::is_text(path) {
                 let alone = Text { path: path.clone(), ..Text::default() };
-                let text = self.said_of_texts.get(path).copied().unwrap_or(&alone).file(folder)?;
+                let text = self.said_of_texts.get(path).copied().unwrap_or(&alone).file(storage, folder)?;
                 clip.texts.push(self.text(text));
             } else {
                 let alone = File { path: Some(path.clone()), ..File::default() };
-                let part = self.said.get(path).copied().unwrap_or(&alone).part(folder)?;
+                let part = self.said.get(path).copied().unwrap_or(&alone).part(storage, folder)?;
                 clip.parts.push(self.part(part));
             }
         }
@@ -373,7 +376,7 @@ impl Found<'_> {
 }
 
 impl Sheets {
-    fn named(&self, folder: &Path) -> Result<ThumbnailFiles, String> {
+    fn named(&self, storage: &Storage, folder: &Path) -> Result<ThumbnailFiles, String> {
         let &Sheets { columns, rows, interval, .. } = self;
         let wrong = |what: String| format!("{NAME}: [[thumbnails]]: {what}");
         if !(1..=TILES_MAX).contains(&columns) || !(1..=TILES_MAX).contains(&rows) {
@@ -384,21 +387,21 @@ impl Sheets {
             return Err(wrong(format!("an `interval` of {interval} s, between a millisecond and a day is served")));
         }
         let paths = match &self.pattern {
-            Some(pattern) if self.files.is_empty() => numbered(pattern, folder).map_err(wrong)?,
+            Some(pattern) if self.files.is_empty() => numbered(pattern, storage, folder).map_err(wrong)?,
             None if !self.files.is_empty() => self.files.clone(),
             _ => return Err(wrong("either `files` or `pattern` says where they are".to_owned())),
         };
         if paths.len() > SHEETS_MAX {
             return Err(wrong(format!("{} sheets, at most {SHEETS_MAX} are served", paths.len())));
         }
-        paths.iter().try_for_each(|path| is_there(path, folder))?;
+        paths.iter().try_for_each(|path| is_there(storage, path, folder))?;
         let files = paths.iter().map(|path| folder.join(path)).collect();
         Ok(ThumbnailFiles { name: "thumbnails".to_owned(), files, columns, rows, interval_ms: interval_ms as u64 })
     }
 }
 
 /// The files in `folder` whose path is `pattern` with numbers from 1 on, as many as there are.
-fn numbered(pattern: &str, folder: &Path) -> Result<Vec<PathBuf>, String> {
+fn numbered(pattern: &str, storage: &Storage, folder: &Path) -> Result<Vec<PathBuf>, String> {
     let parts =
         pattern.split_once("{number").and_then(|(before, rest)| rest.split_once('}').map(|rest| (before, rest)));
     let (before, (width, after)) = parts.ok_or_else(|| format!("there is no {{number}} in the pattern {pattern:?}"))?;
@@ -408,7 +411,7 @@ fn numbered(pattern: &str, folder: &Path) -> Result<Vec<PathBuf>, String> {
         _ => return Err(format!("{{number{width}}}: {{number}} or {{number:1}} to {{number:9}}")),
     };
     let path = |number: usize| PathBuf::from(format!("{before}{number:0width$}{after}"));
-    let there = (1..=SHEETS_MAX + 1).map(path).take_while(|path| folder.join(path).is_file());
+    let there = (1..=SHEETS_MAX + 1).map(path).take_while(|path| storage.is_file(&folder.join(path)));
     let paths: Vec<PathBuf> = there.collect();
     if paths.is_empty() { Err(format!("{} is not there", path(1).display())) } else { Ok(paths) }
 }
@@ -419,12 +422,12 @@ impl File {
         self.path.iter().chain(&self.paths).next()
     }
 
-    fn part(&self, folder: &Path) -> Result<Part, String> {
+    fn part(&self, storage: &Storage, folder: &Path) -> Result<Part, String> {
         let paths: Vec<&PathBuf> = self.path.iter().chain(&self.paths).collect();
         if self.path.is_some() != self.paths.is_empty() {
             return Err(format!("{NAME}: a [[file]] has either `path` or `paths`"));
         }
-        paths.iter().try_for_each(|path| is_there(path, folder))?;
+        paths.iter().try_for_each(|path| is_there(storage, path, folder))?;
         let said = said(self.language.as_ref(), self.label.as_ref(), &self.roles)?;
         let said = Said { captions: captions(&self.captions)?, ..said };
         let name = name(self.name.as_ref(), paths[0])?;
@@ -434,8 +437,8 @@ impl File {
 }
 
 impl Text {
-    fn file(&self, folder: &Path) -> Result<TextFile, String> {
-        is_there(&self.path, folder)?;
+    fn file(&self, storage: &Storage, folder: &Path) -> Result<TextFile, String> {
+        is_there(storage, &self.path, folder)?;
         if !subtitles::is_text(&self.path) {
             return Err(format!("{NAME}: {} is no .vtt, .srt, .ttml or .xml", self.path.display()));
         }
@@ -448,12 +451,12 @@ impl Text {
 }
 
 /// A path may not lead out of its folder, and with that not out of the library.
-fn is_there(path: &Path, folder: &Path) -> Result<(), String> {
+fn is_there(storage: &Storage, path: &Path, folder: &Path) -> Result<(), String> {
     let stays = path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
     if !stays {
         return Err(format!("{NAME}: {} leads out of the folder", path.display()));
     }
-    if !folder.join(path).is_file() {
+    if !storage.is_file(&folder.join(path)) {
         return Err(format!("{NAME}: {} is not there", path.display()));
     }
     Ok(())
@@ -507,7 +510,7 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("a.mp4"), b"").expect("written");
-        let result = Sidecar::parse(text).and_then(|sidecar| sidecar.parts(dir.path()));
+        let result = Sidecar::parse(text).and_then(|sidecar| sidecar.parts(&Storage::Local, dir.path()));
         let error = result.expect_err("an error");
         assert!(error.contains(expected), "{error}");
     }
@@ -546,7 +549,7 @@ mod tests {
         for name in ["a.mp4", "b.mp4", "init.mp4", "1.m4s", "a.en.vtt"] {
             std::fs::write(dir.path().join(name), b"").expect("written");
         }
-        let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(dir.path()));
+        let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(&Storage::Local, dir.path()));
         let text = "[[file]]\npath = 'b.mp4'\nlanguage = 'de'\n[[file]]\npaths = ['init.mp4', '1.m4s']\n\
             [[clip]]\nfiles = ['a.mp4', 'b.mp4', 'a.en.vtt']\n[[clip]]\nfiles = ['b.mp4', 'init.mp4']\n";
         let Named { parts, texts, clips, .. } = named(text).expect("all is there");
@@ -581,7 +584,10 @@ mod tests {
         let texts = vec![TextFile { name: "t".into(), path: file("my film.en.srt"), said }];
         let sidecar = Sidecar::of(&parts, &texts, dir.path()).expect("all lie in the folder");
         let read = Sidecar::parse(&sidecar.text()).expect("what we write");
-        assert_eq!((read.parts(dir.path()), read.texts(dir.path())), (Ok(parts.clone()), Ok(texts)));
+        assert_eq!(
+            (read.parts(&Storage::Local, dir.path()), read.texts(&Storage::Local, dir.path())),
+            (Ok(parts.clone()), Ok(texts))
+        );
         assert!(Sidecar::of(&parts, &[], &dir.path().join("v")).is_none());
     }
 
@@ -589,7 +595,7 @@ mod tests {
     fn a_text_is_what_is_said_of_it_and_else_what_its_name_says() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("a.de.sdh.srt"), b"").expect("written");
-        let texts = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.texts(dir.path()));
+        let texts = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.texts(&Storage::Local, dir.path()));
         let read = texts("[[text]]\npath = \"a.de.sdh.srt\"").expect("there");
         assert_eq!((&*read[0].name, read[0].said.language.as_deref()), ("a-de-sdh", Some("de")));
         assert_eq!(read[0].said.roles, [Role::Caption]);

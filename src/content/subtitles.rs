@@ -6,8 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::content::file::{SourceError, Stamp};
 use crate::content::made::Text;
-use crate::content::source::{Source, SourceError, Stamp};
+use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::content::vod::{Said, track_name};
 use crate::formats::cues::{self, Cues, FILE_BYTES_MAX};
 use crate::formats::ttml::document::Document;
@@ -117,7 +119,7 @@ fn said_by(words: &[&str]) -> Option<Said> {
 const CUES_BYTES_MAX: usize = 64 << 20;
 
 /// Reads `files`. What is wrong with them are `warnings`. Blocks.
-pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
+pub fn read_all(storage: &Storage, files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
     let mut texts: Vec<Text> = Vec::new();
     let mut bytes = 0;
     for (index, file) in files.iter().enumerate() {
@@ -126,7 +128,7 @@ pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
             warnings.push(format!("{left} texts are left out: the others have more than {CUES_BYTES_MAX} bytes"));
             break;
         }
-        if let Some(text) = read(file, warnings) {
+        if let Some(text) = read(storage, file, warnings) {
             bytes += text.cues.len_bytes();
             texts.push(text);
         }
@@ -135,9 +137,9 @@ pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
 }
 
 /// Reads `file`. What is wrong with it, whole or in part, are `warnings`; `None` if nothing of it can be shown. Blocks.
-fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
+fn read(storage: &Storage, file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match read_text(&file.path) {
+    match read_text(storage, &file.path) {
         Ok(None) => None,
         Ok(Some((cues, document, stamp))) => {
             warnings.extend(cues.faults.first.iter().map(|fault| format!("{name}, {fault}; it is left out")));
@@ -167,9 +169,9 @@ fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
 type Parsed = (Cues, Option<Result<Document, &'static str>>, Stamp);
 
 /// The text of the file at `path`; `None` if it is not meant to be text.
-fn read_text(path: &Path) -> Result<Option<Parsed>, String> {
+fn read_text(storage: &Storage, path: &Path) -> Result<Option<Parsed>, String> {
     let unread = |error: SourceError| format!(": it is left out: {error}");
-    let source = Source::open(&[path.to_path_buf()]).map_err(unread)?;
+    let source = Source::open(storage, &[path.to_path_buf()]).map_err(unread)?;
     let len = source.file_len(0);
     if len > FILE_BYTES_MAX {
         return Err(format!(": it is left out: {len} bytes, at most {FILE_BYTES_MAX} are read"));

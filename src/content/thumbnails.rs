@@ -15,9 +15,9 @@ pub const SHEETS_MAX: usize = 1000;
 pub const TILES_MAX: u32 = 100;
 /// The largest sheet in bytes: players fetch one to show a small picture.
 const SHEET_BYTES_MAX: u64 = 16 << 20;
-/// How much of a sheet is read for its size; and where that was not enough, since a camera's notes come first.
-const HEAD_BYTES: [u64; 2] = [4 << 10, 256 << 10];
-/// How much of either end of a sheet is hashed, beside its length.
+/// How much of a sheet is read for its size where its first bytes were not enough, since a camera's notes come first.
+const HEAD_BYTES_MAX: u64 = 256 << 10;
+/// How much of either end of a sheet is hashed, beside its length; in the first its size is looked for.
 const HASHED_BYTES: u64 = 4 << 10;
 
 /// Thumbnails, and where they are.
@@ -45,21 +45,31 @@ impl ThumbnailFiles {
         hasher.update(&self.interval_ms.to_be_bytes());
         let mut common: Option<Head> = None;
         let mut sheets = Vec::with_capacity(files.len());
-        for file in files {
+        // Either end of every sheet in one read: a storage far away answers several at once.
+        let mut ends = Vec::with_capacity(2 * files.len());
+        for file in files.clone() {
+            let len = source.file_len(file);
+            ends.push(SourceRange { file, range: 0..len.min(HASHED_BYTES) });
+            ends.push(SourceRange { file, range: len.saturating_sub(HASHED_BYTES)..len });
+        }
+        let unread = |error| format!("{error}; no thumbnails are offered");
+        let mut read = source.read(&ends).map_err(unread)?;
+        for (file, ends) in files.zip(ends.chunks_exact(2)) {
             let name = source.path(file).file_name().unwrap_or_default().to_string_lossy();
             let wrong = |why: String| format!("{name}: {why}; no thumbnails are offered");
             let len = source.file_len(file);
             if len > SHEET_BYTES_MAX {
                 return Err(wrong(format!("{len} bytes, at most {SHEET_BYTES_MAX} are served as a sheet")));
             }
-            let part = |range: Range<u64>| {
-                let range = SourceRange { file, range: range.start.min(len)..range.end.min(len) };
-                source.read(&[range]).map_err(|error| format!("{error}; no thumbnails are offered"))
-            };
-            let [short, long] = HEAD_BYTES;
-            let head = match Head::parse(&part(0..short)?) {
+            let first = read.split_to(ends[0].len() as usize);
+            let last = read.split_to(ends[1].len() as usize);
+            let head = match Head::parse(&first) {
                 Ok(head) => head,
-                Err(_) => Head::parse(&part(0..long)?).map_err(|error| wrong(error.to_string()))?,
+                Err(_) => {
+                    let more = SourceRange { file, range: 0..len.min(HEAD_BYTES_MAX) };
+                    let more = source.read(&[more]).map_err(unread)?;
+                    Head::parse(&more).map_err(|error| wrong(error.to_string()))?
+                }
             };
             match common {
                 None => common = Some(head),
@@ -70,8 +80,8 @@ impl ThumbnailFiles {
                 }
             }
             hasher.update(&len.to_be_bytes());
-            hasher.update(&part(0..HASHED_BYTES)?);
-            hasher.update(&part(len.saturating_sub(HASHED_BYTES)..len)?);
+            hasher.update(&first);
+            hasher.update(&last);
             sheets.push(SourceRange { file, range: 0..len });
         }
         let Some(Head { format, width, height }) = common else { return Err("no sheets".to_owned()) };

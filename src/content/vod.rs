@@ -10,9 +10,11 @@ use bytes::Bytes;
 
 use crate::content::captions;
 use crate::content::edits::{self, Edits};
+use crate::content::file::SourceError;
 use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
-use crate::content::source::{Source, SourceError};
+use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::content::thumbnails::ThumbnailFiles;
 use crate::formats::captions::Service;
 use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
@@ -110,6 +112,7 @@ pub enum OpenError {
 
 /// Opens the presentation that `parts` make, with `texts` and `thumbnails` beside them, cut into segments of about `target`. Blocks.
 pub fn open(
+    storage: &Storage,
     parts: &[Part],
     texts: Vec<Text>,
     thumbnails: &[ThumbnailFiles],
@@ -117,7 +120,7 @@ pub fn open(
 ) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
     let beside = thumbnails.iter().flat_map(|thumbnails| &thumbnails.files);
-    let (mut source, read) = read(parts, beside, false, &mut warnings)?;
+    let (mut source, read) = read(storage, parts, beside, false, &mut warnings)?;
     let first_sheet = parts.iter().map(|part| part.files.len() as u32).sum();
     let mut thumbnails = sheets(thumbnails, &source, first_sheet, &mut warnings);
     let mut media = Content::default();
@@ -178,13 +181,14 @@ impl Content {
 /// Opens the files of `parts`, and those `beside` them, and reads what each part holds, as `clips` need it or not. What is wrong with one
 /// are `warnings`.
 pub(crate) fn read<'a>(
+    storage: &Storage,
     parts: &'a [Part],
     beside: impl Iterator<Item = &'a PathBuf>,
     clips: bool,
     warnings: &mut Vec<String>,
 ) -> Result<(Source, Vec<Content>), OpenError> {
     let paths: Vec<PathBuf> = parts.iter().flat_map(|part| &part.files).chain(beside).cloned().collect();
-    let source = Source::open(&paths)?;
+    let source = Source::open(storage, &paths)?;
     let mut all = Vec::with_capacity(parts.len());
     let mut first_file = 0;
     for part in parts {

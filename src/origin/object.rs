@@ -219,9 +219,13 @@ impl Object {
         Object { identity, coded, modified_s, lease, grace }
     }
 
-    /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace.
+    /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace. What has none tells
+    /// of the source as it is now, so somebody has looked lately.
     pub fn is_servable(&self, now: Utc) -> bool {
-        self.lease.ended().is_none_or(|ended| now < ended.after(self.grace))
+        match self.lease.ended() {
+            None => !self.grace.is_zero() || self.lease.is_fresh(now),
+            Some(ended) => now < ended.after(self.grace),
+        }
     }
 
     /// The identity body.

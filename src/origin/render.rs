@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use crate::cache::{Lease, Weigh};
-use crate::content::library::Entry;
-use crate::content::source::SourceError;
+use crate::content::file::SourceError;
+use crate::content::library::entry::Entry;
 use crate::content::vod::{OpenError, Opened};
 use crate::formats::error::Malformed;
 use crate::formats::image::Format;
@@ -29,7 +29,7 @@ use crate::packager::rate::{self, Rates};
 use crate::packager::{cmaf, dash, hls, text};
 use crate::rope::Rope;
 use crate::telemetry::Telemetry;
-use crate::time::{Rounding, Timescale, rescale};
+use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Of what is named by its version.
 pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -125,7 +125,8 @@ fn hls_options(options: &Options) -> hls::Options {
     hls::Options { key_uri: options.key_uri.clone(), is_live: false }
 }
 
-fn source_problem(error: &SourceError) -> Problem {
+/// What it means for who asked that a source can't be read.
+pub(crate) fn source_problem(error: &SourceError) -> Problem {
     match error {
         SourceError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
             Problem::not_found("source_gone", "the source file is not there any more")
@@ -134,6 +135,10 @@ fn source_problem(error: &SourceError) -> Problem {
         SourceError::Short { .. } => {
             Problem::unavailable("source_short", "the source file ends before this part of it")
         }
+        SourceError::Storage { .. } => Problem::unavailable(
+            "storage_unavailable",
+            "the storage that holds the source does not answer as it should",
+        ),
         SourceError::Io { .. } => Problem::unavailable("source_unreadable", "the source file can't be read"),
     }
 }
@@ -145,6 +150,8 @@ pub struct Render {
     pub indexed: Arc<Indexed>,
     /// How.
     pub options: Arc<Options>,
+    /// As of when.
+    pub now: Utc,
     /// How long objects outlive their source.
     pub grace: Duration,
     /// Where bodies find room.
@@ -387,7 +394,15 @@ impl Render {
             self.telemetry.source_reads.add(ranges.len() as u64);
             let began = Instant::now();
             let bytes = source.read_soon(ranges).await.map_err(|error| {
-                tracing::warn!(presentation = self.indexed.entry.name, %error, "a read failed");
+                let entry = &self.indexed.entry;
+                tracing::warn!(presentation = entry.name, %error, "a read failed");
+                if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
+                    if !entry.lease.is_live() {
+                        return Problem::not_found("source_gone", "this version is not served any more");
+                    }
+                    // Nobody watches a storage, so this is how the change is seen.
+                    entry.lease.end(self.now);
+                }
                 source_problem(&error)
             })?;
             self.telemetry.source_read_bytes.add(bytes.len() as u64);

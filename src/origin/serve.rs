@@ -13,9 +13,11 @@ use http::header::{
     ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, FlightError, Role, Weigh};
-use crate::content::library::{Entry, Library};
+use crate::content::library::Library;
+use crate::content::library::entry::Entry;
 use crate::content::live::channel::Channels;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
@@ -23,7 +25,7 @@ use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::broadcasts::{self, Broadcasts};
 use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
-use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object};
+use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, Refused, Telemetry};
 use crate::time::Utc;
 
@@ -38,6 +40,8 @@ const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss
 const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
+/// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
+const REMOTE_OPENINGS_MAX: usize = 8;
 /// What they may take beside the cache: the budget of indexes, divided by this.
 const RETIRED_SHARE: u64 = 4;
 /// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
@@ -73,6 +77,8 @@ pub struct Origin {
     admission: Arc<Admission>,
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
+    /// Bounds how many presentations of remote storage are opened at once.
+    openings: Arc<Semaphore>,
 }
 
 impl Origin {
@@ -91,6 +97,7 @@ impl Origin {
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
+            openings: Arc::new(Semaphore::new(REMOTE_OPENINGS_MAX)),
             options: Arc::new(options),
         }
     }
@@ -194,8 +201,10 @@ impl Origin {
     ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
         let render = match &item {
-            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
-            Item::Of { track, version, .. } => self.render(self.version(&presentation, track, *version, now).await?),
+            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?, now),
+            Item::Of { track, version, .. } => {
+                self.render(self.version(&presentation, track, *version, now).await?, now)
+            }
         };
         // A head alone costs no media, nor does telling somebody that he has it already.
         let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
@@ -283,7 +292,7 @@ impl Origin {
             let Some(Address { presentation, item }) = Address::parse(&key) else { return };
             let Item::Of { track, version, .. } = &item else { return };
             if let Ok(indexed) = origin.version(&presentation, track, *version, now).await {
-                origin.prefetch(&key, &origin.render(indexed), &item, now);
+                origin.prefetch(&key, &origin.render(indexed, now), &item, now);
             }
         });
     }
@@ -314,10 +323,10 @@ impl Origin {
         }
     }
 
-    fn render(&self, indexed: Arc<Indexed>) -> Render {
+    fn render(&self, indexed: Arc<Indexed>, now: Utc) -> Render {
         let grace = self.grace(&indexed);
         let (options, memory) = (Arc::clone(&self.options), Arc::clone(&self.memory));
-        Render { indexed, grace, options, memory, telemetry: Arc::clone(&self.telemetry) }
+        Render { indexed, grace, now, options, memory, telemetry: Arc::clone(&self.telemetry) }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
@@ -328,7 +337,11 @@ impl Origin {
     /// The presentation as it is now.
     pub(crate) async fn current(&self, name: &str, now: Utc) -> Result<Arc<Indexed>, Problem> {
         for _ in 0..REOPENED_MAX {
-            let entry = self.library.entry(name).ok_or_else(|| self.no_such_presentation())?;
+            let found = self.library.find(name, now).await.map_err(|error| {
+                tracing::warn!(presentation = name, %error, "can't be looked for");
+                source_problem(&error)
+            })?;
+            let entry = found.ok_or_else(|| self.no_such_presentation())?;
             if let Some(known) = self.index.get(name).await {
                 if Arc::ptr_eq(&known.entry, &entry) {
                     self.telemetry.cache_hits.at(CacheClass::Index).inc();
@@ -337,7 +350,12 @@ impl Origin {
                 self.retire(known, now);
             }
             self.telemetry.cache_misses.at(CacheClass::Index).inc();
-            let indexed = self.open(Arc::clone(&entry)).await?;
+            // Opened all the same if it takes longer, for who comes again.
+            let opening = self.open(Arc::clone(&entry));
+            let indexed = match entry.is_remote() {
+                false => opening.await?,
+                true => tokio::time::timeout(self.options.open_wait, opening).await.map_err(|_| being_opened())??,
+            };
             if Arc::ptr_eq(&indexed.entry, &entry) {
                 return Ok(indexed);
             }
@@ -349,9 +367,15 @@ impl Origin {
         let name = entry.name.clone();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
+        let wanted_turn = entry.is_remote().then(|| Arc::clone(&self.openings));
         let options = Arc::clone(&self.options);
         let opening = async move {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
+            // Large windows of media are read for it: some at a time, while others wait.
+            let _turn = match wanted_turn {
+                Some(turns) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
             let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
             let opened = opening
                 .await
@@ -442,7 +466,7 @@ impl Origin {
 
     /// Renders of the presentation called `name`, as of `now`.
     pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
-        self.current(name, now).await.map(|indexed| self.render(indexed))
+        self.current(name, now).await.map(|indexed| self.render(indexed, now))
     }
 
     /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
@@ -473,6 +497,10 @@ fn cache_class(class: Class) -> CacheClass {
         Class::Init => CacheClass::Init,
         Class::Segment => CacheClass::Segment,
     }
+}
+
+fn being_opened() -> Problem {
+    Problem::unavailable("being_opened", "the presentation is being opened; try again")
 }
 
 fn busy(telemetry: &Telemetry, work: Work) -> Problem {

@@ -14,6 +14,7 @@ mod mp4;
 mod overload;
 mod paths;
 mod presentations;
+mod remote;
 mod replaced;
 mod representation;
 mod rotation;
