@@ -31,7 +31,7 @@ const SOURCES_SHARE: usize = 4;
 const CACHE_PERCENT: u8 = 25;
 /// The smallest cache that holds a segment of every usual bit rate.
 const CACHE_BYTES_MIN: u64 = 16 << 20;
-/// What bodies may keep alive beside the cache at least: what it has not evicted yet after a burst (docs/adr/0015-overload.md).
+/// What bodies may keep alive beside the cache at least: what it has not evicted yet after a burst (docs/adr/0009-overload.md).
 const IN_FLIGHT_BYTES_MIN: u64 = 128 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
