@@ -100,6 +100,7 @@ impl Origin {
             [track, "media.m3u8"] => {
                 let directives = Directives::parse(request.uri().query())?;
                 let broadcast = awaited(channel, track, directives).await?;
+                refuse_encrypted(&broadcast)?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
                 let media = Manifest::Media { track: track.to_owned(), is_delta: directives.skip, was_waited_for };
                 self.manifest(channel, broadcast, media, now).map(answered)
@@ -139,6 +140,7 @@ impl Origin {
         let newest = broadcast.periods.last().ok_or_else(no_such_object)?;
         let (content_type, max_age_s, text) = match manifest {
             Manifest::Multivariant => {
+                refuse_encrypted(broadcast)?;
                 let offered = newest.tracks.iter().filter(|track| is_offered_in_hls(track));
                 let sets = crate::media::switching::group(offered.map(|track| track.face.as_ref().clone()).collect());
                 let all = broadcast.presentation().periods.pop();
@@ -276,6 +278,18 @@ fn object(
 /// HLS takes no `wvtt` in fragmented MP4, and live text is not made to WebVTT.
 fn is_offered_in_hls(track: &LiveTrack) -> bool {
     track.face.kind != Kind::Text || track.face.entry.format.0 == *b"stpp"
+}
+
+/// A playlist without KEY would hand players what they can't decode (rfc8216bis §4.4.4.4).
+fn refuse_encrypted(broadcast: &Broadcast) -> Result<(), Problem> {
+    let mut tracks = broadcast.periods.iter().flat_map(|period| &period.tracks);
+    if tracks.any(|track| track.face.is_protected()) {
+        return Err(Problem::not_found(
+            "no_hls",
+            "live HLS of encrypted media is not served: its keys are not written",
+        ));
+    }
+    Ok(())
 }
 
 fn gone() -> Problem {

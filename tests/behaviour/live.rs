@@ -536,3 +536,18 @@ async fn a_late_track_is_announced_with_a_new_period() {
     let body: Bytes = studio.get(&found[0].segments[0].url).await.body;
     assert!(!body.is_empty());
 }
+
+#[tokio::test]
+async fn encrypted_live_hls_without_keys_is_refused() {
+    let mut studio = Studio::with(quick());
+    let file = std::fs::read(testdata("encrypted-cbcs").join("video.mp4")).unwrap();
+    let encoder = Encoder { init: file, ..Encoder::video("v") };
+    encoder.begin(&studio);
+    studio.now = studio.now.after(Duration::from_secs(3));
+    studio.channels.tick(studio.now);
+    assert!(studio.text("/tv/manifest.mpd").await.contains("ContentProtection"));
+    for path in ["/tv/master.m3u8", "/tv/v/media.m3u8"] {
+        let (code, _) = studio.get(path).await.problem(404, "public, max-age=5");
+        assert_eq!(code, "no_hls");
+    }
+}
