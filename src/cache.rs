@@ -25,24 +25,38 @@ pub trait Weigh {
 /// Whether what was read is still so. One atomic, shared by all that was made of one source; whoever watches the source ends
 /// it, and whoever serves looks at it once.
 #[derive(Debug)]
-pub struct Lease(AtomicU64);
+pub struct Lease {
+    ended: AtomicU64,
+    /// Until when nobody has to look whether it should end.
+    fresh_until: AtomicU64,
+}
 
 impl Default for Lease {
     fn default() -> Lease {
-        Lease(AtomicU64::new(u64::MAX))
+        Lease { ended: AtomicU64::new(u64::MAX), fresh_until: AtomicU64::new(u64::MAX) }
     }
 }
 
 impl Lease {
     /// Ends the lease, as of `now`; the first end counts.
     pub fn end(&self, now: Utc) {
-        let _ = self.0.compare_exchange(u64::MAX, now.0.min(u64::MAX - 1), Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.ended.compare_exchange(u64::MAX, now.0.min(u64::MAX - 1), Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Since when the source is another one; `None` while the lease lasts.
     pub fn ended(&self) -> Option<Utc> {
-        let at = self.0.load(Ordering::Relaxed);
+        let at = self.ended.load(Ordering::Relaxed);
         (at != u64::MAX).then_some(Utc(at))
+    }
+
+    /// Says that the source was what it was, and need not be looked at before `until`. One that nobody renews is watched all the time.
+    pub fn renew(&self, until: Utc) {
+        self.fresh_until.store(until.0, Ordering::Relaxed);
+    }
+
+    /// Whether the source need not be looked at, as of `now`.
+    pub fn is_fresh(&self, now: Utc) -> bool {
+        now.0 < self.fresh_until.load(Ordering::Relaxed)
     }
 
     /// Whether the source is what it was.
@@ -186,6 +200,11 @@ where
         for key in over {
             self.map.invalidate(&**key).await;
         }
+    }
+
+    /// The values that are kept, in no order.
+    pub fn values(&self) -> Vec<Arc<V>> {
+        self.map.iter().map(|(_, value)| value).collect()
     }
 
     /// Forgets the values whose keys `matches`, also those that are being made; says how many were there.

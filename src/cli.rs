@@ -2,8 +2,11 @@
 
 pub mod check;
 pub mod config;
+pub mod index;
 pub mod inspect;
+pub mod notify;
 pub mod serve;
+mod shelves;
 pub mod sign;
 
 use std::path::PathBuf;
@@ -36,6 +39,14 @@ enum Command {
         /// A folder, a media file, or a configuration file (CONFIG.toml). The latter has a key `source`, the folder or file
         /// to serve, and may have every option below under its name without the dashes: `segment-duration = "4s"`
         #[arg(value_name = "DIR|FILE|CONFIG.toml")]
+        target: PathBuf,
+        #[command(flatten)]
+        options: Box<Written>,
+    },
+    /// Read the indexes of all presentations in remote storage beforehand, into the folder that --storage-cache-dir names
+    Index {
+        /// A storage (s3://BUCKET/PREFIX), or a configuration file
+        #[arg(value_name = "URL|CONFIG.toml")]
         target: PathBuf,
         #[command(flatten)]
         options: Box<Written>,
@@ -99,6 +110,7 @@ enum ConfigCommand {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { target, options } => serve::run(&target, *options).map(|()| ExitCode::SUCCESS),
+        Command::Index { target, options } => index::run(&target, *options).map(|()| ExitCode::SUCCESS),
         Command::Sign { options } => sign::run(options),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Check { dir, write, json } => check::run(&dir, write, json),

@@ -2,13 +2,16 @@
 //! have the same names and override the file; [`Config`] is what it comes to on this machine, one set of options a module.
 
 pub mod access;
+pub mod access_log;
 pub mod environment;
 pub mod error;
 pub mod keys;
 pub mod live;
 pub mod machine;
+pub mod observe;
 mod over;
 pub mod quantity;
+pub mod storage;
 pub mod tls;
 pub mod written;
 
@@ -19,6 +22,7 @@ use crate::config::error::{Error, bounded, set};
 use crate::config::machine::Machine;
 use crate::config::quantity::{Share, Size, Span};
 use crate::config::written::{AdminAddress, LogFormat, Written};
+use crate::content::remote::connect::Place;
 use crate::{content, origin, server};
 
 /// Descriptors that are not for connections: one in this many, for sources.
@@ -27,7 +31,7 @@ const SOURCES_SHARE: usize = 4;
 const CACHE_PERCENT: u8 = 25;
 /// The smallest cache that holds a segment of every usual bit rate.
 const CACHE_BYTES_MIN: u64 = 16 << 20;
-/// What bodies may keep alive beside the cache at least: what it has not evicted yet after a burst (docs/adr/0015-overload.md).
+/// What bodies may keep alive beside the cache at least: what it has not evicted yet after a burst (docs/adr/0009-overload.md).
 const IN_FLIGHT_BYTES_MIN: u64 = 128 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -39,12 +43,16 @@ const SEGMENT_MAX: Duration = Duration::from_secs(60);
 pub struct Config {
     /// For the library.
     pub library: content::library::Options,
+    /// Storages elsewhere.
+    pub storage: storage::Options,
     /// For the origin.
     pub origin: origin::options::Options,
     /// For what is live.
     pub live: content::live::channel::Options,
     /// For the listeners.
     pub server: server::Options,
+    /// For the access log.
+    pub access_log: server::access_log::Options,
     /// Threads that serve, from 1.
     pub threads: usize,
     /// How the log is written.
@@ -73,23 +81,31 @@ fn parse(path: &Path, text: &str) -> Result<(PathBuf, Written), Error> {
         Error::Parse { path: path.to_owned(), line, message: cause.message().trim_end().replace('\n', " ") }
     };
     let mut written: Written = toml::from_str(text).map_err(error)?;
-    let source = written.source.take().ok_or_else(|| Error::Parse {
-        path: path.to_owned(),
-        line: 1,
-        message: "missing key `source`: the folder or file to serve".into(),
-    })?;
+    let wrong = |message: &str| Error::Parse { path: path.to_owned(), line: 1, message: message.into() };
     let folder = path.parent().unwrap_or(Path::new(""));
+    let source = match (written.source.take(), &written.library) {
+        (Some(source), None) if Place::parse(&source.to_string_lossy()).is_some() => source,
+        (Some(source), None) => folder.join(source),
+        (None, Some(_)) => folder.to_owned(),
+        (Some(_), Some(_)) => return Err(wrong("either `source` or `[[library]]`, not both")),
+        (None, None) => return Err(wrong("missing key `source`: the folder or file to serve, or a storage")),
+    };
     written.tls = written.tls.below(folder);
     written.access = written.access.below(folder);
-    Ok((folder.join(source), written))
+    Ok((source, written))
 }
 
-/// What `written` comes to on `machine`, serving `root`.
-fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, Error> {
-    let mut library = content::library::Options::new(root);
+/// What `written` comes to on `machine`, serving `root`; or the libraries that are written, whose paths are relative to it.
+fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Config, Error> {
+    let (libraries, folder) = match written.library.take() {
+        Some(libraries) => (libraries, root),
+        None => (vec![storage::one(root)], PathBuf::new()),
+    };
+    let mut library = content::library::Options::new(PathBuf::new());
     let mut origin = origin::options::Options::default();
     let mut server = server::Options::default();
 
+    let storage = storage::resolve(libraries, &folder, &written.storage, &mut library, &mut origin.open_wait)?;
     set(
         "segment-duration",
         &mut library.segment_target,
@@ -122,6 +138,7 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
         Some(AdminAddress::Off) => None,
         None => server.admin,
     };
+    server.reuses_port = written.reuse_port.unwrap_or(server.reuses_port);
     server.tls = tls::resolve(written.tls)?;
     server.access = access::resolve(written.access, written.proxies)?;
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
@@ -142,14 +159,19 @@ fn resolve(root: PathBuf, written: Written, machine: Machine) -> Result<Config, 
     set("write-timeout", &mut server.write_timeout, written.write_timeout, second..=HOUR)?;
     set("drain-timeout", &mut server.drain_timeout, written.drain_timeout, Duration::ZERO..=HOUR)?;
 
+    server.reads_cmcd = written.observe.cmcd.unwrap_or(server.reads_cmcd);
+    server.sends_timing = written.observe.server_timing.unwrap_or(server.sends_timing);
+    origin.sends_cmsd = written.observe.cmsd.unwrap_or(origin.sends_cmsd);
     let (live, ingest) = live::resolve(written.live)?;
     server.ingest = ingest;
 
     Ok(Config {
         library,
+        storage,
         origin,
         live,
         server,
+        access_log: written.access_log.resolve()?,
         threads: bounded("threads", written.threads.unwrap_or(machine.cores), 1..=1024)?,
         log_format: written.log_format.unwrap_or_default(),
         log: written.log.unwrap_or_else(|| "info".into()),
@@ -169,6 +191,7 @@ impl Config {
                 admin: old.admin,
                 ingest: server::IngestOptions { listen: old.ingest.listen, ..server.ingest },
                 connections_max: old.connections_max,
+                reuses_port: old.reuses_port,
                 connections_peer_max: old.connections_peer_max,
                 ..server
             },
@@ -209,6 +232,7 @@ mod tests {
             source = "../media"
             listen = "0.0.0.0:80"
             admin = "off"
+            reuse-port = true
             live = { ingest = "127.0.0.1:9000", data-dir = "/var/lib/headwater" }
             segment-duration = "4s"
             scan-interval = "500ms"
@@ -232,6 +256,17 @@ mod tests {
             drain-timeout = "0s"
             log-format = "json"
             log = "debug"
+
+            [storage]
+            age = "1m"
+            timeout = "10s"
+            silence = "1s"
+            attempts-max = 3
+            requests-max = 32
+            hedge = 95
+            cache-dir = "cache"
+            cache-dir-max = "1GiB"
+            open-wait = "4s"
             [tls]
             cert = "site.pem"
             key = "site.key"
@@ -248,7 +283,7 @@ mod tests {
             Cli::command().get_arguments().filter_map(|arg| arg.get_long()).map(String::from).collect()
         };
         for option in options.iter().filter(|option| *option != "help") {
-            let key = option.strip_prefix("tls-").unwrap_or(option);
+            let key = option.strip_prefix("tls-").or_else(|| option.strip_prefix("storage-")).unwrap_or(option);
             assert!(text.contains(&format!("{key} = ")), "{option} is not in the file above");
         }
         let config = resolve(source, written, MACHINE).unwrap();

@@ -3,15 +3,20 @@
 //!
 //! All of them stand in one table, [`Telemetry`], each with the sentence that explains it to who reads `/metrics`.
 
+pub mod process;
+pub mod spread;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+
+use crate::telemetry::spread::{Latency, Playing, Spread, Steps, Throughput};
 
 /// What [`Telemetry::encode`] writes, for the Content-Type of who serves it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -144,6 +149,53 @@ label! {
     Manifest = "manifest",
     /// Media segments.
     Segment = "segment",
+}
+
+label! {
+    /// How a storage answered a request.
+    StorageOutcome, "outcome":
+    /// As it should.
+    Ok = "ok",
+    /// The object is another one now, or none.
+    Replaced = "replaced",
+    /// It may not be read.
+    Refused = "refused",
+    /// An error, too late, or not whole: another attempt may help.
+    Failed = "failed",
+}
+
+label! {
+    /// What a player asks for, as it says (CMCD's `ot`).
+    CmcdObject, "object":
+    /// `m`: text file, such as a manifest or playlist.
+    Manifest = "manifest",
+    /// `a`.
+    Audio = "audio",
+    /// `v`.
+    Video = "video",
+    /// `av`: muxed.
+    Muxed = "muxed",
+    /// `i`: initialization segment.
+    Init = "init",
+    /// `c` or `tt`: caption or subtitle.
+    Text = "text",
+    /// `k`, `o` or not said.
+    Other = "other",
+}
+
+impl CmcdObject {
+    /// The type with this token.
+    pub fn of(token: &str) -> CmcdObject {
+        match token {
+            "m" => CmcdObject::Manifest,
+            "a" => CmcdObject::Audio,
+            "v" => CmcdObject::Video,
+            "av" => CmcdObject::Muxed,
+            "i" => CmcdObject::Init,
+            "c" | "tt" => CmcdObject::Text,
+            _ => CmcdObject::Other,
+        }
+    }
 }
 
 label! {
@@ -359,6 +411,15 @@ impl Family for Level {
     }
 }
 
+impl<S: Steps> Family for Spread<S> {
+    const TYPE: MetricType = MetricType::Histogram;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let (sum, count) = (self.sum() as f64 / S::SCALE, self.count());
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &self.buckets(), None)
+    }
+}
+
 impl<L: Label, T: Family> Family for By<L, T> {
     const TYPE: MetricType = T::TYPE;
 
@@ -421,11 +482,33 @@ table! {
     negative_answers: Count, "negative_answers", "Requests answered from the memory of what does not exist.";
     source_reads: Count, "source_reads", "Reads of sources.";
     source_read_bytes: Count, "source_read_bytes", "Bytes read from sources.";
+    storage_requests: Count, "storage_requests", "Requests sent to remote storage, listings and second attempts too.";
+    storage_lists: Count, "storage_lists", "Listings among them.";
+    storage_retries: Count, "storage_retries", "Attempts after one that failed.";
+    storage_hedges: Count, "storage_hedges", "Requests sent a second time because the first was late.";
+    storage_answers: By<StorageOutcome, Count>, "storage_answers", "Answers of remote storage, by what came of them.";
+    storage_read_bytes: Count, "storage_read_bytes", "Bytes read from remote storage.";
+    storage_index_hits: Count, "storage_index_hits", "Objects of remote storage whose index was found on disk.";
+    storage_index_writes: Count, "storage_index_writes", "Objects of remote storage whose index was put on disk.";
+    storage_failures: Count, "storage_failures", "Reads and listings given up after all attempts.";
+    storage_stale: Count, "storage_stale", "Looks at remote presentations that failed, so that they are served as they were.";
+    source_read_seconds: Spread<Latency>, "source_read_seconds", "How long what was read at once from a source took.";
+    flight_seconds: Spread<Latency>, "flight_seconds", "How long objects took to be made.";
     bytes_out: Count, "out_bytes", "Bytes given to the sockets of the media listener.";
     connections: Count, "connections", "Connections accepted on the media listener.";
     connections_open: Level, "connections_open", "Connections open on the media listener.";
     connections_refused: Count, "connections_refused", "Connections refused because too many were open.";
     connections_ended: By<Ending, Count>, "connections_ended", "Connections that ended, by the reason.";
+    access_log_lines: Count, "access_log_lines", "Lines written to the access log.";
+    access_log_dropped: Count, "access_log_dropped", "Lines of the access log lost because its queue was full or it could not be written.";
+    cmcd_requests: By<CmcdObject, Count>, "cmcd_requests", "Requests in which a player says something of itself (CMCD), by what it asks for.";
+    cmcd_starvations: Count, "cmcd_starvations", "Requests after the player's buffer ran dry (bs).";
+    cmcd_startups: Count, "cmcd_startups", "Requests that a player needs to start, seek or recover (su).";
+    cmcd_buffer_seconds: Spread<Playing>, "cmcd_buffer_seconds", "Media that players have ahead, as they say (bl).";
+    cmcd_latency_seconds: Spread<Playing>, "cmcd_latency_seconds", "How far players are behind the live edge, as they say (ltc).";
+    cmcd_throughput_bits: Spread<Throughput>, "cmcd_throughput_bits", "Bits a second that players measured (mtp).";
+    process_resident_bytes: Level, "process_resident_bytes", "Memory that the process has in use.";
+    process_descriptors: Level, "process_descriptors", "Descriptors that the process has open.";
     config_reloads: Count, "config_reloads", "Times that the configuration was read again and taken over.";
     config_reloads_refused: Count, "config_reloads_refused", "Times that it was wrong, and the old one stayed in use.";
     work_refused: By<Refused, Count>, "work_refused", "Objects that were not made because too much was, by what they are.";
@@ -486,5 +569,63 @@ mod tests {
             assert_eq!(telemetry.requests_in_flight.get(), 1);
         }
         assert_eq!(telemetry.requests_in_flight.get(), 0);
+    }
+
+    /// Name, type, labels and sentence of each family.
+    fn families() -> Vec<[String; 4]> {
+        let text = Arc::new(Telemetry::default()).encode();
+        let mut families: Vec<[String; 4]> = Vec::new();
+        for line in text.lines() {
+            if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+                families.push([name.into(), String::new(), String::new(), help.into()]);
+            } else if let Some((_, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+                families.last_mut().unwrap()[1] = kind.into();
+            } else if let Some((_, labels)) = line.split_once('{').filter(|_| !line.contains("le=\"")) {
+                let names: Vec<&str> = labels.split("\",").filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+                families.last_mut().unwrap()[2] = names.join(", ");
+            }
+        }
+        families
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+        let file = std::fs::read_to_string(&path).unwrap();
+        let (before, _) = file.split_once("\n## All of them\n").expect("the heading");
+        let mut text = format!(
+            "{before}\n## All of them\nWritten by `UPDATE_GOLDEN=1 cargo test`, from the table that the program counts in.\n\n\
+             | metric | type | labels | |\n|---|---|---|---|\n"
+        );
+        for [name, kind, labels, help] in families() {
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            text += &format!("| `{name}{suffix}` | {kind} | {labels} | {help} |\n");
+        }
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let file = std::fs::read_to_string(&path).unwrap();
+        assert!(file == text, "docs/metrics.md is not what is counted; UPDATE_GOLDEN=1 cargo test mends that");
+    }
+
+    #[test]
+    fn the_dashboard_shows_only_what_is_counted() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/grafana.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let used: Vec<&str> = text.split(|c| !is_name(c)).filter(|word| word.starts_with("headwater_")).collect();
+        let counted: Vec<String> = families()
+            .iter()
+            .flat_map(|[name, kind, ..]| match kind.as_str() {
+                "counter" => vec![format!("{name}_total")],
+                "histogram" => ["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")).to_vec(),
+                _ => vec![name.clone()],
+            })
+            .collect();
+        for name in &used {
+            assert!(counted.iter().any(|one| one == name), "{name} is not counted");
+        }
+        assert!(used.len() > 20, "{used:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-const MEDIA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/tour");
+const MEDIA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/hevc.mp4");
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
@@ -83,6 +83,14 @@ struct Serving {
 }
 
 impl Serving {
+    /// What the file at `path` says.
+    fn of(path: &Path) -> Serving {
+        let mut command = command(&["serve", shown(path)]);
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program runs");
+        let log = BufReader::new(child.stderr.take().expect("piped"));
+        Serving { child, log }
+    }
+
     /// The next line of the log with `message`.
     fn said(&mut self, message: &str) -> serde_json::Value {
         for line in self.log.by_ref().lines() {
@@ -120,10 +128,7 @@ fn status(address: &str, path: &str) -> String {
 fn a_changed_file_is_taken_over_at_a_signal_and_a_wrong_one_is_not() {
     let base = format!("source = {MEDIA:?}\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\nthreads = 1\n");
     let (_dir, path) = file(&base);
-    let mut child = command(&["serve", shown(&path)]);
-    let mut child = child.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the program runs");
-    let log = BufReader::new(child.stderr.take().expect("piped"));
-    let mut server = Serving { child, log };
+    let mut server = Serving::of(&path);
     let media = server.said("serving")["media"].as_str().expect("a URL").to_owned();
     let address = media.trim_start_matches("http://");
     let long = format!("/healthz?{}", "a".repeat(300));
@@ -145,4 +150,36 @@ fn a_changed_file_is_taken_over_at_a_signal_and_a_wrong_one_is_not() {
     server.signal(Signal::TERM);
     server.said("ended");
     assert!(server.child.wait().expect("it ends").success());
+}
+
+#[test]
+fn an_answer_is_in_the_access_log_with_its_id_and_what_the_player_said() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let log = dir.path().join("access.log");
+    let text = format!(
+        "source = {MEDIA:?}\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\nthreads = 1\n[access-log]\npath = {log:?}\n\
+         [observe]\nserver-timing = true\n"
+    );
+    let (_dir, path) = file(&text);
+    let mut server = Serving::of(&path);
+    let media = server.said("serving")["media"].as_str().expect("a URL").to_owned();
+    let url = "/hevc/master.m3u8?CMCD=ot%3Dm%2Csid%3D%22s1%22&token=secret";
+    let mut stream = TcpStream::connect(media.trim_start_matches("http://")).expect("it listens");
+    let rest = "X-Request-Id: mine-7\r\nConnection: close\r\n\r\n";
+    write!(stream, "GET {url} HTTP/1.1\r\nHost: x\r\nUser-Agent: a player\r\n{rest}").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let head = answer.split("\r\n\r\n").next().expect("a head").to_ascii_lowercase();
+    assert!(head.contains("\r\nx-request-id: mine-7") && head.contains("\r\nserver-timing: origin;dur="), "{head}");
+
+    server.signal(Signal::TERM);
+    server.said("ended");
+    assert!(server.child.wait().expect("it ends").success());
+    let lines = std::fs::read_to_string(&log).expect("a log");
+    let line: serde_json::Value = serde_json::from_str(lines.trim_end()).expect("one line of JSON");
+    assert_eq!((&line["id"], &line["path"]), (&"mine-7".into(), &"/hevc/master.m3u8".into()));
+    assert_eq!((&line["status"], &line["user_agent"]), (&200.into(), &"a player".into()));
+    assert_eq!(line["cmcd"], serde_json::json!({"ot": "m", "sid": "s1"}));
+    assert_eq!(line["cache"], "headwater; fwd=uri-miss; stored");
+    assert!(!lines.contains("secret"));
 }

@@ -406,7 +406,9 @@ fn a_count_alone_takes_no_more_than_its_limit() {
         let path = folder.path().join("claim.mp4");
         write_claim(&path, count);
         let part = Part { name: "claim".to_owned(), files: vec![path], said: Said::default() };
-        peak_of(|| vod::open(&[part], Vec::new(), Duration::from_secs(2)))
+        peak_of(|| {
+            vod::open(&headwater::content::storage::Storage::Local, &[part], Vec::new(), &[], Duration::from_secs(2))
+        })
     };
     let samples = |opened: &Opened| opened.presentation.tracks().map(|track| track.samples.len()).collect::<Vec<_>>();
     let claimed = 1 << 20;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::content::library::{self, Entry, Library, Rule};
+use crate::content::library::entry::Entry;
+use crate::content::library::folder::Rule;
+use crate::content::library::{self, Library};
 use crate::content::sidecar::{self, Sidecar};
 use crate::origin;
 use crate::origin::listing::{Listing, TrackListing};

@@ -36,8 +36,8 @@ pub fn filter(config: &Config) -> Result<EnvFilter, String> {
 pub fn check(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     let config = load(target, options, Machine::read())?;
     filter(&config)?;
-    if !config.library.root.exists() {
-        return Err(format!("{}: there is nothing to serve", config.library.root.display()).into());
+    if let Some(root) = config.library.roots.iter().find(|root| !root.path.exists()) {
+        return Err(format!("{}: there is nothing to serve", root.path.display()).into());
     }
     let mut out = io::stdout().lock();
     for variable in unknown_variables() {

@@ -12,9 +12,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::quantity::readable_bytes;
+use crate::content::edits::{self, Edits};
 use crate::content::scan::{self, Looks};
 use crate::content::sidecar;
 use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::content::subtitles::{self, TextFile};
 use crate::content::vod::{self, Opened, Part, Said, track_name};
 use crate::formats::isobmff::boxes::Boxes;
@@ -228,7 +230,7 @@ impl Report {
         }
         let movie = headers(file);
         let part = Part { name: track_name(&stem), files: vec![file.to_path_buf()], said: Said::default() };
-        let opened = match vod::open(&[part], Vec::new(), TARGET) {
+        let opened = match vod::open(&Storage::Local, &[part], Vec::new(), &[], TARGET) {
             Ok(opened) => Some(opened),
             Err(error) => {
                 let why = part_of_a_packaging(file).map_or_else(|| error.to_string(), str::to_owned);
@@ -255,7 +257,7 @@ impl Report {
     fn read_text(&mut self, file: &Path) {
         let said = subtitles::said_at_the_end(file).unwrap_or_default();
         let texts = [TextFile { name: "text".to_owned(), path: file.to_path_buf(), said }];
-        match subtitles::read_all(&texts, &mut self.warnings).pop() {
+        match subtitles::read_all(&Storage::Local, &texts, &mut self.warnings).pop() {
             Some(text) => {
                 let ends = text.cues.cues.iter().map(|cue| cue.end_ms).max().unwrap_or(0);
                 let starts = text.cues.cues.iter().map(|cue| cue.start_ms).min().unwrap_or(0);
@@ -312,7 +314,7 @@ impl Report {
 
 /// What the `moov` of `file` says, if it can be read; why not, [`vod::open`] tells.
 fn headers(file: &Path) -> Option<Movie> {
-    let source = Source::open(&[file.to_path_buf()]).ok()?;
+    let source = Source::open(&Storage::Local, &[file.to_path_buf()]).ok()?;
     let scanned = scan::scan(&source, 0..1).ok()?;
     Movie::parse(Boxes::new(&scanned.moov, scanned.moov_offset).next()?.ok()?).ok()
 }
@@ -325,7 +327,7 @@ fn part_of_a_packaging(file: &Path) -> Option<&'static str> {
     if file.extension().is_some_and(|e| e.eq_ignore_ascii_case("mpd") || e.eq_ignore_ascii_case("m3u8")) {
         return Some("a manifest, which is not read: what it says follows from the media");
     }
-    let source = Source::open(&[file.to_path_buf()]).ok()?;
+    let source = Source::open(&Storage::Local, &[file.to_path_buf()]).ok()?;
     match scan::looks(&source, 0).ok()? {
         Looks::Init => {
             Some("an initialization segment: its media lies in other files (`headwater check` looks at folders)")
@@ -537,7 +539,8 @@ fn uuid(bytes: &[u8; 16]) -> String {
 
 impl Served {
     fn of(header: &TrackHeader, movie: &Movie, opened: &Opened, rates: &Rates, track: &Track) -> Served {
-        let (delay, media_time) = vod::edits(header, movie, &mut Vec::new());
+        let Edits { delay, media_time, .. } =
+            edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut Vec::new());
         let rate = rates.of(track);
         let seconds = |ticks: i64| track.time(ticks).seconds();
         let durations = || track.segments.iter().map(|segment| segment.duration);

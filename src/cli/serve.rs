@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::notify::{READY, STOPPING, notify};
+use crate::cli::shelves;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -22,7 +24,9 @@ use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
+use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
+use crate::server::inherited::Inherited;
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
 use crate::telemetry::Telemetry;
@@ -62,7 +66,12 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
     tokio::spawn(tick(Arc::clone(&origin)));
-    let server = Server::bind(config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let inherited = Inherited::take().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let server = Server::take(inherited, config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let access_log = AccessLog::open(&config.access_log, &telemetry).map_err(|error| {
+        format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
+    })?;
+    server.current().set_access_log(access_log.clone());
     tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
     let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     config.server.tls.listen = server.tls_address();
@@ -72,8 +81,10 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             tracing::error!(%error, "signals_unavailable");
             std::future::pending().await
         }
+        notify(STOPPING);
         tracing::info!("draining");
     }));
+    notify(READY);
     // Serving begins at once: opening what is greeted with may wait for slow storage.
     let greeting = async {
         let opened = origin.listings(None, OPENED_MAX, utc()).await;
@@ -89,6 +100,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             serving.await
         }
     };
+    if let Some(log) = access_log {
+        tokio::task::spawn_blocking(move || log.close()).await?;
+    }
     tracing::info!(connections_cut = left, "ended");
     Ok(())
 }
@@ -118,6 +132,9 @@ impl Site {
         };
         while hangups.recv().await.is_some() {
             look.notify_one();
+            if let Some(log) = &current.get().access_log {
+                log.reopen();
+            }
             match self.reload(&config, &current) {
                 Ok(taken) => {
                     telemetry.config_reloads.inc();
@@ -146,13 +163,14 @@ impl Site {
 
 /// The origin for the library that `config` names, looked at once.
 async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
-    let library = Arc::new(Library::new(config.library.clone()));
+    let shelves = shelves::connect(config, telemetry)?;
+    let library = Arc::new(Library::with_shelves(config.library.clone(), shelves));
     let live = config.live.clone();
     let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
     let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
     let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
     let origin = Arc::new(origin);
-    rescan(&origin).await.map_err(|error| format!("{}: {error}", config.library.root.display()))?;
+    rescan(&origin).await?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
         tokio::time::sleep(library::REST).await;
@@ -242,7 +260,9 @@ fn greet(
     media: &str,
     [ingest, admin]: [Option<&str>; 2],
 ) -> io::Result<()> {
-    let root = config.library.root.display();
+    let roots = config.library.roots.iter().map(|root| root.path.display().to_string());
+    let root =
+        roots.chain(config.storage.places.iter().map(|(_, place)| place.to_string())).collect::<Vec<_>>().join(", ");
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let warned = opened.iter().filter(|listing| !listing.warnings.is_empty()).count();
     write!(out, "Headwater {}: {} in {root}", env!("CARGO_PKG_VERSION"), plural(count, "presentation"))?;

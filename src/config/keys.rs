@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::written::LogFormat;
 use crate::server::access::secret::Secret;
 use crate::server::access::token;
+use crate::server::access_log::Format;
 use crate::server::proxied::ForwardedBy;
 use crate::server::tls::Certificate;
 
@@ -76,6 +77,9 @@ impl Table {
 /// All of them.
 pub const TABLES: &[Table] = &[
     Table { name: "", keys: PLAIN },
+    Table { name: "storage", keys: STORAGE },
+    Table { name: "access-log", keys: ACCESS_LOG },
+    Table { name: "observe", keys: OBSERVE },
     Table { name: "live", keys: LIVE },
     Table { name: "tls", keys: TLS },
     Table { name: "access", keys: ACCESS },
@@ -86,9 +90,9 @@ const PLAIN: &[Key] = &[
     key(
         "source",
         "none: a configuration file has to say it",
-        "The folder or media file to serve, relative to the file's own folder.",
+        "The folder or media file to serve, relative to the file's own folder, or a storage: `s3://bucket/prefix`, `gs://`, `az://`, `https://`. Several are `[[library]]`.",
         "A file and the media beside it can be moved together.",
-        |config| quoted(config.library.root.display()),
+        |config| only(config).and_then(quoted),
     ),
     key(
         "listen",
@@ -103,6 +107,13 @@ const PLAIN: &[Key] = &[
         "Address of the admin listener (page, API, metrics), or `off`.",
         "It shows what the library holds.",
         |config| config.server.admin.map_or_else(|| quoted("off"), quoted),
+    ),
+    key(
+        "reuse-port",
+        "false",
+        "Let another process listen at the same addresses (SO_REUSEPORT), to take over from this one.",
+        "A second server at an address is else a mistake, and said to be one.",
+        |config| Some(config.server.reuses_port.to_string()),
     ),
     key(
         "segment-duration",
@@ -265,6 +276,61 @@ const PLAIN: &[Key] = &[
         "What is logged: error, warn, info, debug (every request) or trace, also by module.",
         "A line for what a person should know, none for a request.",
         |config| quoted(&config.log),
+    )
+    .live(),
+];
+
+const ACCESS_LOG: &[Key] = &[
+    key(
+        "path",
+        "none: there is no access log",
+        "A file that a line for each answer is appended to, or `-` for the standard output; SIGHUP opens it anew.",
+        "A CDN has its own, and a hit pays for it.",
+        |config| config.access_log.path.as_ref().and_then(|path| quoted(path.display())),
+    ),
+    key(
+        "format",
+        "\"json\"",
+        "How a line looks: json or combined.",
+        "JSON has room for the request's id, the cache and CMCD.",
+        |config| {
+            quoted(match config.access_log.format {
+                Format::Json => "json",
+                Format::Combined => "combined",
+            })
+        },
+    ),
+    key(
+        "queue-max",
+        "8192",
+        "Lines that may wait to be written; more are dropped and counted.",
+        "What comes in a tenth of a second of a busy server: a slow disk costs lines, never an answer.",
+        |config| Some(config.access_log.queue_max.to_string()),
+    ),
+];
+
+const OBSERVE: &[Key] = &[
+    key(
+        "cmcd",
+        "true",
+        "Read what players say of themselves (CMCD, in query or headers) into metrics and access log.",
+        "It costs who sends none next to nothing, and is never part of a cache key.",
+        |config| Some(config.server.reads_cmcd.to_string()),
+    )
+    .live(),
+    key(
+        "cmsd",
+        "false",
+        "Say in answers what they are: CMSD-Static, with type, duration and bit rate.",
+        "Fifty bytes an answer, for CDNs and players that read it.",
+        |config| Some(config.origin.sends_cmsd.to_string()),
+    ),
+    key(
+        "server-timing",
+        "false",
+        "Say in answers that were not at hand how long they took: Server-Timing.",
+        "A cache in front keeps it, and repeats it with every hit of its own.",
+        |config| Some(config.server.sends_timing.to_string()),
     )
     .live(),
 ];
@@ -483,6 +549,96 @@ const TLS: &[Key] = &[
     ),
 ];
 
+/// The keys of `[storage]`.
+const STORAGE: &[Key] = &[
+    key(
+        "age",
+        "\"30s\"",
+        "How long what was found in a storage is taken to be so; 1s to 1h.",
+        "A replaced object is seen after that, or when a read of it says so; each look is a listing.",
+        |config| span(config.storage.age),
+    ),
+    key(
+        "timeout",
+        "\"20s\"",
+        "Time for one read or listing with all its attempts.",
+        "A player gives up after about as long.",
+        |config| span(config.storage.requests.timeout),
+    ),
+    key(
+        "silence",
+        "\"5s\"",
+        "Time a storage may be silent before another attempt is made.",
+        "Slow answers begin within a second or two.",
+        |config| span(config.storage.requests.silence),
+    ),
+    key(
+        "attempts-max",
+        "4",
+        "Attempts at one read or listing.",
+        "A storage that fails so often in a row is down, or too busy to be asked more.",
+        |config| Some(config.storage.requests.attempts_max.to_string()),
+    ),
+    key(
+        "requests-max",
+        "64",
+        "Requests to one storage at once.",
+        "Some hundred megabits at usual round trips; others wait.",
+        |config| Some(config.storage.requests.requests_max.to_string()),
+    ),
+    key(
+        "hedge",
+        "none",
+        "A request that is later than this percentile of the latest ones is sent a second time; 50 to 99.",
+        "It shortens the longest waits, and costs requests.",
+        |config| config.storage.requests.hedge.map(|percentile| percentile.to_string()),
+    ),
+    key(
+        "cache-dir",
+        "none",
+        "Folder for the indexes of remote presentations; it may be lost at any time.",
+        "Nothing is written where nobody said so. With it a restart reads no index again.",
+        |config| config.storage.cache_dir.as_ref().and_then(|dir| quoted(dir.display())),
+    ),
+    key(
+        "cache-dir-max",
+        "\"10GiB\"",
+        "Size of that folder, from which the oldest indexes are removed.",
+        "A hundred thousand films, at some tens of kilobytes to a megabyte each.",
+        |config| size(config.storage.cache_dir_bytes),
+    ),
+    key(
+        "open-wait",
+        "\"8s\"",
+        "How long a request waits for a remote presentation to be opened, before 503.",
+        "Players wait about as long for a playlist; it is opened all the same.",
+        |config| span(config.origin.open_wait),
+    ),
+];
+
+/// What is served, if that is one thing without a prefix.
+fn only(config: &Config) -> Option<String> {
+    match (&config.library.roots[..], &config.storage.places[..]) {
+        ([root], []) if root.prefix.is_empty() => Some(root.path.display().to_string()),
+        ([], [(prefix, place)]) if prefix.is_empty() => Some(place.to_string()),
+        _ => None,
+    }
+}
+
+/// Several libraries as a file has them; nothing if there is one without a prefix.
+fn several(config: &Config) -> String {
+    if only(config).is_some() {
+        return String::new();
+    }
+    let roots = config.library.roots.iter().map(|root| (&root.prefix, root.path.display().to_string()));
+    let places = config.storage.places.iter().map(|(prefix, place)| (prefix, place.to_string()));
+    let library = |(prefix, url): (&String, String)| {
+        let [prefix, url] = [prefix.clone(), url].map(toml::Value::String);
+        format!("\n[[library]]\nname = {prefix}\nurl = {url}\nprefix = {prefix}\n")
+    };
+    roots.chain(places).map(library).collect()
+}
+
 fn quoted(text: impl fmt::Display) -> Option<String> {
     Some(toml::Value::String(text.to_string()).to_string())
 }
@@ -521,7 +677,7 @@ pub fn resolved(config: &Config) -> String {
             text.push('\n');
         }
     }
-    text
+    text + &several(config)
 }
 
 /// A configuration file with every key, its default and the reason for that.
@@ -702,13 +858,14 @@ mod tests {
     }
 
     /// Lists of tables, which are described where they are.
-    const DESCRIBED_ELSEWHERE: &[&str] = &["channel"];
+    const DESCRIBED_ELSEWHERE: &[&str] = &["library", "channel"];
 
     /// Every key with another value than its default.
     const OTHER: &str = r#"
         source = "other"
         listen = "127.0.0.1:1"
         admin = "off"
+        reuse-port = true
         segment-duration = "4s"
         scan-interval = "3s"
         grace = "1h"
@@ -731,6 +888,27 @@ mod tests {
         drain-timeout = "0s"
         log-format = "json"
         log = "debug"
+        [storage]
+        age = "1m"
+        timeout = "10s"
+        silence = "1s"
+        attempts-max = 3
+        requests-max = 32
+        hedge = 95
+        cache-dir = "cache"
+        cache-dir-max = "1GiB"
+        open-wait = "4s"
+
+        [access-log]
+        path = "access.log"
+        format = "combined"
+        queue-max = 10
+
+        [observe]
+        cmcd = false
+        cmsd = true
+        server-timing = true
+
         [live]
         ingest = "127.0.0.1:3"
         data-dir = "data"

@@ -14,15 +14,19 @@ use crate::config::access;
 use crate::config::live;
 use crate::config::over::over;
 use crate::config::quantity::{Share, Size, Span};
-use crate::config::tls;
+use crate::config::storage::{LibraryWritten, StorageWritten};
+use crate::config::{access_log, observe, tls};
 
 /// What a person wrote; what was left out is `None`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Written {
-    /// In a file: the folder or media file to serve, relative to the file's own folder.
+    /// In a file: the folder or media file to serve, relative to the file's own folder, or a storage.
     #[arg(skip)]
     pub source: Option<PathBuf>,
+    /// In a file, instead of `source`: several.
+    #[arg(skip)]
+    pub library: Option<Vec<LibraryWritten>>,
 
     /// Address of the media listener, for players and CDNs [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", help_heading = "Listeners")]
@@ -31,6 +35,9 @@ pub struct Written {
     #[arg(long, value_name = "ADDRESS|off", help_heading = "Listeners")]
     pub admin: Option<AdminAddress>,
 
+    /// Let another process listen at the same addresses, to take over from this one [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Listeners")]
+    pub reuse_port: Option<bool>,
     /// What is said of live.
     #[command(flatten)]
     pub live: live::Written,
@@ -56,6 +63,10 @@ pub struct Written {
     /// Let symbolic links lead out of the folder [default: they do not]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Library")]
     pub follow_symlinks: Option<bool>,
+
+    /// How storages elsewhere are asked.
+    #[command(flatten)]
+    pub storage: StorageWritten,
 
     /// Memory for the cache: a percentage of what the process may use, or a size such as 512MiB [default: 25%]
     #[arg(long, value_name = "SHARE", help_heading = "Making")]
@@ -106,6 +117,13 @@ pub struct Written {
     /// Time for connections to finish after SIGTERM [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub drain_timeout: Option<Span>,
+
+    /// In a file: `[access-log]`.
+    #[arg(skip)]
+    pub access_log: access_log::Written,
+    /// In a file: `[observe]`.
+    #[arg(skip)]
+    pub observe: observe::Written,
 
     /// How the log, on the standard error stream, is written; auto is text in a terminal and json otherwise [default: auto]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
@@ -164,8 +182,10 @@ impl Written {
     /// These, and those of `under` where these say nothing.
     pub(crate) fn over(self, under: Written) -> Written {
         over!(self, under; source,
+            library,
             listen,
             admin,
+            reuse_port,
             segment_duration,
             scan_interval,
             grace,
@@ -188,7 +208,7 @@ impl Written {
             drain_timeout,
             log_format,
             log;
-            tables live, tls, access, proxies
+            tables storage, live, access_log, observe, tls, access, proxies
         )
     }
 }

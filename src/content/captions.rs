@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::content::source::{Source, SourceError};
+use crate::content::file::SourceError;
+use crate::content::source::Source;
 use crate::formats::captions::Services;
 use crate::formats::nal::Codec;
 use crate::media::sample::SourceRange;
@@ -24,6 +25,10 @@ const SERVICES: (u32, u32) = (16, 128);
 /// Bytes of a picture that are read. Captions have 110 at most, and stand before the picture, behind parameter sets.
 const HEAD_BYTES: u64 = 2048;
 
+/// Pictures that are asked for at once: one by one a storage far away would answer for a minute. What lies between near ones is read of a
+/// storage too, so that more would take memory.
+const AT_ONCE: u32 = 256;
+
 /// The captions in the pictures of `track`. `None` if that can't be told: of encrypted pictures, of codecs in which captions have no usual
 /// place, and where they are carried but nobody speaks in what was read. Blocks.
 pub fn look(source: &Source, track: &Track) -> Option<Vec<Caption>> {
@@ -31,10 +36,10 @@ pub fn look(source: &Source, track: &Track) -> Option<Vec<Caption>> {
     let length_bytes = track.video()?.nal_length_bytes?;
     let read = |(places, pictures)| {
         let mut services = Services::default();
-        for stretch in stretches(track.samples.len(), places, pictures) {
-            services.leap();
-            for head in heads(source, track, stretch)? {
-                services.read(codec, length_bytes, &head);
+        for some in stretches(track.samples.len(), places, pictures).chunks((AT_ONCE / pictures) as usize) {
+            for heads in heads(source, track, some)? {
+                services.leap();
+                heads.iter().for_each(|head| services.read(codec, length_bytes, head));
             }
         }
         Ok::<_, SourceError>(services)
@@ -58,20 +63,26 @@ fn stretches(count: u32, places: u32, each: u32) -> Vec<Range<u32>> {
     (0..places).map(|place| first(place)..first(place) + each).collect()
 }
 
-/// The beginnings of pictures, in the order in which they are shown.
-fn heads(source: &Source, track: &Track, stretch: Range<u32>) -> Result<Vec<Bytes>, SourceError> {
-    let mut places: Vec<(i64, SourceRange)> = Vec::with_capacity(stretch.len());
-    for (index, sample) in stretch.clone().zip(track.samples.iter(stretch)) {
-        if let Some(SourceRange { file, range }) = track.samples.places(index..index + 1).pop() {
-            let head = range.start..range.end.min(range.start + HEAD_BYTES);
-            let shown = sample.decode_time.saturating_add(sample.composition_offset.into());
-            places.push((shown, SourceRange { file, range: head }));
+/// The beginnings of the pictures of each of `stretches`, in the order in which they are shown.
+fn heads(source: &Source, track: &Track, stretches: &[Range<u32>]) -> Result<Vec<Vec<Bytes>>, SourceError> {
+    let of_stretch = |stretch: &Range<u32>| {
+        let mut places: Vec<(i64, SourceRange)> = Vec::with_capacity(stretch.len());
+        for (index, sample) in stretch.clone().zip(track.samples.iter(stretch.clone())) {
+            if let Some(SourceRange { file, range }) = track.samples.places(index..index + 1).pop() {
+                let head = range.start..range.end.min(range.start + HEAD_BYTES);
+                let shown = sample.decode_time.saturating_add(sample.composition_offset.into());
+                places.push((shown, SourceRange { file, range: head }));
+            }
         }
-    }
-    places.sort_by_key(|(shown, _)| *shown);
-    let ranges: Vec<SourceRange> = places.into_iter().map(|(_, range)| range).collect();
-    let mut bytes = source.read(&ranges)?;
-    Ok(ranges.iter().map(|range| bytes.split_to(range.len() as usize)).collect())
+        places.sort_by_key(|(shown, _)| *shown);
+        places.into_iter().map(|(_, range)| range).collect::<Vec<SourceRange>>()
+    };
+    let all: Vec<Vec<SourceRange>> = stretches.iter().map(of_stretch).collect();
+    let mut bytes = source.read(&all.concat())?;
+    let mut split = |ranges: Vec<SourceRange>| {
+        ranges.iter().map(|range| bytes.split_to(range.len() as usize)).collect::<Vec<Bytes>>()
+    };
+    Ok(all.into_iter().map(&mut split).collect())
 }
 
 #[cfg(test)]

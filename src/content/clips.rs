@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::content::made::Text;
 use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::content::vod::{self, Content, OpenError, Opened, Part};
 use crate::formats::cues::Cues;
+use crate::formats::ttml::document::Document;
 use crate::media::clip::Cut;
 use crate::media::presentation::{Period, Presentation};
 use crate::media::track::{Kind, Role};
@@ -36,9 +38,15 @@ impl Clip {
 
 /// Opens the presentation that the `clips` of `parts` make one after another, with `texts` beside them. A file that several name is read
 /// once. Blocks.
-pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) -> Result<Opened, OpenError> {
+pub fn open(
+    storage: &Storage,
+    parts: &[Part],
+    texts: &[Text],
+    clips: &[Clip],
+    target: Duration,
+) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = vod::read(parts, true, &mut warnings)?;
+    let (mut source, read) = vod::read(storage, parts, [].iter(), true, &mut warnings)?;
     let missing = missing_texts(clips, texts, &read, &source);
     let mut periods: Vec<Period> = Vec::with_capacity(clips.len());
     // In nanoseconds: durations may have timescales without a common multiple.
@@ -62,7 +70,7 @@ pub fn open(parts: &[Part], texts: &[Text], clips: &[Clip], target: Duration) ->
         start = MediaTime::new(start.ticks.saturating_add(duration), Timescale::NANO);
     }
     vod::shorten(&mut warnings);
-    Ok(Opened { presentation: Presentation { periods, warnings }, source: Arc::new(source) })
+    Ok(Opened { presentation: Presentation { periods, thumbnails: Vec::new(), warnings }, source: Arc::new(source) })
 }
 
 /// A text as far as players choose by it.
@@ -108,6 +116,7 @@ fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Ve
             roles: text.roles.clone(),
             counts_from_start: text.counts_from_start,
             cues,
+            document: text.document.as_ref().map(Document::emptied),
         };
         (choice, Some(empty))
     });
@@ -124,6 +133,7 @@ fn offered(clip: &Clip, texts: &[Text], read: &[Content], source: &Source) -> Ve
             roles: track.roles.clone(),
             counts_from_start: false,
             cues: Cues::default(),
+            document: None,
         });
         (choice, empty)
     });
@@ -139,7 +149,7 @@ mod tests {
     fn opened(clips: &[Clip]) -> Opened {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tour/video-90p.mp4");
         let part = Part { name: "film".into(), files: vec![file], said: Said::default() };
-        open(&[part], &[], clips, Duration::from_secs(6)).expect("opened")
+        open(&Storage::Local, &[part], &[], clips, Duration::from_secs(6)).expect("opened")
     }
 
     fn clip(from_s: i64, until_s: i64) -> Clip {

@@ -3,30 +3,31 @@
 //! A file directly in the root is a presentation of its own. In a folder below, media files make one together when a
 //! `presentation.toml` says so, when they are an existing packaging, or on proof; else each is one of its own.
 
+pub mod entry;
+pub mod folder;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::cache::Lease;
-use crate::content::clips::{self, Clip};
-use crate::content::scan::{self, Looks};
-use crate::content::sidecar::{self, Named, Sidecar};
-use crate::content::source::{Source, Stamp};
-use crate::content::subtitles::{self, TextFile};
-use crate::content::vod::{self, OpenError, Opened, Part, Said, track_name};
-use crate::media::presentation::Presentation;
-use crate::media::track::Kind;
-use crate::time::{MediaTime, Timescale, Utc};
+use crate::content::file::{SourceError, Stamp};
+use crate::content::library::entry::Entry;
+use crate::content::library::folder::{Folder, Group, Rule, Shelf, attach, has_extension, is_media, lone, stem};
+use crate::content::remote;
+use crate::content::sidecar;
+use crate::content::storage::Storage;
+use crate::content::subtitles;
+use crate::time::Utc;
 
 /// How a library is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
-    /// The folder, or the one file.
-    pub root: PathBuf,
+    /// Folders, or files.
+    pub roots: Vec<Root>,
     /// How long segments should be: 6 s, Apple's recommendation, a compromise of start-up time and number of requests.
     pub segment_target: Duration,
     /// Whether symbolic links below the root are followed: no, since they may lead out of it.
@@ -42,7 +43,7 @@ impl Options {
     /// The defaults for a library at `root`.
     pub fn new(root: PathBuf) -> Options {
         Options {
-            root,
+            roots: vec![Root { prefix: String::new(), path: root }],
             segment_target: Duration::from_secs(6),
             follow_symlinks: false,
             scan_interval: Duration::from_secs(2),
@@ -51,101 +52,21 @@ impl Options {
     }
 }
 
+/// A folder, or a file, of this machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Root {
+    /// What the names of its presentations begin with, and a slash; or nothing.
+    pub prefix: String,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
 /// Folders below folders below folders: deeper is a loop, or not a library.
 const DEPTH_MAX: usize = 16;
 /// The most files of a library that are looked at.
 const FILES_MAX: usize = 1_000_000;
 /// A file modified less than this ago may still grow, and is left alone until it rests.
 pub const REST: Duration = Duration::from_secs(2);
-/// Files that proof finds to belong together: as many as a rich ladder with all its languages has.
-const PROOF_FILES_MAX: usize = 64;
-
-/// Which rule made files one presentation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// A file of its own.
-    File,
-    /// `presentation.toml` says so.
-    Said,
-    /// Initialization segments and media segments.
-    Packaging,
-    /// Single tracks, of equal length.
-    EqualTracks,
-    /// Muxed files with the same audio.
-    SharedAudio,
-}
-
-impl std::fmt::Display for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Rule::File => "a file of its own",
-            Rule::Said => "presentation.toml says so",
-            Rule::Packaging => "an existing packaging: initialization and media segments",
-            Rule::EqualTracks => "single tracks whose durations are within a second of each other",
-            Rule::SharedAudio => "muxed files that share the same audio",
-        })
-    }
-}
-
-/// A presentation that the library holds.
-#[derive(Debug)]
-pub struct Entry {
-    /// Path under the root, `/` between its parts; of a file without its extension.
-    pub name: String,
-    /// Which rule made it one.
-    pub rule: Rule,
-    /// What it is made of; or why it can't be served.
-    pub parts: Result<Vec<Part>, String>,
-    /// Subtitles beside them.
-    pub texts: Vec<TextFile>,
-    /// The clips of them that play one after another; none: they are one whole.
-    pub clips: Vec<Clip>,
-    /// Ends when its files change.
-    pub lease: Arc<Lease>,
-    /// The files and what they were like.
-    stamps: Vec<(PathBuf, Stamp)>,
-    target: Duration,
-    /// Why nothing of it can be served, once that was found: these files will say the same again.
-    refused: OnceLock<String>,
-}
-
-impl Entry {
-    /// Opens it. Blocks, unless it is known already that nothing of it can be served.
-    pub fn open(&self) -> Result<Opened, OpenError> {
-        if let Some(why) = self.refused.get() {
-            return Err(OpenError::Nothing(why.clone()));
-        }
-        let opened = self.read();
-        if let Err(OpenError::Nothing(why)) = &opened {
-            // Who lost a race found the same.
-            let _ = self.refused.set(why.clone());
-        }
-        opened
-    }
-
-    /// Whether it is known that nothing of it can be served.
-    pub fn is_refused(&self) -> bool {
-        self.refused.get().is_some()
-    }
-
-    fn read(&self) -> Result<Opened, OpenError> {
-        let parts = self.parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
-        let mut warnings = Vec::new();
-        let texts = subtitles::read_all(&self.texts, &mut warnings);
-        let mut opened = match &self.clips[..] {
-            [] => vod::open(parts, texts, self.target)?,
-            clips => clips::open(parts, &texts, clips, self.target)?,
-        };
-        opened.presentation.warnings.extend(warnings);
-        Ok(opened)
-    }
-
-    fn is_same(&self, other: &Entry) -> bool {
-        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips);
-        made_of == (&other.rule, &other.parts, &other.texts, &other.clips) && self.stamps == other.stamps
-    }
-}
-
 /// What the library holds at one time.
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -157,10 +78,12 @@ pub struct Catalog {
     pub is_unsettled: bool,
 }
 
-/// A folder of presentations.
+/// Folders of presentations, of this machine and elsewhere.
 #[derive(Debug)]
 pub struct Library {
     options: Options,
+    /// Storages, those with longer prefixes first.
+    shelves: Vec<Arc<remote::shelf::Shelf>>,
     catalog: ArcSwap<Catalog>,
     /// Counts the changes of the catalogue.
     generation: AtomicU64,
@@ -174,20 +97,22 @@ struct Judged {
     groups: Vec<Group>,
 }
 
-/// Files that are one presentation.
-#[derive(Debug, Clone)]
-struct Group {
-    name: String,
-    rule: Rule,
-    parts: Result<Vec<Part>, String>,
-    texts: Vec<TextFile>,
-    clips: Vec<Clip>,
-}
-
 impl Library {
     /// A library that has not been looked at yet.
     pub fn new(options: Options) -> Library {
-        Library { options, catalog: ArcSwap::default(), generation: AtomicU64::new(0), judged: Mutex::default() }
+        Library::with_shelves(options, Vec::new())
+    }
+
+    /// The same, and what lies in storages elsewhere.
+    pub fn with_shelves(options: Options, mut shelves: Vec<Arc<remote::shelf::Shelf>>) -> Library {
+        shelves.sort_by_key(|shelf| std::cmp::Reverse(shelf.prefix().len()));
+        Library {
+            options,
+            shelves,
+            catalog: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            judged: Mutex::default(),
+        }
     }
 
     /// How it is read.
@@ -205,7 +130,39 @@ impl Library {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The presentation called `name`.
+    /// The storages.
+    pub fn shelves(&self) -> &[Arc<remote::shelf::Shelf>] {
+        &self.shelves
+    }
+
+    /// The presentation called `name`, wherever it is, as of `now`. What lies in a storage may have to be looked for.
+    pub async fn find(&self, name: &str, now: Utc) -> Result<Option<Arc<Entry>>, SourceError> {
+        if let Some(entry) = self.entry(name) {
+            return Ok(Some(entry));
+        }
+        match self.shelves.iter().find(|shelf| name.starts_with(shelf.prefix())) {
+            Some(shelf) => shelf.entry(name, now).await,
+            None => Ok(None),
+        }
+    }
+
+    /// At most `limit` presentations whose names come after `after`, by name: of this machine, and those of storages that somebody
+    /// asked for.
+    pub fn listed(&self, after: Option<&str>, limit: usize) -> Vec<Arc<Entry>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let catalog = self.catalog.load();
+        let local = catalog.entries.range::<str, _>((from, Unbounded)).take(limit).map(|(_, entry)| Arc::clone(entry));
+        let remote = self.shelves.iter().flat_map(|shelf| shelf.known());
+        let remote = remote.filter(|entry| after.is_none_or(|after| entry.name.as_str() > after));
+        let mut all: Vec<Arc<Entry>> = local.chain(remote).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.dedup_by(|a, b| a.name == b.name);
+        all.truncate(limit);
+        all
+    }
+
+    /// The presentation called `name` that lies on this machine.
     pub fn entry(&self, name: &str) -> Option<Arc<Entry>> {
         self.catalog.load().entries.get(name).cloned()
     }
@@ -221,21 +178,32 @@ impl Library {
             unsettled: BTreeSet::new(),
             unread: Vec::new(),
         };
-        let root = self.options.root.canonicalize()?;
-        let groups = if root.is_file() {
-            let mut stamps = vec![(root.clone(), Stamp::at(&root)?)];
-            let mut groups = vec![lone(&root, Path::new(""))];
-            let found = walk.texts_beside(&root);
-            attach(&mut groups, &found, None);
-            stamps.extend(found.into_iter().filter(|(path, _)| groups[0].texts.iter().any(|text| text.path == *path)));
-            groups.into_iter().map(|group| (group, stamps.clone())).collect()
-        } else {
-            walk.folder(&root, 0);
-            let mut groups = Vec::new();
-            let taken = self.judge_all(&walk.folders, &root, &mut groups);
-            *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = taken;
-            groups
-        };
+        let before = std::mem::take(&mut *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let mut judged = BTreeMap::new();
+        let mut groups = Vec::new();
+        for Root { prefix, path } in &self.options.roots {
+            let failed =
+                |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            let root = path.canonicalize().map_err(failed)?;
+            let first = groups.len();
+            if root.is_file() {
+                let mut stamps = vec![(root.clone(), Stamp::at(&root).map_err(failed)?)];
+                let mut alone = vec![lone(&root, Path::new(""))];
+                let found = walk.texts_beside(&root);
+                attach(&mut alone, &found, None);
+                let texts = found.into_iter().filter(|(path, _)| alone[0].texts.iter().any(|text| text.path == *path));
+                stamps.extend(texts);
+                groups.extend(alone.into_iter().map(|group| (group, stamps.clone())));
+            } else {
+                walk.folders.clear();
+                walk.folder(&root, 0);
+                judged.extend(self.judge_all(&walk.folders, &root, &before, &mut groups));
+            }
+            for (group, _) in groups[first..].iter_mut().filter(|_| !prefix.is_empty()) {
+                group.name = format!("{prefix}/{}", group.name);
+            }
+        }
+        *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = judged;
         let is_unsettled = !walk.unsettled.is_empty();
         let mut catalog = Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled };
         let old = self.catalog.load();
@@ -255,19 +223,8 @@ impl Library {
             if stamps.iter().any(|(path, _)| taken.contains(path)) {
                 continue;
             }
-            let Group { name, rule, parts, texts, clips } = group;
-            let lease = Arc::default();
-            let entry = Entry {
-                name: name.clone(),
-                rule,
-                parts,
-                texts,
-                clips,
-                lease,
-                stamps,
-                target,
-                refused: OnceLock::new(),
-            };
+            let name = group.name.clone();
+            let entry = Entry::new(group, stamps, target, Storage::Local);
             let entry = match catalog.entries.get(&name) {
                 Some(twin) => clash(twin, entry),
                 None => entry,
@@ -297,9 +254,10 @@ impl Library {
         &self,
         folders: &[Folder],
         root: &Path,
+        before: &BTreeMap<PathBuf, Judged>,
         groups: &mut Vec<(Group, Vec<(PathBuf, Stamp)>)>,
     ) -> BTreeMap<PathBuf, Judged> {
-        let before = std::mem::take(&mut *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let shelf = Shelf { storage: &Storage::Local, root, follow_symlinks: self.options.follow_symlinks };
         let mut judged = BTreeMap::new();
         let mut claimed: BTreeSet<PathBuf> = BTreeSet::new();
         for (index, folder) in folders.iter().enumerate() {
@@ -314,7 +272,7 @@ impl Library {
             stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
             let judgement = match before.get(&folder.path) {
                 Some(old) if old.stamps == stamps => old.clone(),
-                _ => Judged { groups: judge(folder, &below, root, self.options.follow_symlinks), stamps },
+                _ => Judged { groups: shelf.judge(folder, &below), stamps },
             };
             let of_several = judgement.groups.iter().filter(|g| matches!(g.rule, Rule::Packaging | Rule::Said));
             for group in of_several {
@@ -326,15 +284,8 @@ impl Library {
                     group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
-            let by_path: BTreeMap<&PathBuf, &Stamp> =
-                judgement.stamps.iter().map(|(path, stamp)| (path, stamp)).collect();
-            let sidecar = folder.sidecar.iter().map(|(path, _)| path);
             for group in &judgement.groups {
-                let files = group.parts.iter().flatten().flat_map(|part| &part.files);
-                let files = files.chain(group.texts.iter().map(|text| &text.path)).chain(sidecar.clone());
-                let made_of: BTreeMap<&PathBuf, &Stamp> =
-                    files.filter_map(|path| by_path.get(path).map(|stamp| (path, *stamp))).collect();
-                groups.push((group.clone(), made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect()));
+                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &judgement.stamps)));
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);
@@ -357,26 +308,7 @@ fn clash(a: &Entry, b: Entry) -> Entry {
     };
     let why = format!("two things are called {}: {} and {}", a.name, files(a), files(&b));
     let stamps = a.stamps.iter().chain(&b.stamps).cloned().collect();
-    Entry { parts: Err(why), stamps, ..b }
-}
-
-/// A folder as it was found.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// Media files that rest, by name.
-    media: Vec<(PathBuf, Stamp)>,
-    /// Files of subtitles that rest, by name.
-    texts: Vec<(PathBuf, Stamp)>,
-    /// `presentation.toml`, if it is there.
-    sidecar: Option<(PathBuf, Stamp)>,
-    has_manifest: bool,
-}
-
-impl Folder {
-    fn all_stamps(&self) -> Vec<(PathBuf, Stamp)> {
-        self.media.iter().chain(&self.texts).chain(&self.sidecar).cloned().collect()
-    }
+    b.refused(why, stamps)
 }
 
 struct Walk<'a> {
@@ -503,272 +435,4 @@ impl Walk<'_> {
         }
         Some(stamp)
     }
-}
-
-fn has_extension(name: &str, extensions: &[&str]) -> bool {
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    extensions.iter().any(|e| extension.eq_ignore_ascii_case(e))
-}
-
-/// Whether a file is taken for MP4 by its name.
-pub fn is_media(name: &str) -> bool {
-    has_extension(
-        name,
-        &["mp4", "m4v", "m4a", "m4s", "m4f", "mov", "cmfv", "cmfa", "cmft", "cmfm", "fmp4", "ismv", "isma", "f4v"],
-    )
-}
-
-/// The name of what lies at `path`, under `root`.
-fn name_of(path: &Path, root: &Path) -> String {
-    let relative = path.strip_prefix(root).unwrap_or(path);
-    relative.to_string_lossy().into_owned()
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn lone(path: &Path, root: &Path) -> Group {
-    let name = if root.as_os_str().is_empty() { stem(path) } else { name_of(&path.with_extension(""), root) };
-    let part = Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
-    Group { name, rule: Rule::File, parts: Ok(vec![part]), texts: Vec::new(), clips: Vec::new() }
-}
-
-/// The most files of subtitles of one presentation.
-const TEXTS_MAX: usize = 150;
-
-/// Gives each of `texts` to the presentation that its name speaks of: of `groups` in one folder, the file whose name it begins
-/// with; else all of the `folder` if that is one presentation.
-fn attach(groups: &mut [Group], texts: &[(PathBuf, Stamp)], folder: Option<&Path>) {
-    let mut files: BTreeMap<String, usize> = BTreeMap::new();
-    let mut members: BTreeSet<String> = BTreeSet::new();
-    let mut whole = None;
-    for (index, group) in groups.iter().enumerate() {
-        let stems = group.parts.iter().flatten().flat_map(|part| &part.files).map(|file| stem(file));
-        match group.rule {
-            Rule::File => files.extend(stems.map(|stem| (stem, index))),
-            Rule::Said => {}
-            Rule::Packaging | Rule::EqualTracks | Rule::SharedAudio => {
-                members.extend(stems.chain(folder.map(stem)));
-                whole = Some(index);
-            }
-        }
-    }
-    if let [Group { rule: Rule::File, .. }] = groups {
-        whole = folder.map(|_| 0);
-    }
-    for (path, _) in texts {
-        let stem = stem(path);
-        // `film.de.vtt` belongs to `film.de.mp4`, if that is there, and not to `film.mp4`.
-        let beginnings =
-            || std::iter::successors(Some(&stem[..]), |name| name.rsplit_once('.').map(|(beginning, _)| beginning));
-        let of_file = beginnings().find_map(|name| Some((*files.get(name)?, subtitles::beside(path, name)?)));
-        let of_whole = || {
-            let of_member = || beginnings().find_map(|name| subtitles::beside(path, members.get(name)?));
-            Some((whole?, subtitles::in_folder(path).or_else(of_member)?))
-        };
-        if let Some((index, text)) = of_file.or_else(of_whole)
-            && groups[index].texts.len() < TEXTS_MAX
-        {
-            groups[index].texts.push(text);
-        }
-    }
-}
-
-/// Which presentations the files of `folder` are, with their subtitles.
-fn judge(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks: bool) -> Vec<Group> {
-    let mut groups = media_groups(folder, below, root, follow_symlinks);
-    attach(&mut groups, &folder.texts, (folder.path != root).then_some(&folder.path));
-    groups
-}
-
-/// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
-fn media_groups(folder: &Folder, below: &[&Folder], root: &Path, follow_symlinks: bool) -> Vec<Group> {
-    let name = name_of(&folder.path, root);
-    let each = || folder.media.iter().map(|(path, _)| lone(path, root)).collect::<Vec<_>>();
-    if folder.path == root {
-        return each();
-    }
-    if let Some((path, _)) = &folder.sidecar {
-        let read = Sidecar::read(path).and_then(|sidecar| sidecar.named(&folder.path));
-        let read = read.and_then(|named| {
-            let Named { parts, texts, .. } = &named;
-            let mut files = parts.iter().flat_map(|part| &part.files).chain(texts.iter().map(|text| &text.path));
-            match files.find(|file| !follow_symlinks && is_linked(file, &folder.path)) {
-                Some(file) => {
-                    Err(format!("{}: a symbolic link leads to it (see --follow-symlinks)", name_of(file, root)))
-                }
-                None => Ok(named),
-            }
-        });
-        let group = |parts, texts, clips| Group { name, rule: Rule::Said, parts, texts, clips };
-        return vec![match read {
-            Ok(Named { parts, texts, clips }) => group(Ok(parts), texts, clips),
-            Err(why) => group(Err(why), Vec::new(), Vec::new()),
-        }];
-    }
-    if let Some(Packaging { parts, movies }) = packaging(folder, below) {
-        let packaged = Group { name, rule: Rule::Packaging, parts, texts: Vec::new(), clips: Vec::new() };
-        return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
-    }
-    if (2..=PROOF_FILES_MAX).contains(&folder.media.len())
-        && let Some((rule, parts)) = proof(&folder.media)
-    {
-        return vec![Group { name, rule, parts: Ok(parts), texts: Vec::new(), clips: Vec::new() }];
-    }
-    each()
-}
-
-/// Whether a symbolic link lies on the way from `folder` to `file`.
-fn is_linked(file: &Path, folder: &Path) -> bool {
-    let way = file.ancestors().take_while(|above| *above != folder);
-    way.into_iter().any(Path::is_symlink)
-}
-
-/// What the files of a folder look like; by index.
-fn looks_of(media: &[(PathBuf, Stamp)]) -> Vec<Looks> {
-    let look = |(path, _): &(PathBuf, Stamp)| {
-        let source = Source::open(std::slice::from_ref(path)).ok()?;
-        scan::looks(&source, 0).ok()
-    };
-    media.iter().map(|file| look(file).unwrap_or(Looks::Other)).collect()
-}
-
-/// An existing packaging.
-struct Packaging {
-    parts: Result<Vec<Part>, String>,
-    /// Whole movies that lie beside it.
-    movies: Vec<PathBuf>,
-}
-
-/// The packaging that a folder holds, flat or one folder a track.
-fn packaging(folder: &Folder, below: &[&Folder]) -> Option<Packaging> {
-    if !folder.media.is_empty() {
-        let looks = looks_of(&folder.media);
-        let files = folder.media.iter().zip(&looks);
-        let movies = files.filter(|(_, look)| **look == Looks::Movie).map(|((path, _), _)| path.clone()).collect();
-        return flat(&folder.media, &looks).map(|parts| Packaging { parts, movies });
-    }
-    // One folder a track; deeper only where a manifest says that this is the top.
-    let tracks: Vec<&&Folder> = below.iter().filter(|f| !f.media.is_empty()).collect();
-    let is_near = |f: &&&Folder| f.path.parent() == Some(&folder.path);
-    if tracks.is_empty() || !(folder.has_manifest || tracks.iter().all(is_near)) {
-        return None;
-    }
-    let mut parts = Vec::new();
-    for track in tracks {
-        let looks = looks_of(&track.media);
-        if looks.contains(&Looks::Movie) {
-            return None;
-        }
-        let Some(Ok(found)) = flat(&track.media, &looks) else { return None };
-        let prefix = track_name(&track.path.strip_prefix(&folder.path).unwrap_or(&track.path).to_string_lossy());
-        let several = found.len() > 1;
-        parts.extend(found.into_iter().map(|part| Part {
-            name: if several { format!("{prefix}-{}", part.name) } else { prefix.clone() },
-            ..part
-        }));
-    }
-    Some(Packaging { parts: Ok(parts), movies: Vec::new() })
-}
-
-/// The tracks of a packaging whose files lie in one folder; `None` if it is no packaging.
-fn flat(media: &[(PathBuf, Stamp)], looks: &[Looks]) -> Option<Result<Vec<Part>, String>> {
-    let of =
-        |wanted: Looks| media.iter().zip(looks).filter(move |(_, l)| **l == wanted).map(|((path, _), _)| path.clone());
-    let inits: Vec<PathBuf> = of(Looks::Init).collect();
-    let segments: Vec<PathBuf> = of(Looks::Segment).collect();
-    if segments.is_empty() {
-        return None;
-    }
-    if inits.is_empty() {
-        let first = segments[0].file_name().unwrap_or_default().to_string_lossy();
-        return Some(Err(format!("{first}: a media segment, but there is no initialization segment")));
-    }
-    let mut parts: Vec<Part> = inits
-        .iter()
-        .map(|init| Part { name: track_name(&stem(init)), files: vec![init.clone()], said: Said::default() })
-        .collect();
-    let ids: Vec<Vec<u32>> = inits.iter().map(|path| track_ids(path)).collect();
-    let distinct =
-        ids.iter().enumerate().all(|(i, a)| ids.iter().skip(i + 1).all(|b| a.iter().all(|id| !b.contains(id))));
-    for segment in segments {
-        let index = if inits.len() == 1 {
-            Some(0)
-        } else if distinct {
-            let found = track_ids(&segment);
-            ids.iter().position(|ids| found.iter().any(|id| ids.contains(id)))
-        } else {
-            nearest_name(&segment, &inits)
-        };
-        match index {
-            Some(index) => parts[index].files.push(segment),
-            None => {
-                let name = segment.file_name().unwrap_or_default().to_string_lossy();
-                return Some(Err(format!("{name}: it can't be told which initialization segment it belongs to")));
-            }
-        }
-    }
-    parts.retain(|part| part.files.len() > 1);
-    Some(Ok(parts))
-}
-
-/// Which of `inits` has the longest beginning of its name in common with `segment`, if one alone has.
-fn nearest_name(segment: &Path, inits: &[PathBuf]) -> Option<usize> {
-    let (own, names) = (stem(segment), inits.iter().map(|init| stem(init)));
-    // `init-v1` and `v1-00001`, `video_init` and `video_3`: what matters is the words they share.
-    let words = |name: &str| {
-        name.split(|c: char| !c.is_ascii_alphanumeric())
-            .filter(|w| !w.is_empty())
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let own = words(&own);
-    let shared: Vec<usize> = names.map(|name| words(&name).iter().filter(|word| own.contains(word)).count()).collect();
-    let best = *shared.iter().max()?;
-    let mut winners = shared.iter().enumerate().filter(|(_, count)| **count == best && best > 0);
-    let winner = winners.next()?.0;
-    winners.next().is_none().then_some(winner)
-}
-
-/// The track_IDs that an initialization or media segment speaks of.
-fn track_ids(path: &Path) -> Vec<u32> {
-    let source = match Source::open(&[path.to_path_buf()]) {
-        Ok(source) => source,
-        Err(_) => return Vec::new(),
-    };
-    scan::track_ids(&source, 0).unwrap_or_default()
-}
-
-/// Whether files are one presentation on proof: all of single tracks and of one length, or muxed with the same audio.
-fn proof(media: &[(PathBuf, Stamp)]) -> Option<(Rule, Vec<Part>)> {
-    let part =
-        |path: &Path| Part { name: track_name(&stem(path)), files: vec![path.to_path_buf()], said: Said::default() };
-    // Segment boundaries do not matter here; any target will do.
-    let open = |(path, _): &(PathBuf, Stamp)| vod::open(&[part(path)], Vec::new(), Duration::from_secs(6)).ok();
-    let opened: Vec<Opened> = media.iter().map(open).collect::<Option<_>>()?;
-    let parts: Vec<Part> = media.iter().map(|(path, _)| part(path)).collect();
-    let single = opened.iter().all(|o| o.presentation.tracks().count() == 1);
-    let end = |p: &Presentation| p.tracks().map(|t| t.time(t.end())).max().unwrap_or(MediaTime::ZERO);
-    let ends: Vec<MediaTime> = opened.iter().map(|o| end(&o.presentation)).collect();
-    let second = MediaTime::new(1000, Timescale::MILLI);
-    let (first, last) = (ends.iter().min()?, ends.iter().max()?);
-    if single && first.is_within(*last, second) {
-        return Some((Rule::EqualTracks, parts));
-    }
-    let audio = |o: &Opened| {
-        o.presentation.tracks().find(|t| t.kind == Kind::Audio).map(|t| t.samples.sizes(0..t.samples.len()).to_vec())
-    };
-    let firsts: Vec<Vec<u32>> = opened.iter().map(audio).collect::<Option<_>>()?;
-    let muxed = opened.iter().all(|o| o.presentation.tracks().any(|t| t.kind == Kind::Video));
-    let alike = muxed && firsts.windows(2).all(|pair| pair[0] == pair[1]) && shares_audio(&parts, opened.len());
-    alike.then_some((Rule::SharedAudio, parts))
-}
-
-/// Whether opening `parts` together finds the audio of all but one to be the same, byte for byte.
-fn shares_audio(parts: &[Part], files: usize) -> bool {
-    let Ok(together) = vod::open(parts, Vec::new(), Duration::from_secs(6)) else { return false };
-    let audio = together.presentation.tracks().filter(|t| t.kind == Kind::Audio).count();
-    let video = together.presentation.tracks().filter(|t| t.kind == Kind::Video).count();
-    video >= files && audio < files
 }

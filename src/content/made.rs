@@ -1,5 +1,5 @@
-//! Tracks that are made: a text, whatever form it came in, as the `wvtt` track that it is served from. Its samples lie in memory,
-//! as a file of the source.
+//! Tracks that are made: a text, whatever form it came in, as the `wvtt` track that it is served from, and TTML as an `stpp` track beside it.
+//! Their samples lie in memory, as files of the source.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::content::source::{Source, Stamp};
+use crate::content::file::Stamp;
+use crate::content::source::Source;
 use crate::formats::cues::Cues;
 use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
-use crate::formats::isobmff::wvtt;
+use crate::formats::isobmff::{stpp, wvtt};
 use crate::formats::language;
-use crate::media::sample::SourceRange;
+use crate::formats::ttml::document::Document;
 use crate::media::switching::Arranged;
 use crate::media::text::{self, TextSamples};
 use crate::media::timeline;
@@ -41,9 +42,15 @@ pub struct Text {
     pub counts_from_start: bool,
     /// What it shows.
     pub cues: Cues,
+    /// The same as it was written, if it is TTML that can be taken apart.
+    pub document: Option<Document>,
 }
 
 impl Text {
+    fn file_name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// BCP 47 tag, shortest form: what is said of it, else what it says itself.
     pub fn tag(&self) -> Option<String> {
         let own = || self.cues.language.as_ref().filter(|tag| language::is_tag(tag)).map(|tag| language::shortest(tag));
@@ -62,6 +69,10 @@ pub struct Extent {
 
 /// The most bytes that all texts of a presentation come to as samples: they are kept in memory.
 const BYTES_MAX: usize = 64 << 20;
+
+/// The most bytes that one text comes to as IMSC. Each of its documents repeats styles and layout: 3 KB of them every six seconds are 4 MiB in
+/// two hours.
+const IMSC_BYTES_MAX: usize = 16 << 20;
 
 /// Makes tracks of `texts`, cut where the others are, and adds them to `arranged`; with a hash of the samples of each. The times of
 /// what was written beside the media count from `zero`. What is left out is a warning.
@@ -87,25 +98,40 @@ pub fn add(
     let mut taken: BTreeSet<String> =
         arranged.sets.iter().flat_map(|set| &set.tracks).map(|track| track.name.clone()).collect();
     let mut left = BYTES_MAX.saturating_sub(source.made_bytes());
-    let (mut tracks, mut hashes) = (Vec::new(), Vec::new());
-    for text in texts {
+    let (mut tracks, mut hashes): (Vec<Track>, Vec<(String, [u8; 32])>) = Default::default();
+    for text in &texts {
         let offset_ms = if text.counts_from_start { offset_ms } else { 0 };
-        let file_name = text.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = source.next_file();
-        match text::samples(&text.cues.cues, offset_ms, span.clone(), &cuts, file, left) {
+        match text::samples(&text.cues.cues, offset_ms, span.clone(), &cuts, source.next_file(), left) {
             Ok(made) => {
                 // A clip leaves out what the rest of its file shows.
                 if made.left_out > 0 && arranged.cut.is_none() {
                     let what = "cues are left out: they lie outside the media, or too many are shown at once";
-                    arranged.warnings.push(format!("{file_name}: {} {what}", made.left_out));
+                    arranged.warnings.push(format!("{}: {} {what}", text.file_name(), made.left_out));
                 }
                 left -= made.bytes.len();
                 let name = free_name(&text.name, &taken);
                 taken.insert(name.clone());
                 hashes.push((name.clone(), *blake3::hash(&made.bytes).as_bytes()));
-                tracks.push(track(text, name, made, file, source));
+                tracks.push(track(text, name, Form::WebVtt, made, source));
             }
-            Err(why) => arranged.warnings.push(format!("{file_name}: it is left out: {why}")),
+            Err(why) => arranged.warnings.push(format!("{}: it is left out: {why}", text.file_name())),
+        }
+    }
+    // After all of those, so that none lacks the room.
+    for text in &texts {
+        let Some(document) = &text.document else { continue };
+        let Some(of_cues) = tracks.iter().position(|track| track.name == text.name) else { continue };
+        let offset_ms = if text.counts_from_start { offset_ms } else { 0 };
+        match text::documents(document, offset_ms, span.clone(), &cuts, source.next_file(), left.min(IMSC_BYTES_MAX)) {
+            Ok(made) => {
+                left -= made.bytes.len();
+                let name = free_name(&format!("{}-imsc", text.name), &taken);
+                taken.insert(name.clone());
+                hashes.push((name.clone(), *blake3::hash(&made.bytes).as_bytes()));
+                tracks[of_cues].as_imsc = Some(name.clone());
+                tracks.push(track(text, name, Form::Imsc(document.profile()), made, source));
+            }
+            Err(why) => arranged.warnings.push(format!("{}: it is offered as WebVTT alone: {why}", text.file_name())),
         }
     }
     arranged.add_text(tracks, target);
@@ -119,30 +145,46 @@ fn free_name(name: &str, taken: &BTreeSet<String>) -> String {
     names.find(|name| !taken.contains(name)).expect("there are more numbers than tracks")
 }
 
-fn track(text: Text, name: String, made: TextSamples, file: u32, source: &mut Source) -> Track {
+/// What the samples of a made track are.
+#[derive(Clone, Copy)]
+enum Form {
+    WebVtt,
+    /// Of this profile.
+    Imsc(&'static str),
+}
+
+fn track(text: &Text, name: String, form: Form, made: TextSamples, source: &mut Source) -> Track {
     let TextSamples { bytes, table, .. } = made;
     let tag = text.tag();
     let roles: Vec<&str> = text.roles.iter().map(|role| role.name()).collect();
-    let init = wvtt::write_init(text.id, Timescale::MILLI, tag.as_deref(), &roles, &text.cues.head);
-    let place = SourceRange { file, range: 0..bytes.len() as u64 };
-    debug_assert_eq!(table.places(0..table.len()), [place]);
-    source.add_made(text.path, text.stamp, Bytes::from(bytes));
+    let scale = Timescale::MILLI;
+    let (format, codecs, init) = match form {
+        Form::WebVtt => {
+            (*b"wvtt", "wvtt".to_owned(), wvtt::write_init(text.id, scale, tag.as_deref(), &roles, &text.cues.head))
+        }
+        Form::Imsc(profile) => {
+            let init = stpp::write_init(text.id, scale, tag.as_deref(), &roles, profile);
+            (*b"stpp", format!("stpp.ttml.{profile}"), init)
+        }
+    };
+    source.add_made(text.path.clone(), text.stamp, Bytes::from(bytes));
     Track {
         name,
         version: Version(0),
         id: text.id,
         kind: Kind::Text,
-        timescale: Timescale::MILLI,
+        timescale: scale,
         entry: SampleEntry {
-            format: FourCc(*b"wvtt"),
-            codecs: "wvtt".to_owned(),
+            format: FourCc(format),
+            codecs,
             supplemental_codecs: None,
             media: Media::Text,
             protection: None,
         },
         language: tag,
-        label: text.label,
-        roles: text.roles,
+        label: text.label.clone(),
+        roles: text.roles.clone(),
+        as_imsc: None,
         captions: None,
         frame_rate: None,
         media_time: 0,

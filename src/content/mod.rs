@@ -2,11 +2,16 @@
 
 pub mod captions;
 pub mod clips;
+pub(crate) mod edits;
+pub mod file;
 pub mod library;
 pub mod live;
 pub mod made;
+pub mod remote;
 pub mod scan;
 pub mod sidecar;
 pub mod source;
+pub mod storage;
 pub mod subtitles;
+pub mod thumbnails;
 pub mod vod;

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::content::source::{Source, SourceError, Window};
+use crate::content::file::SourceError;
+use crate::content::source::{Source, Window};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxHead, Boxes, HEAD_MAX};
 use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
@@ -106,7 +107,11 @@ pub fn scan(source: &Source, files: Range<u32>) -> Result<ScannedMovie, ScanErro
         };
         return Err(ScanError::Malformed { file: first, error: Malformed::new(what, 0) });
     };
-    if let (Some((first, head)), Some((last, tail))) = (scan.mdats.first(), scan.mdats.last()) {
+    let tags: Option<Vec<&str>> = files.clone().map(|file| source.tag(file)).collect();
+    if let Some(tags) = tags {
+        // Whoever keeps the bytes tells them apart already.
+        tags.iter().for_each(|tag| scan.fingerprint.add(tag.as_bytes()));
+    } else if let (Some((first, head)), Some((last, tail))) = (scan.mdats.first(), scan.mdats.last()) {
         for (file, range) in [
             (*first, head.start..head.end.min(head.start + FINGERPRINT_BYTES)),
             (*last, tail.start.max(tail.end.saturating_sub(FINGERPRINT_BYTES))..tail.end),

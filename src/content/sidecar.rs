@@ -18,6 +18,16 @@
 //! roles = ["forced-subtitle"]
 //! ```
 //!
+//! Thumbnails, on sheets:
+//!
+//! ```toml
+//! [[thumbnails]]
+//! pattern = "thumbs/{number:3}.jpg"
+//! columns = 10
+//! rows = 10
+//! interval = 5
+//! ```
+//!
 //! Or clips that play one after another; what else is said of their files is said as above.
 //!
 //! ```toml
@@ -36,7 +46,9 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::content::clips::{CLIPS_MAX, Clip};
+use crate::content::storage::Storage;
 use crate::content::subtitles::{self, TextFile};
+use crate::content::thumbnails::{SHEETS_MAX, TILES_MAX, ThumbnailFiles};
 use crate::content::vod::{Part, Said, role_named, track_name};
 use crate::formats::captions::Service;
 use crate::formats::language;
@@ -67,9 +79,30 @@ pub struct Sidecar {
     /// Subtitles beside the movies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<Text>,
+    /// Small pictures of it, on sheets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thumbnails: Vec<Sheets>,
     /// What plays one after another; none: all files together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clip: Vec<Stretch>,
+}
+
+/// Sheets of thumbnails, evenly spaced from the beginning on.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sheets {
+    /// JPEG or PNG files, under the folder of the `presentation.toml`, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PathBuf>,
+    /// Instead of `files`: their path, in which `{number}` stands for 1, 2 and so on, `{number:3}` for 001, 002.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// Thumbnails side by side.
+    pub columns: u32,
+    /// Thumbnails one below the other.
+    pub rows: u32,
+    /// Seconds from one to the next.
+    pub interval: f64,
 }
 
 /// A clip of some of the files.
@@ -128,6 +161,8 @@ pub struct Named {
     pub texts: Vec<TextFile>,
     /// The clips of them; none: all is one.
     pub clips: Vec<Clip>,
+    /// The thumbnails.
+    pub thumbnails: Vec<ThumbnailFiles>,
 }
 
 /// A movie, and what is said of its tracks.
@@ -180,13 +215,10 @@ pub struct Text {
 
 impl Sidecar {
     /// Reads the file at `path`; the error says what is wrong, and in which line.
-    pub fn read(path: &Path) -> Result<Sidecar, String> {
-        let size = std::fs::metadata(path).map_err(|e| format!("{NAME}: {e}"))?.len();
-        if size > BYTES_MAX {
-            return Err(format!("{NAME}: {size} bytes, at most {BYTES_MAX} are read"));
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{NAME}: {e}"))?;
-        Sidecar::parse(&text)
+    pub fn read(storage: &Storage, path: &Path) -> Result<Sidecar, String> {
+        let text = storage.read(path, BYTES_MAX).map_err(|e| format!("{NAME}: {e}"))?;
+        let text = std::str::from_utf8(&text).map_err(|e| format!("{NAME}: {e}"))?;
+        Sidecar::parse(text)
     }
 
     /// Reads its text.
@@ -214,6 +246,7 @@ impl Sidecar {
         Some(Sidecar {
             file: parts.iter().map(file).collect::<Option<_>>()?,
             text: texts.iter().map(text).collect::<Option<_>>()?,
+            thumbnails: Vec::new(),
             clip: Vec::new(),
         })
     }
@@ -224,24 +257,35 @@ impl Sidecar {
     }
 
     /// The parts it names in `folder`.
-    pub fn parts(&self, folder: &Path) -> Result<Vec<Part>, String> {
+    pub fn parts(&self, storage: &Storage, folder: &Path) -> Result<Vec<Part>, String> {
         if self.file.is_empty() {
             return Err(format!("{NAME}: no [[file]] in it"));
         }
-        self.file.iter().map(|file| file.part(folder)).collect()
+        self.file.iter().map(|file| file.part(storage, folder)).collect()
     }
 }
 
 impl Sidecar {
     /// The texts it names in `folder`.
-    pub fn texts(&self, folder: &Path) -> Result<Vec<TextFile>, String> {
-        self.text.iter().map(|text| text.file(folder)).collect()
+    pub fn texts(&self, storage: &Storage, folder: &Path) -> Result<Vec<TextFile>, String> {
+        self.text.iter().map(|text| text.file(storage, folder)).collect()
     }
 
     /// All that it names in `folder`.
-    pub fn named(&self, folder: &Path) -> Result<Named, String> {
+    pub fn named(&self, storage: &Storage, folder: &Path) -> Result<Named, String> {
         if self.clip.is_empty() {
-            return Ok(Named { parts: self.parts(folder)?, texts: self.texts(folder)?, clips: Vec::new() });
+            let thumbnails = self.thumbnails.iter().map(|sheets| sheets.named(storage, folder));
+            return Ok(Named {
+                parts: self.parts(storage, folder)?,
+                texts: self.texts(storage, folder)?,
+                clips: Vec::new(),
+                thumbnails: thumbnails.collect::<Result<_, _>>()?,
+            });
+        }
+        if !self.thumbnails.is_empty() {
+            return Err(format!(
+                "{NAME}: thumbnails of clips are not served, only of a presentation that is one whole"
+            ));
         }
         if self.clip.len() > CLIPS_MAX {
             return Err(format!("{NAME}: {} clips, at most {CLIPS_MAX} are served", self.clip.len()));
@@ -260,12 +304,12 @@ impl Sidecar {
         let mut found = Found { said, said_of_texts: texts, parts: Vec::new(), texts: Vec::new() };
         let mut clips = Vec::with_capacity(self.clip.len());
         for (number, clip) in (1..).zip(&self.clip) {
-            let clip = found.clip(clip, folder);
+            let clip = found.clip(clip, storage, folder);
             let inside =
                 |why: String| format!("{NAME}: clip {number}: {}", why.trim_start_matches(&format!("{NAME}: ")));
             clips.push(clip.map_err(inside)?);
         }
-        Ok(Named { parts: found.parts, texts: found.texts, clips })
+        Ok(Named { parts: found.parts, texts: found.texts, clips, thumbnails: Vec::new() })
     }
 }
 
@@ -279,7 +323,7 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn clip(&mut self, stretch: &Stretch, folder: &Path) -> Result<Clip, String> {
+    fn clip(&mut self, stretch: &Stretch, storage: &Storage, folder: &Path) -> Result<Clip, String> {
         let Stretch { files, from, until } = stretch;
         let mut clip = Clip::default();
         for (index, path) in files.iter().enumerate() {
@@ -288,11 +332,11 @@ impl Found<'_> {
             }
             if subtitles::is_text(path) {
                 let alone = Text { path: path.clone(), ..Text::default() };
-                let text = self.said_of_texts.get(path).copied().unwrap_or(&alone).file(folder)?;
+                let text = self.said_of_texts.get(path).copied().unwrap_or(&alone).file(storage, folder)?;
                 clip.texts.push(self.text(text));
             } else {
                 let alone = File { path: Some(path.clone()), ..File::default() };
-                let part = self.said.get(path).copied().unwrap_or(&alone).part(folder)?;
+                let part = self.said.get(path).copied().unwrap_or(&alone).part(storage, folder)?;
                 clip.parts.push(self.part(part));
             }
         }
@@ -331,18 +375,59 @@ impl Found<'_> {
     }
 }
 
+impl Sheets {
+    fn named(&self, storage: &Storage, folder: &Path) -> Result<ThumbnailFiles, String> {
+        let &Sheets { columns, rows, interval, .. } = self;
+        let wrong = |what: String| format!("{NAME}: [[thumbnails]]: {what}");
+        if !(1..=TILES_MAX).contains(&columns) || !(1..=TILES_MAX).contains(&rows) {
+            return Err(wrong(format!("`columns` and `rows` are 1 to {TILES_MAX}, not {columns} and {rows}")));
+        }
+        let interval_ms = (interval * 1000.0).round();
+        if !(1.0..=86_400_000.0).contains(&interval_ms) {
+            return Err(wrong(format!("an `interval` of {interval} s, between a millisecond and a day is served")));
+        }
+        let paths = match &self.pattern {
+            Some(pattern) if self.files.is_empty() => numbered(pattern, storage, folder).map_err(wrong)?,
+            None if !self.files.is_empty() => self.files.clone(),
+            _ => return Err(wrong("either `files` or `pattern` says where they are".to_owned())),
+        };
+        if paths.len() > SHEETS_MAX {
+            return Err(wrong(format!("{} sheets, at most {SHEETS_MAX} are served", paths.len())));
+        }
+        paths.iter().try_for_each(|path| is_there(storage, path, folder))?;
+        let files = paths.iter().map(|path| folder.join(path)).collect();
+        Ok(ThumbnailFiles { name: "thumbnails".to_owned(), files, columns, rows, interval_ms: interval_ms as u64 })
+    }
+}
+
+/// The files in `folder` whose path is `pattern` with numbers from 1 on, as many as there are.
+fn numbered(pattern: &str, storage: &Storage, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let parts =
+        pattern.split_once("{number").and_then(|(before, rest)| rest.split_once('}').map(|rest| (before, rest)));
+    let (before, (width, after)) = parts.ok_or_else(|| format!("there is no {{number}} in the pattern {pattern:?}"))?;
+    let width = match width.strip_prefix(':').map(str::parse::<usize>) {
+        None if width.is_empty() => 1,
+        Some(Ok(width @ 1..=9)) => width,
+        _ => return Err(format!("{{number{width}}}: {{number}} or {{number:1}} to {{number:9}}")),
+    };
+    let path = |number: usize| PathBuf::from(format!("{before}{number:0width$}{after}"));
+    let there = (1..=SHEETS_MAX + 1).map(path).take_while(|path| storage.is_file(&folder.join(path)));
+    let paths: Vec<PathBuf> = there.collect();
+    if paths.is_empty() { Err(format!("{} is not there", path(1).display())) } else { Ok(paths) }
+}
+
 impl File {
     /// What clips call it by.
     fn first(&self) -> Option<&PathBuf> {
         self.path.iter().chain(&self.paths).next()
     }
 
-    fn part(&self, folder: &Path) -> Result<Part, String> {
+    fn part(&self, storage: &Storage, folder: &Path) -> Result<Part, String> {
         let paths: Vec<&PathBuf> = self.path.iter().chain(&self.paths).collect();
         if self.path.is_some() != self.paths.is_empty() {
             return Err(format!("{NAME}: a [[file]] has either `path` or `paths`"));
         }
-        paths.iter().try_for_each(|path| is_there(path, folder))?;
+        paths.iter().try_for_each(|path| is_there(storage, path, folder))?;
         let said = said(self.language.as_ref(), self.label.as_ref(), &self.roles)?;
         let said = Said { captions: captions(&self.captions)?, ..said };
         let name = name(self.name.as_ref(), paths[0])?;
@@ -352,8 +437,8 @@ impl File {
 }
 
 impl Text {
-    fn file(&self, folder: &Path) -> Result<TextFile, String> {
-        is_there(&self.path, folder)?;
+    fn file(&self, storage: &Storage, folder: &Path) -> Result<TextFile, String> {
+        is_there(storage, &self.path, folder)?;
         if !subtitles::is_text(&self.path) {
             return Err(format!("{NAME}: {} is no .vtt, .srt, .ttml or .xml", self.path.display()));
         }
@@ -366,12 +451,12 @@ impl Text {
 }
 
 /// A path may not lead out of its folder, and with that not out of the library.
-fn is_there(path: &Path, folder: &Path) -> Result<(), String> {
+fn is_there(storage: &Storage, path: &Path, folder: &Path) -> Result<(), String> {
     let stays = path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir));
     if !stays {
         return Err(format!("{NAME}: {} leads out of the folder", path.display()));
     }
-    if !folder.join(path).is_file() {
+    if !storage.is_file(&folder.join(path)) {
         return Err(format!("{NAME}: {} is not there", path.display()));
     }
     Ok(())
@@ -425,7 +510,7 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("a.mp4"), b"").expect("written");
-        let result = Sidecar::parse(text).and_then(|sidecar| sidecar.parts(dir.path()));
+        let result = Sidecar::parse(text).and_then(|sidecar| sidecar.parts(&Storage::Local, dir.path()));
         let error = result.expect_err("an error");
         assert!(error.contains(expected), "{error}");
     }
@@ -464,10 +549,10 @@ mod tests {
         for name in ["a.mp4", "b.mp4", "init.mp4", "1.m4s", "a.en.vtt"] {
             std::fs::write(dir.path().join(name), b"").expect("written");
         }
-        let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(dir.path()));
+        let named = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.named(&Storage::Local, dir.path()));
         let text = "[[file]]\npath = 'b.mp4'\nlanguage = 'de'\n[[file]]\npaths = ['init.mp4', '1.m4s']\n\
             [[clip]]\nfiles = ['a.mp4', 'b.mp4', 'a.en.vtt']\n[[clip]]\nfiles = ['b.mp4', 'init.mp4']\n";
-        let Named { parts, texts, clips } = named(text).expect("all is there");
+        let Named { parts, texts, clips, .. } = named(text).expect("all is there");
         assert_eq!(parts.iter().map(|part| part.files.len()).collect::<Vec<_>>(), [1, 1, 2]);
         assert_eq!((parts[1].said.language.as_deref(), texts[0].said.language.as_deref()), (Some("de"), Some("en")));
         assert_eq!(clips.iter().map(|clip| &clip.parts[..]).collect::<Vec<_>>(), [[0, 1], [1, 2]]);
@@ -499,7 +584,10 @@ mod tests {
         let texts = vec![TextFile { name: "t".into(), path: file("my film.en.srt"), said }];
         let sidecar = Sidecar::of(&parts, &texts, dir.path()).expect("all lie in the folder");
         let read = Sidecar::parse(&sidecar.text()).expect("what we write");
-        assert_eq!((read.parts(dir.path()), read.texts(dir.path())), (Ok(parts.clone()), Ok(texts)));
+        assert_eq!(
+            (read.parts(&Storage::Local, dir.path()), read.texts(&Storage::Local, dir.path())),
+            (Ok(parts.clone()), Ok(texts))
+        );
         assert!(Sidecar::of(&parts, &[], &dir.path().join("v")).is_none());
     }
 
@@ -507,7 +595,7 @@ mod tests {
     fn a_text_is_what_is_said_of_it_and_else_what_its_name_says() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("a.de.sdh.srt"), b"").expect("written");
-        let texts = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.texts(dir.path()));
+        let texts = |text: &str| Sidecar::parse(text).and_then(|sidecar| sidecar.texts(&Storage::Local, dir.path()));
         let read = texts("[[text]]\npath = \"a.de.sdh.srt\"").expect("there");
         assert_eq!((&*read[0].name, read[0].said.language.as_deref()), ("a-de-sdh", Some("de")));
         assert_eq!(read[0].said.roles, [Role::Caption]);

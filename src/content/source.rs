@@ -1,75 +1,26 @@
-//! Reading ranges of local files, and noticing when a file is not the one that was looked at.
+//! Reading ranges of files, and noticing when a file is not the one that was looked at.
 //!
-//! Files are read with `pread`, never mapped: a mapped file that shrinks ends the process (SIGBUS).
+//! Local files are read with `pread`, never mapped: a mapped file that shrinks ends the process (SIGBUS).
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
 
+use crate::content::file::{SourceError, Stamp};
+use crate::content::remote::object::Object;
+use crate::content::storage::{OpenFile, Storage};
 use crate::media::sample::SourceRange;
 use crate::sys::{self, Wait};
 
 /// Up to so many files of a source are kept open, so that the bytes of a replaced file can still be read; the segment files
 /// of an existing packaging are opened for each read.
 const OPEN_FILES_MAX: usize = 32;
-
-/// Why bytes could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The file is not there any more, or is another one now.
-    #[error("{path}: the file was replaced or removed")]
-    Replaced {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// The file ends before the range does.
-    #[error("{path}: {wanted} bytes wanted at {offset:#x}, the file ends before")]
-    Short {
-        /// Which file.
-        path: PathBuf,
-        /// Where.
-        offset: u64,
-        /// How many.
-        wanted: u64,
-    },
-    /// The system says why.
-    #[error("{path}: {error}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What it says.
-        error: io::Error,
-    },
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp {
-    /// Bytes.
-    pub len: u64,
-    /// Nanoseconds since 1970, of the last modification.
-    pub modified_ns: i128,
-    device: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(metadata: &std::fs::Metadata) -> Stamp {
-        let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Stamp { len: metadata.len(), modified_ns, device: metadata.dev(), inode: metadata.ino() }
-    }
-
-    /// The stamp of the file at `path` now.
-    pub fn at(path: &Path) -> io::Result<Stamp> {
-        let metadata = std::fs::metadata(path)?;
-        if metadata.is_file() { Ok(Stamp::of(&metadata)) } else { Err(io::Error::other("not a file")) }
-    }
-}
 
 /// One file of a source.
 #[derive(Debug)]
@@ -86,12 +37,14 @@ enum FileBytes {
     OnDisk(Option<File>),
     /// In memory: what was made of it.
     Made(Bytes),
+    /// In a storage elsewhere.
+    Remote(Arc<Object>),
 }
 
 impl SourceFile {
     fn len(&self) -> u64 {
         match &self.bytes {
-            FileBytes::OnDisk(_) => self.stamp.len,
+            FileBytes::OnDisk(_) | FileBytes::Remote(_) => self.stamp.len,
             FileBytes::Made(bytes) => bytes.len() as u64,
         }
     }
@@ -104,18 +57,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens the files at `paths`.
-    pub fn open(paths: &[PathBuf]) -> Result<Source, SourceError> {
+    /// Opens the files at `paths` in `storage`.
+    pub fn open(storage: &Storage, paths: &[PathBuf]) -> Result<Source, SourceError> {
         let keep = paths.len() <= OPEN_FILES_MAX;
         let open = |path: &PathBuf| {
-            let failed = |error| SourceError::Io { path: path.clone(), error };
-            let file = File::open(path).map_err(failed)?;
-            let metadata = file.metadata().map_err(failed)?;
-            if !metadata.is_file() {
-                return Err(failed(io::Error::other("not a file")));
-            }
-            let bytes = FileBytes::OnDisk(keep.then_some(file));
-            Ok(SourceFile { path: path.clone(), stamp: Stamp::of(&metadata), bytes })
+            let (stamp, opened) = storage.open(path)?;
+            let bytes = match opened {
+                OpenFile::Local(file) => FileBytes::OnDisk(keep.then_some(file)),
+                OpenFile::Remote(object) => FileBytes::Remote(object),
+            };
+            Ok(SourceFile { path: path.clone(), stamp, bytes })
         };
         Ok(Source { files: paths.iter().map(open).collect::<Result<_, _>>()? })
     }
@@ -135,7 +86,7 @@ impl Source {
     pub fn weight(&self) -> usize {
         // An open file costs the kernel about as much again as it does us.
         let made = |file: &SourceFile| match &file.bytes {
-            FileBytes::OnDisk(_) => 512,
+            FileBytes::OnDisk(_) | FileBytes::Remote(_) => 512,
             FileBytes::Made(bytes) => bytes.len() + 128,
         };
         self.files.iter().map(made).sum()
@@ -144,7 +95,7 @@ impl Source {
     /// Bytes that were made, of all files.
     pub fn made_bytes(&self) -> usize {
         let made = |file: &SourceFile| match &file.bytes {
-            FileBytes::OnDisk(_) => 0,
+            FileBytes::OnDisk(_) | FileBytes::Remote(_) => 0,
             FileBytes::Made(bytes) => bytes.len(),
         };
         self.files.iter().map(made).sum()
@@ -183,7 +134,18 @@ impl Source {
 
     /// The bytes of `ranges`, one after another, in one allocation. Blocks.
     pub fn read(&self, ranges: &[SourceRange]) -> Result<Bytes, SourceError> {
-        Ok(self.fill(ranges, Wait::Allowed)?.expect("a blocking read reads all or fails"))
+        match self.a_remote(ranges) {
+            Some(object) => self.read_known(object, ranges),
+            None => Ok(self.fill(ranges, Wait::Allowed)?.expect("a blocking read reads all or fails")),
+        }
+    }
+
+    /// What the storage that holds file `index` says tells its bytes from all others, if it says so.
+    pub fn tag(&self, index: u32) -> Option<&str> {
+        match &self.files[index as usize].bytes {
+            FileBytes::Remote(object) => object.strong_tag(),
+            FileBytes::OnDisk(_) | FileBytes::Made(_) => None,
+        }
     }
 
     /// The same if all of it lies in the page cache, at once and without blocking; `None` if the disk has to be asked.
@@ -193,6 +155,9 @@ impl Source {
 
     /// `read`, by `read_cached` where that does and on a thread that may block where not.
     pub async fn read_soon(self: &Arc<Self>, ranges: Vec<SourceRange>) -> Result<Bytes, SourceError> {
+        if self.a_remote(&ranges).is_some() {
+            return self.read_remote(&ranges).await;
+        }
         if let Some(bytes) = self.read_cached(&ranges)? {
             return Ok(bytes);
         }
@@ -201,19 +166,81 @@ impl Source {
         read.await.expect("reading does not panic, and the runtime outlives its requests")
     }
 
+    /// An object among the files of `ranges`.
+    fn a_remote(&self, ranges: &[SourceRange]) -> Option<&Arc<Object>> {
+        ranges.iter().find_map(|range| match &self.files[range.file as usize].bytes {
+            FileBytes::Remote(object) => Some(object),
+            FileBytes::OnDisk(_) | FileBytes::Made(_) => None,
+        })
+    }
+
+    /// `read_remote` while opening, on a thread that may block: what was read by an earlier opening is known, and this will be.
+    fn read_known(&self, object: &Object, ranges: &[SourceRange]) -> Result<Bytes, SourceError> {
+        self.within(ranges)?;
+        let known = |SourceRange { file, range }: &SourceRange| match &self.files[*file as usize].bytes {
+            FileBytes::Remote(object) => object.known(range.start, (range.end - range.start) as usize),
+            FileBytes::Made(bytes) => Some(bytes[range.start as usize..range.end as usize].to_vec()),
+            FileBytes::OnDisk(_) => None,
+        };
+        if let Some(all) = ranges.iter().map(known).collect::<Option<Vec<_>>>() {
+            let exactly = all.iter().zip(ranges).map(|(bytes, range)| &bytes[..range.len() as usize]);
+            return Ok(Bytes::from(exactly.collect::<Vec<_>>().concat()));
+        }
+        let bytes = object.wait(self.read_remote(ranges))?;
+        let mut from = 0;
+        for range in ranges {
+            let until = from + range.len() as usize;
+            if let FileBytes::Remote(object) = &self.files[range.file as usize].bytes {
+                object.note(range.range.start, &bytes[from..until]);
+            }
+            from = until;
+        }
+        Ok(bytes)
+    }
+
+    /// `read`, where files are in a storage: what lies near each other in one is asked for at once.
+    async fn read_remote(&self, ranges: &[SourceRange]) -> Result<Bytes, SourceError> {
+        self.within(ranges)?;
+        let joined = join_near(ranges);
+        let read = |wanted: SourceRange| async move {
+            let SourceRange { file, range } = wanted;
+            match &self.files[file as usize].bytes {
+                FileBytes::Remote(object) => object.read(range).await,
+                FileBytes::Made(bytes) => Ok(bytes.slice(range.start as usize..range.end as usize)),
+                FileBytes::OnDisk(_) => unreachable!("the files of one source are in one storage"),
+            }
+        };
+        let reads = futures_util::stream::iter(joined.iter().cloned().map(read)).buffered(READS_AT_ONCE);
+        let read: Vec<Bytes> = reads.try_collect().await?;
+        // One read of all that is wanted is shared, not copied.
+        if let ([bytes], true) = (&read[..], joined == ranges) {
+            return Ok(bytes.clone());
+        }
+        let mut buffer = Vec::with_capacity(ranges.iter().map(|range| range.len() as usize).sum());
+        for wanted in ranges {
+            let (file, start) = (wanted.file, wanted.range.start);
+            let after = joined.partition_point(|joined| (joined.file, joined.range.start) <= (file, start));
+            let at = after.checked_sub(1).expect("joined ranges hold those they were joined of");
+            let start = (start - joined[at].range.start) as usize;
+            buffer.extend_from_slice(&read[at][start..start + wanted.len() as usize]);
+        }
+        Ok(Bytes::from(buffer))
+    }
+
     /// Reads file `index`, not one of those made, from front to back, a window at a time.
     pub fn window(&self, index: u32) -> Result<Window<'_>, SourceError> {
         let file = &self.files[index as usize];
         let failed = |error| SourceError::Io { path: file.path.clone(), error };
         let handle = match &file.bytes {
-            FileBytes::OnDisk(Some(handle)) => handle.try_clone().map_err(failed)?,
-            FileBytes::OnDisk(None) | FileBytes::Made(_) => File::open(&file.path).map_err(failed)?,
+            FileBytes::OnDisk(Some(handle)) => Handle::Local(handle.try_clone().map_err(failed)?),
+            FileBytes::OnDisk(None) | FileBytes::Made(_) => Handle::Local(File::open(&file.path).map_err(failed)?),
+            FileBytes::Remote(object) => Handle::Remote(Arc::clone(object)),
         };
-        Ok(Window { file, handle, start: 0, filled: 0, bytes: Vec::new() })
+        Ok(Window { file, handle, start: 0, filled: 0, bytes: Vec::new(), ahead: REMOTE_WINDOW_BYTES })
     }
 
-    fn fill(&self, ranges: &[SourceRange], wait: Wait) -> Result<Option<Bytes>, SourceError> {
-        let total: u64 = ranges.iter().map(SourceRange::len).sum();
+    /// That no range ends after its file does.
+    fn within(&self, ranges: &[SourceRange]) -> Result<(), SourceError> {
         for range in ranges {
             let file = &self.files[range.file as usize];
             if range.range.end > file.len() {
@@ -221,6 +248,12 @@ impl Source {
                 return Err(SourceError::Short { path: file.path.clone(), offset, wanted });
             }
         }
+        Ok(())
+    }
+
+    fn fill(&self, ranges: &[SourceRange], wait: Wait) -> Result<Option<Bytes>, SourceError> {
+        let total: u64 = ranges.iter().map(SourceRange::len).sum();
+        self.within(ranges)?;
         // What is in memory already is shared, not copied.
         if let [SourceRange { file, range }] = ranges
             && let FileBytes::Made(bytes) = &self.files[*file as usize].bytes
@@ -236,6 +269,7 @@ impl Source {
                     buffer.extend_from_slice(&bytes[range.range.start as usize..range.range.end as usize]);
                     continue;
                 }
+                FileBytes::Remote(_) => unreachable!("what has an object in it is read otherwise"),
                 FileBytes::OnDisk(Some(handle)) => handle,
                 FileBytes::OnDisk(None) => {
                     opened = File::open(&file.path).map_err(|_| SourceError::Replaced { path: file.path.clone() })?;
@@ -277,15 +311,31 @@ fn append(file: &File, buffer: &mut Vec<u8>, range: &Range<u64>, wait: Wait, pat
 /// How much a [`Window`] reads at once: a `moof` of some seconds and the head after it, mostly.
 const WINDOW_BYTES: usize = 8 * 1024;
 
+/// What the first read of a [`Window`] into an object asks for: the head of a movie, and often all its `moov`.
+const REMOTE_WINDOW_BYTES: u64 = 64 << 10;
+/// What its reads grow to, each twice the one before: a hundred seconds of 5 Mb/s at once, and 32 MiB a core that opens.
+const REMOTE_WINDOW_BYTES_MAX: u64 = 32 << 20;
+/// A longer way to the next bytes that are wanted is not read, but passed over.
+const REMOTE_JUMP_BYTES: u64 = 4 << 20;
+
+/// Where a [`Window`] reads.
+#[derive(Debug)]
+enum Handle {
+    Local(File),
+    Remote(Arc<Object>),
+}
+
 /// A file, seen through a buffer.
 #[derive(Debug)]
 pub struct Window<'a> {
     file: &'a SourceFile,
-    handle: File,
+    handle: Handle,
     start: u64,
     /// Bytes of `bytes` that were read; the rest is of earlier reads.
     filled: usize,
     bytes: Vec<u8>,
+    /// How much the next read of an object asks for, if it goes on where the last ended.
+    ahead: u64,
 }
 
 impl Window<'_> {
@@ -302,25 +352,83 @@ impl Window<'_> {
     /// The `wanted` bytes at `offset`, or as many as there are before the end of the file.
     pub fn at(&mut self, offset: u64, wanted: usize) -> Result<&[u8], SourceError> {
         let wanted = self.len().saturating_sub(offset).min(wanted as u64) as usize;
-        let inside = offset >= self.start && offset + wanted as u64 <= self.start + self.filled as u64;
+        let end = self.start + self.filled as u64;
+        let inside = offset >= self.start && offset + wanted as u64 <= end;
         if !inside {
-            let count = self.len().saturating_sub(offset).min(wanted.max(WINDOW_BYTES) as u64) as usize;
-            if self.bytes.len() < count {
-                self.bytes.resize(count, 0);
-            }
-            (self.start, self.filled) = (offset, 0);
-            self.handle.read_exact_at(&mut self.bytes[..count], offset).map_err(|error| {
-                let path = self.file.path.clone();
-                match error.kind() {
-                    io::ErrorKind::UnexpectedEof => SourceError::Replaced { path },
-                    _ => SourceError::Io { path, error },
+            match &self.handle {
+                Handle::Local(_) => self.fill(offset, wanted)?,
+                Handle::Remote(object) => {
+                    let object = Arc::clone(object);
+                    self.fill_remote(&object, offset, wanted)?;
                 }
-            })?;
-            self.filled = count;
+            }
         }
         let from = (offset - self.start).min(self.filled as u64) as usize;
-        Ok(&self.bytes[from..from + wanted])
+        let found = &self.bytes[from..from + wanted];
+        if let Handle::Remote(object) = &self.handle {
+            object.note(offset, found);
+        }
+        Ok(found)
     }
+
+    fn fill(&mut self, offset: u64, wanted: usize) -> Result<(), SourceError> {
+        let Handle::Local(handle) = &self.handle else { return Ok(()) };
+        let count = self.len().saturating_sub(offset).min(wanted.max(WINDOW_BYTES) as u64) as usize;
+        if self.bytes.len() < count {
+            self.bytes.resize(count, 0);
+        }
+        (self.start, self.filled) = (offset, 0);
+        handle.read_exact_at(&mut self.bytes[..count], offset).map_err(|error| {
+            let path = self.file.path.clone();
+            match error.kind() {
+                io::ErrorKind::UnexpectedEof => SourceError::Replaced { path },
+                _ => SourceError::Io { path, error },
+            }
+        })?;
+        self.filled = count;
+        Ok(())
+    }
+
+    /// What was read by an earlier opening; else more the longer reading goes on: one request a fragment would be thousands, and all
+    /// of a long film for the sake of its index is the other extreme.
+    fn fill_remote(&mut self, object: &Object, offset: u64, wanted: usize) -> Result<(), SourceError> {
+        if let Some(known) = object.known(offset, wanted) {
+            (self.start, self.filled) = (offset, known.len());
+            self.bytes = known;
+            return Ok(());
+        }
+        let end = self.start + self.filled as u64;
+        let goes_on =
+            self.filled > 0 && (end.saturating_sub(REMOTE_JUMP_BYTES)..end + REMOTE_JUMP_BYTES).contains(&offset);
+        self.ahead = if goes_on { (self.ahead * 2).min(REMOTE_WINDOW_BYTES_MAX) } else { REMOTE_WINDOW_BYTES };
+        let count = self.len().saturating_sub(offset).min(self.ahead.max(wanted as u64));
+        (self.start, self.filled) = (offset, 0);
+        self.bytes = object.read_ahead(offset..offset + count)?.into();
+        self.filled = self.bytes.len();
+        Ok(())
+    }
+}
+
+/// Ranges of one object are read at once if no more than this lies between them: what a request costs is worth as much (a round trip
+/// of 10 ms at 100 Mb/s).
+const GAP_BYTES: u64 = 128 << 10;
+/// Reads of one segment under way at once.
+const READS_AT_ONCE: usize = 4;
+
+/// `ranges` in the order in which they lie, those joined that lie near each other in one file.
+fn join_near(ranges: &[SourceRange]) -> Vec<SourceRange> {
+    let mut sorted: Vec<SourceRange> = ranges.to_vec();
+    sorted.sort_by_key(|range| (range.file, range.range.start));
+    let mut joined: Vec<SourceRange> = Vec::with_capacity(ranges.len());
+    for SourceRange { file, range } in sorted {
+        match joined.last_mut() {
+            Some(last) if last.file == file && range.start <= last.range.end + GAP_BYTES => {
+                last.range.end = last.range.end.max(range.end);
+            }
+            _ => joined.push(SourceRange { file, range }),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -337,7 +445,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("a");
         std::fs::write(&path, b"0123456789").expect("written");
-        let source = Source::open(std::slice::from_ref(&path)).expect("opened");
+        let source = Source::open(&Storage::Local, std::slice::from_ref(&path)).expect("opened");
         assert_eq!(source.read(&[range(2..4), range(8..10)]).expect("read"), &b"2389"[..]);
         assert_eq!(source.read_cached(&[range(0..3)]).expect("read"), Some(Bytes::from_static(b"012")));
         assert!(matches!(source.read(&[range(8..11)]), Err(SourceError::Short { .. })));
@@ -350,7 +458,7 @@ mod tests {
         assert!(!source.is_current());
 
         // Written over in place: the old bytes are gone, and nothing is served in their stead.
-        let source = Source::open(std::slice::from_ref(&path)).expect("opened");
+        let source = Source::open(&Storage::Local, std::slice::from_ref(&path)).expect("opened");
         let mut file = File::options().write(true).open(&path).expect("opened");
         file.write_all(b"xy").expect("written");
         file.set_len(5).expect("cut");
@@ -359,11 +467,20 @@ mod tests {
     }
 
     #[test]
+    fn ranges_near_each_other_are_joined_in_whatever_order_they_come() {
+        let far = GAP_BYTES + 1;
+        let of = |file, range| SourceRange { file, range };
+        let joined = join_near(&[of(1, 5..9), of(0, 50..60), of(0, 0..10), of(0, 60 + far..70 + far), of(0, 8..20)]);
+        assert_eq!(joined, [of(0, 0..60), of(0, 60 + far..70 + far), of(1, 5..9)]);
+        assert_eq!(join_near(&[]), []);
+    }
+
+    #[test]
     fn made_bytes_are_read_like_a_file() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("a");
         std::fs::write(&path, b"0123456789").expect("written");
-        let mut source = Source::open(std::slice::from_ref(&path)).expect("opened");
+        let mut source = Source::open(&Storage::Local, std::slice::from_ref(&path)).expect("opened");
         let made = source.add_made(path.clone(), source.stamp(0), Bytes::from_static(b"abc"));
         let of = |range| SourceRange { file: made, range };
         assert_eq!((made, source.file_len(made)), (1, 3));

@@ -6,10 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::content::file::{SourceError, Stamp};
 use crate::content::made::Text;
-use crate::content::source::{Source, SourceError, Stamp};
+use crate::content::source::Source;
+use crate::content::storage::Storage;
 use crate::content::vod::{Said, track_name};
 use crate::formats::cues::{self, Cues, FILE_BYTES_MAX};
+use crate::formats::ttml::document::Document;
 use crate::formats::{language, srt, ttml, webvtt};
 use crate::media::sample::SourceRange;
 use crate::media::track::Role;
@@ -116,7 +119,7 @@ fn said_by(words: &[&str]) -> Option<Said> {
 const CUES_BYTES_MAX: usize = 64 << 20;
 
 /// Reads `files`. What is wrong with them are `warnings`. Blocks.
-pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
+pub fn read_all(storage: &Storage, files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
     let mut texts: Vec<Text> = Vec::new();
     let mut bytes = 0;
     for (index, file) in files.iter().enumerate() {
@@ -125,7 +128,7 @@ pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
             warnings.push(format!("{left} texts are left out: the others have more than {CUES_BYTES_MAX} bytes"));
             break;
         }
-        if let Some(text) = read(file, warnings) {
+        if let Some(text) = read(storage, file, warnings) {
             bytes += text.cues.len_bytes();
             texts.push(text);
         }
@@ -134,11 +137,11 @@ pub fn read_all(files: &[TextFile], warnings: &mut Vec<String>) -> Vec<Text> {
 }
 
 /// Reads `file`. What is wrong with it, whole or in part, are `warnings`; `None` if nothing of it can be shown. Blocks.
-fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
+fn read(storage: &Storage, file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    match read_cues(&file.path) {
+    match read_text(storage, &file.path) {
         Ok(None) => None,
-        Ok(Some((cues, stamp))) => {
+        Ok(Some((cues, document, stamp))) => {
             warnings.extend(cues.faults.first.iter().map(|fault| format!("{name}, {fault}; it is left out")));
             if cues.faults.more > 0 {
                 warnings.push(format!("{name}: {} more faults", cues.faults.more));
@@ -148,8 +151,12 @@ fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
                 return None;
             }
             let Said { language, label, roles, .. } = file.said.clone();
+            let document = document.transpose().unwrap_or_else(|why| {
+                warnings.push(format!("{name}: it is offered as WebVTT alone: {why}"));
+                None
+            });
             let (name, path) = (file.name.clone(), file.path.clone());
-            Some(Text { name, id: 1, path, stamp, language, label, roles, counts_from_start: true, cues })
+            Some(Text { name, id: 1, path, stamp, language, label, roles, counts_from_start: true, cues, document })
         }
         Err(why) => {
             warnings.push(format!("{name}{why}"));
@@ -158,26 +165,30 @@ fn read(file: &TextFile, warnings: &mut Vec<String>) -> Option<Text> {
     }
 }
 
-/// The cues of the file at `path`, and what it was like; `None` if it is not meant to be text.
-fn read_cues(path: &Path) -> Result<Option<(Cues, Stamp)>, String> {
+/// What a file of text holds: cues; of TTML the document too, or why it can't be taken apart; and what the file was like.
+type Parsed = (Cues, Option<Result<Document, &'static str>>, Stamp);
+
+/// The text of the file at `path`; `None` if it is not meant to be text.
+fn read_text(storage: &Storage, path: &Path) -> Result<Option<Parsed>, String> {
     let unread = |error: SourceError| format!(": it is left out: {error}");
-    let source = Source::open(&[path.to_path_buf()]).map_err(unread)?;
+    let source = Source::open(storage, &[path.to_path_buf()]).map_err(unread)?;
     let len = source.file_len(0);
     if len > FILE_BYTES_MAX {
         return Err(format!(": it is left out: {len} bytes, at most {FILE_BYTES_MAX} are read"));
     }
     let bytes = source.read(&[SourceRange { file: 0, range: 0..len }]).map_err(unread)?;
     let form = Form::of(path).unwrap_or(Form::Xml);
+    let of_ttml = |text: &str| ttml::parse(text).map(|read| (read.cues, Some(read.document)));
     let read = cues::decode(&bytes).and_then(|text| match form {
-        Form::WebVtt => webvtt::parse(&text),
-        Form::SubRip => srt::parse(&text),
-        Form::Ttml => ttml::parse(&text),
-        Form::Xml if !ttml::is_ttml(&text) => Ok(Cues::default()),
-        Form::Xml => ttml::parse(&text),
+        Form::WebVtt => webvtt::parse(&text).map(|cues| (cues, None)),
+        Form::SubRip => srt::parse(&text).map(|cues| (cues, None)),
+        Form::Ttml => of_ttml(&text),
+        Form::Xml if !ttml::is_ttml(&text) => Ok((Cues::default(), None)),
+        Form::Xml => of_ttml(&text),
     });
     match read {
-        Ok(cues) if form == Form::Xml && cues == Cues::default() => Ok(None),
-        Ok(cues) => Ok(Some((cues, source.stamp(0)))),
+        Ok((cues, _)) if form == Form::Xml && cues == Cues::default() => Ok(None),
+        Ok((cues, document)) => Ok(Some((cues, document, source.stamp(0)))),
         Err(_) if form == Form::Xml => Ok(None),
         Err(fault) => Err(format!(", {fault}; the file is left out")),
     }

@@ -9,9 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::content::captions;
+use crate::content::edits::{self, Edits};
+use crate::content::file::SourceError;
 use crate::content::made::{self, Extent, Text};
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
-use crate::content::source::{Source, SourceError};
+use crate::content::source::Source;
+use crate::content::storage::Storage;
+use crate::content::thumbnails::ThumbnailFiles;
 use crate::formats::captions::Service;
 use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
@@ -28,6 +32,7 @@ use crate::media::clip::{Cut, CutError};
 use crate::media::presentation::{Period, Presentation};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
+use crate::media::thumbnails::Thumbnails;
 use crate::media::track::{Caption, FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
@@ -105,15 +110,55 @@ pub enum OpenError {
     Nothing(String),
 }
 
-/// Opens the presentation that `parts` make, with `texts` beside them, cut into segments of about `target`. Blocks.
-pub fn open(parts: &[Part], texts: Vec<Text>, target: Duration) -> Result<Opened, OpenError> {
+/// Opens the presentation that `parts` make, with `texts` and `thumbnails` beside them, cut into segments of about `target`. Blocks.
+pub fn open(
+    storage: &Storage,
+    parts: &[Part],
+    texts: Vec<Text>,
+    thumbnails: &[ThumbnailFiles],
+    target: Duration,
+) -> Result<Opened, OpenError> {
     let mut warnings = Vec::new();
-    let (mut source, read) = read(parts, false, &mut warnings)?;
+    let beside = thumbnails.iter().flat_map(|thumbnails| &thumbnails.files);
+    let (mut source, read) = read(storage, parts, beside, false, &mut warnings)?;
+    let first_sheet = parts.iter().map(|part| part.files.len() as u32).sum();
+    let mut thumbnails = sheets(thumbnails, &source, first_sheet, &mut warnings);
     let mut media = Content::default();
     read.into_iter().for_each(|part| media.add(part));
     let period = period(media, texts, None, target, &mut source, &mut warnings).map_err(OpenError::Nothing)?;
     shorten(&mut warnings);
-    Ok(Opened { presentation: Presentation { periods: vec![period], warnings }, source: Arc::new(source) })
+    let mut presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings };
+    for (index, thumbnails) in thumbnails.iter_mut().enumerate() {
+        if presentation.tracks().any(|track| track.name == thumbnails.name) || index > 0 {
+            thumbnails.name = format!("{}-sheets{}", thumbnails.name, index + 1);
+        }
+    }
+    let end_ms = presentation.duration_ms();
+    for thumbnails in
+        thumbnails.iter().filter(|thumbnails| thumbnails.sheets.len() as u64 * thumbnails.sheet_ms() < end_ms)
+    {
+        let sheets_end_s = thumbnails.sheets.len() as f64 * thumbnails.sheet_ms() as f64 / 1000.0;
+        let end_s = end_ms as f64 / 1000.0;
+        presentation
+            .warnings
+            .push(format!("the thumbnails end at {sheets_end_s} s, before the presentation does at {end_s} s"));
+    }
+    presentation.thumbnails = thumbnails;
+    Ok(Opened { presentation, source: Arc::new(source) })
+}
+
+/// The thumbnails of `all`, whose sheets are the files of `source` from `first` on. What is wrong with some are `warnings`. Blocks.
+fn sheets(all: &[ThumbnailFiles], source: &Source, mut first: u32, warnings: &mut Vec<String>) -> Vec<Thumbnails> {
+    let mut read = Vec::with_capacity(all.len());
+    for thumbnails in all {
+        let files = first..first + thumbnails.files.len() as u32;
+        first = files.end;
+        match thumbnails.read(source, files) {
+            Ok(thumbnails) => read.push(thumbnails),
+            Err(why) => warnings.push(why),
+        }
+    }
+    read
 }
 
 /// What was read of one or several movies: tracks, and text that is served in another form.
@@ -133,14 +178,17 @@ impl Content {
     }
 }
 
-/// Opens the files of `parts`, and reads what each holds, as `clips` need it or not. What is wrong with one are `warnings`.
-pub(crate) fn read(
-    parts: &[Part],
+/// Opens the files of `parts`, and those `beside` them, and reads what each part holds, as `clips` need it or not. What is wrong with one
+/// are `warnings`.
+pub(crate) fn read<'a>(
+    storage: &Storage,
+    parts: &'a [Part],
+    beside: impl Iterator<Item = &'a PathBuf>,
     clips: bool,
     warnings: &mut Vec<String>,
 ) -> Result<(Source, Vec<Content>), OpenError> {
-    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| part.files.iter().cloned()).collect();
-    let source = Source::open(&paths)?;
+    let paths: Vec<PathBuf> = parts.iter().flat_map(|part| &part.files).chain(beside).cloned().collect();
+    let source = Source::open(storage, &paths)?;
     let mut all = Vec::with_capacity(parts.len());
     let mut first_file = 0;
     for part in parts {
@@ -532,6 +580,7 @@ fn read_timed_text(source: &Source, file: u32, moov: BoxRef<'_>, track: Track) -
         roles,
         counts_from_start: false,
         cues,
+        document: None,
     })
 }
 
@@ -771,7 +820,8 @@ fn build(
     budget: &mut Budget,
 ) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
-    let (delay, mut media_time) = edits(header, movie, &mut notes);
+    let of_list = edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut notes);
+    let Edits { delay, mut media_time, end } = of_list;
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
@@ -783,8 +833,8 @@ fn build(
         budget.take(count, if header.sample_size.is_some() { count } else { 0 })?;
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
-        if !movie.is_fragmented {
-            trim(&mut listed, header, movie);
+        if let Some(end) = end.filter(|_| !movie.is_fragmented) {
+            trim(&mut listed, end);
         }
         all.push(Collected {
             file: moov_file,
@@ -851,6 +901,7 @@ fn build(
         language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
         label: label(&header.name),
         roles: roles(&header.kinds),
+        as_imsc: None,
         captions: None,
         frame_rate,
         media_time,
@@ -1008,15 +1059,9 @@ impl Builder<'_> {
     }
 }
 
-/// Takes off what a progressive file's edit list ends before (ISO/IEC 14496-12 §8.6.6): the samples decoded after the last
-/// that is presented.
-fn trim(samples: &mut Vec<TableSample>, header: &TrackHeader, movie: &Movie) {
-    let Some(edit) = header.edits.iter().find(|edit| edit.media_time >= 0).filter(|edit| edit.segment_duration > 0)
-    else {
-        return;
-    };
-    let length = i64::try_from(edit.segment_duration).unwrap_or(i64::MAX);
-    let end = edit.media_time.saturating_add(rescale(length, movie.timescale, header.timescale, Rounding::Up));
+/// Takes off what a progressive file's edit list ends before (ISO/IEC 14496-12 §8.6.6), at the media time `end`: the samples decoded
+/// after the last that is presented.
+fn trim(samples: &mut Vec<TableSample>, end: i64) {
     let mut time = 0i64;
     let mut kept = samples.len();
     for (index, listed) in samples.iter().enumerate() {
@@ -1026,26 +1071,6 @@ fn trim(samples: &mut Vec<TableSample>, header: &TrackHeader, movie: &Movie) {
         time = time.saturating_add(listed.sample.duration.into());
     }
     samples.truncate(kept);
-}
-
-/// The initial delay in ticks, and the media time at which presentation begins (ISO/IEC 14496-12 §8.6.6).
-pub(crate) fn edits(header: &TrackHeader, movie: &Movie, notes: &mut Vec<String>) -> (i64, i64) {
-    let empty = header.edits.iter().take_while(|edit| edit.media_time < 0);
-    let delay: u64 = empty.map(|edit| edit.segment_duration).fold(0, u64::saturating_add);
-    let delay = rescale(i64::try_from(delay).unwrap_or(0), movie.timescale, header.timescale, Rounding::Nearest);
-    let mut media = header.edits.iter().skip_while(|edit| edit.media_time < 0);
-    // As far as decode times go, so that sums of both stay within 64 bits.
-    let media_time = media.next().map_or(0, |edit| edit.media_time).min(i64::MAX / 4);
-    if media.next().is_some() {
-        notes.push("an edit list of several edits: only its initial delay and its first edit are kept".to_owned());
-    }
-    // A day of delay is a fault in the edit, not in the programme.
-    let day = 86_400 * i64::from(header.timescale.get());
-    if delay > day {
-        notes.push(format!("an initial delay of {delay} ticks is ignored"));
-        return (0, media_time);
-    }
-    (delay, media_time)
 }
 
 pub(crate) fn reduce(a: u32, b: u32) -> (u32, u32) {

@@ -8,13 +8,17 @@
 //! A paragraph is a cue for every stretch of time in which it shows the same. What WebVTT has words for is kept: italics, bold,
 //! underline, colour, and where a region lies. Prefixes are not looked at: all that is read has names of its own.
 
+pub mod document;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::cues::{Cue, Cues, Fault, Look, PAYLOAD_BYTES_MAX, Palette, colour};
+use document::{Body, Container, Document, Ns, OPEN, Paragraph, Parts, SECOND};
 
 /// Elements that may be open at once.
 const DEPTH_MAX: usize = 64;
@@ -23,14 +27,22 @@ const STYLES_MAX: usize = 10_000;
 const STYLE_CHAIN_MAX: usize = 32;
 /// Pieces of text of one paragraph.
 const RUNS_MAX: usize = 128;
+/// `div`s of a document, each in every document that it is taken apart into.
+const CONTAINERS_MAX: usize = 100_000;
+/// What only IMSC 1.1 has (IMSC 1.1 §7.4, features above those of IMSC 1.0.1).
+const OF_IMSC_1_1: [&str; 9] = [
+    "ruby",
+    "rubyAlign",
+    "rubyPosition",
+    "rubyReserve",
+    "textCombine",
+    "textEmphasis",
+    "shear",
+    "luminanceGain",
+    "position",
+];
 /// Longer names are nobody's, and would be copied with everything that refers to them.
 const ID_BYTES_MAX: usize = 256;
-
-/// Nanoseconds: whole, for frames and ticks of all usual rates to within less than half a millisecond.
-type Ns = i64;
-const SECOND: Ns = 1_000_000_000;
-/// An end that nothing gives.
-const OPEN: Ns = i64::MAX;
 
 /// Whether the root element of `text` is `tt`: not every XML file is subtitles.
 pub fn is_ttml(text: &str) -> bool {
@@ -44,22 +56,32 @@ pub fn is_ttml(text: &str) -> bool {
     }
 }
 
+/// A document as cues, and as itself: the document that can be taken apart, or why it can't.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// What WebVTT can say of it.
+    pub cues: Cues,
+    /// All of it.
+    pub document: Result<Document, &'static str>,
+}
+
 /// Reads a document. The error says why it is none; what is wrong with an element costs that element, and is a fault of the
 /// result.
-pub fn parse(text: &str) -> Result<Cues, Fault> {
+pub fn parse(text: &str) -> Result<Read, Fault> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
-    let mut document = Document::default();
+    let mut document = Reading::default();
     let (mut line, mut counted) = (1, 0);
     loop {
         let at = reader.buffer_position() as usize;
         line += text.as_bytes()[counted..at].iter().filter(|&&byte| byte == b'\n').count() as u32;
         counted = at;
         let event = reader.read_event().map_err(|error| Fault::new(line, format!("not well-formed: {error}")))?;
+        let place = at..reader.buffer_position() as usize;
         match event {
             Event::Eof => break,
-            Event::Start(start) => document.open(&start, line)?,
-            Event::End(_) => document.close(),
+            Event::Start(start) => document.open(&start, place, line)?,
+            Event::End(_) => document.close(place),
             Event::Text(text) => document.text(&text.xml10_content()),
             Event::CData(text) => document.text(&text.xml10_content()),
             Event::GeneralRef(name) => {
@@ -68,7 +90,10 @@ pub fn parse(text: &str) -> Result<Cues, Fault> {
                 match (c, named()) {
                     (Some(c), _) => document.text(c.encode_utf8(&mut [0; 4])),
                     (None, Some(text)) => document.text(text),
-                    (None, None) => document.cues.faults.push(line, format!("an unknown entity &{};", &*name)),
+                    (None, None) => {
+                        document.parts.refuse("it has entities of its own");
+                        document.cues.faults.push(line, format!("an unknown entity &{};", &*name));
+                    }
                 }
             }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Empty(_) => {}
@@ -77,7 +102,7 @@ pub fn parse(text: &str) -> Result<Cues, Fault> {
     match document.frames.first() {
         _ if !document.is_ttml => Err(Fault::new(1, "no tt element: not TTML")),
         Some(_) => Err(Fault::new(line, "it ends before its elements do")),
-        None => Ok(document.done()),
+        None => Ok(document.done(text)),
     }
 }
 
@@ -162,6 +187,9 @@ struct Element {
     style: Style,
     region: Option<String>,
     keeps_space: bool,
+    /// Where its start tag is, and the container that it is or is in.
+    place: Range<usize>,
+    container: usize,
 }
 
 /// A piece of a paragraph's text, and when it is shown.
@@ -192,7 +220,7 @@ impl Default for Units {
 }
 
 #[derive(Debug, Default)]
-struct Document {
+struct Reading {
     is_ttml: bool,
     units: Units,
     styles: BTreeMap<String, Named>,
@@ -203,10 +231,11 @@ struct Document {
     paragraph_line: u32,
     palette: Palette,
     cues: Cues,
+    parts: Parts,
 }
 
-impl Document {
-    fn open(&mut self, start: &BytesStart<'_>, line: u32) -> Result<(), Fault> {
+impl Reading {
+    fn open(&mut self, start: &BytesStart<'_>, place: Range<usize>, line: u32) -> Result<(), Fault> {
         if self.frames.len() == DEPTH_MAX {
             return Err(Fault::new(line, format!("more than {DEPTH_MAX} elements inside one another")));
         }
@@ -217,6 +246,8 @@ impl Document {
                 return Err(Fault::new(line, format!("the root element is {}, not tt: not TTML", name.as_ref())));
             }
             self.root(&attributes);
+            self.parts.head.start = place.start;
+            self.parts.read_root(&attributes);
             return Ok(());
         };
         let role = match (parent.role, name.as_ref()) {
@@ -229,7 +260,9 @@ impl Document {
             (Role::Paragraph | Role::Span, "br") => Role::Break,
             _ => Role::Other,
         };
-        let mut element = Element { role, next: parent.begin, latest: None, has_end: false, ..parent.clone() };
+        let mut element =
+            Element { role, next: parent.begin, latest: None, has_end: false, place: place.clone(), ..parent.clone() };
+        self.parts.read_element(name.as_ref(), &attributes);
         match role {
             Role::Style | Role::Region => self.define(role, &attributes),
             Role::Body | Role::Paragraph | Role::Span => {
@@ -243,6 +276,33 @@ impl Document {
             Role::Root | Role::Frame | Role::Break | Role::Other => {}
         }
         match role {
+            Role::Body if self.parts.containers.len() == CONTAINERS_MAX => {
+                self.parts.refuse("it has too many divisions")
+            }
+            Role::Body => {
+                let inner = element.container;
+                element.container = self.parts.containers.len();
+                if name.as_ref() == "body" && element.container > 0 {
+                    self.parts.refuse("it has two bodies");
+                }
+                if element.container == 0 {
+                    self.parts.head.end = place.start;
+                    let end = attributes.get("end").and_then(|end| self.units.time(end.trim()));
+                    let begin = attributes.get("begin").map(|_| element.begin);
+                    self.parts.read_body(start, begin, end);
+                }
+                self.parts.containers.push(Container {
+                    parent: inner,
+                    start: place.clone(),
+                    own: Vec::new(),
+                    end: place,
+                });
+                if element.is_sequence {
+                    self.parts.refuse(
+                        "its times follow one another (timeContainer seq), and leaving one out moves the others",
+                    );
+                }
+            }
             Role::Paragraph => {
                 self.runs.clear();
                 self.paragraph_line = line;
@@ -286,6 +346,8 @@ impl Document {
             has_end: false,
             style: Style::default(),
             region: None,
+            place: 0..0,
+            container: 0,
             keeps_space: attributes.get("space").is_some_and(|space| space == "preserve"),
         });
     }
@@ -433,10 +495,28 @@ impl Document {
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, place: Range<usize>) {
         let Some(element) = self.frames.pop() else { return };
         if element.role == Role::Paragraph {
+            self.parts.paragraph(&element, &self.runs, place.end);
             self.paragraph(&element);
+        }
+        match (element.role, self.frames.last().map(|parent| parent.role)) {
+            (Role::Body, _) => {
+                if element.container == 0 {
+                    self.parts.tail.start = place.end;
+                }
+                if let Some(container) = self.parts.containers.get_mut(element.container) {
+                    container.end = place;
+                }
+            }
+            (Role::Other, Some(Role::Body)) => {
+                if let Some(container) = self.parts.containers.get_mut(element.container) {
+                    container.own.push(element.place.start..place.end);
+                }
+            }
+            (Role::Root, _) => self.parts.tail.end = place.end,
+            _ => {}
         }
         let latest = if element.has_end { Some(element.end) } else { element.latest };
         if let Some(parent) = self.frames.last_mut().filter(|_| element.role != Role::Other) {
@@ -490,10 +570,64 @@ impl Document {
         }
     }
 
-    fn done(mut self) -> Cues {
+    fn done(mut self, text: &str) -> Read {
         self.cues.head = self.palette.head();
         self.cues.sort();
-        self.cues
+        Read { cues: self.cues, document: self.parts.done(text) }
+    }
+}
+
+impl Parts {
+    fn refuse(&mut self, why: &'static str) {
+        self.refused = self.refused.or(Some(why));
+    }
+
+    fn read_root(&mut self, attributes: &Attributes<'_>) {
+        if attributes.get("timeBase").is_some_and(|base| base.trim() != "media") {
+            self.refuse("its times are those of a clock or a tape (timeBase), not of the media");
+        }
+        let names = |name: &str| attributes.get(name).is_some_and(|profiles| profiles.contains("/imsc1.1/text"));
+        self.is_imsc_1_1 |= names("profile") || names("contentProfiles");
+    }
+
+    fn read_element(&mut self, name: &str, attributes: &Attributes<'_>) {
+        let has = |name: &str| attributes.0.iter().any(|(have, _)| *have == name);
+        if matches!(name, "image" | "audio") || has("backgroundImage") {
+            self.refuse("it shows pictures, and is of the image profile");
+        }
+        self.is_imsc_1_1 |= OF_IMSC_1_1.iter().any(|name| has(name));
+    }
+
+    fn read_body(&mut self, start: &BytesStart<'_>, begin: Option<Ns>, end: Option<Ns>) {
+        let mut all = start.attributes();
+        all.with_checks(false);
+        let own = all.flatten().filter(|attribute| !matches!(attribute.key.0, "begin" | "end"));
+        let attributes = own.map(|attribute| (attribute.key.0.to_owned(), attribute.value.into_owned())).collect();
+        self.body = Body { name: start.name().0.to_owned(), attributes, begin, end };
+    }
+
+    /// Takes a paragraph that has ended: it shows something as long as any of its text is shown.
+    fn paragraph(&mut self, element: &Element, runs: &[Run], end: usize) {
+        let shown = if runs.len() >= RUNS_MAX {
+            element.begin..element.end
+        } else {
+            let begin = runs.iter().map(|run| run.begin).min();
+            let end = runs.iter().map(|run| run.end).max();
+            begin.unwrap_or(0)..end.unwrap_or(0)
+        };
+        if shown.start < shown.end && self.paragraphs.len() < super::cues::CUES_MAX {
+            self.paragraphs.push(Paragraph { container: element.container, text: element.place.start..end, shown });
+        }
+    }
+
+    fn done(mut self, text: &str) -> Result<Document, &'static str> {
+        if self.containers.first().is_none_or(|body| body.end.is_empty()) {
+            self.refuse("it has no body");
+        }
+        match self.refused {
+            Some(why) => Err(why),
+            None => Ok(Document::new(Parts { text: text.to_owned(), ..self })),
+        }
     }
 }
 
@@ -673,7 +807,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn shown(text: &str) -> Vec<(u64, u64, String, String)> {
-        let cues = parse(text).expect("TTML");
+        let cues = parse(text).expect("TTML").cues;
         assert_eq!(cues.faults, Default::default());
         cues.cues.into_iter().map(|cue| (cue.start_ms, cue.end_ms, cue.settings, cue.payload)).collect()
     }
@@ -760,7 +894,7 @@ mod tests {
                <tt:span tts:fontStyle="normal" tts:fontWeight="normal" tts:color="#0a0b0c">next   line</tt:span></tt:p>
             <tt:p begin="0s" end="1s" region="left">over there</tt:p>
           </tt:div></tt:body></tt:tt>"##;
-        let cues = parse(text).expect("TTML");
+        let cues = parse(text).expect("TTML").cues;
         assert_eq!(
             (cues.language.as_deref(), &*cues.head),
             (Some("de"), "WEBVTT\n\nSTYLE\n::cue(.c0a0b0c) { color: #0a0b0c }")
@@ -786,7 +920,7 @@ mod tests {
         assert!(error("<tt>\n<body></tt>").starts_with("line 2: not well-formed"));
         assert_eq!(error("<tt>\n<body>"), "line 2: it ends before its elements do");
         assert!(error(&"<tt>".repeat(100)).contains("more than 64 elements"));
-        let cues = parse(&body("", "\n<div><p begin=\"soon\">a</p><p end=\"1s\">b</p></div>")).expect("TTML");
+        let cues = parse(&body("", "\n<div><p begin=\"soon\">a</p><p end=\"1s\">b</p></div>")).expect("TTML").cues;
         assert_eq!(cues.faults.first[0].to_string(), "line 3: begin=\"soon\" is no time");
         assert_eq!(cues.cues.len(), 1);
     }
@@ -802,11 +936,30 @@ mod tests {
     fn text_shown_many_times_took_memory_without_bound() {
         let spans = "<span begin=\"1s\">x</span><span end=\"2s\">y</span>".repeat(100);
         let text = body("", &format!("<div>{}</div>", format!("<p>{}{spans}</p>", "z".repeat(20_000)).repeat(20)));
-        let cues = parse(&text).expect("TTML");
+        let cues = parse(&text).expect("TTML").cues;
         assert_eq!((cues.cues.len(), cues.faults.first.len()), (0, 20));
         let region = "r".repeat(1 << 20);
         let text = body("", &format!("<div region=\"{region}\">{}</div>", "<p end=\"1s\">x</p>".repeat(5000)));
-        assert_eq!(parse(&text).expect("TTML").cues.len(), 1, "paragraphs at one time are one cue");
+        assert_eq!(parse(&text).expect("TTML").cues.cues.len(), 1, "paragraphs at one time are one cue");
+    }
+
+    #[test]
+    fn what_can_not_be_taken_apart_says_why() {
+        let why =
+            |attributes: &str, inside: &str| parse(&body(attributes, inside)).expect("TTML").document.expect_err("why");
+        let one = "<div><p end=\"1s\">x</p></div>";
+        assert!(why("ttp:timeBase=\"smpte\"", one).contains("timeBase"));
+        assert!(why("", "<div timeContainer=\"seq\"><p dur=\"1s\">x</p></div>").contains("timeContainer"));
+        assert!(why("", "<div smpte:backgroundImage=\"#a\"/>").contains("image profile"));
+        assert!(why("", "<div><p end=\"1s\">&own;</p></div>").contains("entities"));
+        assert_eq!(parse("<tt><head/></tt>").expect("TTML").document, Err("it has no body"));
+        assert_eq!(parse("<tt><body/></tt>").expect("TTML").document, Err("it has no body"));
+        let profile = |attributes: &str| parse(&body(attributes, one)).expect("TTML").document.expect("text").profile();
+        assert_eq!(profile(""), "im1t");
+        assert_eq!(profile("ttp:profile=\"http://www.w3.org/ns/ttml/profile/imsc1/text\""), "im1t");
+        assert_eq!(profile("ttp:contentProfiles=\"http://www.w3.org/ns/ttml/profile/imsc1.1/text\""), "im2t");
+        let ruby = "<div><p end=\"1s\"><span tts:ruby=\"container\">x</span></p></div>";
+        assert_eq!(parse(&body("", ruby)).expect("TTML").document.expect("text").profile(), "im2t");
     }
 
     proptest! {

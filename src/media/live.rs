@@ -388,7 +388,7 @@ impl Broadcast {
     /// the next begins where it comes back, without the tracks that lack it (ISO/IEC 23009-1 knows no holes in a SegmentTimeline).
     pub fn presentation(&self) -> Presentation {
         let periods = self.periods.iter().flat_map(|period| self.without_holes(period));
-        Presentation { periods: periods.collect(), warnings: Vec::new() }
+        Presentation { periods: periods.collect(), thumbnails: Vec::new(), warnings: Vec::new() }
     }
 
     fn without_holes(&self, period: &LivePeriod) -> Vec<Period> {

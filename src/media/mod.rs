@@ -7,6 +7,7 @@ pub mod presentation;
 pub mod sample;
 pub mod switching;
 pub mod text;
+pub mod thumbnails;
 pub mod timeline;
 pub mod track;
 pub mod trick;

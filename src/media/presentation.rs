@@ -1,13 +1,17 @@
 //! What a viewer plays: an ordered list of periods, each with its switching sets.
 
+use crate::media::sample::SourceRange;
+use crate::media::thumbnails::Thumbnails;
 use crate::media::track::{Kind, Role, Track, Version};
-use crate::time::MediaTime;
+use crate::time::{MediaTime, Rounding, Timescale};
 
 /// A presentation as it stands: all of it on demand, a window of it while live.
 #[derive(Clone, Debug)]
 pub struct Presentation {
     /// In order; at least one.
     pub periods: Vec<Period>,
+    /// Small pictures of it, for who looks for a place.
+    pub thumbnails: Vec<Thumbnails>,
     /// What was left out and what is odd, in sentences for people.
     pub warnings: Vec<String>,
 }
@@ -58,6 +62,16 @@ impl Presentation {
         tracks.find(|(_, track)| track.version == version && track.name == name)
     }
 
+    /// The thumbnails of this name and version.
+    pub fn thumbnails(&self, name: &str, version: Version) -> Option<&Thumbnails> {
+        self.thumbnails.iter().find(|thumbnails| thumbnails.version == version && thumbnails.name == name)
+    }
+
+    /// Its length in milliseconds, rounded up.
+    pub fn duration_ms(&self) -> u64 {
+        u64::try_from(self.duration().to(Timescale::MILLI, Rounding::Up)).unwrap_or(0)
+    }
+
     /// All tracks of all periods.
     pub fn tracks(&self) -> impl Iterator<Item = &Track> {
         self.periods.iter().flat_map(Period::tracks)
@@ -71,7 +85,8 @@ impl Presentation {
 
     /// Bytes of memory it keeps.
     pub fn weight(&self) -> usize {
-        self.tracks().map(Track::weight).sum()
+        let sheets = |thumbnails: &Thumbnails| thumbnails.sheets.capacity() * size_of::<SourceRange>();
+        self.tracks().map(Track::weight).chain(self.thumbnails.iter().map(sheets)).sum()
     }
 }
 

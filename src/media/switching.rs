@@ -464,6 +464,7 @@ mod tests {
             language: None,
             label: None,
             roles: Vec::new(),
+            as_imsc: None,
             captions: None,
             frame_rate: None,
             media_time: 0,

@@ -1,4 +1,4 @@
-//! Samples made of cues: a text as the `wvtt` track that it is served from (ISO/IEC 14496-30 §7).
+//! Samples made of text: cues as the `wvtt` track that they are served from (ISO/IEC 14496-30 §7), and a document as an `stpp` track (§5).
 //!
 //! ```text
 //!   cues       [a        ]      [b   ]
@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use crate::formats::cues::Cue;
 use crate::formats::isobmff::wvtt::{CueBox, write_cue, write_empty_cue};
+use crate::formats::ttml::document::Document;
 use crate::formats::webvtt;
 use crate::media::sample::{Sample, SampleFlags, SampleTable};
 
@@ -97,6 +98,70 @@ pub fn samples(
     Ok(made)
 }
 
+/// The samples that show `document`, `offset_ms` later, during `span` (milliseconds): one for each stretch between `cuts`, a document of its
+/// own. Their bytes are those of source file `file`, at most `bytes_max` of them. The error says which limit they pass.
+pub fn documents(
+    document: &Document,
+    offset_ms: i64,
+    span: Range<i64>,
+    cuts: &[i64],
+    file: u32,
+    bytes_max: usize,
+) -> Result<TextSamples, String> {
+    if span.is_empty() || span.end - span.start > SPAN_MS_MAX {
+        return Err(format!("there are {} ms to show it in", span.end - span.start));
+    }
+    let too_large = || format!("its documents come to more than {bytes_max} bytes");
+    let inside = cuts.iter().copied().filter(|&cut| span.start < cut && cut < span.end);
+    let mut edges: Vec<i64> = inside.chain([span.start, span.end]).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let mut made = TextSamples::default();
+    // Which paragraphs each stretch shows; what lasts long is in many, and so the sum is what is bounded.
+    let mut shown: Vec<Vec<usize>> = vec![Vec::new(); edges.len() - 1];
+    let mut len = document.frame_len().saturating_mul(shown.len());
+    for (index, times) in document.shown_ms().enumerate() {
+        let (start, end) = (times.start.saturating_add(offset_ms), times.end.saturating_add(offset_ms));
+        let first = edges.partition_point(|&edge| edge <= start).saturating_sub(1);
+        let last = edges.partition_point(|&edge| edge < end).min(shown.len());
+        if first >= last {
+            made.left_out += 1;
+        }
+        for stretch in shown.get_mut(first..last).into_iter().flatten() {
+            len = len.saturating_add(document.paragraph_len(index));
+            if len > bytes_max {
+                return Err(too_large());
+            }
+            stretch.push(index);
+        }
+    }
+    if len > bytes_max {
+        return Err(too_large());
+    }
+    document.write(&mut made.bytes, &[], offset_ms);
+    let empty_size = made.bytes.len() as u32;
+    for (pair, paragraphs) in edges.windows(2).zip(&shown) {
+        let offset = if paragraphs.is_empty() { 0 } else { made.bytes.len() as u64 };
+        if !paragraphs.is_empty() {
+            document.write(&mut made.bytes, paragraphs, offset_ms);
+        }
+        // What stands around paragraphs may be more than they are.
+        if made.bytes.len() > bytes_max {
+            return Err(too_large());
+        }
+        let sample = Sample {
+            decode_time: pair[0],
+            duration: (pair[1] - pair[0]) as u32,
+            composition_offset: 0,
+            size: if paragraphs.is_empty() { empty_size } else { (made.bytes.len() as u64 - offset) as u32 },
+            flags: SampleFlags::SYNC,
+        };
+        made.table.push(sample, file, offset);
+    }
+    made.table.shrink_to_fit();
+    Ok(made)
+}
+
 /// A cue where it is shown.
 #[derive(Debug)]
 struct Shown<'a> {
@@ -123,6 +188,7 @@ impl Shown<'_> {
 mod tests {
     use super::*;
     use crate::formats::isobmff::wvtt;
+    use crate::formats::ttml;
     use proptest::prelude::*;
 
     fn cue(start_ms: u64, end_ms: u64, payload: &str) -> Cue {
@@ -208,6 +274,93 @@ mod tests {
                 let shown: i64 = read.iter().filter(|s| s.2.iter().any(|c| c.0 == id)).map(|s| s.1 - s.0).sum();
                 prop_assert_eq!(shown, (end - start).max(0));
             }
+        }
+    }
+
+    /// What is shown at `t`, line by line.
+    fn lines(cues: &[Cue], t: i64) -> Vec<String> {
+        let is_shown = |cue: &&Cue| (cue.start_ms as i64) <= t && t < cue.end_ms as i64;
+        let mut lines: Vec<String> =
+            cues.iter().filter(is_shown).flat_map(|cue| cue.payload.lines().map(str::to_owned)).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Every document, read by itself, shows in its stretch what the whole does, `offset_ms` later.
+    fn check_documents(text: &str, offset_ms: i64, cuts: &[i64]) {
+        let whole = ttml::parse(text).expect("TTML");
+        let document = whole.document.expect("one that can be taken apart");
+        let made = documents(&document, offset_ms, 0..20_000, cuts, 0, 1 << 20).expect("made");
+        for index in 0..made.table.len() {
+            let (sample, place) = (made.table.get(index), made.table.places(index..index + 1).remove(0).range);
+            let bytes = &made.bytes[place.start as usize..place.end as usize];
+            let own = ttml::parse(std::str::from_utf8(bytes).expect("UTF-8")).expect("TTML");
+            assert_eq!(own.cues.faults, Default::default());
+            for t in (sample.decode_time..sample.decode_time + i64::from(sample.duration)).step_by(50) {
+                assert_eq!(lines(&own.cues.cues, t), lines(&whole.cues.cues, t - offset_ms), "at {t} of\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn documents_keep_what_belongs_to_all_and_drop_what_is_not_shown() {
+        let text = "<?xml version=\"1.0\" encoding=\"UTF-16\"?><!DOCTYPE tt><!-- by us --><tt xml:lang='de' xmlns='http://www.w3.org/ns/ttml'>\n\
+            <head><styling><style xml:id='s'/></styling></head>\n<body id='b' title='a \"b\"' end='9s'> <metadata/>\n\
+            <div><p begin='1s' end='2s'>one</p> <p begin='5s' end='7s'>two &amp; <br/>lines</p></div><div><p begin='8s'>three</p></div>\n</body></tt>\n";
+        let document = ttml::parse(text).expect("TTML").document.expect("one that can be taken apart");
+        let made = documents(&document, 0, 0..10_000, &[3000, 6000], 0, 4096).expect("made");
+        let all: Vec<&str> = std::str::from_utf8(&made.bytes).expect("UTF-8").split_inclusive("</tt>").collect();
+        let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<tt xml:lang='de' xmlns='http://www.w3.org/ns/ttml'>\n\
+            <head><styling><style xml:id='s'/></styling></head>\n<body id='b' title='a \"b\"' end='9s'><metadata/>";
+        let tail = "</body></tt>";
+        let (two, three) = ("<p begin='5s' end='7s'>two &amp; <br/>lines</p>", "<div><p begin='8s'>three</p></div>");
+        assert_eq!(
+            all,
+            [
+                head.to_owned() + tail,
+                head.to_owned() + "<div><p begin='1s' end='2s'>one</p></div>" + tail,
+                head.to_owned() + "<div>" + two + "</div>" + tail,
+                head.to_owned() + "<div>" + two + "</div>" + three + tail,
+            ]
+        );
+        let later = documents(&document, 1500, 0..10_000, &[], 0, 4096).expect("made");
+        let later = String::from_utf8(later.bytes).expect("UTF-8");
+        assert!(later.contains("<body begin=\"1.500s\" end=\"10.500s\" id=\"b\" title='a \"b\"'>"), "{later}");
+        check_documents(text, 1500, &[3000, 6000]);
+    }
+
+    #[test]
+    fn documents_take_no_more_room_than_they_may() {
+        let p = "<p end='20s'>over and over</p>".repeat(100);
+        let text = format!("<tt><body><div>{p}</div></body></tt>");
+        let document = ttml::parse(&text).expect("TTML").document.expect("one that can be taken apart");
+        let cuts: Vec<i64> = (1..20).map(|second| second * 1000).collect();
+        let error = documents(&document, 0, 0..20_000, &cuts, 0, 10_000).expect_err("too much");
+        assert_eq!(error, "its documents come to more than 10000 bytes");
+    }
+
+    proptest! {
+        #[test]
+        fn documents_show_what_the_whole_does(
+            divs in prop::collection::vec((0u32..8, 1u32..20, prop::collection::vec((0u32..10, 1u32..10, 0u32..3), 0..4)), 0..4),
+            body in 0u32..3,
+            offset in 0i64..3,
+            cuts in prop::collection::vec(1i64..20_000, 0..6),
+        ) {
+            let mut text = format!("<tt><head/><body begin='{body}.5s'>");
+            for (begin, dur, paragraphs) in &divs {
+                text += &format!("<div begin='{begin}s' dur='{dur}s'>\n");
+                for (number, (begin, end, span)) in paragraphs.iter().enumerate() {
+                    text += &format!("<p begin='{begin}s' end='{}s'>", begin + end);
+                    text += &match span {
+                        0 => format!("line {number}</p>"),
+                        1 => format!("<span begin='1s'>late {number}</span></p>"),
+                        _ => format!("<span dur='1s'>early {number}</span>,<br/><span>after</span></p>"),
+                    };
+                }
+                text += "<div/></div>";
+            }
+            check_documents(&(text + "</body></tt>"), offset * 1000, &cuts);
         }
     }
 }

@@ -196,6 +196,8 @@ pub struct Track {
     pub label: Option<String>,
     /// What it is for, sorted.
     pub roles: Vec<Role>,
+    /// The track of the same text as IMSC, which says more of its look: DASH lists that one in its place, HLS both.
+    pub as_imsc: Option<String>,
     /// Captions in its pictures, by service; `None` if it is not known whether there are any.
     pub captions: Option<Vec<Caption>>,
     /// Frames a second as a reduced fraction, of video.

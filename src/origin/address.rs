@@ -5,6 +5,7 @@
 //!   /{presentation}/manifest.mpd           /{presentation}/{track}/{version}/{time}.m4s
 //!   /{presentation}/{track}/{version}/media.m3u8           …/{time}.vtt
 //!   /{presentation}/{track}/{version}/trick.m3u8           …/{time}.trick.m4s
+//!   /{presentation}/{thumbnails}/{version}/media.m3u8      …/{number}.jpg, …/{number}.png
 //! ```
 //!
 //! A presentation's name may have slashes; a path is read from its end. A name is looked up in the catalogue and never
@@ -12,6 +13,7 @@
 
 use std::borrow::Cow;
 
+use crate::formats::image::Format;
 use crate::media::track::Version;
 
 /// Which cache an object lies in, told by the end of its path.
@@ -30,7 +32,7 @@ impl Class {
     pub fn of(path: &str) -> Option<Class> {
         let (_, extension) = path.rsplit_once('.')?;
         match extension {
-            "m4s" | "vtt" => Some(Class::Segment),
+            "m4s" | "vtt" | "jpg" | "png" => Some(Class::Segment),
             "m3u8" | "mpd" => Some(Class::Manifest),
             "mp4" => Some(Class::Init),
             _ => None,
@@ -80,6 +82,8 @@ pub enum TrackItem {
     TrickFrame(i64),
     /// The WebVTT segment that begins at this time, in ticks.
     WebVtt(i64),
+    /// The sheet of thumbnails of this number, from 1, in this format.
+    Sheet(i64, Format),
 }
 
 impl Address {
@@ -105,6 +109,8 @@ impl Address {
                     "m4s" => TrackItem::Segment(time),
                     "trick.m4s" => TrackItem::TrickFrame(time),
                     "vtt" => TrackItem::WebVtt(time),
+                    "jpg" => TrackItem::Sheet(time, Format::Jpeg),
+                    "png" => TrackItem::Sheet(time, Format::Png),
                     _ => return None,
                 }
             }
@@ -207,6 +213,8 @@ mod tests {
             "/a/v/0123456789abcde/0.m4s",
             "/v/0123456789abcdef/0.m4s",
             "/a/v/0123456789abcdef/0.mp4",
+            "/a/v/0123456789abcdef/01.jpg",
+            "/a/v/0123456789abcdef/1.jpeg",
             "/a/v/0123456789abcdef/trick.m4s",
             "/a/v/0123456789abcdef/0.trick.vtt",
             "/a/v/0123456789abcdef/0.trick.trick.m4s",

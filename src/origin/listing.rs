@@ -100,11 +100,9 @@ pub struct ClassFill {
 impl Origin {
     /// At most `limit` presentations whose names come after `after`, by name. Opens those that were not opened yet.
     pub async fn listings(&self, after: Option<&str>, limit: usize, now: Utc) -> Vec<Listing> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let catalog = self.library().catalog();
-        let from = after.map_or(Unbounded, Excluded);
         let mut listings = Vec::new();
-        for (name, entry) in catalog.entries.range::<str, _>((from, Unbounded)).take(limit) {
+        for entry in self.library().listed(after, limit) {
+            let name = &entry.name;
             let listing = match self.render_of(name, now).await {
                 Ok(render) => Listing::of(&render),
                 Err(problem) => Listing::refused(name, problem.message()),

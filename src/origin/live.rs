@@ -144,7 +144,7 @@ impl Origin {
                 let all = broadcast.presentation().periods.pop();
                 let mut period = all.ok_or_else(|| Problem::unavailable("not_begun", "nothing is listed yet"))?;
                 period.sets = sets;
-                let presentation = Presentation { periods: vec![period], warnings: Vec::new() };
+                let presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() };
                 let rates = rate::so_far(newest.tracks.iter().map(|track| (track.face.as_ref(), track.rate)));
                 let options = hls::Options { key_uri: self.options.key_uri.clone(), is_live: true };
                 let renditions = Renditions::of(&presentation, &rates);
@@ -257,6 +257,7 @@ fn recipe(
         len: body.len(),
         body: Some(body),
         coded,
+        cmsd: None,
         lease: Arc::default(),
         grace: Duration::ZERO,
     }

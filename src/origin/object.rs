@@ -11,7 +11,7 @@ use http::header::{
     ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING,
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED, RANGE, RETRY_AFTER, SERVER, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use crate::cache::{Lease, Weigh};
@@ -26,13 +26,23 @@ pub(crate) const EXPOSED: HeaderValue =
 /// Anybody may play what we serve.
 pub(crate) const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 
+/// RFC 9211.
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// What it says of an object that was in the cache: part of the head that is kept ready, so that a hit has nothing to do for it.
+pub(crate) const HIT: HeaderValue = HeaderValue::from_static("headwater; hit");
+/// CTA-5006.
+const CMSD_STATIC: HeaderName = HeaderName::from_static("cmsd-static");
+/// Likewise, where there is CMSD.
+const EXPOSED_WITH_CMSD: HeaderValue =
+    HeaderValue::from_static("Content-Length, Content-Range, Date, ETag, Retry-After, CMSD-Static");
+
 /// Who answers.
 pub(crate) const SERVED_BY: HeaderValue = HeaderValue::from_static("headwater");
 /// Where the date of an answer goes: a head that has a place for it already is copied without growing. Who sends it fills it
 /// in.
 const NO_DATE: HeaderValue = HeaderValue::from_static("");
-/// What the two heads of a representation take: up to 12 entries, each a name, a value and links of the map.
-const HEADS_BYTES: u64 = 2 * 12 * 104;
+/// What the two heads of a representation take: up to 14 entries, each a name, a value and links of the map.
+const HEADS_BYTES: u64 = 2 * 14 * 104;
 
 /// A response body: one rope, sent as one frame; or what comes of a segment that grows.
 #[derive(Debug, Default)]
@@ -121,6 +131,8 @@ pub struct Recipe {
     pub body: Option<Rope>,
     /// Other codings of the body.
     pub coded: Vec<(Coding, Bytes)>,
+    /// What it is, as CMSD-Static says it; `None` to say nothing.
+    pub cmsd: Option<String>,
     /// Ends when the source changes.
     pub lease: Arc<Lease>,
     /// How long it may be served after that.
@@ -152,7 +164,8 @@ struct Representation {
 impl Object {
     /// Makes the heads.
     pub fn new(recipe: Recipe) -> Object {
-        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, lease, grace } = recipe;
+        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, cmsd, lease, grace } = recipe;
+        let cmsd = cmsd.map(|text| HeaderValue::from_str(&text).expect("CMSD is ours, and ASCII"));
         let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
         let modified = modified_s.map(|seconds| {
             let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
@@ -171,7 +184,12 @@ impl Object {
             head.insert(CACHE_CONTROL, cache_control.clone());
             head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
-            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            let exposed = if cmsd.is_some() { EXPOSED_WITH_CMSD } else { EXPOSED };
+            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            if let Some(cmsd) = &cmsd {
+                head.insert(CMSD_STATIC, cmsd.clone());
+            }
+            head.insert(CACHE_STATUS, HIT);
             if negotiated {
                 head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             }
@@ -201,9 +219,13 @@ impl Object {
         Object { identity, coded, modified_s, lease, grace }
     }
 
-    /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace.
+    /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace. What has none tells
+    /// of the source as it is now, so somebody has looked lately.
     pub fn is_servable(&self, now: Utc) -> bool {
-        self.lease.ended().is_none_or(|ended| now < ended.after(self.grace))
+        match self.lease.ended() {
+            None => !self.grace.is_zero() || self.lease.is_fresh(now),
+            Some(ended) => now < ended.after(self.grace),
+        }
     }
 
     /// The identity body.

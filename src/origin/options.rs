@@ -24,8 +24,13 @@ pub struct Options {
     /// Files of opened presentations that are kept open, so that a replaced one can still be played. A share of the descriptors
     /// a process may have; beyond it presentations are closed and opened again when they are asked for.
     pub open_files_max: usize,
+    /// How long a request waits for a presentation of remote storage to be opened, before it is told to come again: a player waits
+    /// about as long.
+    pub open_wait: Duration,
     /// How long a playlist or MPD on demand may be used without asking again: a replaced source is seen after that.
     pub manifest_max_age: Duration,
+    /// Whether answers say what they are (CMSD-Static, CTA-5006): some fifty bytes each, for CDNs that read it.
+    pub sends_cmsd: bool,
 }
 
 impl Default for Options {
@@ -38,7 +43,9 @@ impl Default for Options {
             in_flight_bytes: 256 << 20,
             requests_max: 4096,
             open_files_max: 4096,
+            open_wait: Duration::from_secs(8),
             manifest_max_age: Duration::from_secs(120),
+            sends_cmsd: false,
         }
     }
 }

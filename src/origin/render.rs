@@ -3,19 +3,20 @@
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
 
 use crate::cache::{Lease, Weigh};
-use crate::content::library::Entry;
-use crate::content::source::SourceError;
+use crate::content::file::SourceError;
+use crate::content::library::entry::Entry;
 use crate::content::vod::{OpenError, Opened};
 use crate::formats::error::Malformed;
+use crate::formats::image::Format;
 use crate::media::presentation::Period;
 use crate::media::sample::SourceRange;
-use crate::media::track::{Kind, Track, Version};
+use crate::media::track::{Kind, Segment, Track, Version};
 use crate::media::trick;
 use crate::origin::address::TrackItem;
 use crate::origin::admission::Memory;
@@ -28,6 +29,7 @@ use crate::packager::rate::{self, Rates};
 use crate::packager::{cmaf, dash, hls, text};
 use crate::rope::Rope;
 use crate::telemetry::Telemetry;
+use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Of what is named by its version.
 pub(crate) const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -108,7 +110,10 @@ impl Indexed {
 
     /// Whether a track or an HLS media playlist has this name and version.
     pub fn has(&self, name: &str, version: Version) -> bool {
-        self.opened.presentation.track_version(name, version).is_some() || self.renditions.find(name, version).is_some()
+        let Opened { presentation, .. } = &self.opened;
+        presentation.track_version(name, version).is_some()
+            || self.renditions.find(name, version).is_some()
+            || presentation.thumbnails(name, version).is_some()
     }
 
     fn lease(&self) -> Arc<Lease> {
@@ -120,7 +125,8 @@ fn hls_options(options: &Options) -> hls::Options {
     hls::Options { key_uri: options.key_uri.clone(), is_live: false }
 }
 
-fn source_problem(error: &SourceError) -> Problem {
+/// What it means for who asked that a source can't be read.
+pub(crate) fn source_problem(error: &SourceError) -> Problem {
     match error {
         SourceError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound => {
             Problem::not_found("source_gone", "the source file is not there any more")
@@ -129,6 +135,10 @@ fn source_problem(error: &SourceError) -> Problem {
         SourceError::Short { .. } => {
             Problem::unavailable("source_short", "the source file ends before this part of it")
         }
+        SourceError::Storage { .. } => Problem::unavailable(
+            "storage_unavailable",
+            "the storage that holds the source does not answer as it should",
+        ),
         SourceError::Io { .. } => Problem::unavailable("source_unreadable", "the source file can't be read"),
     }
 }
@@ -140,6 +150,8 @@ pub struct Render {
     pub indexed: Arc<Indexed>,
     /// How.
     pub options: Arc<Options>,
+    /// As of when.
+    pub now: Utc,
     /// How long objects outlive their source.
     pub grace: Duration,
     /// Where bodies find room.
@@ -159,6 +171,7 @@ impl Render {
             len: body.len(),
             body: Some(body),
             coded: Vec::new(),
+            cmsd: None,
             lease: self.indexed.lease(),
             grace: self.grace,
         }
@@ -175,7 +188,8 @@ impl Render {
         };
         let modified_s = Some(self.indexed.opened.source.modified_s()).filter(|_| cache_control == IMMUTABLE);
         let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
-        Object::new(Recipe { coded, grace, modified_s, ..recipe })
+        let cmsd = self.options.sends_cmsd.then(|| "ot=m,st=v".to_owned());
+        Object::new(Recipe { coded, grace, modified_s, cmsd, ..recipe })
     }
 
     fn revalidated(&self) -> String {
@@ -204,6 +218,10 @@ impl Render {
     /// The HLS playlist called `name`, of this version: of all its media, or the one of I-frames.
     fn playlist(&self, name: &str, version: Version, part: TrackItem) -> Result<Object, Problem> {
         let Indexed { opened: Opened { presentation, .. }, renditions, .. } = &*self.indexed;
+        if let Some(thumbnails) = presentation.thumbnails(name, version).filter(|_| part == TrackItem::Playlist) {
+            let text = hls::images::playlist(thumbnails, presentation.duration_ms());
+            return Ok(self.manifest(HLS, IMMUTABLE.to_owned(), self.grace, text));
+        }
         let Some(rendition) = renditions.find(name, version) else {
             return Err(why_not(presentation, name, version).map_or_else(no_such_object, no_hls));
         };
@@ -232,28 +250,29 @@ impl Render {
         if matches!(part, TrackItem::Playlist | TrackItem::TrickPlaylist) {
             return self.playlist(name, version, part);
         }
+        if let TrackItem::Sheet(number, format) = part {
+            return self.sheet(name, version, number, format, with_media).await;
+        }
         let found = self.indexed.opened.presentation.track_version(name, version);
         let (period, track) = found.ok_or_else(no_such_object)?;
         match part {
-            TrackItem::Playlist | TrackItem::TrickPlaylist => self.playlist(name, version, part),
+            TrackItem::Playlist | TrackItem::TrickPlaylist | TrackItem::Sheet(..) => Err(no_such_object()),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
-                Ok(Object::new(self.recipe(
-                    media_type(track),
-                    etag,
-                    IMMUTABLE.to_owned(),
-                    Rope::from(track.init.clone()),
-                )))
+                let recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::from(track.init.clone()));
+                let cmsd = self.options.sends_cmsd.then(|| "ot=i,st=v".to_owned());
+                Ok(Object::new(Recipe { cmsd, ..recipe }))
             }
             TrackItem::Segment(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, |given| cmaf::segment(track, index, given)).await?;
-                self.segment(track, format!("{version}-{time}"), &plan, with_media).await
+                let cmsd = self.options.sends_cmsd.then(|| self.cmsd(track, &track.segments[index], plan.len()));
+                self.segment(track, format!("{version}-{time}"), &plan, cmsd, with_media).await
             }
             TrackItem::TrickFrame(time) => {
                 let frame = trick::frame_at(track, time).ok_or_else(no_such_object)?;
                 let plan = self.plan(track, |given| cmaf::trick(track, &frame, given)).await?;
-                self.segment(track, format!("{version}-{time}-trick"), &plan, with_media).await
+                self.segment(track, format!("{version}-{time}-trick"), &plan, None, with_media).await
             }
             TrackItem::WebVtt(time) => {
                 let index = track.segment_at(time).ok_or_else(no_such_object)?;
@@ -271,13 +290,46 @@ impl Render {
         }
     }
 
+    /// Sheet `number` of these thumbnails; its head alone unless `with_media`.
+    async fn sheet(
+        &self,
+        name: &str,
+        version: Version,
+        number: i64,
+        format: Format,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
+        let presentation = &self.indexed.opened.presentation;
+        let found = presentation.thumbnails(name, version).filter(|thumbnails| thumbnails.format == format);
+        let thumbnails = found.ok_or_else(no_such_object)?;
+        let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        let sheet = index.filter(|&index| index < thumbnails.shown(presentation.duration_ms()));
+        let sheet = sheet.map(|index| thumbnails.sheets[index].clone()).ok_or_else(no_such_object)?;
+        let etag = format!("{version}-{number}");
+        let mut recipe = self.recipe(format.media_type(), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.len = sheet.len();
+        recipe.body = None;
+        if with_media {
+            recipe.body = Some(Rope::from(self.read(vec![sheet]).await?));
+        }
+        Ok(Object::new(recipe))
+    }
+
     /// The segment of `track` that `plan` makes; its head alone unless `with_media`.
-    async fn segment(&self, track: &Track, etag: String, plan: &Plan, with_media: bool) -> Result<Object, Problem> {
+    async fn segment(
+        &self,
+        track: &Track,
+        etag: String,
+        plan: &Plan,
+        cmsd: Option<String>,
+        with_media: bool,
+    ) -> Result<Object, Problem> {
         if plan.len() > SEGMENT_BYTES_MAX {
             let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
             return Err(broken(&track.name, &what));
         }
         let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
+        recipe.cmsd = cmsd;
         recipe.len = plan.len();
         recipe.body = None;
         if with_media {
@@ -289,6 +341,18 @@ impl Render {
             recipe.body = Some(plan.assemble(share.hold(self.read(reads).await?)));
         }
         Ok(Object::new(recipe))
+    }
+
+    /// CMSD-Static (CTA-5006) of a segment: its type, duration in milliseconds and bit rate in kilobits a second, on demand.
+    fn cmsd(&self, track: &Track, segment: &Segment, bytes: u64) -> String {
+        let kind = match track.kind {
+            Kind::Video => "v",
+            Kind::Audio => "a",
+            Kind::Text => "c",
+        };
+        let millis =
+            rescale(segment.duration, track.timescale, Timescale::new(1000).expect("not 0"), Rounding::Nearest).max(1);
+        format!("ot={kind},st=v,d={millis},br={}", (bytes * 8).div_ceil(millis as u64))
     }
 
     /// What `planned` of `track` comes to, when it was given what it needs.
@@ -328,11 +392,21 @@ impl Render {
         let source = &self.indexed.opened.source;
         async move {
             self.telemetry.source_reads.add(ranges.len() as u64);
+            let began = Instant::now();
             let bytes = source.read_soon(ranges).await.map_err(|error| {
-                tracing::warn!(presentation = self.indexed.entry.name, %error, "a read failed");
+                let entry = &self.indexed.entry;
+                tracing::warn!(presentation = entry.name, %error, "a read failed");
+                if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
+                    if !entry.lease.is_live() {
+                        return Problem::not_found("source_gone", "this version is not served any more");
+                    }
+                    // Nobody watches a storage, so this is how the change is seen.
+                    entry.lease.end(self.now);
+                }
                 source_problem(&error)
             })?;
             self.telemetry.source_read_bytes.add(bytes.len() as u64);
+            self.telemetry.source_read_seconds.add(began.elapsed().as_micros() as u64);
             Ok(bytes)
         }
     }

@@ -6,24 +6,26 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
     ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, FlightError, Role, Weigh};
-use crate::content::library::{Entry, Library};
+use crate::content::library::Library;
+use crate::content::library::entry::Entry;
 use crate::content::live::channel::Channels;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::broadcasts::{self, Broadcasts};
-use crate::origin::object::{ANYBODY, Body, Object, Problem, Remembered};
+use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
 use crate::origin::options::{INDEX_SHARE, Options};
-use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object};
+use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, Refused, Telemetry};
 use crate::time::Utc;
 
@@ -32,8 +34,14 @@ const SHARES: [(CacheClass, u64); 4] =
     [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
+/// Cache-Status (RFC 9211) of what was not in the cache: made and kept; made once for several who asked; a head that nobody keeps.
+const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
+const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
+const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
+/// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
+const REMOTE_OPENINGS_MAX: usize = 8;
 /// What they may take beside the cache: the budget of indexes, divided by this.
 const RETIRED_SHARE: u64 = 4;
 /// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
@@ -69,6 +77,8 @@ pub struct Origin {
     admission: Arc<Admission>,
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
+    /// Bounds how many presentations of remote storage are opened at once.
+    openings: Arc<Semaphore>,
 }
 
 impl Origin {
@@ -87,6 +97,7 @@ impl Origin {
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
+            openings: Arc::new(Semaphore::new(REMOTE_OPENINGS_MAX)),
             options: Arc::new(options),
         }
     }
@@ -120,10 +131,14 @@ impl Origin {
                 }
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
-                match Box::pin(self.miss(&key, class, request, now)).await {
-                    Ok(object) => object,
-                    Err(problem) => return problem.response(method),
-                }
+                return match Box::pin(self.miss(&key, class, request, now)).await {
+                    Ok((object, how)) => {
+                        let mut response = object.answer(method, request.headers());
+                        response.headers_mut().insert(CACHE_STATUS, how);
+                        response
+                    }
+                    Err(problem) => problem.response(method),
+                };
             }
         };
         object.answer(method, request.headers())
@@ -142,14 +157,14 @@ impl Origin {
         }
     }
 
-    /// What `key` names, from where it must be made.
+    /// What `key` names, from where it must be made, and how that came about (RFC 9211).
     async fn miss(
         self: &Arc<Self>,
         key: &str,
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if let Some(known) = self.remembered.get(key).await.filter(|known| self.is_still_so(known, now)) {
             self.telemetry.negative_answers.inc();
             return Err(known.problem.clone());
@@ -183,28 +198,34 @@ impl Origin {
         class: Class,
         request: &Request<()>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let Address { presentation, item } = Address::parse(key).ok_or_else(no_such_object)?;
         let render = match &item {
-            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?),
-            Item::Of { track, version, .. } => self.render(self.version(&presentation, track, *version, now).await?),
+            Item::Multivariant | Item::Mpd => self.render(self.current(&presentation, now).await?, now),
+            Item::Of { track, version, .. } => {
+                self.render(self.version(&presentation, track, *version, now).await?, now)
+            }
         };
         // A head alone costs no media, nor does telling somebody that he has it already.
         let head_only = request.method() == Method::HEAD || request.headers().contains_key(IF_NONE_MATCH);
         if head_only
-            && let Item::Of { track, version, part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_)) } = &item
+            && let Item::Of {
+                track,
+                version,
+                part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_) | TrackItem::Sheet(..)),
+            } = &item
         {
             let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
             if request.method() == Method::HEAD || known {
-                return Ok(Arc::new(head));
+                return Ok((Arc::new(head), PASSED));
             }
         }
-        let object = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
+        let (role, object) = self.fly(key, class, render.clone(), item.clone(), None, now).await?;
         if class == Class::Segment && self.options.prefetch > 0 {
             self.prefetch(key, &render, &item, now);
         }
-        Ok(object)
+        Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
 
     /// Makes what `item` names in one flight, however many ask; in `place`, if there is one already.
@@ -216,7 +237,7 @@ impl Origin {
         item: Item,
         place: Option<Place>,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Role, Arc<Object>), Problem> {
         let (admission, segments) = (Arc::clone(&self.admission), self.segments.clone());
         let telemetry = Arc::clone(&self.telemetry);
         let work = match class {
@@ -237,6 +258,7 @@ impl Origin {
                     Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
                 }
             };
+            let began = Instant::now();
             let mut made = make().await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
@@ -246,10 +268,11 @@ impl Origin {
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 telemetry.work_refused.at(Refused::Memory).inc();
             }
+            telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
             made.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
-        self.landed(role, result)
+        self.landed(role, result).map(|object| (role, object))
     }
 
     fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {
@@ -269,7 +292,7 @@ impl Origin {
             let Some(Address { presentation, item }) = Address::parse(&key) else { return };
             let Item::Of { track, version, .. } = &item else { return };
             if let Ok(indexed) = origin.version(&presentation, track, *version, now).await {
-                origin.prefetch(&key, &origin.render(indexed), &item, now);
+                origin.prefetch(&key, &origin.render(indexed, now), &item, now);
             }
         });
     }
@@ -300,10 +323,10 @@ impl Origin {
         }
     }
 
-    fn render(&self, indexed: Arc<Indexed>) -> Render {
+    fn render(&self, indexed: Arc<Indexed>, now: Utc) -> Render {
         let grace = self.grace(&indexed);
         let (options, memory) = (Arc::clone(&self.options), Arc::clone(&self.memory));
-        Render { indexed, grace, options, memory, telemetry: Arc::clone(&self.telemetry) }
+        Render { indexed, grace, now, options, memory, telemetry: Arc::clone(&self.telemetry) }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
@@ -314,7 +337,11 @@ impl Origin {
     /// The presentation as it is now.
     pub(crate) async fn current(&self, name: &str, now: Utc) -> Result<Arc<Indexed>, Problem> {
         for _ in 0..REOPENED_MAX {
-            let entry = self.library.entry(name).ok_or_else(|| self.no_such_presentation())?;
+            let found = self.library.find(name, now).await.map_err(|error| {
+                tracing::warn!(presentation = name, %error, "can't be looked for");
+                source_problem(&error)
+            })?;
+            let entry = found.ok_or_else(|| self.no_such_presentation())?;
             if let Some(known) = self.index.get(name).await {
                 if Arc::ptr_eq(&known.entry, &entry) {
                     self.telemetry.cache_hits.at(CacheClass::Index).inc();
@@ -323,7 +350,12 @@ impl Origin {
                 self.retire(known, now);
             }
             self.telemetry.cache_misses.at(CacheClass::Index).inc();
-            let indexed = self.open(Arc::clone(&entry)).await?;
+            // Opened all the same if it takes longer, for who comes again.
+            let opening = self.open(Arc::clone(&entry));
+            let indexed = match entry.is_remote() {
+                false => opening.await?,
+                true => tokio::time::timeout(self.options.open_wait, opening).await.map_err(|_| being_opened())??,
+            };
             if Arc::ptr_eq(&indexed.entry, &entry) {
                 return Ok(indexed);
             }
@@ -335,9 +367,15 @@ impl Origin {
         let name = entry.name.clone();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
+        let wanted_turn = entry.is_remote().then(|| Arc::clone(&self.openings));
         let options = Arc::clone(&self.options);
         let opening = async move {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
+            // Large windows of media are read for it: some at a time, while others wait.
+            let _turn = match wanted_turn {
+                Some(turns) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
             let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
             let opened = opening
                 .await
@@ -428,7 +466,7 @@ impl Origin {
 
     /// Renders of the presentation called `name`, as of `now`.
     pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
-        self.current(name, now).await.map(|indexed| self.render(indexed))
+        self.current(name, now).await.map(|indexed| self.render(indexed, now))
     }
 
     /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
@@ -459,6 +497,10 @@ fn cache_class(class: Class) -> CacheClass {
         Class::Init => CacheClass::Init,
         Class::Segment => CacheClass::Segment,
     }
+}
+
+fn being_opened() -> Problem {
+    Problem::unavailable("being_opened", "the presentation is being opened; try again")
 }
 
 fn busy(telemetry: &Telemetry, work: Work) -> Problem {

@@ -15,8 +15,9 @@ use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::formats::language;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
+use crate::media::thumbnails::Thumbnails;
 use crate::media::timeline::{self, Run};
-use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track};
+use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track, Version};
 use crate::media::trick;
 use crate::packager::dash::continuity::Place;
 use crate::packager::push;
@@ -71,7 +72,8 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
     let segments: usize = presentation.tracks().map(|track| track.segments.len()).sum();
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
-    let mut mpd = Mpd { out: Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES), rates };
+    let out = Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES);
+    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails };
     mpd.presentation(presentation);
     Ok(mpd.out)
 }
@@ -79,6 +81,7 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
 struct Mpd<'a> {
     out: Vec<u8>,
     rates: &'a Rates,
+    thumbnails: &'a [Thumbnails],
 }
 
 impl Mpd<'_> {
@@ -122,12 +125,43 @@ impl Mpd<'_> {
         }
         self.raw("\">\n");
         for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
+            // A text once: as IMSC, where there is that.
+            if set.tracks.iter().all(|track| track.as_imsc.is_some()) {
+                continue;
+            }
             self.adaptation_set(period, index, set, place);
         }
         for (set, place) in period.sets.iter().zip(places) {
             self.trick_set(period, set, place.id, trick_ids_from + place.id);
         }
+        let thumbnails = self.thumbnails;
+        for (thumbnails, id) in thumbnails.iter().zip(2 * trick_ids_from + 1..) {
+            self.thumbnail_set(thumbnails, id);
+        }
         self.raw(" </Period>\n");
+    }
+
+    /// Sheets of thumbnails (DASH-IF Interoperability Points §6.2.6), by number from the beginning on.
+    fn thumbnail_set(&mut self, thumbnails: &Thumbnails, id: u64) {
+        self.raw("  <AdaptationSet");
+        self.number("id", id);
+        self.attribute("contentType", "image");
+        self.attribute("mimeType", thumbnails.format.media_type());
+        self.raw(">\n   <SegmentTemplate");
+        self.attribute("media", &format!("$Number$.{}", thumbnails.format.extension()));
+        self.number("timescale", 1000);
+        self.number("duration", thumbnails.sheet_ms());
+        self.number("startNumber", 1);
+        self.raw("/>\n   <Representation");
+        self.attribute("id", &thumbnails.name);
+        self.number("bandwidth", thumbnails.peak().min(u32::MAX.into()));
+        self.number("width", thumbnails.width.into());
+        self.number("height", thumbnails.height.into());
+        self.raw(">\n");
+        let tiles = format!("{}x{}", thumbnails.columns, thumbnails.rows);
+        self.descriptor("    ", "EssentialProperty", "http://dashif.org/guidelines/thumbnail_tile", &tiles);
+        self.base_url(&thumbnails.name, thumbnails.version);
+        self.raw("   </Representation>\n  </AdaptationSet>\n");
     }
 
     /// The pictures of `set`, whose id is `main_id`, that need no other: for going through it quickly (DASH-IF Interoperability
@@ -180,7 +214,7 @@ impl Mpd<'_> {
             if !common_kid {
                 self.protection("    ", track);
             }
-            self.base_url(track);
+            self.base_url(&track.name, track.version);
             if !common_timeline {
                 self.timeline("    ", period, track, "$Time$.trick.m4s", shown(track).iter().copied());
             }
@@ -332,7 +366,7 @@ impl Mpd<'_> {
         if own_channels {
             self.joint_objects("    ", track);
         }
-        self.base_url(track);
+        self.base_url(&track.name, track.version);
         if own_timeline {
             self.segments("    ", period, track);
         }
@@ -348,11 +382,11 @@ impl Mpd<'_> {
         self.ratio("sar", h.into(), v.into());
     }
 
-    fn base_url(&mut self, track: &Track) {
+    fn base_url(&mut self, name: &str, version: Version) {
         self.raw("    <BaseURL>");
-        self.text(&track.name);
+        self.text(name);
         self.raw("/");
-        push::hex(&mut self.out, &track.version.0.to_be_bytes());
+        push::hex(&mut self.out, &version.0.to_be_bytes());
         self.raw("/</BaseURL>\n");
     }
 
@@ -920,7 +954,7 @@ mod tests {
         let periods = [("1", sets()), ("2", intra), ("3", sets())];
         let periods =
             periods.map(|(id, sets)| Period { id: id.into(), ..fixture::presentation(sets).periods.remove(0) });
-        let text = written(&Presentation { periods: periods.into(), warnings: Vec::new() });
+        let text = written(&Presentation { periods: periods.into(), thumbnails: Vec::new(), warnings: Vec::new() });
         let tricks: Vec<&str> = text.split("  <AdaptationSet").filter(|set| set.contains("trickmode")).collect();
         assert_eq!(tricks.len(), 4, "{text}");
         assert_eq!(tricks[0], tricks[2], "the same id in both");
@@ -979,7 +1013,7 @@ mod tests {
     #[test]
     fn durations_have_hours_minutes_seconds() {
         let check = |ticks, timescale, expected: &str| {
-            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default() };
+            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[] };
             mpd.duration(MediaTime::new(ticks, Timescale::new(timescale).expect("not zero")));
             assert_eq!(String::from_utf8(mpd.out).expect("text"), expected);
         };

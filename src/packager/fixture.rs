@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use crate::formats::captions::Service;
 use crate::formats::cicp::Colour;
+use crate::formats::image::Format;
 use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::groups::KeyGroups;
 use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
+use crate::media::thumbnails::Thumbnails;
 use crate::media::track::{Caption, Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};
 use crate::time::{MediaTime, Timescale};
 
@@ -32,6 +34,7 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
         language: None,
         label: None,
         roles: Vec::new(),
+        as_imsc: None,
         captions: None,
         frame_rate: (kind == Kind::Video).then_some((25, 1)),
         media_time: 0,
@@ -64,6 +67,22 @@ pub(crate) fn video(name: &str) -> Build {
 pub(crate) fn audio(name: &str) -> Build {
     let media = Media::Audio(Audio { channels: 2, sample_rate: 48_000, layout: ChannelLayout::Cicp(2) });
     build(name, Kind::Audio, b"mp4a", "mp4a.40.2", media, 48_000)
+}
+
+/// Three sheets of six in two rows, one every five seconds.
+pub(crate) fn thumbnails(name: &str) -> Thumbnails {
+    let sheet = |file| SourceRange { file, range: 0..20_000 };
+    Thumbnails {
+        name: name.into(),
+        version: Version(0x0123_4567_89ab_cdef),
+        format: Format::Jpeg,
+        width: 480,
+        height: 180,
+        columns: 3,
+        rows: 2,
+        interval_ms: 5000,
+        sheets: (1..4).map(sheet).collect(),
+    }
 }
 
 /// `wvtt` or `stpp` at 1000 ticks a second; no segments yet.
@@ -220,5 +239,5 @@ pub(crate) fn presentation(sets: Vec<SwitchingSet>) -> Presentation {
     let ends = sets.iter().flat_map(|set| &set.tracks).map(|track| track.time(track.end()));
     let duration = ends.max().unwrap_or(MediaTime::ZERO);
     let period = Period { id: "0".into(), start: MediaTime::ZERO, duration, origin: MediaTime::ZERO, sets };
-    Presentation { periods: vec![period], warnings: Vec::new() }
+    Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() }
 }

@@ -23,7 +23,7 @@ use crate::origin::object::Body;
 use crate::origin::serve::Purge;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::state::State;
-use crate::telemetry::{self, CacheClass, Label};
+use crate::telemetry::{self, CacheClass, Label, RequestClass, Status, Telemetry, process};
 use crate::time::Utc;
 
 /// Presentations in one answer of the API.
@@ -198,11 +198,15 @@ struct Figures<'a> {
     requests: u64,
     requests_in_flight: i64,
     requests_refused: u64,
+    /// Answers that say the server could not: 500 and 503.
+    failures: u64,
     hits: u64,
     misses: u64,
     flights: i64,
     flights_started: u64,
     flights_joined: u64,
+    /// Microseconds that all flights took together.
+    flights_us: u64,
     negative_answers: u64,
     bytes_out: u64,
     source_reads: u64,
@@ -211,6 +215,11 @@ struct Figures<'a> {
     connections_open: i64,
     connections_refused: u64,
     connections_max: usize,
+    /// Of the process, where the system says.
+    resident_bytes: Option<i64>,
+    descriptors: Option<i64>,
+    cmcd_requests: u64,
+    cmcd_starvations: u64,
     cache: Cache,
 }
 
@@ -236,11 +245,13 @@ fn status<'a>(state: &State, base: &'a str) -> Figures<'a> {
         requests: counted.requests.sum(),
         requests_in_flight: counted.requests_in_flight.get(),
         requests_refused: counted.requests_refused.get(),
+        failures: RequestClass::ALL.iter().map(|&class| failures(counted, class)).sum(),
         hits: counted.cache_hits.sum(),
         misses: counted.cache_misses.sum(),
         flights: counted.flights.get(),
         flights_started: counted.flights_started.get(),
         flights_joined: counted.flights_joined.get(),
+        flights_us: counted.flight_seconds.sum(),
         negative_answers: counted.negative_answers.get(),
         bytes_out: counted.bytes_out.get(),
         source_reads: counted.source_reads.get(),
@@ -249,8 +260,19 @@ fn status<'a>(state: &State, base: &'a str) -> Figures<'a> {
         connections_open: counted.connections_open.get(),
         connections_refused: counted.connections_refused.get(),
         connections_max: state.options.connections_max,
+        resident_bytes: process::resident_bytes(),
+        descriptors: process::descriptors(),
+        cmcd_requests: counted.cmcd_requests.sum(),
+        cmcd_starvations: counted.cmcd_starvations.get(),
         cache,
     }
+}
+
+fn failures(counted: &Telemetry, class: RequestClass) -> u64 {
+    [Status::InternalServerError, Status::ServiceUnavailable]
+        .map(|status| counted.requests.at(class, status).get())
+        .iter()
+        .sum()
 }
 
 fn metrics(state: &State) -> Response<Body> {
@@ -260,6 +282,15 @@ fn metrics(state: &State) -> Response<Body> {
             state.telemetry.cache_bytes.at(which).set(level(class.bytes));
             state.telemetry.cache_entries.at(which).set(level(class.entries));
             state.telemetry.cache_ceiling_bytes.at(which).set(level(class.ceiling));
+        }
+    }
+    let process = [
+        (&state.telemetry.process_resident_bytes, process::resident_bytes()),
+        (&state.telemetry.process_descriptors, process::descriptors()),
+    ];
+    for (level, value) in process {
+        if let Some(value) = value {
+            level.set(value);
         }
     }
     let content_type = HeaderValue::from_static(telemetry::CONTENT_TYPE);

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -33,11 +33,12 @@ use crate::server::access;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
 use crate::server::drain::{Drain, Pause, until_over};
 use crate::server::http2;
+use crate::server::observe;
 use crate::server::peers::Peers;
 use crate::server::proxied::introduction;
 use crate::server::state::{Current, State};
 use crate::server::tls::{Secured, Tls};
-use crate::telemetry::{RequestClass, Status, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::time::Utc;
 
 /// Connections the kernel may complete before we accept them: a CDN's burst after a restart.
@@ -76,10 +77,13 @@ pub struct Door {
     pub drain: Arc<Drain>,
 }
 
-/// Listens at `address`; to be called inside a runtime.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens at `address`, together with other processes if `reuses_port`; to be called inside a runtime.
+pub fn listen(address: SocketAddr, reuses_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if reuses_port {
+        socket.set_reuse_port(true)?;
+    }
     socket.set_nonblocking(true)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(false)?;
@@ -322,7 +326,7 @@ impl Answer for Media {
 
     async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let now = utc();
-        let began = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        let began = observe::begin(&state);
         let (mut request, body) = without_body(request).await;
         let access = &state.options.access;
         let peer = access.client(peer, &request);
@@ -342,12 +346,7 @@ impl Answer for Media {
         }
         access.share(&request, &mut response);
         finish(&request, &mut response, now);
-        let (path, status) = (request.uri().path(), response.status().as_u16());
-        state.telemetry.requests.at(class(path), Status::of(status)).inc();
-        if let Some(began) = began {
-            let (bytes, duration_us) = (response.body().len(), began.elapsed().as_micros() as u64);
-            tracing::debug!(%peer, method = %request.method(), path, status, bytes, duration_us, "request");
-        }
+        observe::end(&state, peer, &request, &mut response, now, began);
         response
     }
 }
@@ -518,16 +517,6 @@ pub fn whole(status: StatusCode, content_type: HeaderValue, cache_control: Heade
     response
 }
 
-fn class(path: &str) -> RequestClass {
-    match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("m4s" | "vtt") => RequestClass::Segment,
-        Some("mp4") => RequestClass::Init,
-        Some("m3u8") => RequestClass::Playlist,
-        Some("mpd") => RequestClass::Mpd,
-        _ => RequestClass::Other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -663,7 +652,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_is_served_though_the_kernel_buffers_megabytes() {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         prepare(&stream);
@@ -928,20 +917,5 @@ mod tests {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}", body.len())));
         assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
-    }
-
-    #[test]
-    fn requests_are_counted_by_what_they_ask_for() {
-        for (path, expected) in [
-            ("/a/master.m3u8", RequestClass::Playlist),
-            ("/a/manifest.mpd", RequestClass::Mpd),
-            ("/a/v/0123456789abcdef/init.mp4", RequestClass::Init),
-            ("/a/v/0123456789abcdef/180000.m4s", RequestClass::Segment),
-            ("/a/v/0123456789abcdef/180000.part.m4s", RequestClass::Segment),
-            ("/favicon.ico", RequestClass::Other),
-            ("/", RequestClass::Other),
-        ] {
-            assert_eq!(class(path), expected, "{path}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP on sockets: listeners, connections and their limits, and the admin listener with its page.
 
 pub mod access;
+pub mod access_log;
 pub mod admin;
 pub mod bodies;
 pub mod conn;
@@ -8,7 +9,9 @@ pub mod drain;
 pub mod http;
 pub mod http2;
 pub mod ingest;
+pub mod inherited;
 pub mod network;
+pub mod observe;
 pub mod peers;
 pub mod proxied;
 pub mod run;
@@ -48,6 +51,12 @@ pub struct Options {
     pub write_timeout: Duration,
     /// For connections to finish once the server is told to stop.
     pub drain_timeout: Duration,
+    /// Whether another process may listen at the same addresses (SO_REUSEPORT): the one that follows this one.
+    pub reuses_port: bool,
+    /// Whether what players say of themselves (CMCD) is read.
+    pub reads_cmcd: bool,
+    /// Whether answers that were not at hand say how long they took. Not by default: a cache in front repeats it with every hit.
+    pub sends_timing: bool,
 }
 
 /// How the ingest listener behaves.
@@ -77,6 +86,9 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(600),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
+            reuses_port: false,
+            reads_cmcd: true,
+            sends_timing: false,
         }
     }
 }

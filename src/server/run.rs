@@ -15,6 +15,7 @@ use crate::server::admin::{Admin, MediaBase};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
 use crate::server::ingest::{self, Ingest};
+use crate::server::inherited::Inherited;
 use crate::server::peers::Peers;
 use crate::server::state::{Current, State};
 use crate::server::tls::{self, Tls};
@@ -54,23 +55,38 @@ pub enum StartError {
 impl Server {
     /// Takes the addresses; to be called inside a runtime. Port 0 means any free port.
     pub fn bind(options: Options, origin: Arc<Origin>, telemetry: Arc<Telemetry>) -> Result<Server, StartError> {
-        let bind = |address: SocketAddr| -> Result<(TcpListener, SocketAddr), StartError> {
+        Server::take(Inherited::default(), options, origin, telemetry)
+    }
+
+    /// Takes the sockets that are `inherited`, and the addresses of the others.
+    pub fn take(
+        inherited: Inherited,
+        options: Options,
+        origin: Arc<Origin>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Server, StartError> {
+        type Socket = Option<std::net::TcpListener>;
+        let bind = |inherited: Socket, address: SocketAddr| -> Result<(TcpListener, SocketAddr), StartError> {
             let error = |cause| StartError::Bind { address, cause };
-            let listener = http::listen(address).map_err(error)?;
+            let listener = match inherited {
+                Some(socket) => socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)),
+                None => http::listen(address, options.reuses_port),
+            };
+            let listener = listener.map_err(error)?;
             let bound = listener.local_addr().map_err(error)?;
             Ok((listener, bound))
         };
         let speaks_tls = !options.tls.certificates.is_empty();
         let tls = speaks_tls.then(|| Tls::load(options.tls.clone()).map(Arc::new)).transpose()?;
         let beside = tls.as_ref().and_then(|tls| tls.options().listen);
-        let (first, address) = bind(options.listen)?;
+        let (first, address) = bind(inherited.media, options.listen)?;
         let media_base = MediaBase { address, is_tls: tls.is_some() && beside.is_none() };
         let media = match (tls, beside) {
-            (Some(tls), Some(beside)) => vec![(first, None), (bind(beside)?.0, Some(tls))],
+            (Some(tls), Some(beside)) => vec![(first, None), (bind(inherited.tls, beside)?.0, Some(tls))],
             (tls, _) => vec![(first, tls)],
         };
-        let admin = options.admin.map(bind).transpose()?;
-        let ingest = options.ingest.listen.map(bind).transpose()?;
+        let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
+        let ingest = options.ingest.listen.map(|address| bind(None, address)).transpose()?;
         let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
         Ok(Server { media, media_base, admin, ingest, current })
     }
@@ -392,6 +408,25 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 414 "), "{answer}");
         old.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
         read_until(&mut old, "ok").await;
+    }
+
+    #[tokio::test]
+    async fn a_second_server_takes_the_port_over_from_the_first() {
+        let options = Options { reuses_port: true, ..Options::default() };
+        let first = start(options.clone());
+        let media = first.media;
+        let options = Options { listen: media, admin: None, ..options };
+        let telemetry = Arc::<Telemetry>::default();
+        let second = Server::bind(options, State::for_tests().origin, telemetry.clone()).unwrap();
+        let second = tokio::spawn(second.run(std::future::pending()));
+        first.stop.send(()).unwrap();
+        first.run.await.unwrap();
+        for _ in 0..10 {
+            let answer = exchange(media, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        assert_eq!(telemetry.requests.sum(), 10);
+        second.abort();
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::origin::serve::Origin;
 use crate::server::Options;
+use crate::server::access_log::AccessLog;
 use crate::server::drain::Drain;
 use crate::telemetry::Telemetry;
 
@@ -20,6 +21,8 @@ pub struct State {
     pub telemetry: Arc<Telemetry>,
     /// How listeners behave.
     pub options: Options,
+    /// Where answers are logged.
+    pub access_log: Option<Arc<AccessLog>>,
     /// Whether it is ending.
     pub drain: Arc<Drain>,
     /// When it began.
@@ -29,7 +32,7 @@ pub struct State {
 impl State {
     /// A server that begins now.
     pub fn new(origin: Arc<Origin>, telemetry: Arc<Telemetry>, options: Options) -> State {
-        State { origin, telemetry, options, drain: Arc::default(), started: Instant::now() }
+        State { origin, telemetry, options, access_log: None, drain: Arc::default(), started: Instant::now() }
     }
 }
 
@@ -46,6 +49,12 @@ impl Current {
     /// The state now.
     pub fn get(&self) -> Arc<State> {
         self.0.load_full()
+    }
+
+    /// From now on with this access log, or none.
+    pub fn set_access_log(&self, access_log: Option<Arc<AccessLog>>) {
+        let state = State { access_log, ..State::clone(&self.get()) };
+        self.0.store(Arc::new(state));
     }
 
     /// From now on with `options`. Those that say where to listen, and for how many, were used at the start.

@@ -49,9 +49,16 @@ async fn a_hundred_requests_for_a_cold_presentation_open_it_once() {
                 tokio::spawn(async move { ask(&origin, now, Method::GET, url, &[]).await })
             })
             .collect();
+        let mut how = Vec::new();
         for one in all {
-            assert_eq!(one.await.unwrap().status, StatusCode::OK);
+            let answer = one.await.unwrap();
+            assert_eq!(answer.status, StatusCode::OK);
+            how.push(answer.how);
         }
+        let count = |text: &str| how.iter().filter(|how| *how == text).count();
+        let (stored, joined) = (count("headwater; fwd=uri-miss; stored"), count("headwater; fwd=uri-miss; collapsed"));
+        assert_eq!(stored + joined + count("headwater; hit"), 100, "{how:?}");
+        assert!(stored >= 2, "{how:?}");
         assert_eq!(scene.telemetry.flights_started.get(), 2, "one flight a manifest");
     }
 }

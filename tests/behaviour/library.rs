@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use headwater::content::library::{REST, Rule};
+use headwater::content::library::REST;
+use headwater::content::library::folder::Rule;
 
 use crate::scene::{Scene, copy, same, testdata, touch, write};
 
@@ -241,7 +242,7 @@ async fn broken_files_say_where_they_are_broken_and_harm_nothing() {
 async fn one_file_is_a_library_too() {
     let dir = tempfile::tempdir().unwrap();
     copy(&testdata("muxed"), &dir.path().join("film.mp4"));
-    let scene = Scene::at(dir, |library, _| library.root.push("film.mp4"));
+    let scene = Scene::at(dir, |library, _| library.roots[0].path.push("film.mp4"));
     assert_eq!(rules(&scene), [("film".to_owned(), Rule::File)]);
     scene.hls("film").await;
 }

@@ -299,3 +299,45 @@ async fn a_query_changes_nothing() {
         assert_eq!(scene.telemetry.flights_started.get(), flights, "the path is the key");
     }
 }
+
+#[tokio::test]
+async fn an_answer_says_how_the_cache_came_by_it() {
+    let scene = Scene::of(&["tour"]);
+    let segment = scene.dash("tour").await[0].segments[1].url.clone();
+    for (how, answer) in [
+        ("headwater; fwd=uri-miss", scene.head(&segment).await),
+        ("headwater; fwd=uri-miss; stored", scene.get(&segment).await),
+        ("headwater; hit", scene.get(&segment).await),
+        ("headwater; hit", scene.head(&segment).await),
+        ("headwater; hit", scene.ask(Method::GET, &segment, &[("range", "bytes=0-9")]).await),
+        ("headwater; hit", scene.ask(Method::GET, &segment, &[("if-none-match", "*")]).await),
+        ("", scene.get("/tour/nothing.m3u8").await),
+    ] {
+        assert_eq!(answer.how, how, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn media_says_what_it_is_where_that_is_wanted() {
+    let scene = Scene::with(&["tour"], |_, options| options.sends_cmsd = true);
+    let (mut kinds, dash) = (Vec::new(), scene.dash("tour").await);
+    for track in &dash {
+        assert_eq!(scene.get(&track.init).await.header("cmsd-static"), "ot=i,st=v");
+        let answer = scene.get(&track.segments[0].url).await;
+        let said = answer.header("cmsd-static").to_owned();
+        let number = |key: &str| {
+            let value = said.split(',').find_map(|pair| pair.strip_prefix(key)).unwrap();
+            value.parse::<u64>().unwrap()
+        };
+        let (millis, kilobits) = (number("d="), number("br="));
+        assert_eq!(kilobits, (answer.body.len() as u64 * 8).div_ceil(millis), "{said}");
+        assert!(answer.header("access-control-expose-headers").contains("CMSD-Static"));
+        kinds.push(said[..4].to_owned());
+    }
+    kinds.sort();
+    kinds.dedup();
+    assert_eq!(kinds, ["ot=a", "ot=c", "ot=v"]);
+    assert_eq!(scene.get("/tour/manifest.mpd").await.header("cmsd-static"), "ot=m,st=v");
+    let silent = Scene::of(&["tour"]);
+    assert_eq!(silent.get(&dash[0].init).await.header("cmsd-static"), "");
+}

@@ -224,15 +224,26 @@ pub(crate) async fn ask(
     }
     let (head, body) = origin.serve(&request.body(()).unwrap(), now).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer { status: head.status, headers: head.headers, body }
+    let (mut headers, status) = (head.headers, head.status);
+    let how = headers.remove("cache-status").map(|how| how.to_str().unwrap().to_owned()).unwrap_or_default();
+    Answer { status, headers, body, how }
 }
 
 /// What was answered.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// How the cache came by it (RFC 9211).
+    pub(crate) how: String,
+}
+
+/// The same answer, however the cache came by it.
+impl PartialEq for Answer {
+    fn eq(&self, other: &Answer) -> bool {
+        (self.status, &self.headers, &self.body) == (other.status, &other.headers, &other.body)
+    }
 }
 
 impl Answer {

@@ -203,9 +203,15 @@ async fn sidecars_of_all_forms_show_the_same_in_hls_and_dash() {
         let video = scene.dash("muxed").await.into_iter().find(|track| track.content_type == "video").unwrap();
         for (track, expected) in &expected {
             assert_eq!(&in_hls(&scene, "muxed", track).await, expected, "{track} at {target_s} s");
-            assert_eq!(&in_dash(&scene, "muxed", track).await, expected, "{track} at {target_s} s");
             let dash = scene.dash("muxed").await;
-            let text = dash.iter().find(|found| found.id == *track).unwrap();
+            // Of TTML the MPD has IMSC.
+            let is_ttml = *track == "text-de-sdh";
+            let id = if is_ttml { format!("{track}-imsc") } else { (*track).to_owned() };
+            if !is_ttml {
+                assert_eq!(&in_dash(&scene, "muxed", track).await, expected, "{track} at {target_s} s");
+            }
+            assert_eq!(dash.iter().any(|found| found.id == *track), !is_ttml);
+            let text = dash.iter().find(|found| found.id == id).unwrap();
             let ms = |time: u64, timescale: u64| time * 1000 / timescale;
             let cuts: Vec<u64> = text.segments.iter().map(|segment| segment.time).collect();
             let of_video: Vec<u64> = video.segments.iter().map(|segment| ms(segment.time, video.timescale)).collect();
@@ -228,6 +234,42 @@ async fn sidecars_of_all_forms_show_the_same_in_hls_and_dash() {
         }
         assert!(texts.contains("00:00:04.250 line:0 align:start\n"), "{texts}");
     }
+}
+
+#[tokio::test]
+async fn ttml_beside_a_film_is_offered_as_it_is_written() {
+    let ttml = std::fs::read_to_string(testdata("muxed").with_file_name("muxed.de.sdh.ttml")).unwrap();
+    let scene = muxed_with(&[("muxed.de.sdh.ttml", ttml.as_bytes())], 6);
+    let mpd = scene.text("/muxed/manifest.mpd").await;
+    assert!(mpd.contains("<Representation id=\"text-de-sdh-imsc\" codecs=\"stpp.ttml.im1t\""), "{mpd}");
+    assert!(!mpd.contains("wvtt"), "a text is listed once");
+    let dash = scene.dash("muxed").await;
+    let track = dash.iter().find(|found| found.id == "text-de-sdh-imsc").unwrap();
+    let media = crate::mp4::read(&scene.whole(track).await).into_values().next().unwrap();
+    let documents: Vec<&str> = media.samples.iter().map(|sample| std::str::from_utf8(&sample.bytes).unwrap()).collect();
+    assert_eq!(documents.len(), 2, "one a segment");
+    let paragraphs = |document: &str| -> Vec<String> {
+        let of = |part: &str| format!("<p{}", part.split_inclusive("</p>").next().unwrap());
+        document.split("<p").skip(1).map(of).collect()
+    };
+    let source = paragraphs(&ttml);
+    assert_eq!(paragraphs(documents[0]), source[..2], "as they are written, times and all");
+    assert_eq!(paragraphs(documents[1]), source[1..], "what crosses the boundary is in both");
+    let head = &ttml[ttml.find("<head>").unwrap()..ttml.find("<body").unwrap()];
+    assert!(documents.iter().all(|document| document.contains(head)));
+
+    // HLS has both, and what is only WebVTT is lent to the group of IMSC.
+    let master = scene.text("/muxed/master.m3u8").await;
+    assert!(master.contains("\"text-de-sdh/") && master.contains("\"text-de-sdh-imsc/"), "{master}");
+    assert!(master.contains("stpp.ttml.im1t\"") && master.contains("SUBTITLES=\"text-vtt\""), "{master}");
+    let hls = scene.hls("muxed").await;
+    let playlist = hls.playlists.iter().find(|playlist| playlist.url.contains("/text-de-sdh-imsc/")).unwrap();
+    assert_eq!(playlist.segments, track.segments.iter().map(|segment| segment.url.clone()).collect::<Vec<_>>());
+
+    // Where times follow one another, nothing can be left out.
+    let in_turn = ttml.replace("<div>", "<div timeContainer=\"seq\">");
+    let scene = muxed_with(&[("muxed.de.sdh.ttml", in_turn.as_bytes())], 6);
+    assert!(scene.text("/muxed/manifest.mpd").await.contains("<Representation id=\"text-de-sdh\" codecs=\"wvtt\""));
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::content::edits::{self, Edits};
 use crate::content::live::receiver::RawChunk;
-use crate::content::vod::{edits, label, pssh, roles};
+use crate::content::vod::{label, pssh, roles};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
@@ -106,7 +107,8 @@ impl Init {
                 return Err(Refusal::Unsupported(what));
             }
         };
-        let (delay, media_time) = edits(header, &movie, &mut Vec::new());
+        let Edits { delay, media_time, .. } =
+            edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut Vec::new());
         let init = Bytes::from(write_init(moov, header.id, media_time)?);
         let mut hasher = blake3::Hasher::new();
         hasher.update(&FORMAT_VERSION.to_be_bytes());
@@ -131,6 +133,7 @@ impl Init {
             fragments: Vec::new(),
             segments: Vec::new(),
             clip_end: None,
+            as_imsc: None,
             captions: None,
         };
         Ok(Init { raw, face, trex: header.trex, delay })

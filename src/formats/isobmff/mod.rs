@@ -8,5 +8,7 @@ pub mod groups;
 pub mod movie;
 pub mod sample_entry;
 pub mod sample_tables;
+pub mod stpp;
+mod text_init;
 pub mod tx3g;
 pub mod wvtt;

@@ -7,9 +7,9 @@
 //!   vttc   = [vsid] [iden] [ctim] [sttg] [payl]
 //! ```
 
-use super::boxes::{BoxRef, Boxes, find, write_box, write_full_box};
+use super::boxes::{BoxRef, Boxes, find, write_box};
+use super::text_init;
 use crate::formats::error::Malformed;
-use crate::formats::language;
 use crate::formats::webvtt::written_time;
 use crate::time::Timescale;
 
@@ -110,77 +110,12 @@ pub fn write_empty_cue(out: &mut Vec<u8>) {
 /// The initialization segment of a `wvtt` track of `timescale` that we make ourselves: `head` is what the text has before its
 /// first cue, `roles` its kinds in urn:mpeg:dash:role:2011.
 pub fn write_init(id: u32, timescale: Timescale, tag: Option<&str>, roles: &[&str], head: &str) -> Vec<u8> {
-    const MATRIX: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
-    let words =
-        |out: &mut Vec<u8>, words: &[u32]| words.iter().for_each(|word| out.extend_from_slice(&word.to_be_bytes()));
-    let string = |out: &mut Vec<u8>, text: &str| {
-        out.extend_from_slice(text.as_bytes());
-        out.push(0);
-    };
-    let mut out = Vec::with_capacity(800 + head.len());
-    write_box(&mut out, b"ftyp", |out| out.extend_from_slice(b"iso6\0\0\0\0iso6cmfcmp41"));
-    write_box(&mut out, b"moov", |out| {
-        write_full_box(out, b"mvhd", 0, 0, |out| {
-            words(out, &[0, 0, timescale.get(), 0, 0x1_0000, 0x100_0000, 0, 0]);
-            words(out, &MATRIX);
-            words(out, &[0, 0, 0, 0, 0, 0, id + 1]);
+    text_init::write(id, timescale, tag, roles, [b"text", b"nmhd"], |out| {
+        write_box(out, b"wvtt", |out| {
+            out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+            write_box(out, b"vttC", |out| out.extend_from_slice(head.as_bytes()));
         });
-        write_box(out, b"trak", |out| {
-            // track_enabled, track_in_movie
-            write_full_box(out, b"tkhd", 0, 3, |out| {
-                words(out, &[0, 0, id, 0, 0, 0, 0, 0, 0]);
-                words(out, &MATRIX);
-                words(out, &[0, 0]);
-            });
-            write_box(out, b"mdia", |out| {
-                write_full_box(out, b"mdhd", 0, 0, |out| {
-                    let packed = tag.and_then(language::packed).unwrap_or(language::UNDETERMINED);
-                    words(out, &[0, 0, timescale.get(), 0, u32::from(packed) << 16]);
-                });
-                write_full_box(out, b"hdlr", 0, 0, |out| {
-                    words(out, &[0, u32::from_be_bytes(*b"text"), 0, 0, 0]);
-                    string(out, "");
-                });
-                if let Some(tag) = tag {
-                    write_full_box(out, b"elng", 0, 0, |out| string(out, tag));
-                }
-                write_box(out, b"minf", |out| {
-                    write_full_box(out, b"nmhd", 0, 0, |_| {});
-                    write_box(out, b"dinf", |out| {
-                        write_full_box(out, b"dref", 0, 0, |out| {
-                            words(out, &[1]);
-                            write_full_box(out, b"url ", 0, 1, |_| {});
-                        });
-                    });
-                    write_box(out, b"stbl", |out| {
-                        write_full_box(out, b"stsd", 0, 0, |out| {
-                            words(out, &[1]);
-                            write_box(out, b"wvtt", |out| {
-                                out.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
-                                write_box(out, b"vttC", |out| out.extend_from_slice(head.as_bytes()));
-                            });
-                        });
-                        write_full_box(out, b"stts", 0, 0, |out| words(out, &[0]));
-                        write_full_box(out, b"stsc", 0, 0, |out| words(out, &[0]));
-                        write_full_box(out, b"stsz", 0, 0, |out| words(out, &[0, 0]));
-                        write_full_box(out, b"stco", 0, 0, |out| words(out, &[0]));
-                    });
-                });
-            });
-            if !roles.is_empty() {
-                write_box(out, b"udta", |out| {
-                    for role in roles {
-                        write_full_box(out, b"kind", 0, 0, |out| {
-                            string(out, "urn:mpeg:dash:role:2011");
-                            string(out, role);
-                        });
-                    }
-                });
-            }
-        });
-        write_box(out, b"mvex", |out| write_full_box(out, b"trex", 0, 0, |out| words(out, &[id, 1, 0, 0, 0])));
-    });
-    out
+    })
 }
 
 /// The payload as text; some writers end it with NUL, which the standard does not.
@@ -198,6 +133,7 @@ fn text<'a>(from: &BoxRef<'a>) -> Result<&'a str, Malformed> {
 mod tests {
     use super::*;
     use crate::formats::isobmff::boxes::write_box;
+    use crate::formats::language;
     use proptest::prelude::*;
 
     fn vttc(children: &[(&[u8; 4], &[u8])]) -> Vec<u8> {

@@ -134,7 +134,7 @@ mod tests {
             period("b", 0, vec![video("trailer"), audio("en")]),
             period("c", 6, vec![video("film"), audio("en"), audio("fr"), audio("de")]),
         ];
-        let presentation = Presentation { periods, warnings: Vec::new() };
+        let presentation = Presentation { periods, thumbnails: Vec::new(), warnings: Vec::new() };
         let ids =
             places(&presentation).into_iter().map(|period| period.iter().map(|place| place.id).collect::<Vec<_>>());
         assert_eq!(ids.collect::<Vec<_>>(), [vec![1, 2, 3], vec![1, 3], vec![1, 3, 4, 2]]);
@@ -148,7 +148,7 @@ mod tests {
             period("c", 0, vec![video("trailer")]),
             period("d", 12, vec![video("film")]),
         ];
-        let presentation = Presentation { periods, warnings: Vec::new() };
+        let presentation = Presentation { periods, thumbnails: Vec::new(), warnings: Vec::new() };
         let from: Vec<_> = places(&presentation).into_iter().map(|period| period[0].from).collect();
         assert_eq!(from, [None, Some(("a", Link::Continuous)), None, Some(("b", Link::Connected))]);
     }

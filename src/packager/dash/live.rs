@@ -19,8 +19,11 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         return Err(NoDash::NoTrack);
     }
     let segments: usize = presentation.tracks().map(|track| track.segments.len()).sum();
-    let mut mpd =
-        Mpd { out: Vec::with_capacity(ELEMENT_BYTES * (2 + presentation.tracks().count()) + segments * 8), rates };
+    let mut mpd = Mpd {
+        out: Vec::with_capacity(ELEMENT_BYTES * (2 + presentation.tracks().count()) + segments * 8),
+        rates,
+        thumbnails: &[],
+    };
     let timing = broadcast.timing;
     mpd.raw("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\"");
     if presentation.tracks().any(Track::is_protected) {

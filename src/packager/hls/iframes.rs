@@ -167,7 +167,7 @@ mod tests {
     fn several_periods_and_their_keys() {
         let locked = film().protected(b"cbcs", [1; 16]).key(3, [2; 16]).with(|track| track.version = Version(1));
         let periods = [locked, film()].map(|build| alone(build).periods.remove(0));
-        let presentation = Presentation { periods: periods.into(), warnings: Vec::new() };
+        let presentation = Presentation { periods: periods.into(), thumbnails: Vec::new(), warnings: Vec::new() };
         insta::assert_snapshot!(written(&presentation).expect("a playlist"), @r#"
         #EXTM3U
         #EXT-X-VERSION:7
@@ -236,7 +236,8 @@ mod tests {
         let clips =
             [film(), fixture::video("one").segment(&[(9, 25_600), (9, 25_600)]), fixture::video("i").regular(2)];
         let periods = clips.map(|build| alone(build).periods.remove(0));
-        let text = written(&Presentation { periods: periods.into(), warnings: Vec::new() }).expect("a playlist");
+        let text = written(&Presentation { periods: periods.into(), thumbnails: Vec::new(), warnings: Vec::new() })
+            .expect("a playlist");
         assert_eq!(text.matches(".trick.m4s\n").count(), 5, "{text}");
     }
 }

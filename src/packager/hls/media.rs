@@ -222,7 +222,8 @@ mod tests {
         let periods = [locked(1, 0), locked(2, 174_080), clear, locked(1, 0)];
         let period =
             |build: fixture::Build| fixture::presentation(vec![fixture::set(vec![build.done()])]).periods.remove(0);
-        let presentation = Presentation { periods: periods.map(period).into(), warnings: Vec::new() };
+        let presentation =
+            Presentation { periods: periods.map(period).into(), thumbnails: Vec::new(), warnings: Vec::new() };
         let renditions = Renditions::of(&presentation, &rate::measure(&presentation));
         let options = Options { key_uri: Some("skd://{kid}".into()), ..Options::default() };
         let bytes = playlist(&presentation, &renditions.list[0], &options).expect("a playlist");

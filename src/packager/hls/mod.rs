@@ -1,6 +1,7 @@
 //! HLS playlists (RFC 8216, draft-pantos-hls-rfc8216bis), of presentations that have ended.
 
 pub mod iframes;
+pub mod images;
 pub(crate) mod key;
 pub mod live;
 pub mod media;

@@ -18,6 +18,7 @@ use crate::formats::captions::Service;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::media::presentation::Presentation;
 use crate::media::track::{Caption, Kind, Role, Track};
+use crate::packager::hls::images;
 use crate::packager::hls::key::Keys;
 use crate::packager::hls::rendition::{Rendition, Renditions, pixels};
 use crate::packager::hls::{Form, NoHls, Options, is_independent};
@@ -81,6 +82,7 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
     master.variants.extend(videos.iter().filter_map(|line| i_frame_variant(line)));
     let mut out = Vec::with_capacity(256 * (1 + master.alternatives.len() + 2 * master.variants.len()));
     master.write_to(&mut out).expect("writing to memory does not fail");
+    presentation.thumbnails.iter().for_each(|thumbnails| out.extend_from_slice(images::stream(thumbnails).as_bytes()));
     Ok(out)
 }
 

@@ -316,7 +316,7 @@ mod tests {
             period
         };
         let periods = periods.iter().enumerate().map(period).collect();
-        let presentation = Presentation { periods, warnings: Vec::new() };
+        let presentation = Presentation { periods, thumbnails: Vec::new(), warnings: Vec::new() };
         let renditions = Renditions::of(&presentation, &rate::measure(&presentation));
         (presentation, renditions)
     }

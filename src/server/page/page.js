@@ -48,6 +48,8 @@ function since(seconds) {
 
 const FLOW_SECONDS = 120;
 const flow = [];
+/** What each figure was, for its plot. */
+const history = new Map();
 let last = null;
 
 async function refreshFigures() {
@@ -81,10 +83,23 @@ async function refreshFigures() {
   };
   set("out", bits(out), `${bytes(figures.bytes_out)} in all`);
   set("requests", rate(per("requests")), `${number.format(figures.requests)} in all, ${number.format(figures.requests_in_flight)} in flight`);
+  plot("requests", now, per("requests"));
   const hitShare = Math.floor((figures.hits / lookups) * 1000) / 10;
   set("hits", lookups ? `${hitShare} %` : "–", `${number.format(figures.hits)} hits, ${number.format(figures.misses)} misses`);
-  set("flights", number.format(figures.flights), `${number.format(figures.flights_started)} begun, ${number.format(figures.flights_joined)} joined`);
+  // Of the last second; in all would hide that it has just become bad.
+  const found = per("hits");
+  plot("hits", now, found + per("misses") > 0 ? found / (found + per("misses")) : null, 1);
+  set("failures", rate(per("failures")), `${number.format(figures.failures)} in all, ${number.format(figures.connections_refused)} connections refused`);
+  plot("failures", now, per("failures"));
+  const mean = figures.flights_started ? figures.flights_us / figures.flights_started / 1000 : 0;
+  set("flights", number.format(figures.flights), `${number.format(figures.flights_started)} begun, ${number.format(figures.flights_joined)} joined, ${mean.toFixed(mean < 10 ? 1 : 0)} ms each`);
+  plot("flights", now, per("flights_started"));
   set("connections", number.format(figures.connections_open), `of ${number.format(figures.connections_max)}, ${number.format(figures.connections)} in all`);
+  plot("connections", now, figures.connections_open);
+  set("memory", figures.resident_bytes === null ? "–" : bytes(figures.resident_bytes), figures.descriptors === null ? "" : `${number.format(figures.descriptors)} descriptors`);
+  plot("memory", now, figures.resident_bytes);
+  set("players", rate(per("cmcd_requests")), `${number.format(figures.cmcd_starvations)} times starved`);
+  plot("players", now, per("cmcd_requests"));
   set("cache", bytes(figures.cache.bytes), `of ${bytes(figures.cache.ceiling)}, ${number.format(figures.cache.entries)} objects`);
   drawCache(figures.cache.classes);
   last = { figures, now };
@@ -104,6 +119,34 @@ function drawFlow(now) {
   $("flow-line").setAttribute("d", line);
   const first = (FLOW_SECONDS - (now - flow[0].now)).toFixed(2);
   $("flow-area").setAttribute("d", line && `${line}L${FLOW_SECONDS} 40L${first} 40Z`);
+}
+
+/** Draws what the figure `id` was over the last two minutes; `null` is a gap, and the top is `most` or the largest. */
+function plot(id, now, value, most) {
+  const points = history.get(id) ?? [];
+  history.set(id, points);
+  points.push({ now, value });
+  while (points.length > 2 && points[1].now < now - FLOW_SECONDS) points.shift();
+  let path = document.querySelector(`#plot-${id} path`);
+  if (!path) {
+    const make = (tag, attributes) => {
+      const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [key, text] of Object.entries(attributes)) node.setAttribute(key, text);
+      return node;
+    };
+    const svg = make("svg", { id: `plot-${id}`, class: "plot", viewBox: "0 0 120 24", preserveAspectRatio: "none", "aria-hidden": "true" });
+    path = make("path", {});
+    svg.append(make("line", { x1: 0, y1: 23.5, x2: 120, y2: 23.5 }), path);
+    $(`f-${id}-more`).after(el("dd", { className: "more" }, svg));
+  }
+  const top = most ?? Math.max(Number.MIN_VALUE, ...points.map((point) => point.value ?? 0));
+  let line = "";
+  points.forEach((point, index) => {
+    if (point.value === null) return;
+    const command = index && points[index - 1].value !== null ? "L" : "M";
+    line += `${command}${(FLOW_SECONDS - (now - point.now)).toFixed(1)} ${(23 - (point.value / top) * 21).toFixed(1)}`;
+  });
+  path.setAttribute("d", line);
 }
 
 function drawCache(classes) {

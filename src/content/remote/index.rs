@@ -1,0 +1,212 @@
+//! What was read of objects when they were opened, on disk: a restart then reads nothing of them. All of it may be lost or wrong at any
+//! time; what its checksum does not confirm is not there.
+//!
+//! ```text
+//!   "HWIX"  version u32                  one file an object in one state, named by a hash of both
+//!   tag     length u32, bytes            length 2^32 - 1: the storage gave none
+//!   count   u32, of  offset u64, length u32
+//!   bytes of all pieces
+//!   blake3 of all before
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::content::file::Stamp;
+use crate::content::remote::tag::Tag;
+
+const MAGIC: &[u8; 4] = b"HWIX";
+/// Another form has another one, and is made anew.
+const FORMAT: u32 = 1;
+const HASH_BYTES: usize = 32;
+const NO_TAG: u32 = u32::MAX;
+/// A larger file is none of ours.
+const FILE_BYTES_MAX: u64 = 128 << 20;
+/// What is left of the ceiling, in hundredths, when the oldest files were removed, so that this is not done at every write.
+const KEPT_PERCENT: u64 = 90;
+
+/// Pieces of an object, by where they begin.
+pub type Pieces = BTreeMap<u64, Vec<u8>>;
+
+/// A folder of them.
+#[derive(Debug)]
+pub struct IndexFolder {
+    folder: PathBuf,
+    bytes_max: u64,
+    bytes: AtomicU64,
+}
+
+impl IndexFolder {
+    /// The folder at `folder`, made if it is not there, which keeps up to `bytes_max`. Blocks.
+    pub fn open(folder: PathBuf, bytes_max: u64) -> io::Result<IndexFolder> {
+        std::fs::create_dir_all(&folder)?;
+        let bytes = files(&folder)?.iter().map(|(_, _, bytes)| bytes).sum();
+        Ok(IndexFolder { folder, bytes_max, bytes: AtomicU64::new(bytes) })
+    }
+
+    /// The name of what is kept of the object at `url`, when it was like `stamp`.
+    pub fn name(url: &str, stamp: &Stamp) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(url.as_bytes()).update(&stamp.bytes());
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
+    /// What is kept under `name`. Blocks.
+    pub fn read(&self, name: &str) -> Option<(Tag, Pieces)> {
+        let path = self.path(name);
+        if std::fs::metadata(&path).ok()?.len() > FILE_BYTES_MAX {
+            return None;
+        }
+        parse(&std::fs::read(path).ok()?)
+    }
+
+    /// Keeps `tag` and `pieces` under `name`. Blocks.
+    pub fn write(&self, name: &str, tag: &Tag, pieces: &Pieces) -> io::Result<()> {
+        let bytes = form(tag, pieces);
+        let len = bytes.len() as u64;
+        if len > FILE_BYTES_MAX.min(self.bytes_max) {
+            return Ok(());
+        }
+        let path = self.path(name);
+        let before = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let written = path.with_extension("new");
+        // Not synced: what a crash takes is read again.
+        std::fs::write(&written, bytes)?;
+        std::fs::rename(written, path)?;
+        let bytes = self.bytes.fetch_add(len, Ordering::Relaxed) + len;
+        let bytes = bytes - self.bytes.fetch_sub(before, Ordering::Relaxed).min(before);
+        if bytes > self.bytes_max { self.shrink() } else { Ok(()) }
+    }
+
+    /// Removes the files that were written first.
+    fn shrink(&self) -> io::Result<()> {
+        let mut all = files(&self.folder)?;
+        all.sort_by_key(|(_, written, _)| *written);
+        let mut bytes: u64 = all.iter().map(|(_, _, bytes)| bytes).sum();
+        for (path, _, len) in all {
+            if bytes <= self.bytes_max / 100 * KEPT_PERCENT {
+                break;
+            }
+            std::fs::remove_file(path)?;
+            bytes -= len;
+        }
+        self.bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.hwix"))
+    }
+}
+
+/// All files of the folder, when they were written, and their bytes.
+fn files(folder: &Path) -> io::Result<Vec<(PathBuf, SystemTime, u64)>> {
+    let file = |entry: io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((entry.path(), metadata.modified().ok()?, metadata.len()))
+    };
+    Ok(std::fs::read_dir(folder)?.filter_map(file).collect())
+}
+
+fn form(tag: &Tag, pieces: &Pieces) -> Vec<u8> {
+    let len = |bytes: &[u8]| (bytes.len() as u32).to_be_bytes();
+    let total: usize = pieces.values().map(|piece| piece.len() + 12).sum();
+    let mut out = Vec::with_capacity(total + 256);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&FORMAT.to_be_bytes());
+    match &tag.0 {
+        Some(tag) => {
+            out.extend_from_slice(&len(tag.as_bytes()));
+            out.extend_from_slice(tag.as_bytes());
+        }
+        None => out.extend_from_slice(&NO_TAG.to_be_bytes()),
+    }
+    out.extend_from_slice(&(pieces.len() as u32).to_be_bytes());
+    for (offset, piece) in pieces {
+        out.extend_from_slice(&offset.to_be_bytes());
+        out.extend_from_slice(&len(piece));
+    }
+    pieces.values().for_each(|piece| out.extend_from_slice(piece));
+    let hash = blake3::hash(&out);
+    out.extend_from_slice(hash.as_bytes());
+    out
+}
+
+fn parse(file: &[u8]) -> Option<(Tag, Pieces)> {
+    let (mut rest, hash) = file.split_at_checked(file.len().checked_sub(HASH_BYTES)?)?;
+    if blake3::hash(rest).as_bytes() != hash {
+        return None;
+    }
+    let mut take = |count: usize| {
+        let (taken, left) = rest.split_at_checked(count)?;
+        rest = left;
+        Some(taken)
+    };
+    let word = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_be_bytes);
+    if take(4)? != MAGIC || word(take(4)?)? != FORMAT {
+        return None;
+    }
+    let tag = match word(take(4)?)? {
+        NO_TAG => None,
+        len => Some(String::from_utf8(take(len as usize)?.to_vec()).ok()?),
+    };
+    let count = word(take(4)?)? as usize;
+    let heads = take(count.checked_mul(12)?)?;
+    let mut pieces = Pieces::new();
+    for head in heads.chunks_exact(12) {
+        let (offset, len) = head.split_at(8);
+        let offset = u64::from_be_bytes(offset.try_into().ok()?);
+        pieces.insert(offset, take(word(len)? as usize)?.to_vec());
+    }
+    Some((Tag(tag), pieces))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            tag in proptest::option::of("[a-z\"/]{0,40}"),
+            pieces in proptest::collection::btree_map(any::<u64>(), proptest::collection::vec(any::<u8>(), 0..100), 0..20),
+        ) {
+            let tag = Tag(tag);
+            prop_assert_eq!(parse(&form(&tag, &pieces)), Some((tag, pieces)));
+        }
+
+        #[test]
+        fn what_was_changed_or_cut_is_not_there(at in 0usize..200, bit in 0u8..8, cut in 0usize..200) {
+            let whole = form(&Tag(Some("tag".into())), &Pieces::from([(0, vec![7; 50]), (99, vec![8; 50])]));
+            let mut changed = whole.clone();
+            let at = at % whole.len();
+            changed[at] ^= 1 << bit;
+            prop_assert_eq!(parse(&changed), None);
+            prop_assert_eq!(parse(&whole[..cut.min(whole.len() - 1)]), None);
+        }
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = IndexFolder::open(dir.path().join("index"), 10_000).unwrap();
+        let pieces = Pieces::from([(0, vec![1; 1000])]);
+        for number in 0..30 {
+            let name = format!("{number:02}");
+            folder.write(&name, &Tag(None), &pieces).unwrap();
+            let written = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number);
+            std::fs::File::options().write(true).open(folder.path(&name)).unwrap().set_modified(written).unwrap();
+        }
+        let kept: u64 = files(&folder.folder).unwrap().iter().map(|(_, _, bytes)| bytes).sum();
+        assert!((7_000..=10_000).contains(&kept), "{kept} bytes kept");
+        assert_eq!(folder.read("29"), Some((Tag(None), pieces)));
+        assert_eq!(folder.read("00"), None);
+        let again = IndexFolder::open(dir.path().join("index"), 10_000).unwrap();
+        assert_eq!(again.bytes.load(Ordering::Relaxed), kept);
+    }
+}

@@ -1,0 +1,355 @@
+//! What a storage holds, found by name: the folder that may be meant is listed, once for all who ask, and remembered for a while.
+//!
+//! ```text
+//!   a/b/film   ->  list a/b/film/    files in it that are one presentation
+//!              ->  list a/b/         film.mp4 in it, if the files of a/b are not one presentation themselves
+//!   film       ->  list film/, and what comes after `film.` at the top, which may hold a million others
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::{ListResult, ObjectMeta};
+
+use crate::cache::{Cache, FlightError, Weigh};
+use crate::content::file::{SourceError, Stamp};
+use crate::content::library::entry::Entry;
+use crate::content::library::folder::{self, Folder, Group, has_extension, is_media, lone, stem};
+use crate::content::remote::connect::Kind;
+use crate::content::remote::store::Store;
+use crate::content::remote::view::{View, stamp};
+use crate::content::sidecar;
+use crate::content::storage::Storage;
+use crate::content::subtitles;
+use crate::telemetry::Telemetry;
+use crate::time::Utc;
+
+/// How a storage is looked at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// How long what was found is taken to be so: 30 s. A replaced object is noticed after that, or when a read of it says so.
+    pub age: Duration,
+    /// How long segments should be.
+    pub segment_target: Duration,
+}
+
+/// For how long what could not be looked at again is taken to be what it was: the storage is not asked by every request meanwhile.
+const STALE: Duration = Duration::from_secs(5);
+/// Memory for what was found: some tens of thousands of names.
+const FOUND_BYTES_MAX: u64 = 64 << 20;
+/// Folders below one without media that are looked into for the tracks of a packaging: beyond, it holds presentations.
+const BELOW_MAX: usize = 64;
+/// Objects that begin with a name and may belong to it: its media, and its subtitles in many languages.
+const BESIDE_MAX: usize = 256;
+/// The extensions that are tried of a file on a web server, which can't be listed.
+const TRIED: [&str; 4] = ["mp4", "m4v", "mov", "m4a"];
+
+/// A storage as a place of presentations.
+#[derive(Debug)]
+pub struct Shelf {
+    /// What the names of its presentations begin with, and a slash; or nothing.
+    prefix: String,
+    store: Arc<Store>,
+    kind: Kind,
+    options: Options,
+    found: Cache<Found, Arc<str>>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// What was found under a name.
+#[derive(Debug)]
+struct Found {
+    entry: Option<Arc<Entry>>,
+    fresh_until: Utc,
+}
+
+impl Weigh for Found {
+    fn weight(&self) -> u64 {
+        let files = self.entry.iter().map(|entry| entry.stamps.len()).sum::<usize>();
+        256 + 512 * files as u64
+    }
+}
+
+impl Found {
+    fn is_fresh(&self, now: Utc) -> bool {
+        now < self.fresh_until && self.entry.as_ref().is_none_or(|entry| entry.lease.is_live())
+    }
+}
+
+impl Shelf {
+    /// What `store` holds, under names that begin with `prefix` and a slash, or as they are if it is empty.
+    pub fn new(prefix: &str, store: Arc<Store>, kind: Kind, options: Options, telemetry: Arc<Telemetry>) -> Shelf {
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), telemetry }
+    }
+
+    /// What all its names begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        self.store.url()
+    }
+
+    /// The presentation called `name`, which begins with the prefix, as of `now`.
+    pub async fn entry(self: &Arc<Self>, name: &str, now: Utc) -> Result<Option<Arc<Entry>>, SourceError> {
+        let known = self.found.get(name).await;
+        if let Some(found) = &known
+            && found.is_fresh(now)
+        {
+            return Ok(found.entry.clone());
+        }
+        let looking = {
+            let (shelf, name, known) = (Arc::clone(self), name.to_owned(), known.clone());
+            async move {
+                shelf
+                    .look(&name, known.as_deref(), now)
+                    .await
+                    .map(Arc::new)
+                    .map_err(|error| Arc::from(error.to_string()))
+            }
+        };
+        let (_, result) = self.found.make(name, move |found| found.is_fresh(now), looking).await;
+        let why = match result {
+            Ok(found) => return Ok(found.entry.clone()),
+            Err(FlightError::Failed(why)) => why,
+            Err(FlightError::Lost) => Arc::from("looking at it failed"),
+        };
+        match known.and_then(|known| known.entry.clone()).filter(|entry| entry.lease.is_live()) {
+            // A storage that is down takes nothing off the air.
+            Some(entry) => {
+                tracing::warn!(presentation = name, why = &*why, "can't be looked at; served as it was");
+                self.telemetry.storage_stale.inc();
+                entry.lease.renew(now.after(STALE));
+                let found = Found { entry: Some(Arc::clone(&entry)), fresh_until: now.after(STALE) };
+                self.found.insert(name, Arc::new(found)).await;
+                Ok(Some(entry))
+            }
+            None => Err(SourceError::Storage { path: PathBuf::from(self.url()), why: why.to_string() }),
+        }
+    }
+
+    /// The presentations that were found so far and are still remembered.
+    pub fn known(&self) -> Vec<Arc<Entry>> {
+        self.found.values().iter().filter_map(|found| found.entry.clone()).collect()
+    }
+
+    async fn look(self: &Arc<Self>, name: &str, known: Option<&Found>, now: Utc) -> Result<Found, SourceError> {
+        let fresh_until = now.after(self.options.age);
+        let own = &name[self.prefix.len()..];
+        let is_plain = !own.is_empty()
+            && own
+                .split('/')
+                .all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(char::is_control));
+        let found = if is_plain { self.find(own).await? } else { None };
+        let known = known.and_then(|known| known.entry.as_ref()).filter(|known| known.lease.is_live());
+        let entry = match (known, found) {
+            (Some(known), Some(found)) if known.is_same(&found) => Some(Arc::clone(known)),
+            (known, found) => {
+                if let Some(known) = known {
+                    known.lease.end(now);
+                }
+                found.map(Arc::new)
+            }
+        };
+        if let Some(entry) = &entry {
+            entry.lease.renew(fresh_until);
+        }
+        Ok(Found { entry, fresh_until })
+    }
+
+    /// What is called `own` below the prefix.
+    async fn find(self: &Arc<Self>, own: &str) -> Result<Option<Entry>, SourceError> {
+        let path = PathBuf::from(format!("/{own}"));
+        let parent = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        if self.kind == Kind::Web {
+            return self.find_on_web(&path).await;
+        }
+        let mut listed = BTreeMap::new();
+        let folders = self.folders(&path, &mut listed, &mut Vec::new()).await?;
+        if let Some(found) = self.judged(folders, listed, own).await? {
+            return Ok(Some(found));
+        }
+        if parent == Path::new("/") {
+            return self.at_the_top(own, &path).await;
+        }
+        let mut listed = BTreeMap::new();
+        let folders = self.folders(&parent, &mut listed, &mut Vec::new()).await?;
+        self.judged(folders, listed, own).await
+    }
+
+    /// The file at the top that is called `own`, with its subtitles.
+    async fn at_the_top(&self, own: &str, path: &Path) -> Result<Option<Entry>, SourceError> {
+        let begins = format!("/{own}.");
+        let is_beside = |meta: &ObjectMeta| {
+            let path = self.store.path(&meta.location);
+            path.is_some_and(|path| path.to_string_lossy().starts_with(&begins))
+        };
+        let found = self.store.list_after(Path::new(&begins), BESIDE_MAX, is_beside).await?;
+        let objects = found.into_iter().filter(|meta| {
+            let path = self.store.path(&meta.location).unwrap_or_default();
+            path.parent() == Some(Path::new("/")) && (stem(&path) == stem(Path::new(own)) || subtitles::is_text(&path))
+        });
+        let mut listed = BTreeMap::new();
+        let folder = self.folder(Path::new("/"), objects.collect(), &mut listed);
+        let media = folder.media.iter().filter(|(file, _)| file.with_extension("") == *path).cloned().collect();
+        self.judged(vec![Folder { media, ..folder }], listed, own).await
+    }
+
+    /// The folder at `path`, and if no media lies in it those below that may be its tracks. What is in them is `listed`, and
+    /// all folders below are given.
+    async fn folders(
+        &self,
+        path: &Path,
+        listed: &mut BTreeMap<PathBuf, ObjectMeta>,
+        all_below: &mut Vec<PathBuf>,
+    ) -> Result<Vec<Folder>, SourceError> {
+        let ListResult { objects, common_prefixes, .. } = self.store.list(path).await?;
+        all_below.extend(common_prefixes.iter().filter_map(|prefix| self.store.path(prefix)));
+        let top = self.folder(path, objects, listed);
+        let mut folders = vec![top];
+        if folders[0].media.is_empty() && common_prefixes.len() <= BELOW_MAX && path != Path::new("/") {
+            for below in all_below.iter() {
+                let found = self.store.list(below).await?;
+                folders.push(self.folder(below, found.objects, listed));
+            }
+        }
+        Ok(folders)
+    }
+
+    /// What `objects`, directly in the folder at `path`, are; they are `listed`.
+    fn folder(&self, path: &Path, objects: Vec<ObjectMeta>, listed: &mut BTreeMap<PathBuf, ObjectMeta>) -> Folder {
+        let mut folder = Folder { path: path.to_path_buf(), ..Folder::default() };
+        for meta in objects {
+            let Some(path) = self.store.path(&meta.location) else { continue };
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') || name.contains(char::is_control) {
+                continue;
+            }
+            folder.has_manifest |= has_extension(&name, &["mpd", "m3u8"]);
+            let found: (PathBuf, Stamp) = (path.clone(), stamp(&meta));
+            if sidecar::is_sidecar(&path) {
+                folder.sidecar = Some(found);
+            } else if is_media(&name) {
+                folder.media.push(found);
+            } else if subtitles::is_text(&path) {
+                folder.texts.push(found);
+            }
+            listed.insert(path, meta);
+        }
+        folder.media.sort_by(|a, b| a.0.cmp(&b.0));
+        folder.texts.sort_by(|a, b| a.0.cmp(&b.0));
+        folder
+    }
+
+    /// The presentation called `own` among those that the files of the first of `folders` are.
+    async fn judged(
+        &self,
+        folders: Vec<Folder>,
+        listed: BTreeMap<PathBuf, ObjectMeta>,
+        own: &str,
+    ) -> Result<Option<Entry>, SourceError> {
+        let all = self.judge(folders, listed).await?;
+        let mut named = all.into_iter().filter(|entry| entry.name[self.prefix.len()..] == *own);
+        let found = named.next();
+        Ok(match named.next() {
+            None => found,
+            Some(twin) => {
+                let why = format!("two things are called {own}");
+                found.map(|entry| entry.refused(why, twin.stamps))
+            }
+        })
+    }
+
+    /// The presentations that the files of the first of `folders` are.
+    async fn judge(
+        &self,
+        folders: Vec<Folder>,
+        listed: BTreeMap<PathBuf, ObjectMeta>,
+    ) -> Result<Vec<Entry>, SourceError> {
+        if folders.iter().all(|folder| folder.media.is_empty() && folder.sidecar.is_none()) {
+            return Ok(Vec::new());
+        }
+        let storage = Storage::Remote(Arc::new(View::new(Arc::clone(&self.store), listed)));
+        let judging = {
+            let storage = storage.clone();
+            // It may read the heads of files.
+            tokio::task::spawn_blocking(move || {
+                let shelf = folder::Shelf { storage: &storage, root: Path::new("/"), follow_symlinks: true };
+                let (folder, below) = folders.split_first().expect("there is a folder");
+                let groups = shelf.judge(folder, &below.iter().collect::<Vec<_>>());
+                let stamps: Vec<_> = folders.iter().flat_map(Folder::all_stamps).collect();
+                let with_stamps = groups.into_iter().map(|group| {
+                    let stamps = folder.stamps_of(&storage, &group, &stamps);
+                    (group, stamps)
+                });
+                let with_stamps: Vec<_> = with_stamps.collect();
+                storage.settle()?;
+                Ok::<_, SourceError>(with_stamps)
+            })
+        };
+        let judged = judging.await.map_err(|_| SourceError::Storage {
+            path: PathBuf::from(self.url()),
+            why: "the folder could not be judged".to_owned(),
+        })?;
+        Ok(judged?.into_iter().map(|(group, stamps)| self.made(group, stamps, storage.clone())).collect())
+    }
+
+    /// The presentations directly in the folder at `path`, and the folders below it that may hold others.
+    pub async fn of_folder(&self, path: &Path) -> Result<(Vec<Entry>, Vec<PathBuf>), SourceError> {
+        let mut listed = BTreeMap::new();
+        let mut below: Vec<PathBuf> = Vec::new();
+        let folders = self.folders(path, &mut listed, &mut below).await?;
+        let entries = self.judge(folders, listed).await?;
+        // Folders whose files belong to a presentation here are none of their own.
+        let files = |entry: &Entry| {
+            entry.stamps.iter().filter_map(|(file, _)| file.parent().map(Path::to_path_buf)).collect::<Vec<_>>()
+        };
+        let taken: Vec<PathBuf> = entries.iter().flat_map(files).collect();
+        below.retain(|below| {
+            let name = below.file_name().unwrap_or_default().to_string_lossy();
+            !name.starts_with('.') && !taken.iter().any(|taken| taken.starts_with(below))
+        });
+        Ok((entries, below))
+    }
+
+    fn made(&self, group: Group, stamps: Vec<(PathBuf, Stamp)>, storage: Storage) -> Entry {
+        let group = Group { name: format!("{}{}", self.prefix, group.name), ..group };
+        Entry::new(group, stamps, self.options.segment_target, storage)
+    }
+
+    /// What a web server has under the name: a file with one of the usual extensions, or a folder with a `presentation.toml`.
+    async fn find_on_web(&self, path: &Path) -> Result<Option<Entry>, SourceError> {
+        let mut listed = BTreeMap::new();
+        let own = path.to_string_lossy()[1..].to_owned();
+        let mut there = async |path: PathBuf| -> Result<Option<(PathBuf, Stamp)>, SourceError> {
+            let Some(meta) = self.store.head(&self.store.key(&path)).await? else { return Ok(None) };
+            let found = (path.clone(), stamp(&meta));
+            listed.insert(path, meta);
+            Ok(Some(found))
+        };
+        let mut media = None;
+        for extension in TRIED {
+            media = there(PathBuf::from(format!("{}.{extension}", path.display()))).await?;
+            if media.is_some() {
+                break;
+            }
+        }
+        if let Some((file, stamp)) = media {
+            let storage = Storage::Remote(Arc::new(View::new(Arc::clone(&self.store), listed)));
+            let group = lone(&file, Path::new("/"));
+            return Ok(Some(self.made(group, vec![(file, stamp)], storage)));
+        }
+        match there(path.join(sidecar::NAME)).await? {
+            Some(sidecar) => {
+                let folder = Folder { path: path.to_path_buf(), sidecar: Some(sidecar), ..Folder::default() };
+                self.judged(vec![folder], listed, &own).await
+            }
+            None => Ok(None),
+        }
+    }
+}

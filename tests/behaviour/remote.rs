@@ -1,0 +1,421 @@
+//! Scenes of a storage elsewhere: object_store's own store in memory, and one before it that counts and fails.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use headwater::content::library::{self, Library};
+use headwater::content::remote::connect::Kind;
+use headwater::content::remote::index::IndexFolder;
+use headwater::content::remote::shelf::{self, Shelf};
+use headwater::content::remote::store::{self, Store};
+use headwater::origin::options::Options;
+use headwater::origin::serve::Origin;
+use headwater::telemetry::Telemetry;
+use headwater::time::Utc;
+use http::{Method, StatusCode};
+use object_store::memory::InMemory;
+use object_store::path::Path as Key;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use crate::scene::{Answer, NOW, Scene, ask, representations, testdata};
+
+/// What goes wrong with a request.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// An error of the server's.
+    Error,
+    /// The body ends early.
+    Cut,
+    /// Another entity tag than before.
+    OtherTag,
+}
+
+/// A storage that notes what is read, and fails when it was told to.
+#[derive(Debug, Default)]
+struct Faulty {
+    memory: InMemory,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    reads: Vec<(String, Range<u64>)>,
+    lists: usize,
+    faults: VecDeque<Fault>,
+    is_down: bool,
+}
+
+impl Faulty {
+    fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap()
+    }
+
+    fn down(&self) -> Result<()> {
+        if self.noted().is_down { Err(broken()) } else { Ok(()) }
+    }
+
+    async fn put_file(&self, from: &Path, key: &str) {
+        self.memory.put(&Key::from(key), std::fs::read(from).unwrap().into()).await.unwrap();
+    }
+
+    /// Puts what testdata has under `name`.
+    async fn put_testdata(&self, name: &str) {
+        let from = testdata(name);
+        if from.is_file() {
+            return self.put_file(&from, &from.file_name().unwrap().to_string_lossy()).await;
+        }
+        let mut folders = vec![from.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let key = format!("{name}/{}", path.strip_prefix(&from).unwrap().display());
+                    self.put_file(&path, &key).await;
+                }
+            }
+        }
+    }
+}
+
+fn broken() -> object_store::Error {
+    object_store::Error::Generic { store: "faulty", source: "on purpose".into() }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("faulty")
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, key: &Key, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.memory.put_opts(key, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, key: &Key, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.memory.put_multipart_opts(key, options).await
+    }
+
+    async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
+        self.down()?;
+        let head = options.head;
+        let result = self.memory.get_opts(key, options).await;
+        let fault = {
+            let mut noted = self.noted();
+            if let Ok(result) = &result
+                && !head
+            {
+                noted.reads.push((key.to_string(), result.range.clone()));
+            }
+            noted.faults.pop_front()
+        };
+        let mut result = result?;
+        match fault {
+            None => {}
+            Some(Fault::Error) => return Err(broken()),
+            Some(Fault::OtherTag) => result.meta.e_tag = Some("another".to_owned()),
+            Some(Fault::Cut) => {
+                let (meta, range, attributes, extensions) =
+                    (result.meta.clone(), result.range.clone(), result.attributes.clone(), result.extensions.clone());
+                let bytes = result.bytes().await?;
+                let half = bytes.slice(..bytes.len() / 2);
+                let stream = futures_util::stream::iter([Ok(half), Err(broken())]).boxed();
+                return Ok(GetResult {
+                    payload: GetResultPayload::Stream(stream),
+                    meta,
+                    range,
+                    attributes,
+                    extensions,
+                });
+            }
+        }
+        Ok(result)
+    }
+
+    fn delete_stream(&self, keys: BoxStream<'static, Result<Key>>) -> BoxStream<'static, Result<Key>> {
+        self.memory.delete_stream(keys)
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.memory.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Key>, offset: &Key) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.noted().lists += 1;
+        match self.down() {
+            Ok(()) => self.memory.list_with_offset(prefix, offset),
+            Err(error) => futures_util::stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+        self.noted().lists += 1;
+        self.down()?;
+        self.memory.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
+        self.memory.copy_opts(from, to, options).await
+    }
+}
+
+/// A server of what lies in a storage.
+struct Remote {
+    storage: Arc<Faulty>,
+    origin: Arc<Origin>,
+    telemetry: Arc<Telemetry>,
+    now: Utc,
+}
+
+impl Remote {
+    async fn of(names: &[&str]) -> Remote {
+        let storage = Arc::new(Faulty::default());
+        for name in names {
+            storage.put_testdata(name).await;
+        }
+        Remote::at(storage)
+    }
+
+    fn at(storage: Arc<Faulty>) -> Remote {
+        Remote::with_index(storage, None)
+    }
+
+    fn with_index(storage: Arc<Faulty>, index: Option<Arc<IndexFolder>>) -> Remote {
+        let telemetry = Arc::<Telemetry>::default();
+        let store = Store::new(
+            storage.clone(),
+            Key::default(),
+            "memory://".to_owned(),
+            store::Options::default(),
+            Arc::clone(&telemetry),
+        )
+        .with_index(index);
+        let options = shelf::Options { age: Duration::from_secs(30), segment_target: Duration::from_secs(6) };
+        let shelf = Shelf::new("", Arc::new(store), Kind::Listed, options, Arc::clone(&telemetry));
+        let mut local = library::Options::new(std::path::PathBuf::new());
+        local.roots.clear();
+        let library = Library::with_shelves(local, vec![Arc::new(shelf)]);
+        let origin = Arc::new(Origin::new(Arc::new(library), Options::default(), Arc::clone(&telemetry)));
+        Remote { storage, origin, telemetry, now: NOW }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        ask(&self.origin, self.now, Method::GET, path, &[]).await
+    }
+
+    #[track_caller]
+    fn body(&self, path: &str) -> impl Future<Output = bytes::Bytes> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let answer = self.get(path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path} asked for by {caller}: {}", answer.text());
+            answer.body
+        }
+    }
+
+    /// The URLs of all segments that the MPD of `presentation` names.
+    async fn segments(&self, presentation: &str) -> Vec<String> {
+        let path = format!("/{presentation}/manifest.mpd");
+        let text = String::from_utf8(self.body(&path).await.to_vec()).unwrap();
+        let found = representations(&text, &path).into_iter().filter(|own| own.trick_of.is_none());
+        found.flat_map(|own| own.segments.into_iter().map(|segment| segment.url)).collect()
+    }
+
+    fn take_reads(&self) -> Vec<(String, Range<u64>)> {
+        std::mem::take(&mut self.storage.noted().reads)
+    }
+
+    fn fail(&self, faults: &[Fault]) {
+        self.storage.noted().faults.extend(faults);
+    }
+}
+
+#[tokio::test]
+async fn a_storage_is_served_as_a_folder_is() {
+    const NAMES: &[&str] =
+        &["tour", "packaging", "packaging-flat", "muxed", "hevc", "progressive", "hybrid", "encrypted-cbcs"];
+    let (local, remote) = (Scene::of(NAMES), Remote::of(NAMES).await);
+    for name in local.names() {
+        let path = format!("/{name}/manifest.mpd");
+        let shape = |text: &str| representations(text, &path);
+        let (here, there) = (local.text(&path).await, remote.body(&path).await);
+        let there = String::from_utf8(there.to_vec()).unwrap();
+        let (here, there) = (shape(&here), shape(&there));
+        assert_eq!(here.len(), there.len(), "{name}");
+        for (here, there) in here.iter().zip(&there) {
+            assert_eq!(here.segments.len(), there.segments.len(), "{name}");
+            // Versions differ, since entity tags are part of them; bytes do not.
+            for (here, there) in here.segments.iter().zip(&there.segments) {
+                assert_eq!(local.body(&here.url).await, remote.body(&there.url).await, "{}", there.url);
+            }
+        }
+        assert_eq!(remote.get(&format!("/{name}/master.m3u8")).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_segment_is_one_read_of_its_own_bytes_however_many_ask() {
+    let remote = Remote::of(&["tour"]).await;
+    for url in remote.segments("tour").await.iter().filter(|url| url.contains("/video")) {
+        remote.take_reads();
+        let bodies = futures_util::future::join_all((0..50).map(|_| remote.body(url))).await;
+        let reads = remote.take_reads();
+        assert_eq!(reads.len(), 1, "{url}: {reads:?}");
+        let read = reads[0].1.end - reads[0].1.start;
+        assert!(read <= bodies[0].len() as u64 * 105 / 100, "{read} bytes read for {}", bodies[0].len());
+        assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+}
+
+#[tokio::test]
+async fn what_fails_is_asked_for_again_and_what_is_cut_is_read_on() {
+    let remote = Remote::of(&["progressive"]).await;
+    let segments = remote.segments("progressive").await;
+    let whole = remote.body(&segments[0]).await;
+    let again = Remote::at(Arc::clone(&remote.storage));
+    assert_eq!(again.segments("progressive").await, segments);
+    again.take_reads();
+    again.fail(&[Fault::Error, Fault::Cut, Fault::Cut]);
+    assert_eq!(again.body(&segments[0]).await, whole);
+    let reads = again.take_reads();
+    assert_eq!(reads.len(), 4);
+    assert!(reads.windows(2).all(|pair| pair[0].1.start <= pair[1].1.start && pair[0].1.end == pair[1].1.end));
+    assert!(reads[3].1.start > reads[0].1.start, "what came is not asked for again");
+    assert_eq!(again.telemetry.storage_retries.get(), 3);
+}
+
+#[tokio::test]
+async fn a_storage_that_keeps_failing_is_a_503_and_no_short_segment() {
+    let remote = Remote::of(&["progressive"]).await;
+    let segments = remote.segments("progressive").await;
+    remote.fail(&[Fault::Cut, Fault::Error, Fault::Error, Fault::Error]);
+    let answer = remote.get(&segments[0]).await;
+    answer.problem(503, "public, max-age=1");
+    assert_eq!(remote.telemetry.storage_failures.get(), 1);
+    assert_eq!(remote.get(&segments[0]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_replaced_object_is_seen_when_a_read_says_so_and_else_after_a_while() {
+    let mut remote = Remote::of(&["progressive"]).await;
+    let old = remote.segments("progressive").await;
+    remote.body(&old[0]).await;
+    remote.storage.put_file(&testdata("av1"), "progressive.mp4").await;
+    // Nobody has looked: what is cached is served.
+    assert_eq!(remote.segments("progressive").await, old);
+    // A read that says 412 ends that at once.
+    remote.get(&old[1]).await.problem(503, "public, max-age=1");
+    let new = remote.segments("progressive").await;
+    assert_ne!(new, old);
+    remote.body(&new[0]).await;
+    assert_eq!(
+        remote.get(&old[0]).await.status,
+        StatusCode::OK,
+        "what is cached of the old one is served for its grace"
+    );
+    remote.get(&old[1]).await.problem(404, "public, max-age=5");
+
+    remote.storage.put_testdata("progressive").await;
+    assert_eq!(remote.segments("progressive").await, new);
+    remote.now = remote.now.after(Duration::from_secs(31));
+    assert_ne!(remote.segments("progressive").await, new);
+}
+
+#[tokio::test]
+async fn another_entity_tag_is_another_object() {
+    let remote = Remote::of(&["progressive"]).await;
+    let segments = remote.segments("progressive").await;
+    remote.fail(&[Fault::OtherTag]);
+    remote.get(&segments[0]).await.problem(503, "public, max-age=1");
+    remote.body(&remote.segments("progressive").await[0]).await;
+}
+
+#[tokio::test]
+async fn a_storage_that_is_down_takes_nothing_off_the_air_that_is_cached() {
+    let mut remote = Remote::of(&["progressive"]).await;
+    let segments = remote.segments("progressive").await;
+    remote.body(&segments[0]).await;
+    remote.storage.noted().is_down = true;
+    remote.now = remote.now.after(Duration::from_secs(3600));
+    assert_eq!(remote.segments("progressive").await, segments);
+    remote.body(&segments[0]).await;
+    assert_eq!(remote.telemetry.storage_stale.get(), 1);
+    remote.get(&segments[1]).await.problem(503, "public, max-age=1");
+    remote.get("/unheard-of/master.m3u8").await.problem(503, "public, max-age=1");
+    remote.storage.noted().is_down = false;
+    remote.now = remote.now.after(Duration::from_secs(6));
+    assert_eq!(remote.segments("progressive").await, segments);
+    remote.body(&segments[1]).await;
+    remote.get("/unheard-of/master.m3u8").await.problem(404, "public, max-age=5");
+}
+
+#[tokio::test]
+async fn looking_for_one_name_lists_its_folder_and_no_other() {
+    let remote = Remote::of(&["progressive", "tour"]).await;
+    for number in 0..100 {
+        remote.storage.put_file(&testdata("av1"), &format!("film-{number}/film.mp4")).await;
+    }
+    remote.body("/film-7/film/master.m3u8").await;
+    let before = remote.storage.noted().lists;
+    assert!(before <= 2, "{before} listings for one name");
+    remote.body("/film-7/film/master.m3u8").await;
+    futures_util::future::join_all((0..20).map(|_| remote.body("/progressive/master.m3u8"))).await;
+    assert!(remote.storage.noted().lists - before <= 2, "many who ask for one name look once");
+}
+
+#[tokio::test]
+async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
+    const NAMES: &[&str] = &[
+        "tour",
+        "packaging",
+        "muxed",
+        "progressive",
+        "hybrid",
+        "encrypted-cbcs",
+        "shape-mfra",
+        "thumbnails",
+        "shape-captions",
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+    let storage = Arc::new(Faulty::default());
+    for name in NAMES {
+        storage.put_testdata(name).await;
+    }
+    let first = Remote::with_index(Arc::clone(&storage), index());
+    let mut manifests = Vec::new();
+    for name in NAMES {
+        manifests.push(first.body(&format!("/{name}/manifest.mpd")).await);
+    }
+    assert!(!first.take_reads().is_empty());
+    let second = Remote::with_index(Arc::clone(&storage), index());
+    for (name, manifest) in NAMES.iter().zip(&manifests) {
+        assert_eq!(second.body(&format!("/{name}/manifest.mpd")).await, *manifest, "{name}");
+    }
+    assert_eq!(second.take_reads(), []);
+    // Media is still read from where it is, and only in the state that was indexed.
+    let segments = second.segments("progressive").await;
+    second.body(&segments[0]).await;
+    storage.put_file(&testdata("av1"), "progressive.mp4").await;
+    second.get(&segments[1]).await.problem(503, "public, max-age=1");
+    assert_ne!(second.segments("progressive").await, segments);
+    // What is spoiled on disk is read again.
+    for entry in std::fs::read_dir(dir.path().join("index")).unwrap() {
+        std::fs::write(entry.unwrap().path(), b"HWIX").unwrap();
+    }
+    let third = Remote::with_index(Arc::clone(&storage), index());
+    assert_eq!(third.body("/tour/manifest.mpd").await, manifests[0]);
+    assert!(!third.take_reads().is_empty());
+}
