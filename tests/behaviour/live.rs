@@ -475,6 +475,25 @@ async fn an_encoder_that_comes_back_goes_on_or_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_timeline_that_nobody_was_told_of_leaves_no_hole_in_the_numbers() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    // Twice another timeline, the first for less than a segment.
+    for (push, seconds, origin) in [(2, 1.5, 900_000_000), (3, 10.0, 500_000_000)] {
+        let mut other = Encoder { push, origin, ..Encoder::video("v") };
+        let began = studio.now;
+        other.begin(&studio);
+        run(&mut studio, &mut [&mut other], seconds, began);
+    }
+    let broadcast = studio.channels.get("tv").unwrap().broadcast();
+    let segments = broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter());
+    let numbers: Vec<u64> = segments.map(|segment| segment.number).collect();
+    assert!(numbers.len() >= 8 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+}
+
+#[tokio::test]
 async fn the_end_closes_the_playlist_and_the_mpd() {
     let mut studio = Studio::with(quick());
     let mut video = Encoder::video("v");

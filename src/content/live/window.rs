@@ -330,7 +330,8 @@ impl Window {
             gathering.anchor = Some((Utc(now.0.saturating_sub(length_ms)), media));
         }
         let started_s = now.0 / 1000;
-        feed.enter(number, feed.init.face_from(started_s), chunk);
+        let is_announced = feed.period.is_some_and(|own| self.current.periods.iter().any(|p| p.number == own));
+        feed.enter(number, feed.init.face_from(started_s), chunk, is_announced);
     }
 
     /// A segment of the feed called `name` begins with `chunk`: if another track waits to be announced, in a new period, it goes there.
@@ -349,7 +350,7 @@ impl Window {
         let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
         gathering.goes_on.get_or_insert((start, MediaTime::new(chunk.time, timescale)));
         let face = Track::clone(&feed.live.face);
-        feed.enter(gathering.number, face, chunk);
+        feed.enter(gathering.number, face, chunk, true);
     }
 
     /// Announces the period that gathers its tracks, if they are all there.
@@ -378,6 +379,8 @@ impl Window {
         for feed in self.feeds.values_mut().filter(|feed| feed.period == Some(gathering.number)) {
             if feed.live.segments.last().is_none() {
                 feed.period = None;
+                feed.live.open = None;
+                feed.live.next_number = feed.live.listed_from;
             }
         }
         let firsts = self.feeds.values_mut().filter(ready).filter_map(|feed| {
@@ -619,11 +622,12 @@ impl Feed {
     }
 
     /// Begins in another period, with `chunk`.
-    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk) {
+    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk, is_announced: bool) {
         let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
             .then(|| crate::content::vod::reduce(face.timescale.get(), chunk.sample_duration));
         let face = Track { frame_rate: interval, events: chunk.events.clone(), ..face };
-        let next_number = self.live.next_number;
+        // What was never announced leaves no hole in the numbers: playlists count from their first.
+        let next_number = if is_announced { self.live.next_number } else { self.live.listed_from };
         self.live = LiveTrack {
             face: Arc::new(face),
             rate: (0, 0),
