@@ -65,11 +65,11 @@ def main():
         folders.sort()
         names = sorted((name for name in names if name.endswith(MEDIA)), key=by_number)
         boxes = {name: top_boxes(os.path.join(folder, name)) for name in names}
-        inits = [name for name in names if b"moov" in boxes[name] and b"moof" not in boxes[name]]
+        whole = [name for name in names if b"moov" in boxes[name] and (b"moof" in boxes[name] or b"mdat" in boxes[name])]
+        inits = [name for name in names if b"moov" in boxes[name] and name not in whole]
         segments = [name for name in names if b"moov" not in boxes[name]]
-        for name in names:
-            if b"moov" in boxes[name] and b"moof" in boxes[name]:
-                tell(os.path.join(folder, name))
+        for name in whole:
+            tell(os.path.join(folder, name))
         for init in inits:
             # In a flat folder `init-stream0.m4s` goes with `chunk-stream0-1.m4s`, `video_init.mp4` with `video_1.m4s`.
             key = re.sub(r"^[-_.]+|[-_.]+$", "", re.sub(r"init", "", os.path.splitext(init)[0]))
