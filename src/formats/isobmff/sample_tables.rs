@@ -121,6 +121,11 @@ impl ChunkWalk {
     }
 }
 
+/// `child` with its size written out: 0, to the end of what is around it (§4.2.2), sends the crate round for ever.
+fn copy(out: &mut Vec<u8>, child: BoxRef<'_>) {
+    write_box(out, &child.kind.0, |out| out.extend_from_slice(child.payload()));
+}
+
 /// A `moov` of one `trak` that holds what the tables need and nothing else.
 fn scratch_movie(moov: BoxRef<'_>, id: u32) -> Result<Vec<u8>, Malformed> {
     let mut found = None;
@@ -144,17 +149,17 @@ fn scratch_movie(moov: BoxRef<'_>, id: u32) -> Result<Vec<u8>, Malformed> {
     for child in stbl.children() {
         let child = child?;
         if matches!(&child.kind.0, b"stts" | b"ctts" | b"stsc" | b"stsz" | b"stco" | b"co64" | b"stss") {
-            tables.extend_from_slice(child.bytes());
+            copy(&mut tables, child);
         }
     }
     let mut out = Vec::with_capacity(tables.len() + 1024);
     write_box(&mut out, b"moov", |out| {
-        out.extend_from_slice(mvhd.bytes());
+        copy(out, mvhd);
         write_box(out, b"trak", |out| {
-            out.extend_from_slice(tkhd.bytes());
+            copy(out, tkhd);
             write_box(out, b"mdia", |out| {
-                out.extend_from_slice(mdhd.bytes());
-                out.extend_from_slice(hdlr.bytes());
+                copy(out, mdhd);
+                copy(out, hdlr);
                 write_box(out, b"minf", |out| {
                     write_box(out, b"dinf", |out| {
                         write_full_box(out, b"dref", 0, 0, |out| {
@@ -272,6 +277,15 @@ mod tests {
             let moov = find(Boxes::new(&moov, 0), b"moov").expect("well formed").expect("there");
             prop_assert_eq!(read(moov, 1, 1000), Ok(samples));
         }
+    }
+
+    #[test]
+    fn a_table_of_size_0_reaches_to_the_end_and_is_read_once() {
+        let (mut moov, samples) = written(&[(10, 5, true, 0), (10, 6, true, 0)], 1, 3, false);
+        let kind_at = moov.windows(4).position(|kind| kind == b"stco").expect("there");
+        moov[kind_at - 4..kind_at].fill(0);
+        let moov = find(Boxes::new(&moov, 0), b"moov").expect("well formed").expect("there");
+        assert_eq!(read(moov, 1, 1000), Ok(samples));
     }
 
     #[test]
