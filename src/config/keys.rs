@@ -748,7 +748,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::load;
     use crate::config::machine::Machine;
@@ -875,7 +875,7 @@ mod tests {
     const DESCRIBED_ELSEWHERE: &[&str] = &["library", "channel"];
 
     /// Every key with another value than its default.
-    const OTHER: &str = r#"
+    pub(in crate::config) const OTHER: &str = r#"
         source = "other"
         listen = "127.0.0.1:1"
         admin = "off"
