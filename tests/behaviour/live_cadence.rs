@@ -104,7 +104,7 @@ async fn a_segment_that_ends_otherwise_ends_the_period() {
     // Who has broken a promise makes none for a while.
     let edge = found.last().unwrap().segments.last().unwrap();
     assert_eq!(edge.time + edge.duration, 24 * 12_288);
-    assert_eq!(studio.playlist("v").await.gaps, 2);
+    assert_eq!(studio.playlist("v").await.gaps, 3);
 }
 
 #[tokio::test]
