@@ -55,6 +55,15 @@ pub struct Timing {
     pub low_latency: Option<LowLatency>,
 }
 
+impl LowLatency {
+    /// For who waits for whole segments. Shaka 5.2 takes it for the distance from the end of the last segment that is listed, plus what
+    /// segments are offered early by: so it is as much more, and half of what that segment lacks on average.
+    pub fn delay_ms(self) -> u64 {
+        let early_ms = self.segment_ms.saturating_sub(self.chunk_ms);
+        self.target_ms + early_ms + early_ms / 2
+    }
+}
+
 impl Timing {
     /// Half a segment: what lies less apart is one place in several tracks.
     pub fn near_us(&self) -> i64 {

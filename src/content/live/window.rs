@@ -41,6 +41,8 @@ const GAPS_MAX: i64 = 1_000;
 const EPOCH_SLACK_S: u64 = 3_600;
 /// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
 const HOT_MS: i64 = 30_000;
+/// Segments that have to be as long as they should be before one is announced when it begins.
+const KEPT_AT_FIRST: u32 = 1;
 /// Segments that are sent again after a reconnect, at most, in targets.
 const REPEATED_TARGETS: i64 = 3;
 
@@ -391,7 +393,7 @@ impl Window {
         let is_announced = feed.period.is_some_and(|own| self.current.periods.iter().any(|p| p.number == own));
         feed.enter(number, feed.init.face_from(started_s), chunk, is_announced);
         if let Some(cadence) = locked {
-            let number = feed.live.next_number.max(cadence::number_of(cadence, chunk.time, feed));
+            let number = feed.live.next_number.max(feed.number_at(cadence, chunk.time));
             (feed.live.next_number, feed.live.listed_from) = (number, number);
         }
     }
@@ -687,7 +689,7 @@ impl Feed {
             frame: 0,
             late_ms: i64::MIN,
             kept: 0,
-            wanted: cadence::KEPT_AT_FIRST,
+            wanted: KEPT_AT_FIRST,
             broken: None,
             astray: None,
         }

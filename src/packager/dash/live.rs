@@ -48,10 +48,8 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         // Twice a segment: a player learns of a segment half of one late at most.
         mpd.timed("minimumUpdatePeriod", ms(timing.target_s * 500));
         mpd.timed("timeShiftBufferDepth", ms(timing.window_ms.max(timing.target_s * 6000)));
-        // Shaka 5.2 counts it from the end of the last chunk.
         let usual = timing.target_s * 1000 * DELAY_TARGETS;
-        let delay = low_latency.map_or(usual, |own| own.target_ms.saturating_sub(own.chunk_ms));
-        mpd.timed("suggestedPresentationDelay", ms(delay));
+        mpd.timed("suggestedPresentationDelay", ms(low_latency.map_or(usual, LowLatency::delay_ms)));
     }
     mpd.timed("minBufferTime", ms(low_latency.map_or(timing.target_s * 1000, |own| own.target_ms / 2)));
     mpd.raw(">\n");

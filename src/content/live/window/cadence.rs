@@ -14,8 +14,7 @@ use crate::media::live::{LiveSegment, LowLatency};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Utc};
 
-/// Segments that have to be as long as they should be before one is announced when it begins: at first, and after one was not.
-pub(super) const KEPT_AT_FIRST: u32 = 1;
+/// Segments that have to be as long as they should be before one is announced again, after one was not.
 const KEPT_AFTER_BREAK: u32 = 10;
 /// The most pieces that a chunk is cut into: those that last longer than segments are no chunks.
 const PIECES_MAX: usize = 8;
@@ -207,7 +206,7 @@ impl Feed {
     /// Lists as missing what has numbers before that of a segment that begins at `time`.
     pub(super) fn fill_locked(&mut self, cadence: Cadence, time: i64, now: Utc) {
         let timescale = self.init.face.timescale;
-        let number = number_of(cadence, time, self);
+        let number = self.number_at(cadence, time);
         while self.live.next_number < number && self.live.next_time < time {
             let (own, from) = (self.live.next_number, self.live.next_time);
             let next = cadence.start(i64::try_from(own).unwrap_or(i64::MAX).saturating_add(1), timescale);
@@ -219,14 +218,14 @@ impl Feed {
         self.live.next_number = self.live.next_number.max(number);
     }
 
+    /// The number of the segment that begins at `time`.
+    pub(super) fn number_at(&self, cadence: Cadence, time: i64) -> u64 {
+        u64::try_from(cadence.nearest(time, self.init.face.timescale)).unwrap_or(0)
+    }
+
     /// How late `chunk` came, on its own media clock.
     pub(super) fn note_lateness(&mut self, chunk: &Chunk, now: Utc) {
         let end = MediaTime::new(chunk.end, self.init.face.timescale).to(crate::time::Timescale::MILLI, Rounding::Down);
         self.late_ms = self.late_ms.max(i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end));
     }
-}
-
-/// The number of the segment of `feed` that begins at `time`.
-pub(super) fn number_of(cadence: Cadence, time: i64, feed: &Feed) -> u64 {
-    u64::try_from(cadence.nearest(time, feed.init.face.timescale)).unwrap_or(0)
 }
