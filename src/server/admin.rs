@@ -5,6 +5,7 @@
 //! | `/` | the page |
 //! | `/api/presentations?after=NAME` | JSON array of presentations, at most [`LISTINGS_MAX`] |
 //! | `/api/status` | live figures as a JSON object |
+//! | `/api/live` | how the channels are, as a JSON array |
 //! | `/metrics` | OpenMetrics text |
 //! | `/healthz`, `/readyz` | as on the media listener |
 
@@ -18,6 +19,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 
+use crate::origin::channels::ChannelFigures;
 use crate::origin::listing::{ClassFill, Listing, ThumbnailsListing};
 use crate::origin::object::Body;
 use crate::origin::serve::Purge;
@@ -101,7 +103,8 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         "/api/presentations" => presentations(state, base, request.uri().query().unwrap_or(""), now).await,
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
-        "/metrics" => metrics(state),
+        "/api/live" => as_json(&state.origin.channel_figures(now)),
+        "/metrics" => metrics(state, now),
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
 }
@@ -281,7 +284,21 @@ fn failures(counted: &Telemetry, class: RequestClass) -> u64 {
         .sum()
 }
 
-fn metrics(state: &State) -> Response<Body> {
+/// What is known of the channels, counted together.
+fn count_channels(state: &State, now: Utc) {
+    let (channels, counted) = (state.origin.channel_figures(now), &state.telemetry);
+    let level = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+    let running = || channels.iter().filter(|channel| matches!(channel.state, "live" | "silent"));
+    counted.live_channels.set(level(channels.len()));
+    counted.live_silent.set(level(running().filter(|channel| channel.state == "silent").count()));
+    counted.live_gaps.set(level(channels.iter().map(ChannelFigures::gaps).sum()));
+    counted.live_waiting.set(level(channels.iter().map(|channel| channel.waiting).sum()));
+    let oldest_s = running().map(|channel| channel.media_age_s).fold(0.0, f64::max);
+    counted.live_media_age_seconds.set(oldest_s as i64);
+}
+
+fn metrics(state: &State, now: Utc) -> Response<Body> {
+    count_channels(state, now);
     for class in state.origin.fill().classes {
         if let Some(&which) = CacheClass::ALL.iter().find(|which| which.value() == class.name) {
             let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

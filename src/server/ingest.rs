@@ -236,6 +236,7 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
         let frame =
             frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
         let Ok(data) = frame.into_data() else { continue };
+        state.telemetry.live_ingest_bytes.add(data.len() as u64);
         let result = receiver.push(&data, &mut events);
         if !events.is_empty() {
             let now = server_http::utc();
