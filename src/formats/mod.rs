@@ -19,6 +19,7 @@ pub mod isobmff;
 pub mod language;
 pub mod nal;
 pub mod opus;
+pub mod scte35;
 pub mod srt;
 pub mod ttml;
 pub mod vp9;

@@ -11,6 +11,7 @@ mod golden;
 mod library;
 mod live;
 mod live_cadence;
+mod live_events;
 mod mp4;
 mod overload;
 mod paths;

@@ -3,6 +3,7 @@
 pub mod boxes;
 pub mod cenc;
 pub mod emsg;
+pub mod event_track;
 pub mod fragment;
 pub mod groups;
 pub mod movie;

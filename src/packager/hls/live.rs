@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Part};
+use crate::packager::hls::dateranges;
 use crate::packager::hls::media::micros;
 use crate::packager::push;
 use crate::time::{Timescale, Utc};
@@ -59,6 +60,10 @@ pub fn playlist(broadcast: &Broadcast, name: &str, is_delta: bool) -> Option<Vec
         out.extend_from_slice(b"#EXT-X-SKIP:SKIPPED-SEGMENTS=");
         push::decimal(&mut out, skipped);
         out.push(b'\n');
+    }
+    if !broadcast.events.is_empty() {
+        let from_us = first.map_or(0, |(period, track, segment)| after_start_us(period, track, segment.time));
+        dateranges::push(&mut out, broadcast, i64::try_from(from_us).unwrap_or(i64::MAX));
     }
     let mut list = List { out, broadcast, period: None, after_gap: true };
     let parts_from_us = end_us.saturating_sub(PARTS_TARGETS * timing.target_s * 1_000_000);

@@ -226,6 +226,7 @@ impl Feed {
     /// How late `chunk` came, on its own media clock.
     pub(super) fn note_lateness(&mut self, chunk: &Chunk, now: Utc) {
         let end = MediaTime::new(chunk.end, self.init.face.timescale).to(crate::time::Timescale::MILLI, Rounding::Down);
-        self.late_ms = self.late_ms.max(i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end));
+        // The last, not the worst: who connects sends at first what gathered.
+        self.late_ms = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end);
     }
 }
