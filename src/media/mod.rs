@@ -6,6 +6,7 @@ pub mod event;
 pub mod live;
 pub mod presentation;
 pub mod sample;
+pub mod shift;
 pub mod switching;
 pub mod text;
 pub mod thumbnails;

@@ -275,7 +275,16 @@ impl Origin {
         self.landed(role, result).map(|object| (role, object))
     }
 
-    fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {
+    /// A place for `work`, if there is one.
+    pub(crate) fn place(&self, work: Work) -> Result<Place, Problem> {
+        self.admission.enter(work).ok_or_else(|| busy(&self.telemetry, work))
+    }
+
+    pub(crate) fn landed<V>(
+        &self,
+        role: Role,
+        result: Result<Arc<V>, FlightError<Problem>>,
+    ) -> Result<Arc<V>, Problem> {
         if role == Role::Joined {
             self.telemetry.flights_joined.inc();
         }

@@ -12,6 +12,8 @@ mod library;
 mod live;
 mod live_cadence;
 mod live_events;
+mod live_order;
+mod live_shift;
 mod mp4;
 mod overload;
 mod paths;
