@@ -633,8 +633,11 @@ fn several(config: &Config) -> String {
     let roots = config.library.roots.iter().map(|root| (&root.prefix, root.path.display().to_string()));
     let places = config.storage.places.iter().map(|(prefix, place)| (prefix, place.to_string()));
     let library = |(prefix, url): (&String, String)| {
+        let below = config.server.access.cors_below.iter().find(|(own, _)| own == prefix);
+        let cors = below.and_then(|(_, origins)| list(origins.iter().filter_map(|origin| origin.to_str().ok())));
+        let cors = cors.map(|origins| format!("cors-origins = {origins}\n")).unwrap_or_default();
         let [prefix, url] = [prefix.clone(), url].map(toml::Value::String);
-        format!("\n[[library]]\nname = {prefix}\nurl = {url}\nprefix = {prefix}\n")
+        format!("\n[[library]]\nname = {prefix}\nurl = {url}\nprefix = {prefix}\n{cors}")
     };
     roots.chain(places).map(library).collect()
 }

@@ -29,6 +29,15 @@ pub struct LibraryWritten {
     pub url: String,
     /// What the names of its presentations begin with; the name, if nothing is said.
     pub prefix: Option<String>,
+    /// Origins of pages that may read it, instead of those of `access.cors-origins`; an empty list: all.
+    pub cors_origins: Option<Vec<String>>,
+}
+
+impl LibraryWritten {
+    /// What the names of its presentations begin with.
+    fn prefix(&self) -> &str {
+        self.prefix.as_ref().unwrap_or(&self.name)
+    }
 }
 
 /// How storages elsewhere are asked; in a file below `[storage]`.
@@ -157,10 +166,19 @@ pub fn resolve(
     Ok(options)
 }
 
+/// The origins of pages that may read `libraries`, where they say so themselves, by prefix, the longest first.
+pub fn cors_below(libraries: &[LibraryWritten]) -> Result<Vec<(String, Vec<HeaderValue>)>, Error> {
+    let own = |library: &LibraryWritten| Some((library.prefix().to_owned(), library.cors_origins.clone()?));
+    let parsed = |(prefix, written)| Ok((prefix, access::origins("library.cors-origins", written)?));
+    let mut below = libraries.iter().filter_map(own).map(parsed).collect::<Result<Vec<_>, Error>>()?;
+    below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    Ok(below)
+}
+
 /// The one library that `source` is, without a prefix.
 pub fn one(source: PathBuf) -> LibraryWritten {
     let url = source.to_string_lossy().into_owned();
-    LibraryWritten { name: "source".to_owned(), url, prefix: Some(String::new()) }
+    LibraryWritten { name: "source".to_owned(), url, prefix: Some(String::new()), cors_origins: None }
 }
 
 #[cfg(test)]
@@ -172,6 +190,7 @@ mod tests {
             name: name.to_owned(),
             url: url.to_owned(),
             prefix: prefix.map(str::to_owned),
+            cors_origins: None,
         };
         let mut library = library::Options::new(PathBuf::new());
         let libraries = libraries.iter().map(written).collect();
