@@ -27,6 +27,7 @@ use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
 use crate::server::inherited::Inherited;
+use crate::server::reload::{self, Call, Reloaded};
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
 use crate::telemetry::Telemetry;
@@ -72,7 +73,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
         format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
     })?;
     server.current().set_access_log(access_log.clone());
-    tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
+    let (reloader, calls) = reload::channel();
+    server.current().set_reloader(reloader);
+    tokio::spawn(site.reload_when_asked(config.clone(), server.current(), telemetry, look, calls));
     let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     config.server.tls.listen = server.tls_address();
     let count = origin.library().catalog().entries.len();
@@ -118,8 +121,9 @@ struct Site {
 type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 
 impl Site {
-    /// At each SIGHUP, puts what has changed of `config` into use, or says why not; and has the library looked at.
-    async fn reload_at_signals(
+    /// At each SIGHUP, and when a call asks for it, puts what has changed of `config` into use, or says why not; and has the library
+    /// looked at.
+    async fn reload_when_asked(
         self,
         mut config: Config,
         current: Arc<Current>,
@@ -135,10 +139,11 @@ impl Site {
             if let Some(log) = &current.get().access_log {
                 log.reopen();
             }
-            match self.reload(&config, &current) {
-                Ok(taken) => {
+            let result = match self.reload(&config, &current) {
+                Ok((taken, reloaded)) => {
                     telemetry.config_reloads.inc();
                     config = taken;
+                    Ok(reloaded)
                 }
                 Err(error) => {
                     telemetry.config_reloads_refused.inc();
@@ -148,16 +153,16 @@ impl Site {
         }
     }
 
-    /// What is in use after it was read again, and put into use where that can be done.
-    fn reload(&self, config: &Config, current: &Current) -> Result<Config, String> {
+    /// What is in use after it was read again, and put into use where that can be done; and what that changed.
+    fn reload(&self, config: &Config, current: &Current) -> Result<(Config, Reloaded), String> {
         let new = load(&self.target, self.options.clone(), config.machine).map_err(|error| error.to_string())?;
         (self.set_filter)(filter(&new)?)?;
-        let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let taken = config.taking_over(&new);
         current.set_options(taken.server.clone());
         let (changed, needs_restart) = (names(keys::changes(config, &taken)), names(keys::changes(&taken, &new)));
-        tracing::info!(changed, needs_restart, "configuration_reloaded");
-        Ok(taken)
+        tracing::info!(changed = changed.join(" "), needs_restart = needs_restart.join(" "), "configuration_reloaded");
+        Ok((taken, Reloaded { changed, needs_restart }))
     }
 }
 

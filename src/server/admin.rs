@@ -6,6 +6,7 @@
 //! | `/api/presentations?after=NAME` | JSON array of presentations, at most [`LISTINGS_MAX`] |
 //! | `/api/status` | live figures as a JSON object |
 //! | `/metrics` | OpenMetrics text |
+//! | `POST /api/purge`, `POST /api/reload` | empties caches; reads the configuration again |
 //! | `/healthz`, `/readyz` | as on the media listener |
 
 use std::net::SocketAddr;
@@ -21,7 +22,9 @@ use serde::Serialize;
 use crate::origin::listing::{ClassFill, Listing, ThumbnailsListing};
 use crate::origin::object::Body;
 use crate::origin::serve::Purge;
+use crate::server::access::token::Key;
 use crate::server::http::{self as server_http, Answer};
+use crate::server::reload::NoReload;
 use crate::server::state::State;
 use crate::telemetry::{self, CacheClass, Label, RequestClass, Status, Telemetry, process};
 use crate::time::Utc;
@@ -88,6 +91,9 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
     if request.uri().path() == "/api/purge" {
         return purge(state, request).await;
     }
+    if request.uri().path() == "/api/reload" {
+        return reload(state, request).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response =
             server_http::error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET and HEAD", "no-store");
@@ -127,6 +133,28 @@ async fn purge(state: &State, request: &Request<()>) -> Response<Body> {
     let purged = state.origin.purge(&what).await;
     tracing::info!(?what, purged, "purged");
     as_json(&serde_json::json!({ "purged": purged }))
+}
+
+/// Reads the configuration again, as SIGHUP does: `POST /api/reload`.
+async fn reload(state: &State, request: &Request<()>) -> Response<Body> {
+    if let Some(refusal) = may_not_change(state, request) {
+        return refusal;
+    }
+    let reloaded = match &state.reloader {
+        Some(reloader) => reloader.reload().await,
+        None => Err(NoReload::Nobody),
+    };
+    let refused = |status, code, message: &str| server_http::error(status, code, message, "no-store");
+    match reloaded {
+        Ok(reloaded) => as_json(&reloaded),
+        Err(NoReload::Wrong(why)) => refused(StatusCode::UNPROCESSABLE_ENTITY, "configuration_refused", &why),
+        Err(NoReload::Busy) => refused(StatusCode::SERVICE_UNAVAILABLE, "busy", "others wait for a reload; try again"),
+        Err(NoReload::Nobody) => refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_configuration",
+            "nobody reads a configuration here, or not now",
+        ),
+    }
 }
 
 /// The answer to a call that changes something, if it may not: only a POST with the token of `access.admin` may.
