@@ -218,6 +218,8 @@ label! {
 label! {
     /// What was refused because too much was wanted.
     Refused, "work":
+    /// A segment of a channel.
+    Live = "live",
     /// A playlist or MPD.
     Manifest = "manifest",
     /// A segment.

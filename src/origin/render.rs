@@ -335,10 +335,9 @@ impl Render {
         if with_media {
             let reads = plan.reads();
             let len = reads.iter().map(SourceRange::len).sum();
-            let share = self.memory.reserve(len).ok_or_else(|| {
-                Problem::unavailable(MEMORY_FULL, "what is being sent takes all memory there is for it; try again")
-            })?;
-            recipe.body = Some(plan.assemble(share.hold(self.read(reads).await?)));
+            let share = self.memory.reserve(len).ok_or_else(memory_full)?;
+            let read = self.read((&track.name, track.version), reads).await?;
+            recipe.body = Some(plan.assemble(share.hold(read)));
         }
         Ok(Object::new(recipe))
     }
@@ -388,11 +387,24 @@ impl Render {
         Err(broken(&track.name, &"a cue that does not end"))
     }
 
-    fn read(&self, ranges: Vec<SourceRange>) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
+    /// The bytes of `ranges`, of what has this name and version: from the disk if they were read of a storage before.
+    fn read(
+        &self,
+        of: (&str, Version),
+        ranges: Vec<SourceRange>,
+    ) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
         let source = &self.indexed.opened.source;
+        let kept = self.disk.as_deref().filter(|_| source.is_far(&ranges));
+        let kept = kept.and_then(|disk| Some((disk, disk_name(disk, &self.indexed.entry.name, of, &ranges)?)));
         async move {
+            if let Some((disk, name)) = &kept {
+                let len = ranges.iter().map(SourceRange::len).sum();
+                if let Some(bytes) = disk.get(name, len).await {
+                    return Ok(bytes);
+                }
+            }
             self.telemetry.source_reads.add(ranges.len() as u64);
-            let began = Instant::now();
+            let reading = self.telemetry.source_read_seconds.begin();
             let bytes = source.read_soon(ranges).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name, %error, "a read failed");
@@ -406,7 +418,10 @@ impl Render {
                 source_problem(&error)
             })?;
             self.telemetry.source_read_bytes.add(bytes.len() as u64);
-            self.telemetry.source_read_seconds.add(began.elapsed().as_micros() as u64);
+            reading.end();
+            if let Some((disk, name)) = kept {
+                disk.put(name, bytes.clone());
+            }
             Ok(bytes)
         }
     }
@@ -425,6 +440,11 @@ pub(crate) fn media_type(track: &Track) -> &'static str {
 /// Nothing bears this name, at least not now.
 pub fn no_such_object() -> Problem {
     Problem::not_found("not_found", "nothing is served under this name")
+}
+
+/// No body finds room.
+pub(crate) fn memory_full() -> Problem {
+    Problem::unavailable(MEMORY_FULL, "what is being sent takes all memory there is for it; try again")
 }
 
 fn no_hls(why: hls::NoHls) -> Problem {

@@ -23,9 +23,9 @@ use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::broadcasts::{self, Broadcasts};
-use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
+use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, COLLAPSED, Object, PASSED, Problem, Remembered, STORED};
 use crate::origin::options::{INDEX_SHARE, Options};
-use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object, source_problem};
+use crate::origin::render::{Indexed, MEMORY_FULL, Render, memory_full, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, Refused, Telemetry};
 use crate::time::Utc;
 
@@ -34,10 +34,6 @@ const SHARES: [(CacheClass, u64); 4] =
     [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
-/// Cache-Status (RFC 9211) of what was not in the cache: made and kept; made once for several who asked; a head that nobody keeps.
-const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
-const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
-const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
 /// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
@@ -126,8 +122,8 @@ impl Origin {
                 object
             }
             None => {
-                if let Some(answer) = Box::pin(self.live(&key, request, now)).await {
-                    return answer;
+                if let Some((channel, rest)) = self.channel_of(&key) {
+                    return Box::pin(self.live(&channel, &key, rest, request, now)).await;
                 }
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
@@ -258,7 +254,7 @@ impl Origin {
                     Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
                 }
             };
-            let began = Instant::now();
+            let flight = telemetry.flight_seconds.begin();
             let mut made = make().await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
@@ -268,10 +264,35 @@ impl Origin {
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 telemetry.work_refused.at(Refused::Memory).inc();
             }
-            telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
+            flight.end();
             made.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
+        self.landed(role, result).map(|object| (role, object))
+    }
+
+    /// The segment of a channel at `key`, which `reading` reads: its `len` bytes are `made` an object in one flight, however many ask.
+    pub(crate) async fn fly_live(
+        &self,
+        key: &str,
+        len: u64,
+        reading: impl Future<Output = Result<Bytes, Problem>> + Send + 'static,
+        made: impl FnOnce(Bytes) -> Object + Send + 'static,
+        now: Utc,
+    ) -> Result<(Role, Arc<Object>), Problem> {
+        let (admission, memory) = (Arc::clone(&self.admission), Arc::clone(&self.memory));
+        let telemetry = Arc::clone(&self.telemetry);
+        let making = async move {
+            let _place = admission.enter(Work::Live).ok_or_else(|| busy(&telemetry, Work::Live))?;
+            let Some(share) = memory.reserve(len) else {
+                telemetry.work_refused.at(Refused::Memory).inc();
+                return Err(memory_full());
+            };
+            telemetry.flights_started.inc();
+            let _aloft = telemetry.flights.enter();
+            Ok(Arc::new(made(share.hold(reading.await?))))
+        };
+        let (role, result) = self.segments.make(key, move |object| object.is_servable(now), making).await;
         self.landed(role, result).map(|object| (role, object))
     }
 
@@ -505,6 +526,7 @@ fn being_opened() -> Problem {
 
 fn busy(telemetry: &Telemetry, work: Work) -> Problem {
     let refused = match work {
+        Work::Live => Refused::Live,
         Work::Manifest => Refused::Manifest,
         Work::Segment => Refused::Segment,
         Work::Opening => Refused::Opening,
