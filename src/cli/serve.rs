@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::EnvFilter;
 
+use crate::cache::disk::Disk;
 use crate::cli::config::{filter, load, unknown_variables};
 use crate::cli::notify::{READY, STOPPING, notify};
 use crate::cli::shelves;
@@ -103,6 +104,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             serving.await
         }
     };
+    if tokio::time::timeout(SHUTDOWN, origin.end()).await.is_err() {
+        tracing::warn!("not all media that was read last is on disk");
+    }
     if let Some(log) = access_log {
         tokio::task::spawn_blocking(move || log.close()).await?;
     }
@@ -129,12 +133,18 @@ impl Site {
         current: Arc<Current>,
         telemetry: Arc<Telemetry>,
         look: Arc<Notify>,
+        mut calls: mpsc::Receiver<Call>,
     ) {
         let mut hangups = match signal(SignalKind::hangup()) {
             Ok(hangups) => hangups,
             Err(error) => return tracing::error!(%error, "signals_unavailable"),
         };
-        while hangups.recv().await.is_some() {
+        loop {
+            let call = tokio::select! {
+                Some(()) = hangups.recv() => None,
+                Some(call) = calls.recv() => Some(call),
+                else => return,
+            };
             look.notify_one();
             if let Some(log) = &current.get().access_log {
                 log.reopen();
@@ -148,7 +158,11 @@ impl Site {
                 Err(error) => {
                     telemetry.config_reloads_refused.inc();
                     tracing::error!(error, "configuration_refused");
+                    Err(error)
                 }
+            };
+            if let Some(call) = call {
+                call.answer(result);
             }
         }
     }
@@ -174,7 +188,7 @@ async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>
     let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
     let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
     let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
-    let origin = Arc::new(origin);
+    let origin = Arc::new(origin.keeping(media_disk(config, telemetry)));
     rescan(&origin).await?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
@@ -182,6 +196,21 @@ async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>
         rescan(&origin).await?;
     }
     Ok(origin)
+}
+
+/// The disk for media of storages, if there is to be one. It is opened while serving begins, and does without it if it can't be.
+fn media_disk(config: &Config, telemetry: &Arc<Telemetry>) -> Option<Arc<Disk>> {
+    let storage = &config.storage;
+    let folder = storage.media_cache_dir.as_ref().filter(|_| !storage.places.is_empty())?;
+    let disk = Arc::new(Disk::new(folder.clone(), storage.media_cache_bytes, Arc::clone(telemetry)));
+    let (opening, shown) = (Arc::clone(&disk), folder.display().to_string());
+    tokio::spawn(async move {
+        match opening.open().await {
+            Ok(()) => tracing::info!(folder = shown, "media of storages is kept on disk"),
+            Err(error) => tracing::error!(folder = shown, %error, "media of storages is not kept on disk"),
+        }
+    });
+    Some(disk)
 }
 
 async fn rescan(origin: &Arc<Origin>) -> io::Result<()> {

@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::cache::disk::{Disk, Name};
 use crate::cache::{Lease, Weigh};
 use crate::content::file::SourceError;
 use crate::content::library::entry::Entry;
@@ -158,6 +159,8 @@ pub struct Render {
     pub memory: Arc<Memory>,
     /// What is read is counted here.
     pub telemetry: Arc<Telemetry>,
+    /// Where what was read of a storage is kept, too.
+    pub disk: Option<Arc<Disk>>,
 }
 
 impl Render {
@@ -310,7 +313,7 @@ impl Render {
         recipe.len = sheet.len();
         recipe.body = None;
         if with_media {
-            recipe.body = Some(Rope::from(self.read(vec![sheet]).await?));
+            recipe.body = Some(Rope::from(self.read((name, version), vec![sheet]).await?));
         }
         Ok(Object::new(recipe))
     }
@@ -365,7 +368,7 @@ impl Render {
             match planned(&given).map_err(|error| broken(&track.name, &error))? {
                 cmaf::Step::Ready(plan) => return Ok(plan),
                 cmaf::Step::Need(ranges) => {
-                    let bytes = self.read(ranges.clone()).await?;
+                    let bytes = self.read((&track.name, track.version), ranges.clone()).await?;
                     given.add(ranges, bytes);
                 }
             }
@@ -376,7 +379,7 @@ impl Render {
     async fn web_vtt(&self, period: &Period, track: &Track, index: usize) -> Result<Bytes, Problem> {
         let mut window = track.segment_samples(index);
         for _ in 0..TEXT_ROUNDS_MAX {
-            let data = self.read(track.samples.places(window.clone())).await?;
+            let data = self.read((&track.name, track.version), track.samples.places(window.clone())).await?;
             match text::webvtt_segment(track, period.origin, index, window, &data)
                 .map_err(|error| broken(&track.name, &error))?
             {
@@ -425,6 +428,20 @@ impl Render {
             Ok(bytes)
         }
     }
+}
+
+/// What the bytes of `ranges` are called on the disk: the name and version tell them from all others of this presentation.
+fn disk_name(
+    disk: &Disk,
+    presentation: &str,
+    (name, version): (&str, Version),
+    ranges: &[SourceRange],
+) -> Option<Name> {
+    let mut hasher = blake3::Hasher::new();
+    for SourceRange { file, range } in ranges {
+        hasher.update(&file.to_be_bytes()).update(&range.start.to_be_bytes()).update(&range.end.to_be_bytes());
+    }
+    disk.name(&format!("/{presentation}/{name}/{version}/{}", &hasher.finalize().to_hex()[..32]))
 }
 
 pub(crate) const HLS: &str = "application/vnd.apple.mpegurl";

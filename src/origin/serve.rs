@@ -6,8 +6,9 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
     ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
@@ -15,6 +16,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
+use crate::cache::disk::Disk;
 use crate::cache::{Cache, FlightError, Role, Weigh};
 use crate::content::library::Library;
 use crate::content::library::entry::Entry;
@@ -75,6 +77,8 @@ pub struct Origin {
     memory: Arc<Memory>,
     /// Bounds how many presentations of remote storage are opened at once.
     openings: Arc<Semaphore>,
+    /// Keeps what is read of storages, behind memory.
+    disk: Option<Arc<Disk>>,
 }
 
 impl Origin {
@@ -94,6 +98,7 @@ impl Origin {
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
             openings: Arc::new(Semaphore::new(REMOTE_OPENINGS_MAX)),
+            disk: None,
             options: Arc::new(options),
         }
     }
@@ -101,6 +106,11 @@ impl Origin {
     /// The same, with what is pushed to `channels`.
     pub fn broadcasting(self, channels: Arc<Channels>) -> Origin {
         Origin { broadcasts: Broadcasts::of(channels), ..self }
+    }
+
+    /// The same, keeping on `disk` what is read of storages.
+    pub fn keeping(self, disk: Option<Arc<Disk>>) -> Origin {
+        Origin { disk, ..self }
     }
 
     /// Answers `request`, as of `now`. Dropping the future loses nothing: what it was making is made all the same.
@@ -347,7 +357,8 @@ impl Origin {
     fn render(&self, indexed: Arc<Indexed>, now: Utc) -> Render {
         let grace = self.grace(&indexed);
         let (options, memory) = (Arc::clone(&self.options), Arc::clone(&self.memory));
-        Render { indexed, grace, now, options, memory, telemetry: Arc::clone(&self.telemetry) }
+        let (telemetry, disk) = (Arc::clone(&self.telemetry), self.disk.clone());
+        Render { indexed, grace, now, options, memory, telemetry, disk }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
@@ -459,7 +470,14 @@ impl Origin {
             Purge::Prefix(prefix) => format!("/{name}/").starts_with(prefix.as_str()),
             Purge::Presentation(wanted) => name == wanted,
         };
-        // From the ground up, so that nothing is made of what goes.
+        // From the ground up, so that nothing is made of what goes. On the disk, what lies below a presentation goes with it.
+        if let Some(disk) = &self.disk {
+            match what {
+                Purge::All => disk.purge("/").await,
+                Purge::Prefix(prefix) => disk.purge(prefix).await,
+                Purge::Presentation(name) => disk.purge(&format!("/{name}/")).await,
+            }
+        }
         let mut count = self.index.purge(of_name).await;
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(&old.entry.name));
         self.remembered.purge(of_path).await;
@@ -488,6 +506,13 @@ impl Origin {
     /// Renders of the presentation called `name`, as of `now`.
     pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
         self.current(name, now).await.map(|indexed| self.render(indexed, now))
+    }
+
+    /// Waits until what is to be kept on disk is written. To be called at the end.
+    pub async fn end(&self) {
+        if let Some(disk) = &self.disk {
+            disk.settle().await;
+        }
     }
 
     /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
