@@ -31,7 +31,8 @@ const BLOCKS_MIN: u64 = 128;
 const BLOCK_BYTES_MAX: u64 = 2 << 30;
 /// What a block's size is a multiple of: a page.
 const ALIGNED_BYTES: u64 = 4096;
-/// What is longer is not kept: six seconds at 40 Mb/s. Two buffers of this size gather what is written together.
+/// What is longer is not kept, nor what does not fit in a block: six seconds at 40 Mb/s. Two buffers of this size gather what is written together;
+/// what comes when both are full is not kept.
 const ENTRY_BYTES_MAX: u64 = 32 << 20;
 /// What waits to be written; more is not kept. Memory's tier holds it as well, mostly.
 const QUEUE_BYTES_MAX: usize = 32 << 20;
@@ -103,7 +104,7 @@ impl Disk {
         let device = FsDeviceBuilder::new(self.folder.join("blocks")).with_capacity((block_bytes * blocks) as usize);
         let engine = BlockEngineConfig::new(device.build().map_err(io::Error::other)?)
             .with_block_size(block_bytes as usize)
-            .with_buffer_pool_size(ENTRY_BYTES_MAX.min(block_bytes) as usize)
+            .with_buffer_pool_size(ENTRY_BYTES_MAX as usize)
             .with_submit_queue_size_threshold(QUEUE_BYTES_MAX);
         // Its memory holds nothing: what is put goes to the disk alone.
         let builder = HybridCacheBuilder::new()
