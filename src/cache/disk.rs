@@ -4,7 +4,7 @@
 //! ```text
 //!   DIR/lock         held by the one process that uses the folder
 //!   DIR/names.json   the era, and what was purged in it: both are part of every name
-//!   DIR/blocks/      foyer's files (docs/adr/0011-media-on-disk.md): filled one after another, evicted one at a time, a checksum an entry
+//!   DIR/blocks/      foyer's files (docs/adr/0012-media-on-disk.md): filled one after another, evicted one at a time, a checksum an entry
 //! ```
 //!
 //! All of it may be lost or wrong at any time: what can't be read as it was written is not there.
