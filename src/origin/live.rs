@@ -16,13 +16,16 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 
+use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
 use crate::media::live::{Broadcast, Found, LiveSegment};
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
 use crate::origin::channels::is_silent;
-use crate::origin::object::{ANYBODY, Body, EXPOSED, Object, Problem, Recipe};
+use crate::origin::object::{
+    ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, Object, PASSED, Problem, Recipe, STORED,
+};
 use crate::origin::render::{IMMUTABLE, media_type, no_such_object};
 use crate::origin::serve::Origin;
 use crate::origin::shift::{self, Shifted};
@@ -78,21 +81,27 @@ impl Origin {
         self.broadcasts.channels()
     }
 
-    /// The answer, if `key` is of a channel.
-    pub(crate) async fn live(&self, key: &str, request: &Request<()>, now: Utc) -> Option<Response<Body>> {
-        let shifted = match shift::parse(key) {
-            Some(Err(problem)) => return Some(problem.response(request.method())),
-            Some(Ok(shifted)) => Some(shifted),
-            None => None,
+    /// The channel that `key` is of, if it is of one, and what of it.
+    pub(crate) fn channel_of<'a>(&self, key: &'a str) -> Option<(Arc<Channel>, &'a str)> {
+        let (channel, rest) = shift::without(key).strip_prefix('/')?.split_once('/')?;
+        Some((self.channels().get(channel)?, rest))
+    }
+
+    /// The answer to `request` for `key`, which is `rest` of `channel`.
+    pub(crate) async fn live(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        rest: &str,
+        request: &Request<()>,
+        now: Utc,
+    ) -> Response<Body> {
+        let answer = match shift::parse(key) {
+            None => self.of_channel(channel, key, rest, request, now).await,
+            Some(Ok(shifted)) => self.of_stretch(channel, key, rest, &shifted, request, now).await,
+            Some(Err(problem)) => Err(problem),
         };
-        let inner = shifted.as_ref().map_or(key, |shifted| shifted.rest);
-        let (channel, rest) = inner.strip_prefix('/')?.split_once('/')?;
-        let channel = self.channels().get(channel)?;
-        let answer = match &shifted {
-            None => self.of_channel(&channel, key, rest, request, now).await,
-            Some(shifted) => self.of_stretch(&channel, key, rest, shifted, request, now).await,
-        };
-        Some(answer.unwrap_or_else(|problem| problem.response(request.method())))
+        answer.unwrap_or_else(|problem| problem.response(request.method()))
     }
 
     /// What is asked for of a stretch of `channel`: manifests of its own, and the media of all.
@@ -122,14 +131,14 @@ impl Origin {
                 let class = Class::of(shifted.rest).ok_or_else(no_such_object)?;
                 let known = self.cache(class).get(shifted.rest).await.filter(|object| object.is_servable(now));
                 return match known {
-                    Some(object) => Ok(object.answer(request.method(), request.headers())),
+                    Some(object) => Ok(answer(&object, HIT, request)),
                     None => self.of_channel(channel, shifted.rest, rest, request, now).await,
                 };
             }
             _ => return Err(no_such_object()),
         };
-        let object = self.shifted_manifest(channel, live, shifted, manifest, key, now).await?;
-        Ok(object.answer(request.method(), request.headers()))
+        let (object, how) = self.shifted_manifest(channel, live, shifted, manifest, key, now).await?;
+        Ok(answer(&object, how, request))
     }
 
     async fn of_channel(
@@ -142,8 +151,8 @@ impl Origin {
     ) -> Result<Response<Body>, Problem> {
         let parts: Vec<&str> = rest.split('/').collect();
         let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
-        let answered = |object: Arc<Object>| {
-            let mut response = object.answer(request.method(), request.headers());
+        let answered = |(object, how): (Arc<Object>, HeaderValue)| {
+            let mut response = answer(&object, how, request);
             if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
                 response.headers_mut().insert(MEDIA_AGE, age);
             }
@@ -161,7 +170,7 @@ impl Origin {
             }
             [track, version, file] => {
                 let version = version.parse().map_err(|()| no_such_object())?;
-                self.of_track(channel, key, track, version, file, request).await
+                self.of_track(channel, key, track, version, file, request, now).await
             }
             _ => Err(no_such_object()),
         }
@@ -174,7 +183,7 @@ impl Origin {
         broadcast: Arc<Broadcast>,
         manifest: Manifest,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if broadcast.periods.is_empty() {
             return Err(Problem::unavailable("not_begun", "the broadcast has not begun"));
         }
@@ -182,14 +191,17 @@ impl Origin {
             return Err(Problem::unavailable("silent", "no media comes from the encoder"));
         }
         let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
-        cell.get_or_init(|| {
+        let mut how = HIT;
+        let written_once = cell.get_or_init(|| {
+            how = STORED;
             self.telemetry().flights_started.inc();
-            let how = Written { clock: "../time", lease: Arc::default() };
-            written(&self.options, &broadcast, &manifest, how).map(Arc::new)
-        })
-        .clone()
+            let what = Written { clock: "../time", lease: Arc::default() };
+            written(&self.options, &broadcast, &manifest, what).map(Arc::new)
+        });
+        written_once.clone().map(|object| (object, how))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a URL names, who asks and when")]
     async fn of_track(
         &self,
         channel: &Arc<Channel>,
@@ -198,8 +210,9 @@ impl Origin {
         version: Version,
         file: &str,
         request: &Request<()>,
+        now: Utc,
     ) -> Result<Response<Body>, Problem> {
-        let answered = |object: &Object| object.answer(request.method(), request.headers());
+        let answered = |object: &Object, how| answer(object, how, request);
         let (stem, extension) = file.split_once('.').ok_or_else(no_such_object)?;
         let broadcast = channel.broadcast();
         let (face, origin) = match broadcast.track(name, version) {
@@ -209,7 +222,7 @@ impl Origin {
         if file == "init.mp4" {
             let init = Rope::from(face.init.clone());
             let etag = format!("{version}-init");
-            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE.to_owned(), init, Vec::new())));
+            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE.to_owned(), init, Vec::new()), PASSED));
         }
         let canonical = |text: &str| text.parse().ok().filter(|time: &i64| time.to_string() == text && *time >= 0);
         let time = canonical(stem).ok_or_else(no_such_object)?;
@@ -218,18 +231,18 @@ impl Origin {
                 let part = part(channel, &broadcast, name, version, time).await?;
                 let etag = blake3::hash(&part.to_vec()).to_hex()[..16].to_owned();
                 let cache_control = format!("public, max-age={}", broadcast.timing.target_s * 3);
-                Ok(answered(&object(media_type(&face), etag, cache_control, part, Vec::new())))
+                Ok(answered(&object(media_type(&face), etag, cache_control, part, Vec::new()), PASSED))
             }
             "m4s" => match self.segment(channel, &broadcast, name, version, time).await? {
                 Waited::Whole(segment) => {
-                    let body = self.body(channel, &segment).await?;
-                    let etag = format!("{:016x}", segment.hash);
-                    let object = Arc::new(Object::new(Recipe {
-                        lease: Arc::clone(&segment.lease),
-                        ..recipe(media_type(&face), etag, IMMUTABLE.to_owned(), body, Vec::new())
-                    }));
+                    let content_type = media_type(&face);
+                    let Some(body) = segment.body() else {
+                        let (cold, how) = self.cold(channel, key, &segment, content_type, now).await?;
+                        return Ok(answered(&cold, how));
+                    };
+                    let object = Arc::new(whole(&segment, content_type, body));
                     self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
-                    Ok(answered(&object))
+                    Ok(answered(&object, STORED))
                 }
                 Waited::Never => Err(never_came()),
                 Waited::Open => Ok(growing(channel, request, name.to_owned(), version, time, media_type(&face))),
@@ -239,7 +252,14 @@ impl Origin {
                 let Waited::Whole(segment) = self.segment(channel, &broadcast, name, version, time).await? else {
                     return Err(Problem::not_yet("not_yet", "this segment is not whole yet"));
                 };
-                let body = self.body(channel, &segment).await?;
+                let body = match segment.body() {
+                    Some(body) => body,
+                    None => {
+                        let whole = format!("{}m4s", key.strip_suffix("vtt").ok_or_else(no_such_object)?);
+                        let (cold, _) = self.cold(channel, &whole, &segment, media_type(&face), now).await?;
+                        cold.body().clone()
+                    }
+                };
                 let text = web_vtt(&face, origin, &body.to_vec()).map_err(|why| {
                     tracing::warn!(channel = channel.name(), track = name, why, "text can't be read");
                     Problem::unavailable("source_unreadable", "the text can't be read")
@@ -251,7 +271,7 @@ impl Origin {
                     ..recipe("text/vtt", etag, IMMUTABLE.to_owned(), body, Vec::new())
                 }));
                 self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
-                Ok(answered(&object))
+                Ok(answered(&object, STORED))
             }
             _ => Err(no_such_object()),
         }
@@ -259,14 +279,6 @@ impl Origin {
 }
 
 impl Origin {
-    /// The bytes of `segment`, from memory or from the spool.
-    async fn body(&self, channel: &Arc<Channel>, segment: &Arc<LiveSegment>) -> Result<Rope, Problem> {
-        match segment.body() {
-            Some(body) => Ok(body),
-            None => self.cold(channel, segment).await,
-        }
-    }
-
     /// The segment of `name` at `time`, wherever it is.
     async fn segment(
         &self,
@@ -290,26 +302,55 @@ impl Origin {
         }
     }
 
-    /// The bytes of `segment`, from the spool.
-    async fn cold(&self, channel: &Arc<Channel>, segment: &Arc<LiveSegment>) -> Result<Rope, Problem> {
+    /// `segment`, from the spool.
+    async fn cold(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        segment: &Arc<LiveSegment>,
+        content_type: &'static str,
+        now: Utc,
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if segment.places.is_empty() || !segment.lease.is_live() {
             return Err(gone());
         }
-        let (channel, segment) = (Arc::clone(channel), Arc::clone(segment));
-        self.telemetry().source_reads.inc();
-        let read = tokio::task::spawn_blocking(move || channel.read(&segment)).await;
-        match read {
-            Ok(Ok(bytes)) => {
-                self.telemetry().source_read_bytes.add(bytes.len() as u64);
-                Ok(Rope::from(bytes))
+        let (channel, from, segment) = (Arc::clone(channel), Arc::clone(segment), Arc::clone(segment));
+        let telemetry = Arc::clone(self.telemetry());
+        let reading = async move {
+            telemetry.source_reads.inc();
+            match tokio::task::spawn_blocking(move || channel.read(&from)).await {
+                Ok(Ok(bytes)) => {
+                    telemetry.source_read_bytes.add(bytes.len() as u64);
+                    Ok(bytes)
+                }
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Err(gone()),
+                failed => {
+                    tracing::warn!(?failed, "a segment can't be read from the spool");
+                    Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
+                }
             }
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Err(gone()),
-            failed => {
-                tracing::warn!(?failed, "a segment can't be read from the spool");
-                Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
-            }
-        }
+        };
+        let len = segment.len;
+        let made = move |bytes| whole(&segment, content_type, Rope::from(bytes));
+        let (role, object) = self.fly_live(key, len, reading, made, now).await?;
+        Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
+}
+
+/// The answer of `object`, which came about so (RFC 9211).
+fn answer(object: &Object, how: HeaderValue, request: &Request<()>) -> Response<Body> {
+    let mut response = object.answer(request.method(), request.headers());
+    response.headers_mut().insert(CACHE_STATUS, how);
+    response
+}
+
+/// The object of a whole segment.
+fn whole(segment: &LiveSegment, content_type: &'static str, body: Rope) -> Object {
+    let etag = format!("{:016x}", segment.hash);
+    Object::new(Recipe {
+        lease: Arc::clone(&segment.lease),
+        ..recipe(content_type, etag, IMMUTABLE.to_owned(), body, Vec::new())
+    })
 }
 
 fn never_came() -> Problem {

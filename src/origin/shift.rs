@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
+use crate::cache::Role;
 use crate::content::live::channel::Channel;
 use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::shift::Shift;
@@ -17,7 +18,7 @@ use crate::media::track::{Track, Version};
 use crate::origin::address::Class;
 use crate::origin::admission::Work;
 use crate::origin::broadcasts::Manifest;
-use crate::origin::object::{Object, Problem};
+use crate::origin::object::{COLLAPSED, HIT, Object, Problem, STORED};
 use crate::origin::serve::Origin;
 use crate::origin::written::{Written, written};
 use crate::time::{MediaTime, Utc};
@@ -33,6 +34,16 @@ pub(crate) struct Shifted<'a> {
     pub(crate) depth: usize,
     /// The path without them.
     pub(crate) rest: &'a str,
+}
+
+/// `key` without what says when.
+pub(crate) fn without(key: &str) -> &str {
+    let mut rest = key;
+    while rest.starts_with("/~from=") || rest.starts_with("/~to=") {
+        let Some(slash) = rest[1..].find('/') else { return rest };
+        rest = &rest[slash + 1..];
+    }
+    rest
 }
 
 /// Reads when `key` is of; `None` if it does not say.
@@ -75,7 +86,7 @@ impl Origin {
         manifest: Manifest,
         key: &str,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let shift = shifted.shift;
         let is_over = shift.is_over(&live);
         if !is_over && now > shift.from.after(STRETCH_MAX) {
@@ -109,10 +120,11 @@ impl Origin {
         };
         let cache = self.cache(Class::Manifest);
         if let Some(known) = cache.get(&key).await.filter(|known| known.is_servable(now)) {
-            return Ok(known);
+            return Ok((known, HIT));
         }
         let (role, result) = cache.make(&key, move |object| object.is_servable(now), making).await;
-        self.landed(role, result)
+        let how = if role == Role::Joined { COLLAPSED } else { STORED };
+        self.landed(role, result).map(|object| (object, how))
     }
 
     /// The segment of `name` at `time` that has left the window, if it is kept.

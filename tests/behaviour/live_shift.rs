@@ -10,7 +10,7 @@ use headwater::content::live::window::Source;
 use headwater::media::shift::Shift;
 use headwater::time::Utc;
 
-use crate::live::{Encoder, Studio, parsed, quick, run};
+use crate::live::{Encoder, Studio, parsed, quick, run, run_for};
 use crate::scene::{self, NOW, Scene, representations};
 
 fn options(dir: &std::path::Path) -> Options {
@@ -213,7 +213,7 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
     let dir = tempfile::tempdir().unwrap();
     let kept = archive::Options { kept: Duration::from_secs(100), bytes_max: 1 << 30 };
     let (mut studio, mut video, mut audio) = studio(Options { archive: kept, ..options(dir.path()) });
-    run(&mut studio, &mut [&mut video, &mut audio], 300.0, NOW);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..300, NOW);
     let oldest = |studio: &Studio| {
         let channel = studio.channels.get("tv").unwrap();
         let (first, _) = channel.shelf().unwrap().span().unwrap().unwrap();
@@ -232,7 +232,7 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
     let small = archive::Options { bytes_max: 1, ..kept };
     let before = studio.playlist("v").await;
     let mut studio = Studio::of(Options { archive: small, ..options(dir.path()) }, studio.now);
-    run(&mut studio, &mut [&mut video, &mut audio], 310.0, NOW);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 300..310, NOW);
     assert!((240..=266).contains(&oldest(&studio)), "{} s", oldest(&studio));
     for (url, _, _) in &before.segments {
         assert_eq!(studio.get(url).await.status, 200, "{url}");
