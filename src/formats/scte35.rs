@@ -190,7 +190,7 @@ mod tests {
         let out = bytes(
             "fc302f000000000000fffff014054800008f7feffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a",
         );
-        let expected = Cue { event_id: Some(0x4800_008f), way: Way::Out, duration: Some(0x52_ccf5) };
+        let expected = Cue { event_id: Some(0x4800_008f), way: Way::Out, duration: Some(0x0052_ccf5) };
         assert_eq!(cue(&out), Ok(expected));
         let back = section(5, &bytes("4800008f7f5f000000000000"), &[]);
         assert_eq!(cue(&back).map(|cue| (cue.event_id, cue.way)), Ok((Some(0x4800_008f), Way::In)));
@@ -202,7 +202,7 @@ mod tests {
         let start = bytes(
             "fc3034000000000000fffff00506fe72bd0050001e021c435545494800008e7fcf0001a599b00808000000002ca0a18a3402009ac9d17e",
         );
-        let expected = Cue { event_id: Some(0x4800_008e), way: Way::Out, duration: Some(0x1_a599_b0) };
+        let expected = Cue { event_id: Some(0x4800_008e), way: Way::Out, duration: Some(0x01a5_99b0) };
         assert_eq!(cue(&start), Ok(expected));
         let end = section(6, &bytes("fe72bd0050"), &bytes("0217435545494800008e7f9f0808000000002ca0a18a350200"));
         assert_eq!(cue(&end).map(|cue| (cue.way, cue.duration)), Ok((Way::In, None)));
