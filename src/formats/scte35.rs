@@ -173,7 +173,7 @@ mod tests {
     /// A section around `command` and `descriptors`.
     fn section(kind: u8, command: &[u8], descriptors: &[u8]) -> Vec<u8> {
         let mut out =
-            vec![0xfc, 0x30, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xf0 | (command.len() >> 8) as u8, command.len() as u8];
+            vec![0xfc, 0x30, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xf0 | (command.len() >> 8) as u8, command.len() as u8];
         out.push(kind);
         out.extend_from_slice(command);
         out.extend_from_slice(&(descriptors.len() as u16).to_be_bytes());
