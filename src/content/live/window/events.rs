@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::window::{Feed, TRACKS_MAX, Window};
 use crate::formats::isobmff::emsg::{EventMessage, EventTime};
-use crate::formats::scte35;
+use crate::formats::scte35::{self, Way};
 use crate::media::event::{EVENTS_MAX, LiveEvent};
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
@@ -64,6 +64,7 @@ impl Window {
             if events.len() >= EVENTS_MAX {
                 events.remove(0);
             }
+            end_break(events, &event);
             events.push(Arc::new(event));
         }
         self.events.len() != before || before == EVENTS_MAX
@@ -82,6 +83,21 @@ impl Window {
         let kept = self.events.iter().filter(|event| !is_over(event)).cloned().collect();
         self.events = Arc::new(kept);
         true
+    }
+}
+
+/// A break that `event` leads back from is over: it is not kept for as long as it was meant to last.
+fn end_break(events: &mut [Arc<LiveEvent>], event: &LiveEvent) {
+    let cue = |of: &LiveEvent| scte35::cue(&of.data).ok().filter(|_| of.scheme.uri == scte35::SCHEME);
+    let Some(back) = cue(event).filter(|own| own.way == Way::In && own.event_id.is_some()) else { return };
+    let leads_out = |of: &&mut Arc<LiveEvent>| {
+        let own = cue(of).filter(|own| own.way == Way::Out && own.event_id == back.event_id);
+        own.is_some() && of.period == event.period && of.time <= event.time
+    };
+    if let Some(out) = events.iter_mut().rev().find(leads_out) {
+        let timescale = out.time.timescale;
+        let length = event.time.to(timescale, Rounding::Nearest) - out.time.ticks;
+        Arc::make_mut(out).duration = Some(MediaTime::new(length, timescale));
     }
 }
 
