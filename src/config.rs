@@ -228,51 +228,9 @@ mod tests {
 
     #[test]
     fn a_file_may_say_all_that_the_command_line_may() {
-        let text = r#"
-            source = "../media"
-            listen = "0.0.0.0:80"
-            admin = "off"
-            reuse-port = true
-            live = { ingest = "127.0.0.1:9000", data-dir = "/var/lib/headwater" }
-            segment-duration = "4s"
-            scan-interval = "500ms"
-            grace = "1h"
-            follow-symlinks = true
-            cache-memory = "1GiB"
-            in-flight-memory = "256MiB"
-            prefetch = 2
-            key-uri = "skd://{kid}"
-            manifest-max-age = "10s"
-            threads = 3
-            connections-max = 100
-            connections-peer-max = 20
-            requests-max = 10
-            flights-max = 5
-            url-max = "1KiB"
-            head-max = "16KiB"
-            head-timeout = "5s"
-            idle-timeout = "60s"
-            write-timeout = "20s"
-            drain-timeout = "0s"
-            log-format = "json"
-            log = "debug"
-
-            [storage]
-            age = "1m"
-            timeout = "10s"
-            silence = "1s"
-            attempts-max = 3
-            requests-max = 32
-            hedge = 95
-            cache-dir = "cache"
-            cache-dir-max = "1GiB"
-            open-wait = "4s"
-            [tls]
-            cert = "site.pem"
-            key = "site.key"
-        "#;
+        let text = keys::tests::OTHER;
         let (source, written) = parse(Path::new("conf/site.toml"), text).unwrap();
-        assert_eq!(source, Path::new("conf/../media"));
+        assert_eq!(source, Path::new("conf/other"));
         let options: Vec<String> = {
             use clap::CommandFactory;
             #[derive(clap::Parser)]
@@ -284,7 +242,7 @@ mod tests {
         };
         for option in options.iter().filter(|option| *option != "help") {
             let key = option.strip_prefix("tls-").or_else(|| option.strip_prefix("storage-")).unwrap_or(option);
-            assert!(text.contains(&format!("{key} = ")), "{option} is not in the file above");
+            assert!(text.contains(&format!("{key} = ")), "{option} is not in that file");
         }
         let config = resolve(source, written, MACHINE).unwrap();
         assert_eq!(config.server.admin, None);
@@ -293,6 +251,8 @@ mod tests {
         assert_eq!(config.library.grace, Some(Duration::from_secs(3600)));
         assert_eq!(config.origin.cache_bytes, 1 << 30);
         assert!(config.library.follow_symlinks);
+        let (above, _) = parse(Path::new("conf/site.toml"), "source = \"../media\"").unwrap();
+        assert_eq!(above, Path::new("conf/../media"));
     }
 
     #[test]

@@ -4,17 +4,17 @@
 //!
 //! `HOSTILE_ROUNDS=500 cargo test --release --test hostile` looks longer; a failure names the file and the seed that rerun it.
 
-#![expect(unsafe_code, reason = "an allocator that counts can't be written without")]
 #![expect(clippy::print_stdout, reason = "the figures are worth reading")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counted;
+
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use counted::{alone, peak_of};
 use headwater::content::library::{self, Library};
 use headwater::content::vod::{self, Opened, Part, Said};
 use headwater::origin::options::Options;
@@ -34,61 +34,11 @@ const SEGMENTS: usize = 4;
 /// cache that keeps all of it, and what a runtime has. What a count claims without anything written down for each comes to more only
 /// where there is a hole of media for it, which none of these has.
 const PEAK_BYTES_MAX: i64 = 24 << 20;
-/// What a sample takes at most while its track is read, if nothing but a count speaks of it: its time, size and place, and the table.
-const CLAIMED_SAMPLE_BYTES_MAX: i64 = 64;
+/// What a sample takes at most while its track is read, if nothing but a count speaks of it: its size and its composition offset, and a share of
+/// what opening takes besides.
+const CLAIMED_SAMPLE_BYTES_MAX: i64 = 12;
 /// How many of those a movie may have: the limit that `content::vod` names.
 const CLAIMED_SAMPLES_MAX: u32 = 1 << 22;
-
-/// Bytes allocated and not freed, and the most there were.
-static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
-static PEAK_BYTES: AtomicI64 = AtomicI64::new(0);
-/// Tests that measure take turns.
-static ALONE: Mutex<()> = Mutex::new(());
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size as i64 - layout.size() as i64);
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.realloc(block, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-fn count(bytes: i64) {
-    let live = LIVE_BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes;
-    PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
-}
-
-/// What `work` gives, and how much more memory than before it took at its peak.
-fn peak_of<T>(work: impl FnOnce() -> T) -> (T, i64) {
-    let before = LIVE_BYTES.load(Ordering::Relaxed);
-    PEAK_BYTES.store(before, Ordering::Relaxed);
-    let done = work();
-    (done, PEAK_BYTES.load(Ordering::Relaxed) - before)
-}
 
 /// A small generator of its own, so that a seed names the same mutation for ever (xorshift64*).
 struct Dice(u64);
@@ -345,7 +295,7 @@ fn mutated_files_neither_panic_nor_hang() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut served, mut refused) = (0, 0);
     let mut most = 0;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     for (index, file) in files.iter().enumerate() {
         let whole = std::fs::read(file).unwrap();
         for round in 0..rounds {
@@ -400,7 +350,7 @@ fn write_claim(path: &Path, count: u32) {
 
 #[test]
 fn a_count_alone_takes_no_more_than_its_limit() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let open = |count: u32| {
         let path = folder.path().join("claim.mp4");

@@ -1,4 +1,4 @@
-//! A moov through the `mp4` crate, behind our own checks.
+//! The sample tables of every track of a moov.
 #![no_main]
 
 use headwater::formats::isobmff::movie::{Movie, find_moov};

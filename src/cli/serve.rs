@@ -418,6 +418,7 @@ mod tests {
             rule: "a file of its own".into(),
             periods: vec![PeriodListing { id: "1".into(), start_s: 0.0, duration_s: 64.6 }],
             tracks: vec![video, audio],
+            thumbnails: Vec::new(),
             warnings: (1..6).map(|n| format!("oddity {n}")).collect(),
         };
         let more = (0..9).map(|n| Listing { name: format!("x{n}"), warnings: vec![], ..film.clone() });

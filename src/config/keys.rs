@@ -394,6 +394,20 @@ const LIVE: &[Key] = &[
         "An encoder that fails should be able to come back.",
         |config| span(config.live.every.end_after.unwrap_or_default()),
     ),
+    key(
+        "cadence",
+        "none",
+        "How long segments exactly are, such as 2s or 60060/30000: for low latency in DASH, and numbers that follow from times (docs/live.md).",
+        "An S of a SegmentTimeline is never changed, so that of a segment that grows has to be known.",
+        |config| config.live.every.cadence.and_then(quoted),
+    ),
+    key(
+        "latency",
+        "\"0s\"",
+        "What lies between media and its presentation, in DASH with a cadence; at most 60s; 0s: as parts and chunks allow.",
+        "Who watches several screens wants them alike.",
+        |config| span(config.live.every.latency.unwrap_or_default()),
+    ),
 ];
 
 const ACCESS: &[Key] = &[
@@ -734,7 +748,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::load;
     use crate::config::machine::Machine;
@@ -861,7 +875,7 @@ mod tests {
     const DESCRIBED_ELSEWHERE: &[&str] = &["library", "channel"];
 
     /// Every key with another value than its default.
-    const OTHER: &str = r#"
+    pub(in crate::config) const OTHER: &str = r#"
         source = "other"
         listen = "127.0.0.1:1"
         admin = "off"
@@ -918,6 +932,8 @@ mod tests {
         segment = "1s"
         part = "500ms"
         end-after = "60s"
+        cadence = "1s"
+        latency = "2s"
         [tls]
         cert = "site.pem"
         key = "site.key"

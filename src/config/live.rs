@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::config::error::{Error, set};
 use crate::config::over::over;
 use crate::config::quantity::Span;
+use crate::content::live::cadence::Cadence;
 use crate::content::live::channel::{self, is_name};
 use crate::content::live::window;
 use crate::server::IngestOptions;
@@ -19,6 +20,8 @@ use crate::server::IngestOptions;
 const SEGMENT_MAX: Duration = Duration::from_secs(30);
 /// The longest window that is listed: manifests grow with it.
 const WINDOW_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Whoever is further behind has no use for low latency.
+const LATENCY_MAX: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a person wrote of live; what was left out is `None`.
@@ -50,6 +53,12 @@ pub struct Written {
     /// How long after the last media a broadcast has ended.
     #[arg(skip)]
     pub end_after: Option<Span>,
+    /// How long segments exactly are.
+    #[arg(skip)]
+    pub cadence: Option<Cadence>,
+    /// What lies between media and its presentation at low latency.
+    #[arg(skip)]
+    pub latency: Option<Span>,
     /// Channels that are otherwise.
     #[arg(skip)]
     pub channel: Option<Vec<Channel>>,
@@ -71,18 +80,23 @@ pub struct Channel {
     pub part: Option<Span>,
     /// How long after the last media a broadcast has ended.
     pub end_after: Option<Span>,
+    /// How long segments exactly are.
+    pub cadence: Option<Cadence>,
+    /// What lies between media and its presentation at low latency.
+    pub latency: Option<Span>,
 }
 
 impl Written {
     /// These, and those of `under` where these say nothing.
     pub(crate) fn over(self, under: Written) -> Written {
-        over!(self, under; ingest, data_dir, token, open, window, segment, part, end_after, channel)
+        over!(self, under; ingest, data_dir, token, open, window, segment, part, end_after, cadence, latency, channel)
     }
 }
 
 /// What `written` comes to.
 pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptions), Error> {
     let mut every = window::Options::default();
+    keep_time(&mut every, written.cadence, written.latency, written.segment)?;
     adjust(&mut every, written.window, written.segment, written.part, written.end_after)?;
     let (mut named, mut tokens) = (BTreeMap::new(), BTreeMap::new());
     for own in written.channel.unwrap_or_default() {
@@ -91,6 +105,7 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
             return Err(Error::Value { option: "live.channel.name", message });
         }
         let mut options = every.clone();
+        keep_time(&mut options, own.cadence, own.latency, own.segment)?;
         adjust(&mut options, own.window, own.segment, own.part, own.end_after)?;
         tokens.extend(own.token.map(|token| (own.name.clone(), token)));
         named.insert(own.name, options);
@@ -106,6 +121,29 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
     let dir = written.data_dir.map(|dir| dir.join("live"));
     let channels = channel::Options { dir, every, named, open, ..channel::Options::default() };
     Ok((channels, IngestOptions { listen: written.ingest, token: written.token, tokens }))
+}
+
+/// What is said of how exactly time is kept; before `adjust`, which knows how long segments are then.
+fn keep_time(
+    options: &mut window::Options,
+    cadence: Option<Cadence>,
+    latency: Option<Span>,
+    segment: Option<Span>,
+) -> Result<(), Error> {
+    let ms = Duration::from_millis;
+    // Who says anew how long segments are about says no cadence.
+    options.cadence = cadence.or(options.cadence.filter(|_| segment.is_none()));
+    if let Some(cadence) = options.cadence {
+        set("live.cadence", &mut options.target, Some(Span(cadence.duration())), ms(500)..=SEGMENT_MAX)?;
+        if segment.is_some_and(|Span(segment)| segment != cadence.duration()) {
+            let message = format!("segments are {cadence} long, and live.segment says otherwise");
+            return Err(Error::Value { option: "live.cadence", message });
+        }
+    }
+    let mut limit = options.latency.unwrap_or(Duration::ZERO);
+    set("live.latency", &mut limit, latency, Duration::ZERO..=LATENCY_MAX)?;
+    options.latency = (!limit.is_zero()).then_some(limit);
+    Ok(())
 }
 
 fn adjust(
@@ -130,7 +168,8 @@ mod tests {
     use super::*;
 
     fn resolved(text: &str) -> Result<(channel::Options, IngestOptions), String> {
-        resolve(toml::from_str(text).unwrap()).map_err(|error| error.to_string())
+        let written = toml::from_str(text).map_err(|error| error.to_string())?;
+        resolve(written).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -141,6 +180,19 @@ mod tests {
         assert_eq!((news.window.as_secs(), news.part_target.as_millis()), (3600, 500));
         assert!(!channels.open, "what is listed is what there is");
         assert_eq!(ingest.tokens["news"], "t");
+    }
+
+    #[test]
+    fn a_cadence_is_how_long_segments_are() {
+        let text = "cadence = \"60060/30000\"\nlatency = \"3s\"\n[[channel]]\nname = \"a\"\n[[channel]]\nname = \"b\"\nsegment = \"4s\"";
+        let (channels, _) = resolved(text).unwrap();
+        let [a, b] = ["a", "b"].map(|name| &channels.named[name]);
+        assert_eq!((a.target.as_millis(), a.latency), (2002, Some(Duration::from_secs(3))));
+        assert!(a.cadence.is_some() && b.cadence.is_none() && b.target.as_secs() == 4);
+        assert!(
+            resolved("cadence = \"2s\"\nsegment = \"4s\"").unwrap_err().starts_with("live.cadence: segments are 2s")
+        );
+        assert!(resolved("cadence = \"0s\"").is_err() && resolved("cadence = \"1m\"").is_err());
     }
 
     #[test]

@@ -232,10 +232,16 @@ const HASHED_BYTES: usize = 64 << 10;
 
 impl Fingerprint {
     fn add(&mut self, bytes: &[u8]) {
-        self.waiting.extend_from_slice(bytes);
-        if self.waiting.len() >= HASHED_BYTES {
+        let many = bytes.len() >= HASHED_BYTES;
+        if !many {
+            self.waiting.extend_from_slice(bytes);
+        }
+        if many || self.waiting.len() >= HASHED_BYTES {
             self.hasher.update(&self.waiting);
             self.waiting.clear();
+        }
+        if many {
+            self.hasher.update(bytes);
         }
     }
 
@@ -299,9 +305,13 @@ impl Scan {
                         let what = format!("a box of {size} bytes, at most {limit} are read");
                         return Err(wrong(Malformed::new(what, offset).within(head.kind)));
                     }
-                    let bytes = window.at(offset, size as usize)?;
-                    self.fingerprint.add(bytes);
-                    if head.kind.0 == *b"moof" {
+                    if head.kind.0 == *b"moov" {
+                        let bytes = window.take(offset, size as usize)?;
+                        self.fingerprint.add(&bytes);
+                        self.moov.get_or_insert((offset, bytes));
+                    } else {
+                        let bytes = window.at(offset, size as usize)?;
+                        self.fingerprint.add(bytes);
                         let from = self.moofs.len();
                         if self.fragments.len() >= FRAGMENTS_MAX {
                             return Err(wrong(Malformed::new(format!("more than {FRAGMENTS_MAX} fragments"), offset)));
@@ -321,8 +331,6 @@ impl Scan {
                             is_sized: false,
                             events: std::mem::take(&mut events),
                         });
-                    } else if self.moov.is_none() {
-                        self.moov = Some((offset, bytes.to_vec()));
                     }
                 }
                 b"mdat" => {

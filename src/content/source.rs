@@ -261,12 +261,13 @@ impl Source {
             return Ok(Some(bytes.slice(range.start as usize..range.end as usize)));
         }
         let mut buffer = Vec::with_capacity(total as usize);
-        for range in ranges {
-            let file = &self.files[range.file as usize];
+        for of_file in ranges.chunk_by(|a, b| a.file == b.file) {
+            let file = &self.files[of_file[0].file as usize];
             let opened;
             let handle = match &file.bytes {
                 FileBytes::Made(bytes) => {
-                    buffer.extend_from_slice(&bytes[range.range.start as usize..range.range.end as usize]);
+                    let made = |range: &SourceRange| &bytes[range.range.start as usize..range.range.end as usize];
+                    of_file.iter().for_each(|range| buffer.extend_from_slice(made(range)));
                     continue;
                 }
                 FileBytes::Remote(_) => unreachable!("what has an object in it is read otherwise"),
@@ -276,8 +277,10 @@ impl Source {
                     &opened
                 }
             };
-            if !append(handle, &mut buffer, &range.range, wait, &file.path)? {
-                return Ok(None);
+            for range in of_file {
+                if !append(handle, &mut buffer, &range.range, wait, &file.path)? {
+                    return Ok(None);
+                }
             }
             // Looked at after reading: what changed meanwhile must not be served under the old name.
             let metadata = handle.metadata().map_err(|error| SourceError::Io { path: file.path.clone(), error })?;
@@ -352,9 +355,7 @@ impl Window<'_> {
     /// The `wanted` bytes at `offset`, or as many as there are before the end of the file.
     pub fn at(&mut self, offset: u64, wanted: usize) -> Result<&[u8], SourceError> {
         let wanted = self.len().saturating_sub(offset).min(wanted as u64) as usize;
-        let end = self.start + self.filled as u64;
-        let inside = offset >= self.start && offset + wanted as u64 <= end;
-        if !inside {
+        if !self.holds(offset, wanted) {
             match &self.handle {
                 Handle::Local(_) => self.fill(offset, wanted)?,
                 Handle::Remote(object) => {
@@ -369,6 +370,26 @@ impl Window<'_> {
             object.note(offset, found);
         }
         Ok(found)
+    }
+
+    fn holds(&self, offset: u64, wanted: usize) -> bool {
+        self.start <= offset && offset + wanted as u64 <= self.start + self.filled as u64
+    }
+
+    /// The same to keep. What is long is not read through the buffer.
+    pub fn take(&mut self, offset: u64, wanted: usize) -> Result<Vec<u8>, SourceError> {
+        let wanted = self.len().saturating_sub(offset).min(wanted as u64) as usize;
+        let handle = match &self.handle {
+            Handle::Local(handle) if !self.holds(offset, wanted) => handle,
+            _ => return self.at(offset, wanted).map(<[u8]>::to_vec),
+        };
+        let mut bytes = Vec::with_capacity(wanted);
+        match append(handle, &mut bytes, &(offset..offset + wanted as u64), Wait::Allowed, &self.file.path) {
+            Ok(_) => Ok(bytes),
+            // It ends sooner than it did when it was looked at.
+            Err(SourceError::Short { path, .. }) => Err(SourceError::Replaced { path }),
+            Err(error) => Err(error),
+        }
     }
 
     fn fill(&mut self, offset: u64, wanted: usize) -> Result<(), SourceError> {

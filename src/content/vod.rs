@@ -25,7 +25,7 @@ use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::fragment::{MovieFragment, RunSample, SampleDefaults, TrackFragment, TrackRun};
 use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
-use crate::formats::isobmff::sample_tables::{self, SAMPLES_MAX, TableSample};
+use crate::formats::isobmff::sample_tables::{self, Listed, SAMPLES_MAX};
 use crate::formats::isobmff::tx3g::TextEntry;
 use crate::formats::language;
 use crate::media::clip::{Cut, CutError};
@@ -46,7 +46,7 @@ const KEYS_MAX: usize = 1 << 15;
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
 
 /// The most samples of all tracks of a movie together: a day and a half of picture and four sounds. Each takes 4 to 48 bytes as long as
-/// its presentation is open, and 24 while its track is read.
+/// its presentation is open, and up to 24 more while its track is read.
 const MOVIE_SAMPLES_MAX: u64 = SAMPLES_MAX as u64;
 /// The most of those whose number is only claimed, with nothing written down for each: a day and a half of AC-3. A file of a few hundred
 /// bytes, and a hole of as many megabytes, can claim them.
@@ -620,8 +620,6 @@ struct Collected<'a> {
     sequence_number: u32,
     description_index: u32,
     samples: Samples<'a>,
-    /// Where the bytes of its samples lie: of each run, or of each stretch of samples that the `moov` lists.
-    places: Vec<Range<u64>>,
     intact: Option<SourceRange>,
     moof: Option<SourceRange>,
     /// KIDs of its samples, run by run (number of samples, KID; `None` of those in the clear), if the track is protected; and
@@ -636,32 +634,19 @@ struct Collected<'a> {
 
 /// Samples where they are written down: what two hours of them say is read once, into the table, and not stored in between.
 enum Samples<'a> {
-    /// In the runs of a fragment.
-    Runs(Vec<TrackRun<'a>>, SampleDefaults),
+    /// In the runs of a fragment; the bytes of each lie together, in `places`.
+    Runs { runs: Vec<TrackRun<'a>>, defaults: SampleDefaults, places: Vec<Range<u64>> },
     /// In the `moov`.
-    Listed(Vec<TableSample>),
+    Listed(Listed),
 }
 
-impl Collected<'_> {
-    fn sample_count(&self) -> u64 {
-        match &self.samples {
-            Samples::Runs(runs, _) => runs.iter().map(|run| u64::from(run.sample_count)).sum(),
-            Samples::Listed(listed) => listed.len() as u64,
+impl Samples<'_> {
+    fn count(&self) -> u64 {
+        match self {
+            Samples::Runs { runs, .. } => runs.iter().map(|run| u64::from(run.sample_count)).sum(),
+            Samples::Listed(listed) => listed.sizes.len() as u64,
         }
     }
-}
-
-/// Where the bytes of `listed` lie, those that follow one another as one.
-fn stretches(listed: &[TableSample]) -> Vec<Range<u64>> {
-    let mut places: Vec<Range<u64>> = Vec::new();
-    for TableSample { sample, offset } in listed {
-        let end = offset.saturating_add(sample.size.into());
-        match places.last_mut() {
-            Some(last) if last.end == *offset => last.end = end,
-            _ => places.push(*offset..end),
-        }
-    }
-    places
 }
 
 /// The fragments of each track, in the order of their decode times.
@@ -788,8 +773,7 @@ fn collect_traf<'a>(
         decode_time: traf.base_media_decode_time.map(|time| time as i64),
         sequence_number: moof.sequence_number,
         description_index: traf.description_index.unwrap_or(header.trex.description_index),
-        samples: Samples::Runs(traf.runs.clone(), defaults),
-        places,
+        samples: Samples::Runs { runs: traf.runs.clone(), defaults, places },
         intact,
         moof: Some(place(fragment.moof.clone())),
         kids,
@@ -834,14 +818,14 @@ fn build(
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
         if let Some(end) = end.filter(|_| !movie.is_fragmented) {
-            trim(&mut listed, end);
+            // ISO/IEC 14496-12 §8.6.6: what is decoded after the last sample that is presented.
+            listed.end_before(end);
         }
         all.push(Collected {
             file: moov_file,
             decode_time: Some(0),
             sequence_number: 0,
             description_index: 1,
-            places: stretches(&listed),
             samples: Samples::Listed(listed),
             intact: None,
             moof: None,
@@ -853,8 +837,15 @@ fn build(
     }
     all.extend(fragments);
     let fragments = Vec::with_capacity(all.len());
-    let mut builder =
-        Builder { table: SampleTable::default(), fragments, keys: Vec::new(), end: 0, empty_samples: 0, budget };
+    let mut builder = Builder {
+        table: SampleTable::default(),
+        fragments,
+        keys: Vec::new(),
+        end: 0,
+        empty_samples: 0,
+        mdat: 0,
+        budget,
+    };
     // Messages go with the fragments that pass as they are; those of rebuilt ones are left behind.
     let passing = all.iter().filter(|collected| collected.intact.is_some() && delay == 0);
     let events: BTreeSet<EventScheme> = passing.flat_map(|collected| collected.events.iter().cloned()).collect();
@@ -953,6 +944,8 @@ struct Builder<'a> {
     end: i64,
     /// Samples without bytes so far, which a few bytes of a run can claim by the million.
     empty_samples: u64,
+    /// The `mdat` that was found last: what comes next lies in it, or in the one after it.
+    mdat: usize,
     budget: &'a mut Budget,
 }
 
@@ -974,20 +967,26 @@ impl Builder<'_> {
                 return Err(format!("decode time goes back from {} to {start}", self.end));
             }
         }
-        let sample_count = collected.sample_count();
+        let sample_count = collected.samples.count();
         // What the moov lists was taken before it was read.
-        if let Samples::Runs(runs, _) = &collected.samples {
+        if let Samples::Runs { runs, .. } = &collected.samples {
             let claimed = runs.iter().filter(|run| run.is_claimed()).map(|run| u64::from(run.sample_count)).sum();
             self.budget.take(sample_count, claimed)?;
         }
-        if collected.places.iter().all(Range::is_empty) {
+        let mut has_bytes = false;
+        let mut check = |place: &Range<u64>| {
+            has_bytes |= !place.is_empty();
+            self.check(collected.file, place, source, scanned)
+        };
+        match &collected.samples {
+            Samples::Runs { places, .. } => places.iter().try_for_each(&mut check)?,
+            Samples::Listed(listed) => listed.stretches.iter().try_for_each(|stretch| check(&stretch.bytes))?,
+        }
+        if !has_bytes {
             self.empty_samples += sample_count;
             if self.empty_samples > EMPTY_SAMPLES_MAX {
                 return Err(format!("more than {EMPTY_SAMPLES_MAX} samples without bytes"));
             }
-        }
-        for place in &collected.places {
-            self.check(collected.file, place, source, scanned)?;
         }
         let keys = self.key_changes(first_sample, &collected);
         if self.keys.len() + keys.len() > KEYS_MAX {
@@ -996,24 +995,26 @@ impl Builder<'_> {
         self.keys.extend(keys);
         // No sum here leaves 64 bits: a tfdt is below 2^61, all samples together last less than 2^57, and a delay is at most
         // a day.
-        let mut time = start;
-        let mut timed = |sample: RunSample| {
-            let RunSample { duration, size, flags, composition_offset } = sample;
-            let decode_time = time + delay;
-            time += i64::from(duration);
-            Sample { decode_time, duration, composition_offset, size, flags: SampleFlags(flags) }
-        };
         match collected.samples {
-            Samples::Runs(runs, defaults) => {
-                for (run, place) in runs.iter().zip(&collected.places) {
+            Samples::Runs { runs, defaults, places } => {
+                let mut time = start;
+                let mut timed = |sample: RunSample| {
+                    let RunSample { duration, size, flags, composition_offset } = sample;
+                    let decode_time = time + delay;
+                    time += i64::from(duration);
+                    Sample { decode_time, duration, composition_offset, size, flags: SampleFlags(flags) }
+                };
+                for (run, place) in runs.iter().zip(&places) {
                     self.table.extend(run.samples(defaults).map(&mut timed), collected.file, place.start);
                 }
+                self.end = time;
             }
             Samples::Listed(listed) => {
-                listed.iter().for_each(|listed| self.table.push(timed(listed.sample), collected.file, listed.offset));
+                debug_assert!(self.table.is_empty(), "what the moov lists comes before any fragment");
+                self.table = SampleTable::of_listed(listed, collected.file, start + delay);
+                self.end = self.table.end() - delay;
             }
         }
-        self.end = time;
         if sample_count > 0 {
             self.fragments.push(Fragment {
                 first_sample,
@@ -1046,31 +1047,22 @@ impl Builder<'_> {
     }
 
     /// Whether there is media at `place`, all of it in one `mdat`: neighbours in two have a head between them.
-    fn check(&self, file: u32, place: &Range<u64>, source: &Source, scanned: &ScannedMovie) -> Result<(), String> {
+    fn check(&mut self, file: u32, place: &Range<u64>, source: &Source, scanned: &ScannedMovie) -> Result<(), String> {
+        let is_inside =
+            |(other, mdat): &(u32, Range<u64>)| *other == file && mdat.start <= place.start && place.end <= mdat.end;
+        if scanned.mdats.get(self.mdat).is_some_and(is_inside) {
+            return Ok(());
+        }
         if place.end > source.file_len(file) {
             return Err(format!("sample data at {:#x} run past the end of the file", place.start));
         }
-        let at = scanned.mdats.partition_point(|(other, mdat)| (*other, mdat.start) <= (file, place.start));
-        let mdat = at.checked_sub(1).map(|at| &scanned.mdats[at]);
-        if !place.is_empty() && mdat.is_none_or(|(other, mdat)| *other != file || place.end > mdat.end) {
+        let after = scanned.mdats.partition_point(|(other, mdat)| (*other, mdat.start) <= (file, place.start));
+        self.mdat = after.saturating_sub(1);
+        if !place.is_empty() && !scanned.mdats.get(self.mdat).is_some_and(is_inside) {
             return Err(format!("sample data at {:#x} lie outside any mdat", place.start));
         }
         Ok(())
     }
-}
-
-/// Takes off what a progressive file's edit list ends before (ISO/IEC 14496-12 §8.6.6), at the media time `end`: the samples decoded
-/// after the last that is presented.
-fn trim(samples: &mut Vec<TableSample>, end: i64) {
-    let mut time = 0i64;
-    let mut kept = samples.len();
-    for (index, listed) in samples.iter().enumerate() {
-        if time.saturating_add(listed.sample.composition_offset.into()) < end {
-            kept = index + 1;
-        }
-        time = time.saturating_add(listed.sample.duration.into());
-    }
-    samples.truncate(kept);
 }
 
 pub(crate) fn reduce(a: u32, b: u32) -> (u32, u32) {

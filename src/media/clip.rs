@@ -80,7 +80,7 @@ pub fn of_video(track: &Track, cut: &Cut, tolerance: MediaTime) -> Range<u32> {
     let slack = tolerance.to(track.timescale, Rounding::Up);
     let found = |time: Option<MediaTime>| {
         let wanted = time?.to(track.timescale, Rounding::Up).saturating_sub(slack).saturating_add(track.media_time);
-        track.samples.syncs().find(|&(_, presented)| presented >= wanted).map(|(index, _)| index)
+        track.samples.sync_from(0, wanted).map(|(index, _)| index)
     };
     let start = found(cut.from).unwrap_or(0);
     start..found(cut.until).unwrap_or(track.samples.len()).max(start)
@@ -90,10 +90,8 @@ pub fn of_video(track: &Track, cut: &Cut, tolerance: MediaTime) -> Range<u32> {
 fn of_audio(track: &Track, cut: &Cut) -> Range<u32> {
     let count = track.samples.len();
     let ticks = |time: MediaTime| time.to(track.timescale, Rounding::Up).saturating_add(track.media_time);
-    let start = cut.from.map_or(Some(0), |from| {
-        track.samples.syncs().find(|&(_, presented)| presented >= ticks(from)).map(|(index, _)| index)
-    });
-    let start = start.unwrap_or(count);
+    let from = cut.from.map_or(Some(0), |from| track.samples.sync_from(0, ticks(from)).map(|(index, _)| index));
+    let start = from.unwrap_or(count);
     let end = cut.until.and_then(|until| {
         let until = ticks(until);
         (start..count).zip(track.samples.iter(start..count)).find(|(_, sample)| presented(sample) >= until)

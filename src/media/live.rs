@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::cache::Lease;
-use crate::media::presentation::{Period, Presentation};
+use crate::formats::isobmff::prft::Produced;
+use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::SourceRange;
 use crate::media::switching;
 use crate::media::track::{Segment, Track, Version};
@@ -50,6 +51,36 @@ pub struct Timing {
     pub part_target_ms: Option<u64>,
     /// How long a segment is listed after it ended.
     pub window_ms: u64,
+    /// How near to the live edge DASH may be played, where segments keep a cadence.
+    pub low_latency: Option<LowLatency>,
+}
+
+impl LowLatency {
+    /// For who waits for whole segments. Shaka 5.2 takes it for the distance from the end of the last segment that is listed, plus what
+    /// segments are offered early by: so it is as much more, and half of what that segment lacks on average.
+    pub fn delay_ms(self) -> u64 {
+        let early_ms = self.segment_ms.saturating_sub(self.chunk_ms);
+        self.target_ms + early_ms + early_ms / 2
+    }
+}
+
+impl Timing {
+    /// Half a segment: what lies less apart is one place in several tracks.
+    pub fn near_us(&self) -> i64 {
+        let segment_ms = self.low_latency.map_or(self.target_s * 1000, |own| own.segment_ms);
+        i64::try_from(segment_ms * 500).unwrap_or(i64::MAX)
+    }
+}
+
+/// What players are told who fetch a segment while it grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LowLatency {
+    /// The longest chunk.
+    pub chunk_ms: u64,
+    /// Length of segments.
+    pub segment_ms: u64,
+    /// What lies between `utc_us` of a picture and its presentation.
+    pub target_ms: u64,
 }
 
 /// A stretch of a broadcast on one timeline.
@@ -87,6 +118,8 @@ pub struct LiveTrack {
     pub next_number: u64,
     /// When in ticks it begins, as far as is known.
     pub next_time: i64,
+    /// What the producer said of a moment of this stretch.
+    pub produced: Option<Produced>,
 }
 
 /// A segment that is whole, or that will never be.
@@ -98,6 +131,8 @@ pub struct LiveSegment {
     pub time: i64,
     /// In ticks.
     pub duration: i64,
+    /// The duration that was announced when it began, which holds in manifests; mostly it is the same.
+    pub announced: i64,
     /// Whether decoding may begin with it.
     pub starts_with_sync: bool,
     /// Whether there is no media: it was lost, or never came.
@@ -148,6 +183,8 @@ pub struct OpenSegment {
     pub chunks: Vec<Bytes>,
     /// Ticks from its time to the end of the last chunk.
     pub duration: i64,
+    /// When it ends, in ticks, if that is known: it may be announced then.
+    pub due: Option<i64>,
 }
 
 /// The segments of a track that are whole, by number, without a hole.
@@ -220,6 +257,7 @@ impl LiveSegment {
             number: open.number,
             time: open.time,
             duration,
+            announced: open.due.map_or(duration, |due| due - open.time),
             starts_with_sync: open.starts_with_sync,
             is_gap: false,
             parts: open.parts.iter().chain(&open.growing).cloned().collect(),
@@ -238,6 +276,7 @@ impl LiveSegment {
             number,
             time,
             duration,
+            announced: duration,
             starts_with_sync: true,
             is_gap: true,
             parts: Vec::new(),
@@ -399,7 +438,7 @@ impl Broadcast {
 
     /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start; `None` if there are none.
     fn stretch(&self, period: &LivePeriod, range: std::ops::Range<i64>, is_first: bool) -> Option<Period> {
-        let near = i64::try_from(self.timing.target_s).unwrap_or(0) * 500_000;
+        let near = self.timing.near_us();
         let shifted = |cut: i64| if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
         let (from, until) = (shifted(range.start), shifted(range.end));
         let mut end = i64::MIN;
@@ -416,7 +455,7 @@ impl Broadcast {
                     Segment {
                         first_sample: 0,
                         time: s.time.max(0),
-                        duration: s.duration,
+                        duration: s.announced,
                         starts_with_sync: s.starts_with_sync,
                     }
                 })
@@ -440,7 +479,33 @@ impl Broadcast {
         };
         let end = period.end.map_or(end, |limit| end.min(us(limit)).max(us(start)));
         let duration = micros(end - us(start));
-        Some(Period { id, start, duration, origin, sets: switching::group(tracks) })
+        let mut sets = switching::group(tracks);
+        if self.timing.low_latency.is_some() {
+            sets.iter_mut().for_each(|set| announce_open(period, set, from..until));
+        }
+        Some(Period { id, start, duration, origin, sets })
+    }
+}
+
+/// Lists the segment that grows, if every track of `set` has begun it, knows its end and goes on with it in `range`: what is announced
+/// of a set is there of all its tracks.
+fn announce_open(period: &LivePeriod, set: &mut SwitchingSet, range: std::ops::Range<i64>) {
+    let open_of = |track: &Track| {
+        let live = period.track(&track.name)?;
+        let open = live.open.as_ref()?;
+        let last = track.segments.last()?;
+        let goes_on =
+            last.time + last.duration == open.time && range.contains(&after_start_us(period, live, open.time));
+        goes_on.then_some(Segment {
+            first_sample: 0,
+            time: open.time,
+            duration: open.due? - open.time,
+            starts_with_sync: open.starts_with_sync,
+        })
+    };
+    let found: Option<Vec<Segment>> = set.tracks.iter().map(open_of).collect();
+    for (track, segment) in set.tracks.iter_mut().zip(found.unwrap_or_default()) {
+        track.segments.push(segment);
     }
 }
 

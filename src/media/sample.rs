@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::formats::isobmff::sample_tables::Listed;
+
 /// Sample flags as ISO/IEC 14496-12 §8.8.3.1 packs them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SampleFlags(pub u32);
@@ -161,6 +163,30 @@ impl SampleTable {
         }
     }
 
+    /// The samples that a `moov` lists: the first is decoded at `decode_time`, and their bytes lie in source file `file`.
+    pub fn of_listed(listed: Listed, file: u32, decode_time: i64) -> SampleTable {
+        let Listed { sizes, durations, composition_offsets, flags, stretches } = listed;
+        let (mut first, mut end) = (0, decode_time);
+        let mut times = Vec::with_capacity(durations.len());
+        for (count, duration) in durations {
+            times.push(TimeRun { first, decode_time: end, duration });
+            first += count;
+            end = end.saturating_add(i64::from(count) * i64::from(duration));
+        }
+        debug_assert_eq!(first as usize, sizes.len());
+        SampleTable {
+            times,
+            sizes,
+            composition_offsets,
+            flags: flags.into_iter().map(|(first, flags)| FlagRun { first, flags: SampleFlags(flags) }).collect(),
+            next_byte: stretches.last().map(|last| (file, last.bytes.end)),
+            bytes: (stretches.into_iter())
+                .map(|stretch| ByteRun { first: stretch.first_sample, file, offset: stretch.bytes.start })
+                .collect(),
+            end,
+        }
+    }
+
     /// A table of the samples in `range`, each as `change` (given its index here) makes it; where its bytes lie stays.
     ///
     /// # Panics
@@ -292,6 +318,33 @@ impl SampleTable {
         })
     }
 
+    /// The first sync sample from `index` on whose composition time is `time` or later, and that time, in ticks.
+    pub fn sync_from(&self, index: u32, time: i64) -> Option<(u32, i64)> {
+        let flag = self.flags.partition_point(|run| run.first <= index).saturating_sub(1);
+        let ends = self.flags[flag..].iter().skip(1).map(|run| run.first).chain([self.len()]);
+        let syncs = self.flags[flag..].iter().zip(ends).filter(|(run, _)| run.flags.is_sync());
+        syncs.map(|(run, end)| run.first.max(index)..end).find_map(|range| self.composed_from(range, time))
+    }
+
+    /// The first sample in `range` whose composition time is `time` or later, and that time.
+    fn composed_from(&self, range: Range<u32>, time: i64) -> Option<(u32, i64)> {
+        let mut first = range.start;
+        self.time_runs(range).find_map(|(run, until)| {
+            let samples = std::mem::replace(&mut first, until)..until;
+            let decode_time = |index: u32| run.decode_time + i64::from(run.duration) * i64::from(index - run.first);
+            if self.composition_offsets.is_empty() {
+                // Of sound there are hundreds of thousands, one as long as the other.
+                let missing = u64::try_from(time.saturating_sub(decode_time(samples.start))).unwrap_or(0);
+                let passed = if missing == 0 { 0 } else { missing.div_ceil(u64::from(run.duration).max(1)) };
+                let index = u32::try_from(passed).ok().and_then(|passed| samples.start.checked_add(passed))?;
+                return (samples.contains(&index) && decode_time(index) >= time).then(|| (index, decode_time(index)));
+            }
+            samples
+                .map(|index| (index, decode_time(index).saturating_add(self.composition_offset(index).into())))
+                .find(|&(_, composed)| composed >= time)
+        })
+    }
+
     fn composition_offset(&self, index: u32) -> i32 {
         self.composition_offsets.get(index as usize).copied().unwrap_or(0)
     }
@@ -398,6 +451,11 @@ mod tests {
                 .filter(|(_, sample)| sample.flags.is_sync())
                 .map(|(index, sample)| (index, sample.decode_time + i64::from(sample.composition_offset)))
                 .collect();
+            for time in -3..table.end() + 3 {
+                let from = range.start as u32;
+                let expected = syncs.iter().copied().find(|&(index, composed)| index >= from && composed >= time);
+                prop_assert_eq!(table.sync_from(from, time), expected);
+            }
             prop_assert_eq!(table.syncs().collect::<Vec<_>>(), syncs);
             let part = table.slice(range.start as u32..range.end as u32, |_, sample| sample);
             prop_assert_eq!(&part.iter(0..part.len()).collect::<Vec<_>>(), &whole[range.clone()]);

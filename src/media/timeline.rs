@@ -106,16 +106,20 @@ pub fn cut(
 ) -> Vec<Segment> {
     let slack = tolerance.to(timescale, Rounding::Up);
     let mut firsts: Vec<u32> = vec![played.start];
-    let mut wanted = boundaries.iter().map(|b| b.to(timescale, Rounding::Up).saturating_sub(slack)).peekable();
-    for (index, composition_time) in samples.syncs().filter(|(index, _)| played.contains(index)) {
-        let time = composition_time.saturating_sub(media_time);
-        let mut passed = false;
-        while wanted.next_if(|&boundary| boundary <= time).is_some() {
-            passed = true;
+    let wanted =
+        |boundary: &MediaTime| boundary.to(timescale, Rounding::Up).saturating_sub(slack).saturating_add(media_time);
+    let mut wanted = boundaries.iter().map(wanted).peekable();
+    let mut next = played.start;
+    while let Some(boundary) = wanted.next() {
+        let Some((index, composition_time)) = samples.sync_from(next, boundary) else { break };
+        if index >= played.end {
+            break;
         }
-        if passed && index > played.start {
+        if index > played.start {
             firsts.push(index);
         }
+        while wanted.next_if(|&boundary| boundary <= composition_time).is_some() {}
+        next = index + 1;
     }
     let ends: Vec<u32> = firsts.iter().skip(1).copied().chain([played.end]).collect();
     let mut segments: Vec<Segment> = Vec::with_capacity(firsts.len());

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::content::live::channel::Channel;
 use crate::media::presentation::Period;
+use crate::media::thumbnails::Thumbnails;
 use crate::media::track::Track;
 use crate::origin::address::encode;
 use crate::origin::render::Render;
@@ -29,6 +30,8 @@ pub struct Listing {
     pub periods: Vec<PeriodListing>,
     /// Its tracks, by period.
     pub tracks: Vec<TrackListing>,
+    /// Small pictures of it, many to a sheet, evenly spaced from the beginning on.
+    pub thumbnails: Vec<ThumbnailsListing>,
     /// What was left out and what is odd, in sentences.
     pub warnings: Vec<String>,
 }
@@ -75,6 +78,27 @@ pub struct TrackListing {
     pub protection: Option<String>,
     /// Captions in its pictures: `CC1`, `SERVICE1`; `None` if it is not known whether there are any.
     pub captions: Option<Vec<String>>,
+}
+
+/// Thumbnails, summed up. The first is at the upper left of the first sheet, the next to the right of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThumbnailsListing {
+    /// Their name in URLs.
+    pub name: String,
+    /// Path of a sheet on the media listener, where `{number}` stands for 1 to `count`.
+    pub sheets: String,
+    /// How many sheets there are something to show of.
+    pub count: usize,
+    /// Thumbnails side by side on a sheet.
+    pub columns: u32,
+    /// Thumbnails one below the other.
+    pub rows: u32,
+    /// Pixels of a thumbnail.
+    pub width: u32,
+    /// Pixels of a thumbnail.
+    pub height: u32,
+    /// Seconds from one to the next.
+    pub interval_s: f64,
 }
 
 /// How full the cache is.
@@ -135,6 +159,24 @@ impl PeriodListing {
     }
 }
 
+impl ThumbnailsListing {
+    fn of(presentation: &str, thumbnails: &Thumbnails, duration_ms: u64) -> ThumbnailsListing {
+        let Thumbnails { name, version, columns, rows, .. } = thumbnails;
+        let (width, height) = thumbnails.size();
+        let extension = thumbnails.format.extension();
+        ThumbnailsListing {
+            name: name.clone(),
+            sheets: format!("/{}/{name}/{version}/{{number}}.{extension}", encode(presentation)),
+            count: thumbnails.shown(duration_ms),
+            columns: *columns,
+            rows: *rows,
+            width,
+            height,
+            interval_s: thumbnails.interval_ms as f64 / 1000.0,
+        }
+    }
+}
+
 impl TrackListing {
     fn of(period: &Period, track: &Track, bandwidth: u64) -> TrackListing {
         let (video, audio) = (track.video(), track.audio());
@@ -181,6 +223,7 @@ impl Listing {
             rule: "a channel".to_owned(),
             tracks: tracks.map(|(period, track)| TrackListing::of(period, track, rate(track))).collect(),
             periods: periods.iter().map(PeriodListing::of).collect(),
+            thumbnails: Vec::new(),
             warnings,
         }
     }
@@ -195,6 +238,7 @@ impl Listing {
             rule: String::new(),
             periods: Vec::new(),
             tracks: Vec::new(),
+            thumbnails: Vec::new(),
             warnings: vec![why.to_owned()],
         }
     }
@@ -207,6 +251,8 @@ impl Listing {
         let periods = presentation.periods.iter().map(PeriodListing::of);
         let tracks = presentation.periods.iter().flat_map(|p| p.tracks().map(move |track| (p, track)));
         let tracks = tracks.map(|(period, track)| TrackListing::of(period, track, render.indexed.rates.of(track).peak));
+        let duration_ms = presentation.duration_ms();
+        let thumbnails = presentation.thumbnails.iter().map(|one| ThumbnailsListing::of(name, one, duration_ms));
         let refusals = [("HLS", hls), ("DASH", dash)];
         let refusals =
             refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
@@ -219,6 +265,7 @@ impl Listing {
             rule: String::new(),
             periods: periods.collect(),
             tracks: tracks.collect(),
+            thumbnails: thumbnails.collect(),
             warnings: presentation
                 .warnings
                 .iter()

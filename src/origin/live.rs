@@ -166,12 +166,18 @@ impl Origin {
             }
         };
         let max_age_s = if broadcast.ended { self.options.manifest_max_age.as_secs() } else { max_age_s };
+        let is_early = matches!(manifest, Manifest::Mpd) && broadcast.timing.low_latency.is_some() && !broadcast.ended;
+        // A player that asks every second for what is new is not to be told by its own cache.
+        let cache_control = match is_early {
+            true => format!("public, max-age=0, s-maxage={max_age_s}"),
+            false => format!("public, max-age={max_age_s}"),
+        };
         let coded = match text.len() {
             ..CODED_MIN_BYTES => Vec::new(),
             _ => vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))],
         };
         let etag = blake3::hash(&text).to_hex()[..16].to_owned();
-        Ok(object(content_type, etag, format!("public, max-age={max_age_s}"), Rope::from(Bytes::from(text)), coded))
+        Ok(object(content_type, etag, cache_control, Rope::from(Bytes::from(text)), coded))
     }
 
     async fn of_track(

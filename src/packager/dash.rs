@@ -14,6 +14,7 @@ use crate::formats::captions::Service;
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::formats::language;
+use crate::media::live::Broadcast;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::thumbnails::Thumbnails;
 use crate::media::timeline::{self, Run};
@@ -73,7 +74,7 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
     let out = Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES);
-    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails };
+    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None };
     mpd.presentation(presentation);
     Ok(mpd.out)
 }
@@ -82,6 +83,8 @@ struct Mpd<'a> {
     out: Vec<u8>,
     rates: &'a Rates,
     thumbnails: &'a [Thumbnails],
+    /// What it is of, if that is live.
+    broadcast: Option<&'a Broadcast>,
 }
 
 impl Mpd<'_> {
@@ -269,6 +272,7 @@ impl Mpd<'_> {
             self.text(label);
             self.raw("</Label>\n");
         }
+        self.producer_reference_time(set, place.id);
         self.roles(period, index, set);
 
         let same = |track: &Track| {
@@ -402,6 +406,7 @@ impl Mpd<'_> {
         self.attribute("media", media);
         self.attribute("initialization", "init.mp4");
         self.number("timescale", track.timescale.get().into());
+        self.early(track);
         let origin = period.origin.to(track.timescale, Rounding::Nearest);
         if origin > 0 {
             self.number("presentationTimeOffset", origin as u64);
@@ -1013,7 +1018,7 @@ mod tests {
     #[test]
     fn durations_have_hours_minutes_seconds() {
         let check = |ticks, timescale, expected: &str| {
-            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[] };
+            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[], broadcast: None };
             mpd.duration(MediaTime::new(ticks, Timescale::new(timescale).expect("not zero")));
             assert_eq!(String::from_utf8(mpd.out).expect("text"), expected);
         };

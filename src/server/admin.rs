@@ -18,7 +18,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use crate::origin::listing::{ClassFill, Listing};
+use crate::origin::listing::{ClassFill, Listing, ThumbnailsListing};
 use crate::origin::object::Body;
 use crate::origin::serve::Purge;
 use crate::server::http::{self as server_http, Answer};
@@ -184,7 +184,13 @@ async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Resp
 /// `listing` with URLs that a player can be given.
 fn absolute(listing: Listing, base: &str) -> Listing {
     let whole = |path: String| format!("{base}/{}", path.trim_start_matches('/'));
-    Listing { hls: listing.hls.map(whole), dash: listing.dash.map(whole), ..listing }
+    let sheets = |one: ThumbnailsListing| ThumbnailsListing { sheets: whole(one.sheets), ..one };
+    Listing {
+        hls: listing.hls.map(whole),
+        dash: listing.dash.map(whole),
+        thumbnails: listing.thumbnails.into_iter().map(sheets).collect(),
+        ..listing
+    }
 }
 
 /// The live figures.
@@ -338,7 +344,7 @@ fn as_json(value: &impl Serialize) -> Response<Body> {
 /// Lets the page load from here and play from the media listener, and nothing else.
 fn protect(response: &mut Response<Body>, base: &str) {
     let policy = format!(
-        "default-src 'self'; connect-src 'self' {base}; media-src 'self' blob: {base}; object-src 'none'; base-uri 'none'; \
+        "default-src 'self'; connect-src 'self' {base}; img-src 'self' {base}; media-src 'self' blob: {base}; object-src 'none'; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'"
     );
     let policy = HeaderValue::try_from(policy).expect("an address and plain host names are ASCII");
@@ -395,6 +401,16 @@ mod tests {
             rule: "a file of its own".into(),
             periods: vec![PeriodListing { id: "1".into(), start_s: 0.0, duration_s: 60.0 }],
             tracks: vec![track],
+            thumbnails: vec![ThumbnailsListing {
+                name: "thumbnails".into(),
+                sheets: format!("/{name}/thumbnails/0123456789abcdef/{{number}}.jpg"),
+                count: 2,
+                columns: 3,
+                rows: 2,
+                width: 160,
+                height: 90,
+                interval_s: 5.0,
+            }],
             warnings: vec!["audio: no language".into()],
         }
     }
@@ -418,6 +434,8 @@ mod tests {
         assert_eq!(value["duration_s"], 60.0);
         assert_eq!(value["live"], false);
         assert_eq!(value["tracks"][0]["codec"], "avc1.64001f");
+        let sheets = "http://127.0.0.1:8080/film/thumbnails/0123456789abcdef/{number}.jpg";
+        assert_eq!(value["thumbnails"][0]["sheets"], sheets);
         assert_eq!(value["tracks"][0]["bandwidth"], 1_000_000);
         assert_eq!(value["warnings"][0], "audio: no language");
     }

@@ -19,18 +19,18 @@ use http::Method;
 use crate::scene::{self, Answer, NOW, Representation, representations, resolve, testdata};
 
 /// An origin to which encoders push.
-struct Studio {
-    channels: Arc<Channels>,
-    origin: Arc<Origin>,
-    now: Utc,
+pub(crate) struct Studio {
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) now: Utc,
 }
 
 impl Studio {
-    fn with(options: window::Options) -> Studio {
+    pub(crate) fn with(options: window::Options) -> Studio {
         Studio::of(Options { every: options, open: true, ..Options::default() }, NOW)
     }
 
-    fn of(options: Options, now: Utc) -> Studio {
+    pub(crate) fn of(options: Options, now: Utc) -> Studio {
         let channels = Arc::new(Channels::open(options, now).unwrap());
         let library = Library::new(library::Options::new("there-is-no-such-library".into()));
         let telemetry = Arc::<Telemetry>::default();
@@ -38,12 +38,12 @@ impl Studio {
         Studio { origin: Arc::new(origin.broadcasting(Arc::clone(&channels))), channels, now }
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         scene::ask(&self.origin, self.now, Method::GET, path, &[]).await
     }
 
     #[track_caller]
-    fn text(&self, path: &str) -> impl Future<Output = String> {
+    pub(crate) fn text(&self, path: &str) -> impl Future<Output = String> {
         let caller = std::panic::Location::caller();
         async move {
             let answer = self.get(path).await;
@@ -52,39 +52,39 @@ impl Studio {
         }
     }
 
-    async fn dash(&self) -> Vec<Representation> {
+    pub(crate) async fn dash(&self) -> Vec<Representation> {
         representations(&self.text("/tv/manifest.mpd").await, "/tv/manifest.mpd")
     }
 }
 
 /// What pushes one track: chunks of a number of samples, all alike.
-struct Encoder {
-    name: &'static str,
-    init: Vec<u8>,
-    track_id: u32,
-    timescale: u32,
-    sample_ticks: u32,
-    chunk_samples: u32,
+pub(crate) struct Encoder {
+    pub(crate) name: &'static str,
+    pub(crate) init: Vec<u8>,
+    pub(crate) track_id: u32,
+    pub(crate) timescale: u32,
+    pub(crate) sample_ticks: u32,
+    pub(crate) chunk_samples: u32,
     /// A sync sample every so many.
-    gop: u32,
+    pub(crate) gop: u32,
     /// Samples so far, since `origin`.
-    sample: u64,
-    origin: u64,
-    push: u64,
+    pub(crate) sample: u64,
+    pub(crate) origin: u64,
+    pub(crate) push: u64,
 }
 
 impl Encoder {
     /// 24 frames a second, a GOP of two seconds, chunks of half a second.
-    fn video(name: &'static str) -> Encoder {
+    pub(crate) fn video(name: &'static str) -> Encoder {
         Encoder::new(name, "video", (12_288, 512, 12, 48))
     }
 
     /// 48 kHz, frames of 1024, chunks of 24.
-    fn audio(name: &'static str) -> Encoder {
+    pub(crate) fn audio(name: &'static str) -> Encoder {
         Encoder::new(name, "audio", (48_000, 1024, 24, 1))
     }
 
-    fn new(
+    pub(crate) fn new(
         name: &'static str,
         kind: &str,
         (timescale, sample_ticks, chunk_samples, gop): (u32, u32, u32, u32),
@@ -94,11 +94,11 @@ impl Encoder {
     }
 
     /// Media time of the next sample, in seconds.
-    fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         (self.sample * u64::from(self.sample_ticks)) as f64 / f64::from(self.timescale)
     }
 
-    fn chunk(&self, sample: u64) -> Vec<u8> {
+    pub(crate) fn chunk(&self, sample: u64) -> Vec<u8> {
         let samples = (sample..sample + u64::from(self.chunk_samples)).map(|index| {
             let flags = if index % u64::from(self.gop) == 0 { 0x0200_0000 } else { 0x0101_0000 };
             // The edit of testdata's tracks begins at 1024.
@@ -117,7 +117,7 @@ impl Encoder {
         bytes
     }
 
-    fn push(&self, studio: &Studio, bytes: &[u8]) {
+    pub(crate) fn push(&self, studio: &Studio, bytes: &[u8]) {
         let (mut receiver, mut events) = (Receiver::default(), Vec::new());
         receiver.push(bytes, &mut events).unwrap();
         let channel = studio.channels.for_push("tv").unwrap();
@@ -127,19 +127,19 @@ impl Encoder {
         }
     }
 
-    fn begin(&self, studio: &Studio) {
+    pub(crate) fn begin(&self, studio: &Studio) {
         self.push(studio, &self.init);
     }
 
     /// Pushes the next chunk.
-    fn next(&mut self, studio: &Studio) {
+    pub(crate) fn next(&mut self, studio: &Studio) {
         self.push(studio, &self.chunk(self.sample));
         self.sample += u64::from(self.chunk_samples);
     }
 }
 
 /// Everybody pushes in real time until `seconds` after they began.
-fn run(studio: &mut Studio, encoders: &mut [&mut Encoder], seconds: f64, began: Utc) {
+pub(crate) fn run(studio: &mut Studio, encoders: &mut [&mut Encoder], seconds: f64, began: Utc) {
     loop {
         let chunk_end = |encoder: &Encoder| {
             encoder.seconds() + f64::from(encoder.chunk_samples * encoder.sample_ticks) / f64::from(encoder.timescale)
@@ -157,22 +157,22 @@ fn run(studio: &mut Studio, encoders: &mut [&mut Encoder], seconds: f64, began: 
 
 /// A media playlist, as a player sees it.
 #[derive(Clone, Debug, PartialEq)]
-struct Playlist {
-    msn: u64,
-    target_s: f64,
-    part_target_s: Option<f64>,
+pub(crate) struct Playlist {
+    pub(crate) msn: u64,
+    pub(crate) target_s: f64,
+    pub(crate) part_target_s: Option<f64>,
     /// URL, seconds, the parts before it.
-    segments: Vec<(String, f64, Vec<ListedPart>)>,
-    open: Vec<ListedPart>,
-    hint: Option<String>,
-    ended: bool,
-    gaps: usize,
+    pub(crate) segments: Vec<(String, f64, Vec<ListedPart>)>,
+    pub(crate) open: Vec<ListedPart>,
+    pub(crate) hint: Option<String>,
+    pub(crate) ended: bool,
+    pub(crate) gaps: usize,
 }
 
 /// URL and seconds.
-type ListedPart = (String, f64);
+pub(crate) type ListedPart = (String, f64);
 
-fn parsed(path: &str, text: &str) -> Playlist {
+pub(crate) fn parsed(path: &str, text: &str) -> Playlist {
     let attribute = |line: &str, name: &str| -> Option<String> {
         let (_, rest) = line.split_once(&format!("{name}="))?;
         Some(rest.trim_start_matches('"').split(['"', ',']).next().unwrap().to_owned())
@@ -210,14 +210,14 @@ fn parsed(path: &str, text: &str) -> Playlist {
 }
 
 impl Studio {
-    async fn playlist(&self, track: &str) -> Playlist {
+    pub(crate) async fn playlist(&self, track: &str) -> Playlist {
         let path = format!("/tv/{track}/media.m3u8");
         let text = self.text(&path).await;
         parsed(&path, &text)
     }
 }
 
-fn quick() -> window::Options {
+pub(crate) fn quick() -> window::Options {
     window::Options { window: Duration::from_secs(20), ..window::Options::default() }
 }
 

@@ -10,6 +10,7 @@ mod flights;
 mod golden;
 mod library;
 mod live;
+mod live_cadence;
 mod mp4;
 mod overload;
 mod paths;

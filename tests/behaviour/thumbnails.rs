@@ -39,6 +39,10 @@ async fn sheets_are_served_as_they_are_and_listed_in_both_formats() {
     assert!(set.contains("thumbnail_tile\" value=\"2x2\""), "{set}");
     let base = folder.strip_prefix("/thumbnails/").unwrap();
     assert!(set.contains(&format!("<BaseURL>{base}</BaseURL>")), "{set}");
+    let listed = &scene.origin.listings(None, 1, scene.now).await[0].thumbnails[0];
+    assert_eq!(listed.sheets, format!("{folder}{{number}}.jpg"));
+    assert_eq!((listed.count, listed.columns, listed.rows), (3, 2, 2));
+    assert_eq!((listed.width, listed.height, listed.interval_s), (80, 46, 1.0));
     for nothing in ["0.jpg", "4.jpg", "1.png", "trick.m3u8", "init.mp4", "0.m4s"] {
         assert_eq!(scene.get(&format!("{folder}{nothing}")).await.status, 404, "{nothing}");
     }

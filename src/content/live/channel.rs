@@ -207,12 +207,22 @@ impl Channel {
 
     /// Something came to `track`. Blocks for as long as the spool takes to write it.
     pub fn take(&self, track: &str, event: Event, source: Source, now: Utc) -> Result<Taken, Refusal> {
-        let (kind, payload, chunk) = match event {
-            Event::Init(bytes) => (Kind::Init, bytes, None),
-            Event::Chunk(raw) => (Kind::Chunk, raw.bytes.clone(), Some(raw)),
-            Event::End => (Kind::End, Bytes::new(), None),
-        };
-        self.record(Record { kind, at: now, track: track.to_owned(), source, payload }, chunk)
+        let record = |kind, payload, source| Record { kind, at: now, track: track.to_owned(), source, payload };
+        match event {
+            Event::Init(bytes) => self.record(record(Kind::Init, bytes, source), None),
+            Event::End => self.record(record(Kind::End, Bytes::new(), source), None),
+            Event::Chunk(raw) => {
+                let pieces = lock(&self.state).window.pieces(track, raw)?;
+                let mut taken = Taken::Dropped;
+                for (index, piece) in pieces.into_iter().enumerate() {
+                    let source = Source { begins_segment: source.begins_segment && index == 0, ..source };
+                    if self.record(record(Kind::Chunk, piece.bytes.clone(), source), Some(piece))? == Taken::Added {
+                        taken = Taken::Added;
+                    }
+                }
+                Ok(taken)
+            }
+        }
     }
 
     /// A push of `track` ended well.

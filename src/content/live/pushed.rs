@@ -8,8 +8,9 @@ use crate::content::vod::{label, pssh, roles};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
-use crate::formats::isobmff::fragment::MovieFragment;
+use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample};
 use crate::formats::isobmff::movie::{Movie, TrackExtends, find_moov, write_init};
+use crate::formats::isobmff::prft::{Produced, produced};
 use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::language;
 use crate::media::live::first_u64;
@@ -84,6 +85,8 @@ pub struct Chunk {
     pub is_last: bool,
     /// Schemes of the event messages in it.
     pub events: Vec<EventScheme>,
+    /// When it was produced, if it says so.
+    pub produced: Option<Produced>,
 }
 
 impl Init {
@@ -162,6 +165,34 @@ impl Init {
         self.delay == 0
     }
 
+    /// The samples of `raw` and their bytes, if nothing but a plain run of them is in it.
+    pub fn plain_run<'a>(&self, raw: &'a RawChunk) -> Option<(NewFragment, &'a [u8])> {
+        let moof = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64).ok()?;
+        let moof = MovieFragment::parse(moof).ok()?;
+        let [traf] = &moof.trafs[..] else { return None };
+        let [run] = &traf.runs[..] else { return None };
+        let protection = &traf.protection;
+        let is_plain = protection.senc.is_none()
+            && protection.saiz.is_none()
+            && protection.sgpd.is_none()
+            && protection.sbgp.is_none()
+            && protection.other_groups.is_empty()
+            && moof.pssh.is_empty();
+        let samples: Vec<RunSample> = run.samples(traf.defaults(&self.trex)).collect();
+        let size: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
+        let mdat = Boxes::new(&raw.bytes[raw.moof.end..], raw.moof.end as u64).next()?.ok()?;
+        let begins_with_mdat = run.data_offset == i32::try_from(mdat.payload_offset() - raw.moof.start as u64).ok();
+        let fragment = NewFragment {
+            sequence_number: moof.sequence_number,
+            track_id: traf.track_id,
+            description_index: traf.description_index.unwrap_or(self.trex.description_index),
+            base_media_decode_time: traf.base_media_decode_time?,
+            samples,
+            ..NewFragment::default()
+        };
+        (is_plain && begins_with_mdat && size == mdat.payload().len() as u64).then(|| (fragment, mdat.payload()))
+    }
+
     /// Reads a chunk of the track.
     pub fn chunk(&self, raw: RawChunk) -> Result<Chunk, Refusal> {
         let raw = if self.delay == 0 { raw } else { delayed(raw, self.delay)? };
@@ -210,10 +241,13 @@ impl Init {
         if last <= time {
             return Err(malformed("it lasts no time".into()));
         }
-        let before = Boxes::new(&raw.bytes[..raw.moof.start], 0).map_while(Result::ok);
-        let messages = before.filter(|b| b.kind.0 == *b"emsg").take(EVENTS_MAX);
+        let before = || Boxes::new(&raw.bytes[..raw.moof.start], 0).map_while(Result::ok);
+        let prft = before().find(|b| b.kind.0 == *b"prft").filter(|_| self.is_verbatim());
+        let produced = prft.and_then(|prft| produced(prft).ok());
+        let messages = before().filter(|b| b.kind.0 == *b"emsg").take(EVENTS_MAX);
         let events = messages.filter_map(|emsg| event_scheme(emsg).ok()).collect();
         Ok(Chunk {
+            produced,
             bytes: raw.bytes,
             decode_time,
             decode_end,

@@ -9,12 +9,14 @@
 //! A function of what it is given, in that order: `now` is an argument, so that the same pushes give the same broadcast when they are
 //! read back after a restart. Nothing here waits, reads or writes.
 
+mod cadence;
 mod checkpoint;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, after_start_us,
@@ -39,6 +41,8 @@ const GAPS_MAX: i64 = 1_000;
 const EPOCH_SLACK_S: u64 = 3_600;
 /// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
 const HOT_MS: i64 = 30_000;
+/// Segments that have to be as long as they should be before one is announced when it begins.
+const KEPT_AT_FIRST: u32 = 1;
 /// Segments that are sent again after a reconnect, at most, in targets.
 const REPEATED_TARGETS: i64 = 3;
 
@@ -55,6 +59,10 @@ pub struct Options {
     pub gather: Duration,
     /// Whether the broadcast ends, and how long after media last came.
     pub end_after: Option<Duration>,
+    /// How long segments exactly are, if that is declared; `target` is as long then.
+    pub cadence: Option<Cadence>,
+    /// What lies between media and its presentation at low latency; else it follows from chunks and parts.
+    pub latency: Option<Duration>,
 }
 
 impl Default for Options {
@@ -66,6 +74,8 @@ impl Default for Options {
             window: Duration::from_secs(120),
             gather: Duration::from_secs(2),
             end_after: None,
+            cadence: None,
+            latency: None,
         }
     }
 }
@@ -100,6 +110,8 @@ pub struct Window {
     /// The number of the period that gathers its tracks, and since when.
     gathering: Option<Gathering>,
     next_period: u64,
+    /// Whether there is a cadence, and media times count from 1970: numbers follow from times then.
+    is_locked: bool,
 }
 
 #[derive(Debug)]
@@ -132,6 +144,17 @@ struct Feed {
     bits: u64,
     ticks: i64,
     places: Vec<SourceRange>,
+    /// Duration of a sample, in ticks.
+    frame: i64,
+    /// How late chunks came at most, in milliseconds between 1970 and 0 of its media time.
+    late_ms: i64,
+    /// How many segments in a row were as long as the cadence has them, and how many there have to be.
+    kept: u32,
+    wanted: u32,
+    /// Where a segment ended otherwise than it was announced, in ticks.
+    broken: Option<i64>,
+    /// Since when no sync sample was where a segment may begin, in ticks.
+    astray: Option<i64>,
 }
 
 impl Window {
@@ -153,6 +176,7 @@ impl Window {
             feeds: BTreeMap::new(),
             gathering: None,
             next_period: 0,
+            is_locked: false,
         }
     }
 
@@ -191,7 +215,7 @@ impl Window {
                         format!("{name} was {}, and is {} now: use another name", feed.init.face.kind, init.face.kind);
                     return Err(Refusal::Conflict(what));
                 }
-                feed.close(now, None);
+                feed.close(now, None, self.options.cadence);
                 feed.init = Arc::new(init);
                 feed.period = None;
                 feed.chunk_max = 0;
@@ -215,37 +239,71 @@ impl Window {
         place: Option<SourceRange>,
         now: Utc,
     ) -> Result<Taken, Refusal> {
-        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
-        match feed.period.map(|_| feed.goes_on(&chunk, now, target)) {
+        let course = feed.period.map(|_| feed.goes_on(&chunk, now, target, self.locked(), self.gaps_max()));
+        if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
+            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
+        }
+        let is_boundary = self.is_boundary(feed, &chunk);
+        let (cadence, locked) = (self.options.cadence, self.locked());
+        if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
+            Window::asked_of_epoch(name, feed, &chunk, now)?;
+        }
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        if let Some(cadence) = locked {
+            feed.note_boundary(name, cadence, &chunk, is_boundary)?;
+        }
+        match course {
             Some(Course::Repeats) => return Ok(Taken::Dropped),
             Some(Course::Goes) => {}
             Some(Course::Gap) => {
-                feed.close(now, None);
-                if !chunk.starts_with_sync {
+                feed.close(now, None, cadence);
+                if !is_boundary {
                     return Ok(Taken::Dropped);
                 }
                 let hole = [feed.live.next_time, chunk.time];
-                feed.fill(chunk.time, target, now);
+                match locked {
+                    Some(cadence) => feed.fill_locked(cadence, chunk.time, now),
+                    None => feed.fill(chunk.time, target, now),
+                }
+                self.mend();
                 self.cut(name, hole);
             }
-            Some(Course::Jumps) | None if !chunk.starts_with_sync => return Ok(Taken::Dropped),
+            Some(Course::Jumps) | None if !is_boundary => return Ok(Taken::Dropped),
             Some(Course::Jumps) | None => {
-                feed.close(now, None);
+                feed.close(now, None, cadence);
                 self.begin_period(name, &chunk, now);
             }
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-        if feed.begins_segment(&chunk, &source, target, self.timing) {
-            feed.close(now, Some(chunk.time));
+        if feed.begins_segment(&chunk, &source, target, self.timing, cadence) {
+            feed.close(now, Some(chunk.time), cadence);
+            if locked.is_some() && !is_boundary {
+                // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
+                self.publish(now);
+                return Ok(Taken::Dropped);
+            }
             self.move_on(name, &chunk, now);
         }
         let (part_target, timing) = (self.options.part_target, self.timing);
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        if let Some(cadence) = locked.filter(|_| feed.live.open.is_none()) {
+            feed.fill_locked(cadence, chunk.time, now);
+        }
         let is_last = chunk.is_last;
+        feed.note_lateness(&chunk, now);
         feed.append(chunk, source, place, part_target, timing, now);
+        if let Some(open) = &feed.live.open {
+            let due = open.due.or_else(|| feed.promise(cadence, open.time));
+            let is_whole = due.is_some_and(|due| open.time + open.duration >= due);
+            feed.announce_end(due);
+            if is_whole {
+                feed.close(now, None, cadence);
+            }
+        }
         if is_last {
-            feed.close(now, None);
+            feed.close(now, None, cadence);
             feed.ended = true;
         }
         self.settle(now);
@@ -258,7 +316,7 @@ impl Window {
         let Some(feed) = self.feeds.get_mut(name) else { return };
         let target = feed.ticks(self.options.target);
         if feed.live.open.as_ref().is_some_and(|open| named_segments || open.duration * 4 >= target * 3) {
-            feed.close(now, None);
+            feed.close(now, None, self.options.cadence);
             self.settle(now);
             self.publish(now);
         }
@@ -267,7 +325,7 @@ impl Window {
     /// The encoder of `name` says that nothing more will come.
     pub fn end(&mut self, name: &str, now: Utc) {
         let Some(feed) = self.feeds.get_mut(name) else { return };
-        feed.close(now, None);
+        feed.close(now, None, self.options.cadence);
         feed.ended = true;
         self.settle(now);
         self.publish(now);
@@ -283,7 +341,7 @@ impl Window {
             .is_some_and(|limit| self.current.media_at.0 > 0 && now > self.current.media_at.after(limit));
         if is_silent && !self.current.ended {
             for feed in self.feeds.values_mut() {
-                feed.close(now, None);
+                feed.close(now, None, self.options.cadence);
                 feed.ended = true;
             }
             self.publish(now);
@@ -298,7 +356,7 @@ impl Window {
         let mut next = Broadcast::clone(&self.current);
         let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
         let period = Arc::make_mut(last);
-        let near = i64::try_from(next.timing.target_s).unwrap_or(0) * 500_000;
+        let near = next.timing.near_us();
         for ticks in hole {
             let cut = after_start_us(period, &feed.live, ticks);
             if period.cuts.iter().all(|other| (other - cut).abs() > near) {
@@ -329,9 +387,15 @@ impl Window {
             let media = MediaTime::new(chunk.time, feed.init.face.timescale);
             gathering.anchor = Some((Utc(now.0.saturating_sub(length_ms)), media));
         }
-        let started_s = now.0 / 1000;
+        let locked = self.options.cadence.filter(|_| self.is_locked);
+        // Who is locked to the epoch names its media by that, whenever it began.
+        let started_s = if locked.is_some() { 0 } else { now.0 / 1000 };
         let is_announced = feed.period.is_some_and(|own| self.current.periods.iter().any(|p| p.number == own));
         feed.enter(number, feed.init.face_from(started_s), chunk, is_announced);
+        if let Some(cadence) = locked {
+            let number = feed.live.next_number.max(feed.number_at(cadence, chunk.time));
+            (feed.live.next_number, feed.live.listed_from) = (number, number);
+        }
     }
 
     /// A segment of the feed called `name` begins with `chunk`: if another track waits to be announced, in a new period, it goes there.
@@ -394,7 +458,7 @@ impl Window {
         let begun = at.0.saturating_add_signed(ms(first) - ms(media));
         let is_epoch = (ms(media).unsigned_abs() / 1000).abs_diff(at.0 / 1000) <= EPOCH_SLACK_S;
         if next.periods.is_empty() && self.timing.is_none() {
-            next.started = if is_epoch { Utc(0) } else { Utc(begun) };
+            next.started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
         }
         let after = next.periods.last().and_then(|last| self.end_of(last));
         let (start, origin) = match gathering.goes_on {
@@ -403,6 +467,7 @@ impl Window {
                 let back = ms(media) - ms(first);
                 (MediaTime::new(ms(start) - back, Timescale::MILLI), first)
             }
+            None if self.is_locked => (MediaTime::ZERO, MediaTime::ZERO),
             None if is_epoch && next.started == Utc(0) => (first, first),
             None => {
                 let begun = i64::try_from(begun.saturating_sub(next.started.0)).unwrap_or(0);
@@ -415,7 +480,9 @@ impl Window {
             *last = Arc::new(closed);
         }
         if self.timing.is_none() {
-            self.timing = Some(self.timing_of(gathering.number));
+            let ms = |time: MediaTime| time.to(Timescale::MILLI, Rounding::Nearest);
+            let begins_ms = i64::try_from(next.started.0).unwrap_or(i64::MAX).saturating_add(ms(start) - ms(origin));
+            self.timing = Some(self.timing_of(gathering.number, begins_ms));
         }
         next.timing = self.timing.unwrap_or_default();
         next.periods.push(Arc::new(LivePeriod {
@@ -439,7 +506,7 @@ impl Window {
         period.tracks.iter().filter_map(end).max()
     }
 
-    fn timing_of(&self, number: u64) -> Timing {
+    fn timing_of(&self, number: u64, begins_ms: i64) -> Timing {
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
         let timed = || members().filter(|feed| feed.init.face.kind != Kind::Text);
         let longest_ms = members().flat_map(|feed| feed.live.segments.iter().map(|s| feed.init.ms(s.duration))).max();
@@ -449,11 +516,23 @@ impl Window {
         let parts = timed().flat_map(|feed| {
             feed.live.segments.iter().flat_map(|s| &s.parts).map(|part| feed.init.ms_up(part.duration))
         });
+        // Of a cadence it follows from the longest chunk, so that it is the same wherever gathering began.
+        let longest = |feed: &Feed| {
+            let count = (part_ms * 21 / 20 / feed.init.ms_up(feed.chunk_max).max(1)).max(1);
+            feed.init.ms_up(feed.chunk_max * count)
+        };
+        let part_target_ms = match self.options.cadence {
+            Some(_) => timed().map(longest).max(),
+            None => parts.max(),
+        };
+        // With one chunk a segment parts would only say everything twice.
+        let part_target_ms =
+            part_target_ms.filter(|_| chunk_ms * 20 <= part_ms * 21).and_then(|ms| u64::try_from(ms).ok());
         Timing {
             target_s: ((longest_ms + 500) / 1000).max(1) as u64,
-            // With one chunk a segment parts would only say everything twice.
-            part_target_ms: parts.max().filter(|_| chunk_ms * 20 <= part_ms * 21).and_then(|ms| u64::try_from(ms).ok()),
+            part_target_ms,
             window_ms: self.options.window.as_millis() as u64,
+            low_latency: self.low_latency(number, part_target_ms, begins_ms),
         }
     }
 
@@ -506,6 +585,7 @@ impl Window {
 
     /// Makes a new state of what the feeds have.
     fn publish(&mut self, now: Utc) {
+        self.mend();
         let Some(period) = self.current.periods.last() else { return };
         let mut period = LivePeriod::clone(period);
         let mut members: Vec<&Feed> = self.feeds.values().filter(|feed| feed.period == Some(period.number)).collect();
@@ -590,6 +670,7 @@ impl Feed {
             open: None,
             next_number: 0,
             next_time: 0,
+            produced: None,
         };
         Feed {
             init: Arc::new(init),
@@ -605,6 +686,12 @@ impl Feed {
             bits: 0,
             ticks: 0,
             places: Vec::new(),
+            frame: 0,
+            late_ms: i64::MIN,
+            kept: 0,
+            wanted: KEPT_AT_FIRST,
+            broken: None,
+            astray: None,
         }
     }
 
@@ -636,18 +723,32 @@ impl Feed {
             open: None,
             next_number,
             next_time: chunk.time,
+            produced: chunk.produced,
         };
+        self.frame = i64::from(chunk.sample_duration);
+        self.late_ms = i64::MIN;
         self.period = Some(period);
         self.decode_end = chunk.decode_time;
         (self.peak, self.bits, self.ticks) = (0, 0, 0);
         self.ended = false;
     }
 
-    fn goes_on(&self, chunk: &Chunk, now: Utc, target: i64) -> Course {
+    fn goes_on(&self, chunk: &Chunk, now: Utc, target: i64, locked: Option<Cadence>, gaps_max: i64) -> Course {
         let jump = chunk.decode_time - self.decode_end;
         let jump_ms = self.init.ms(jump);
         if jump_ms.abs() <= JITTER_MS {
             return Course::Goes;
+        }
+        if locked.is_some() {
+            // There is one timeline, and nothing comes twice.
+            let is_bounded = jump / target.max(1) <= gaps_max;
+            return if jump < 0 {
+                Course::Repeats
+            } else if is_bounded {
+                Course::Gap
+            } else {
+                Course::Jumps
+            };
         }
         if jump < 0 {
             let first = self.live.segments.iter().next().map_or(i64::MAX, |first| first.time);
@@ -655,7 +756,7 @@ impl Feed {
             return if is_recent && chunk.time > first { Course::Repeats } else { Course::Jumps };
         }
         let passed_ms = i64::try_from(now.0.saturating_sub(self.last_at.0)).unwrap_or(i64::MAX);
-        let is_outage = (jump_ms - passed_ms).abs() <= OUTAGE_SLACK_MS && jump / target.max(1) <= GAPS_MAX;
+        let is_outage = (jump_ms - passed_ms).abs() <= OUTAGE_SLACK_MS && jump / target.max(1) <= gaps_max;
         if is_outage { Course::Gap } else { Course::Jumps }
     }
 
@@ -672,7 +773,14 @@ impl Feed {
         self.live.next_time = time;
     }
 
-    fn begins_segment(&self, chunk: &Chunk, source: &Source, target: i64, timing: Option<Timing>) -> bool {
+    fn begins_segment(
+        &self,
+        chunk: &Chunk,
+        source: &Source,
+        target: i64,
+        timing: Option<Timing>,
+        cadence: Option<Cadence>,
+    ) -> bool {
         let Some(open) = &self.live.open else { return true };
         if source.named_segments && source.begins_segment {
             return true;
@@ -681,6 +789,9 @@ impl Feed {
         let longest = timing.map_or(SEGMENT_MAX, |timing| Duration::from_millis(timing.target_s * 1000 + 499));
         if chunk.end - open.time > self.ticks(longest) || open.chunks.len() >= SEGMENT_CHUNKS_MAX {
             return true;
+        }
+        if let Some(cadence) = cadence.filter(|_| !source.named_segments) {
+            return self.is_due(cadence, open.time, chunk);
         }
         let cell = |time: i64| time.div_euclid(target.max(1));
         let is_far = (chunk.time - open.time) * 2 >= target;
@@ -713,6 +824,7 @@ impl Feed {
                     growing: None,
                     chunks: Vec::new(),
                     duration: 0,
+                    due: None,
                 }
             }
         };
@@ -758,8 +870,15 @@ impl Feed {
         self.ended = false;
     }
 
+    /// Says when the open segment ends.
+    fn announce_end(&mut self, due: Option<i64>) {
+        if let Some(open) = self.live.open.as_mut().filter(|open| open.due != due) {
+            Arc::make_mut(open).due = due;
+        }
+    }
+
     /// Ends the open segment, where the next one begins if that is known.
-    fn close(&mut self, now: Utc, next: Option<i64>) {
+    fn close(&mut self, now: Utc, next: Option<i64>, cadence: Option<Cadence>) {
         let Some(open) = self.live.open.take() else { return };
         // Samples may be presented a little later or sooner than those before them last.
         let near = |next: &i64| {
@@ -774,6 +893,7 @@ impl Feed {
         let places = std::mem::take(&mut self.places);
         let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
         let segment = LiveSegment::close(&open, duration, now, places);
+        self.kept_or_not(cadence, &segment);
         let scale = i64::from(self.init.face.timescale.get());
         let bits = segment.len * 8;
         let rate = u64::try_from(i128::from(bits) * i128::from(scale) / i128::from(duration)).unwrap_or(u64::MAX);

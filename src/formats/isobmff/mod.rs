@@ -6,6 +6,7 @@ pub mod emsg;
 pub mod fragment;
 pub mod groups;
 pub mod movie;
+pub mod prft;
 pub mod sample_entry;
 pub mod sample_tables;
 pub mod stpp;

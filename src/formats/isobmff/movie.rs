@@ -147,6 +147,17 @@ fn track_id(trak: BoxRef<'_>) -> Result<u32, Malformed> {
     fields.u32()
 }
 
+/// The `trak` in `moov` whose track_ID is `id`.
+pub(super) fn track(moov: BoxRef<'_>, id: u32) -> Result<BoxRef<'_>, Malformed> {
+    for trak in moov.children() {
+        let trak = trak?;
+        if trak.kind.0 == *b"trak" && track_id(trak)? == id {
+            return Ok(trak);
+        }
+    }
+    Err(Malformed::new(format!("no track {id}"), moov.offset).within(moov.kind))
+}
+
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -191,11 +202,14 @@ impl TrackHeader {
                 protection.groups = KeyGroups::parse(sgpd).map_err(|e| e.within("trak/mdia/minf/stbl/sgpd"))?;
             }
         }
-        let (sample_size, sample_count) = match stbl.child(b"stsz").map_err(within)? {
-            Some(stsz) => {
-                let mut fields = stsz.fields();
+        let (stsz, stz2) = (stbl.child(b"stsz").map_err(within)?, stbl.child(b"stz2").map_err(within)?);
+        let (sample_size, sample_count) = match stsz.or(stz2) {
+            Some(sizes) => {
+                let mut fields = sizes.fields();
                 fields.version_and_flags()?;
-                (Some(fields.u32()?).filter(|&size| size > 0), fields.u32()?)
+                let (size, count) = (fields.u32()?, fields.u32()?);
+                // In stz2 it is the width of a size.
+                (Some(size).filter(|&size| size > 0 && stsz.is_some()), count)
             }
             None => (None, 0),
         };

@@ -1,196 +1,304 @@
-//! Sample tables (ISO/IEC 14496-12 §8.6, §8.7): the samples that a `moov` lists itself.
+//! Sample tables (ISO/IEC 14496-12 §8.6, §8.7): the samples that a `moov` lists itself, column by column as they are written down.
 //!
-//! The `mp4` crate reads the tables. It gets a scratch `trak` of nothing but the boxes it needs, each of them checked by our
-//! own walk first, with a sample entry it passes over: what an entry holds is none of its business here.
+//! ```text
+//!   stts  (samples, duration)…    ctts  (samples, composition offset)…    stss  number of a sync sample…
+//!   stsz, stz2  size…             stsc  (first chunk, samples a chunk)…   stco, co64  where a chunk begins…
+//! ```
+//!
+//! Two hours list half a million samples, so nothing is done a sample that can be done a run or a chunk.
 
-use std::io::Cursor;
+use std::ops::Range;
 
-use mp4::{BoxHeader, MoovBox, ReadBox};
-
-use super::boxes::{BoxRef, write_box, write_full_box};
-use super::fragment::RunSample;
+use super::boxes::{BoxRef, FourCc, find};
+use super::movie;
 use crate::formats::error::Malformed;
 
 /// The most samples of a track: two days of AAC, twice over.
 pub const SAMPLES_MAX: u32 = 1 << 25;
 
-/// A sample and where its bytes begin in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableSample {
-    /// Duration, size, flags and composition offset.
-    pub sample: RunSample,
-    /// Offset in the file, in bytes.
-    pub offset: u64,
-}
-
 /// sample_depends_on = 2: a sync sample; and = 1 with sample_is_non_sync_sample (§8.8.3.1).
 const FLAGS: [u32; 2] = [0x0101_0000, 0x0200_0000];
 
+/// The samples of a track.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Size of each, in bytes.
+    pub sizes: Vec<u32>,
+    /// Durations in ticks, each with how many samples in a row have it.
+    pub durations: Vec<(u32, u32)>,
+    /// Composition offset of each, in ticks; empty if all are zero.
+    pub composition_offsets: Vec<i32>,
+    /// Sample flags (§8.8.3.1), each with the first sample from which on they hold.
+    pub flags: Vec<(u32, u32)>,
+    /// Where the bytes lie in the file, in the order of the samples.
+    pub stretches: Vec<Stretch>,
+}
+
+/// Bytes of samples that follow one another: those of a chunk, or of neighbours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first sample in it.
+    pub first_sample: u32,
+    /// Where it lies in the file.
+    pub bytes: Range<u64>,
+}
+
+impl Listed {
+    /// Leaves out the samples decoded after the last whose composition time is before `end`, in ticks from where decoding begins.
+    pub fn end_before(&mut self, end: i64) {
+        let mut first = self.sizes.len();
+        // No sum leaves 64 bits: a track has less than 2^25 samples, and a duration 32 bits.
+        let mut time: i64 =
+            self.durations.iter().map(|&(count, duration)| i64::from(count) * i64::from(duration)).sum();
+        for &(count, duration) in self.durations.iter().rev() {
+            for _ in 0..count {
+                first -= 1;
+                time -= i64::from(duration);
+                let offset = self.composition_offsets.get(first).copied().unwrap_or(0);
+                if time + i64::from(offset) < end {
+                    return self.truncate(first + 1);
+                }
+            }
+        }
+    }
+
+    fn truncate(&mut self, count: usize) {
+        let is_kept = |first: u32| (first as usize) < count;
+        self.sizes.truncate(count);
+        self.composition_offsets.truncate(count);
+        self.flags.retain(|&(first, _)| is_kept(first));
+        self.stretches.retain(|stretch| is_kept(stretch.first_sample));
+        if let Some(last) = self.stretches.last_mut() {
+            last.bytes.end = last.bytes.start + sum(&self.sizes[last.first_sample as usize..]);
+        }
+        let mut left = count as u32;
+        for (run, _) in &mut self.durations {
+            *run = left.min(*run);
+            left -= *run;
+        }
+        self.durations.retain(|&(run, _)| run > 0);
+    }
+}
+
+fn sum(sizes: &[u32]) -> u64 {
+    sizes.iter().map(|&size| u64::from(size)).sum()
+}
+
 /// The samples of the `trak` whose track_ID is `id`, in a file with `media_bytes` of media.
-pub fn read(moov: BoxRef<'_>, id: u32, media_bytes: u64) -> Result<Vec<TableSample>, Malformed> {
-    let scratch = scratch_movie(moov, id)?;
-    let mut reader = Cursor::new(scratch.as_slice());
-    let unread = |error: mp4::Error| Malformed::new(format!("sample tables: {error}"), moov.offset).within("moov");
-    let header = BoxHeader::read(&mut reader).map_err(unread)?;
-    let movie = MoovBox::read_box(&mut reader, header.size).map_err(unread)?;
-    let tables = &movie.traks.first().ok_or_else(|| Malformed::new("no such track", moov.offset))?.mdia.minf.stbl;
-    let count = tables.stsz.sample_count;
-    let inconsistent = |what: &'static str| Malformed::new(what, moov.offset).within("moov/trak/mdia/minf/stbl");
-    if count > SAMPLES_MAX {
-        return Err(inconsistent("more samples than any track may have"));
-    }
-    if u64::from(count) * u64::from(tables.stsz.sample_size) > media_bytes {
-        return Err(inconsistent("stsz: more bytes of samples than there are of media"));
-    }
-    if tables.stsz.sample_size == 0 && tables.stsz.sample_sizes.len() != count as usize {
-        return Err(inconsistent("stsz: fewer sizes than samples"));
-    }
-    let mut durations = tables.stts.entries.iter().flat_map(|e| repeat(e.sample_delta, e.sample_count));
-    let offsets = tables.ctts.as_ref().map(|ctts| ctts.entries.as_slice()).unwrap_or_default();
-    let mut offsets = offsets.iter().flat_map(|e| repeat(e.sample_offset, e.sample_count));
-    let mut syncs = tables.stss.as_ref().map(|stss| stss.entries.iter().copied().peekable());
-    let mut places = ChunkWalk::new(
-        tables.stsc.entries.iter().map(|e| (e.first_chunk.saturating_sub(1), e.samples_per_chunk)).collect(),
-    );
-    let chunk_offset = |chunk: u32| match (&tables.stco, &tables.co64) {
-        (Some(stco), _) => stco.entries.get(chunk as usize).map(|&offset| u64::from(offset)),
-        (None, Some(co64)) => co64.entries.get(chunk as usize).copied(),
-        (None, None) => None,
+pub fn read(moov: BoxRef<'_>, id: u32, media_bytes: u64) -> Result<Listed, Malformed> {
+    let minf = movie::track(moov, id)?.required(b"mdia")?.required(b"minf")?;
+    read_tables(minf.required(b"stbl")?, media_bytes).map_err(|error| error.within("moov/trak/mdia/minf/stbl"))
+}
+
+fn read_tables(stbl: BoxRef<'_>, media_bytes: u64) -> Result<Listed, Malformed> {
+    let optional = |kind| find(stbl.children(), kind);
+    let required =
+        |kind| optional(kind)?.ok_or_else(|| Malformed::new(format!("no {} box", FourCc(*kind)), stbl.offset));
+    let sizes = match optional(b"stsz")? {
+        Some(stsz) => sizes(stsz, media_bytes)?,
+        None => sizes(required(b"stz2")?, media_bytes)?,
     };
-    let mut samples = Vec::new();
-    let mut last_duration = 0;
-    for index in 0..count {
-        let duration = durations.next().unwrap_or(last_duration);
-        last_duration = duration;
-        let sync = match &mut syncs {
-            None => true,
-            Some(syncs) => {
-                while syncs.next_if(|&number| number < index + 1).is_some() {}
-                syncs.next_if_eq(&(index + 1)).is_some()
-            }
-        };
-        let size = match tables.stsz.sample_size {
-            0 => tables.stsz.sample_sizes[index as usize],
-            size => size,
-        };
-        let offset = places
-            .next(size, chunk_offset)
-            .ok_or_else(|| inconsistent("stsc and stco name fewer samples than stsz"))?;
-        let composition_offset = offsets.next().unwrap_or(0);
-        samples.push(TableSample {
-            sample: RunSample { duration, size, flags: FLAGS[usize::from(sync)], composition_offset },
-            offset,
-        });
+    let count = sizes.len() as u32;
+    let durations = durations(entries(required(b"stts")?)?, count);
+    let composition_offsets = match optional(b"ctts")? {
+        Some(ctts) => composition_offsets(entries(ctts)?, count),
+        None => Vec::new(),
+    };
+    let flags = match optional(b"stss")? {
+        Some(stss) => flags(entries(stss)?, count),
+        None => vec![(0, FLAGS[1])],
+    };
+    let stsc = entries(required(b"stsc")?)?;
+    let stretches = match optional(b"stco")? {
+        Some(stco) => stretches(&sizes, stsc, entries(stco)?.iter().map(|&at| u32::from_be_bytes(at).into())),
+        None => stretches(&sizes, stsc, entries(required(b"co64")?)?.iter().map(|&at| u64::from_be_bytes(at))),
+    };
+    let stretches = stretches.ok_or_else(|| {
+        Malformed::new(format!("the chunks of stsc and stco hold fewer than the {count} samples"), stbl.offset)
+    })?;
+    Ok(Listed { sizes, durations, composition_offsets, flags, stretches })
+}
+
+/// The entries of `N` bytes each that follow their number in `table`.
+fn entries<const N: usize>(table: BoxRef<'_>) -> Result<&[[u8; N]], Malformed> {
+    let mut fields = table.fields();
+    let count = fields.version_and_flags().and_then(|_| fields.u32()).map_err(|error| error.within(table.kind))?;
+    let (entries, _) = fields.rest().as_chunks();
+    entries.get(..count as usize).ok_or_else(|| few(count, entries.len(), table))
+}
+
+fn few(count: u32, room: usize, table: BoxRef<'_>) -> Malformed {
+    Malformed::new(format!("{count} entries, and room for {room}"), table.offset).within(table.kind)
+}
+
+/// An entry of two fields.
+fn pair(entry: &[u8; 8]) -> (u32, u32) {
+    let both = u64::from_be_bytes(*entry);
+    ((both >> 32) as u32, both as u32)
+}
+
+/// Sizes: those of `stsz`, where one may stand for all, or of `stz2`, which has 4, 8 or 16 bits for each (§8.7.3).
+fn sizes(table: BoxRef<'_>, media_bytes: u64) -> Result<Vec<u32>, Malformed> {
+    let wrong = |what: String| Malformed::new(what, table.offset).within(table.kind);
+    let mut fields = table.fields();
+    let head = fields.version_and_flags().and_then(|_| Ok((fields.u32()?, fields.u32()?)));
+    let (size, count) = head.map_err(|error| error.within(table.kind))?;
+    if count > SAMPLES_MAX {
+        return Err(wrong(format!("{count} samples, at most {SAMPLES_MAX} are read")));
     }
-    Ok(samples)
-}
-
-fn repeat<T: Copy>(value: T, count: u32) -> impl Iterator<Item = T> {
-    std::iter::repeat_n(value, count as usize)
-}
-
-/// Goes from sample to sample through the chunks (§8.7.4, §8.7.5).
-struct ChunkWalk {
-    /// first_chunk, counted from 0, and samples_per_chunk.
-    entries: std::iter::Peekable<std::vec::IntoIter<(u32, u32)>>,
-    per_chunk: u32,
-    next_chunk: u32,
-    left: u32,
-    offset: u64,
-}
-
-impl ChunkWalk {
-    fn new(entries: Vec<(u32, u32)>) -> ChunkWalk {
-        ChunkWalk { entries: entries.into_iter().peekable(), per_chunk: 0, next_chunk: 0, left: 0, offset: 0 }
-    }
-
-    /// Where the next sample, of `size` bytes, begins.
-    fn next(&mut self, size: u32, chunk_offset: impl Fn(u32) -> Option<u64>) -> Option<u64> {
-        while self.left == 0 {
-            while let Some((_, per_chunk)) = self.entries.next_if(|&(first, _)| first <= self.next_chunk) {
-                self.per_chunk = per_chunk;
-            }
-            self.offset = chunk_offset(self.next_chunk)?;
-            self.left = self.per_chunk;
-            self.next_chunk += 1;
+    let is_compact = table.kind.0 == *b"stz2";
+    if size > 0 && !is_compact {
+        if u64::from(size) * u64::from(count) > media_bytes {
+            return Err(wrong(format!("{count} samples of {size} bytes in {media_bytes} bytes of media")));
         }
-        let offset = self.offset;
-        self.offset = offset.checked_add(size.into())?;
-        self.left -= 1;
-        Some(offset)
+        return Ok(vec![size; count as usize]);
     }
+    let (bytes, wanted) = (fields.rest(), count as usize);
+    let sizes: Vec<u32> = match if is_compact { size & 0xff } else { 32 } {
+        4 => bytes.iter().flat_map(|&byte| [byte >> 4, byte & 15]).take(wanted).map(u32::from).collect(),
+        8 => bytes.iter().take(wanted).map(|&byte| byte.into()).collect(),
+        16 => bytes.as_chunks().0.iter().take(wanted).map(|&size| u16::from_be_bytes(size).into()).collect(),
+        32 => bytes.as_chunks().0.iter().take(wanted).map(|&size| u32::from_be_bytes(size)).collect(),
+        bits => return Err(wrong(format!("sizes of {bits} bits"))),
+    };
+    if sizes.len() < wanted { Err(few(count, sizes.len(), table)) } else { Ok(sizes) }
 }
 
-/// `child` with its size written out: 0, to the end of what is around it (§4.2.2), sends the crate round for ever.
-fn copy(out: &mut Vec<u8>, child: BoxRef<'_>) {
-    write_box(out, &child.kind.0, |out| out.extend_from_slice(child.payload()));
-}
-
-/// A `moov` of one `trak` that holds what the tables need and nothing else.
-fn scratch_movie(moov: BoxRef<'_>, id: u32) -> Result<Vec<u8>, Malformed> {
-    let mut found = None;
-    for trak in moov.children() {
-        let trak = trak?;
-        if trak.kind.0 == *b"trak" {
-            let tkhd = trak.required(b"tkhd")?;
-            let at = if tkhd.payload().first() == Some(&1) { 20 } else { 12 };
-            if tkhd.payload().get(at..at + 4) == Some(&id.to_be_bytes()) {
-                found = Some((trak, tkhd));
-                break;
-            }
+/// Runs of durations of `count` samples; of those that the table leaves out the last is taken.
+fn durations(stts: &[[u8; 8]], count: u32) -> Vec<(u32, u32)> {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut left = count;
+    for (run, duration) in stts.iter().map(pair) {
+        let run = run.min(left);
+        left -= run;
+        match runs.last_mut() {
+            _ if run == 0 => {}
+            Some((last, of_last)) if *of_last == duration => *last += run,
+            _ => runs.push((run, duration)),
         }
     }
-    let (trak, tkhd) = found.ok_or_else(|| Malformed::new(format!("no track {id}"), moov.offset))?;
-    let mvhd = moov.required(b"mvhd")?;
-    let mdia = trak.required(b"mdia")?;
-    let (mdhd, hdlr, minf) = (mdia.required(b"mdhd")?, mdia.required(b"hdlr")?, mdia.required(b"minf")?);
-    let stbl = minf.required(b"stbl")?;
-    let mut tables = Vec::new();
-    for child in stbl.children() {
-        let child = child?;
-        if matches!(&child.kind.0, b"stts" | b"ctts" | b"stsc" | b"stsz" | b"stco" | b"co64" | b"stss") {
-            copy(&mut tables, child);
+    match runs.last_mut() {
+        Some((last, _)) => *last += left,
+        None if left > 0 => runs.push((left, 0)),
+        None => {}
+    }
+    runs
+}
+
+/// Composition offsets of `count` samples. In version 0, too, what would be more than 2^31 is negative: many writers leave the version at 0
+/// (§8.6.1.3 has negative ones in version 1 alone). Those that the table leaves out are zero.
+fn composition_offsets(ctts: &[[u8; 8]], count: u32) -> Vec<i32> {
+    let runs = || ctts.iter().map(pair).map(|(run, offset)| (run as usize, offset as i32));
+    if runs().all(|(_, offset)| offset == 0) {
+        return Vec::new();
+    }
+    let count = count as usize;
+    let mut offsets = Vec::with_capacity(count);
+    for (run, offset) in runs() {
+        let run = run.min(count - offsets.len());
+        if run == 1 {
+            offsets.push(offset);
+        } else {
+            offsets.resize(offsets.len() + run, offset);
         }
     }
-    let mut out = Vec::with_capacity(tables.len() + 1024);
-    write_box(&mut out, b"moov", |out| {
-        copy(out, mvhd);
-        write_box(out, b"trak", |out| {
-            copy(out, tkhd);
-            write_box(out, b"mdia", |out| {
-                copy(out, mdhd);
-                copy(out, hdlr);
-                write_box(out, b"minf", |out| {
-                    write_box(out, b"dinf", |out| {
-                        write_full_box(out, b"dref", 0, 0, |out| {
-                            out.extend_from_slice(&1u32.to_be_bytes());
-                            write_full_box(out, b"url ", 0, 1, |_| {});
-                        });
-                    });
-                    write_box(out, b"stbl", |out| {
-                        write_full_box(out, b"stsd", 0, 0, |out| {
-                            out.extend_from_slice(&1u32.to_be_bytes());
-                            write_box(out, b"free", |_| {});
-                        });
-                        out.extend_from_slice(&tables);
-                    });
-                });
-            });
-        });
-    });
-    Ok(out)
+    offsets.resize(count, 0);
+    offsets
+}
+
+/// Runs of flags of `count` samples, of which those numbered in the table, in rising order from 1, are sync samples.
+fn flags(stss: &[[u8; 4]], count: u32) -> Vec<(u32, u32)> {
+    let mut runs = Vec::new();
+    let mut next = 0;
+    for number in stss.iter().map(|&number| u32::from_be_bytes(number)) {
+        let Some(index) = number.checked_sub(1).filter(|index| (next..count).contains(index)) else { continue };
+        if index > next {
+            runs.push((next, FLAGS[0]));
+        }
+        if index > next || index == 0 {
+            runs.push((index, FLAGS[1]));
+        }
+        next = index + 1;
+    }
+    if next < count {
+        runs.push((next, FLAGS[0]));
+    }
+    runs
+}
+
+/// Where the samples with `sizes` lie in chunks that begin at `offsets` (§8.7.4, §8.7.5). `None` if the chunks hold fewer, or one
+/// does not end within 64 bits.
+fn stretches(sizes: &[u32], stsc: &[[u8; 12]], offsets: impl Iterator<Item = u64>) -> Option<Vec<Stretch>> {
+    let entry = |entry: &[u8; 12]| {
+        let (first_chunk, rest) = entry.split_first_chunk().expect("an entry is longer than that");
+        let (samples_per_chunk, _) = rest.split_first_chunk().expect("likewise");
+        (u32::from_be_bytes(*first_chunk), u32::from_be_bytes(*samples_per_chunk) as usize)
+    };
+    let mut entries = stsc.iter().map(entry).peekable();
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let (mut first, mut per_chunk) = (0, 0);
+    for (chunk, start) in (1..).zip(offsets) {
+        while let Some((_, of_entry)) = entries.next_if(|&(first_chunk, _)| first_chunk <= chunk) {
+            per_chunk = of_entry;
+        }
+        let next = sizes.len().min(first + per_chunk);
+        if next > first {
+            let end = start.checked_add(sum(&sizes[first..next]))?;
+            match stretches.last_mut() {
+                Some(last) if last.bytes.end == start => last.bytes.end = end,
+                _ => stretches.push(Stretch { first_sample: first as u32, bytes: start..end }),
+            }
+            first = next;
+        }
+        if first == sizes.len() {
+            break;
+        }
+    }
+    (first == sizes.len()).then_some(stretches)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::isobmff::boxes::{Boxes, find};
+    use crate::formats::isobmff::boxes::{Boxes, write_box, write_full_box};
     use crate::formats::isobmff::wvtt;
     use crate::time::Timescale;
+    use mp4::{BoxHeader, MoovBox, ReadBox};
     use proptest::prelude::*;
+    use std::io::Cursor;
 
-    /// A `moov` of one track with these tables, its chunks of `per_chunk` samples `gap` bytes apart; and what is in it.
-    fn written(list: &[(u32, u32, bool, i32)], per_chunk: usize, gap: u64, wide: bool) -> (Vec<u8>, Vec<TableSample>) {
+    /// A sample of a table: duration, size, whether it is a sync sample, composition offset.
+    type One = (u32, u32, bool, i32);
+
+    /// How tables are written.
+    #[derive(Clone, Copy, Debug)]
+    struct How {
+        /// Samples a chunk.
+        per_chunk: usize,
+        /// Bytes between chunks.
+        gap: u64,
+        /// Whether places have 64 bits.
+        wide: bool,
+        /// The bits of a size in `stz2`; else sizes are in `stsz`.
+        compact: Option<u32>,
+    }
+
+    fn how() -> impl Strategy<Value = How> {
+        let compact = prop::option::of(prop::sample::select(vec![4, 8, 16]));
+        (1usize..7, 0u64..20, any::<bool>(), compact).prop_map(|(per_chunk, gap, wide, compact)| How {
+            per_chunk,
+            gap,
+            wide,
+            compact,
+        })
+    }
+
+    fn samples() -> impl Strategy<Value = Vec<One>> {
+        prop::collection::vec((0u32..3, 1u32..4, any::<bool>(), -2i32..3), 1..60)
+    }
+
+    /// A `moov` of one track with the tables of `list`; and where each sample lies.
+    fn written(list: &[One], how: How) -> (Vec<u8>, Vec<u64>) {
         let put = |out: &mut Vec<u8>, value: u32| out.extend_from_slice(&value.to_be_bytes());
         let runs = |out: &mut Vec<u8>, values: &mut dyn Iterator<Item = u32>| {
             let mut runs: Vec<(u32, u32)> = Vec::new();
@@ -203,17 +311,20 @@ mod tests {
             put(out, runs.len() as u32);
             runs.iter().for_each(|&(count, value)| [count, value].iter().for_each(|&v| put(out, v)));
         };
-        let (mut samples, mut chunks, mut offset) = (Vec::new(), Vec::new(), 40);
-        for (index, &(duration, size, sync, composition_offset)) in list.iter().enumerate() {
-            if index % per_chunk == 0 {
-                offset += gap;
+        let (mut places, mut chunks, mut offset) = (Vec::new(), Vec::new(), 40);
+        for (index, &(_, size, ..)) in list.iter().enumerate() {
+            if index % how.per_chunk == 0 {
+                offset += how.gap;
                 chunks.push(offset);
             }
-            let flags = FLAGS[usize::from(sync)];
-            samples.push(TableSample { sample: RunSample { duration, size, flags, composition_offset }, offset });
+            places.push(offset);
             offset += u64::from(size);
         }
         let mut stbl = Vec::new();
+        write_full_box(&mut stbl, b"stsd", 0, 0, |out| {
+            put(out, 1);
+            write_box(out, b"free", |_| {});
+        });
         write_full_box(&mut stbl, b"stts", 0, 0, |out| runs(out, &mut list.iter().map(|s| s.0)));
         if list.iter().any(|s| s.3 != 0) {
             write_full_box(&mut stbl, b"ctts", 1, 0, |out| runs(out, &mut list.iter().map(|s| s.3 as u32)));
@@ -225,25 +336,38 @@ mod tests {
                 syncs.iter().for_each(|&number| put(out, number));
             });
         }
-        let one_size = Some(list[0].1).filter(|size| list.iter().all(|s| s.1 == *size));
-        write_full_box(&mut stbl, b"stsz", 0, 0, |out| {
-            put(out, one_size.unwrap_or(0));
-            put(out, list.len() as u32);
-            list.iter().filter(|_| one_size.is_none()).for_each(|s| put(out, s.1));
-        });
-        let rest = list.len() % per_chunk;
+        let count = list.len() as u32;
+        let sizes = list.iter().map(|s| s.1);
+        if let Some(bits) = how.compact {
+            write_full_box(&mut stbl, b"stz2", 0, 0, |out| {
+                [bits, count].iter().for_each(|&v| put(out, v));
+                let sizes: Vec<u32> = sizes.collect();
+                match bits {
+                    4 => out.extend(sizes.chunks(2).map(|two| (two[0] << 4 | two.get(1).unwrap_or(&0)) as u8)),
+                    8 => out.extend(sizes.iter().map(|&size| size as u8)),
+                    _ => out.extend(sizes.iter().flat_map(|&size| (size as u16).to_be_bytes())),
+                }
+            });
+        } else {
+            let one_size = Some(list[0].1).filter(|size| sizes.clone().all(|other| other == *size));
+            write_full_box(&mut stbl, b"stsz", 0, 0, |out| {
+                [one_size.unwrap_or(0), count].iter().for_each(|&v| put(out, v));
+                sizes.filter(|_| one_size.is_none()).for_each(|size| put(out, size));
+            });
+        }
+        let rest = list.len() % how.per_chunk;
         write_full_box(&mut stbl, b"stsc", 0, 0, |out| {
-            let entries = [(1, per_chunk), (chunks.len(), rest)];
+            let entries = [(1, how.per_chunk), (chunks.len(), rest)];
             let entries = &entries[usize::from(chunks.len() == 1 && rest > 0)..1 + usize::from(rest > 0)];
             put(out, entries.len() as u32);
             entries
                 .iter()
                 .for_each(|&(first, count)| [first as u32, count as u32, 1].iter().for_each(|&v| put(out, v)));
         });
-        write_full_box(&mut stbl, if wide { b"co64" } else { b"stco" }, 0, 0, |out| {
+        write_full_box(&mut stbl, if how.wide { b"co64" } else { b"stco" }, 0, 0, |out| {
             put(out, chunks.len() as u32);
             for &chunk in &chunks {
-                if wide { out.extend_from_slice(&chunk.to_be_bytes()) } else { put(out, chunk as u32) }
+                if how.wide { out.extend_from_slice(&chunk.to_be_bytes()) } else { put(out, chunk as u32) }
             }
         });
         // The heads of a movie of ours, with these tables.
@@ -258,43 +382,142 @@ mod tests {
                 out.extend_from_slice(trak.required(b"tkhd").expect("there").bytes());
                 write_box(out, b"mdia", |out| {
                     [b"mdhd", b"hdlr"].iter().for_each(|kind| out.extend(mdia.required(kind).expect("there").bytes()));
-                    write_box(out, b"minf", |out| write_box(out, b"stbl", |out| out.extend_from_slice(&stbl)));
+                    write_box(out, b"minf", |out| {
+                        write_box(out, b"dinf", |out| {
+                            write_full_box(out, b"dref", 0, 0, |out| {
+                                put(out, 1);
+                                write_full_box(out, b"url ", 0, 1, |_| {});
+                            });
+                        });
+                        write_box(out, b"stbl", |out| out.extend_from_slice(&stbl));
+                    });
                 });
             });
         });
-        (out, samples)
+        (out, places)
+    }
+
+    fn read_moov(moov: &[u8], media_bytes: u64) -> Result<Listed, Malformed> {
+        read(find(Boxes::new(moov, 0), b"moov").expect("well formed").expect("there"), 1, media_bytes)
+    }
+
+    /// Each sample, and where it lies.
+    fn spelled_out(listed: &Listed) -> Vec<(One, u64)> {
+        let durations =
+            listed.durations.iter().flat_map(|&(run, duration)| std::iter::repeat_n(duration, run as usize));
+        let (mut flag, mut stretch, mut offset) = (0, 0, 0);
+        let of = |(index, (duration, &size)): (usize, (u32, &u32))| {
+            flag += usize::from(listed.flags.get(flag + 1).is_some_and(|run| run.0 as usize == index));
+            if listed.stretches.get(stretch).is_some_and(|stretch| stretch.first_sample as usize == index) {
+                offset = listed.stretches[stretch].bytes.start;
+                stretch += 1;
+            }
+            let composition_offset = listed.composition_offsets.get(index).copied().unwrap_or(0);
+            offset += u64::from(size);
+            ((duration, size, listed.flags[flag].1 == FLAGS[1], composition_offset), offset - u64::from(size))
+        };
+        durations.zip(&listed.sizes).enumerate().map(of).collect()
+    }
+
+    /// What another reader makes of the same tables.
+    fn by_the_mp4_crate(moov: &[u8]) -> Vec<One> {
+        let mut reader = Cursor::new(moov);
+        let header = BoxHeader::read(&mut reader).expect("a head");
+        let movie = MoovBox::read_box(&mut reader, header.size).expect("it can be read");
+        let tables = &movie.traks[0].mdia.minf.stbl;
+        let sizes = match tables.stsz.sample_size {
+            0 => tables.stsz.sample_sizes.clone(),
+            size => vec![size; tables.stsz.sample_count as usize],
+        };
+        let durations = tables.stts.entries.iter().flat_map(|e| vec![e.sample_delta; e.sample_count as usize]);
+        let offsets = tables.ctts.iter().flat_map(|ctts| &ctts.entries);
+        let offsets = offsets.flat_map(|e| vec![e.sample_offset; e.sample_count as usize]).chain(std::iter::repeat(0));
+        let is_sync = |number| tables.stss.as_ref().is_none_or(|stss| stss.entries.contains(&number));
+        let all = durations.zip(sizes).zip(offsets).zip(1..);
+        all.map(|(((duration, size), offset), number)| (duration, size, is_sync(number), offset)).collect()
     }
 
     proptest! {
         #[test]
-        fn what_tables_say_is_read(
-            list in prop::collection::vec((0u32..3, 1u32..4, any::<bool>(), -2i32..3), 1..60),
-            per_chunk in 1usize..7,
-            gap in 0u64..20,
-            wide in any::<bool>(),
-        ) {
-            let (moov, samples) = written(&list, per_chunk, gap, wide);
-            let moov = find(Boxes::new(&moov, 0), b"moov").expect("well formed").expect("there");
-            prop_assert_eq!(read(moov, 1, 1000), Ok(samples));
+        fn what_tables_say_is_read(list in samples(), how in how()) {
+            let (moov, places) = written(&list, how);
+            let listed = read_moov(&moov, 1000).expect("well formed");
+            let expected: Vec<(One, u64)> = list.iter().copied().zip(places).collect();
+            prop_assert_eq!(spelled_out(&listed), expected);
+            let ends: Vec<u64> = listed.stretches.iter().map(|stretch| stretch.bytes.end).collect();
+            let starts = listed.stretches.iter().skip(1).map(|stretch| stretch.bytes.start);
+            prop_assert!(ends.iter().zip(starts).all(|(&end, start)| end < start), "neighbours are one");
+            if how.compact.is_none() {
+                prop_assert_eq!(by_the_mp4_crate(&moov), list);
+            }
+        }
+
+        #[test]
+        fn what_is_composed_after_the_end_is_left_out(list in samples(), how in how(), end in -5i64..130) {
+            let mut listed = read_moov(&written(&list, how).0, 1000).expect("well formed");
+            let whole = spelled_out(&listed);
+            listed.end_before(end);
+            let mut time = 0;
+            let mut kept = whole.len();
+            for (index, ((duration, _, _, offset), _)) in whole.iter().enumerate() {
+                if time + i64::from(*offset) < end {
+                    kept = index + 1;
+                }
+                time += i64::from(*duration);
+            }
+            prop_assert_eq!(spelled_out(&listed), &whole[..kept]);
+            prop_assert_eq!(listed.flags.iter().filter(|run| run.0 as usize >= kept).count(), 0);
+            let last = &listed.stretches.last().expect("a sample is left").bytes;
+            let ((_, size, ..), offset) = whole[kept - 1];
+            prop_assert_eq!(last.end, offset + u64::from(size));
         }
     }
 
+    const PLAIN: How = How { per_chunk: 1, gap: 3, wide: false, compact: None };
+
     #[test]
     fn a_table_of_size_0_reaches_to_the_end_and_is_read_once() {
-        let (mut moov, samples) = written(&[(10, 5, true, 0), (10, 6, true, 0)], 1, 3, false);
+        let list = [(10, 5, true, 0), (10, 6, true, 0)];
+        let (mut moov, places) = written(&list, PLAIN);
         let kind_at = moov.windows(4).position(|kind| kind == b"stco").expect("there");
         moov[kind_at - 4..kind_at].fill(0);
-        let moov = find(Boxes::new(&moov, 0), b"moov").expect("well formed").expect("there");
-        assert_eq!(read(moov, 1, 1000), Ok(samples));
+        let listed = read_moov(&moov, 1000).expect("well formed");
+        assert_eq!(spelled_out(&listed), list.into_iter().zip(places).collect::<Vec<_>>());
     }
 
     #[test]
-    fn chunks_are_walked() {
-        // Two chunks of two samples, then one of one.
-        let mut walk = ChunkWalk::new(vec![(0, 2), (2, 1)]);
-        let chunks = [100u64, 200, 300];
-        let at = |chunk: u32| chunks.get(chunk as usize).copied();
-        let found: Vec<_> = (0..6).map(|_| walk.next(10, at)).collect();
-        assert_eq!(found, [Some(100), Some(110), Some(200), Some(210), Some(300), None]);
+    fn what_is_left_out_of_a_table_is_as_the_last_or_nothing() {
+        assert_eq!(durations(&[[0, 0, 0, 2, 0, 0, 0, 7], [0, 0, 0, 1, 0, 0, 0, 9]], 5), [(2, 7), (3, 9)]);
+        assert_eq!(durations(&[[0, 0, 0, 9, 0, 0, 0, 7]], 5), [(5, 7)]);
+        assert_eq!(durations(&[], 5), [(5, 0)]);
+        assert_eq!(composition_offsets(&[[0, 0, 0, 2, 0, 0, 0, 7]], 4), [7, 7, 0, 0]);
+        assert_eq!(composition_offsets(&[[255, 255, 255, 255, 255, 255, 255, 255]], 2), [-1, -1]);
+        assert_eq!(
+            flags(&[[0, 0, 0, 2], [0, 0, 0, 1], [0, 0, 0, 3], [0, 0, 1, 0]], 4),
+            [(0, FLAGS[0]), (1, FLAGS[1]), (3, FLAGS[0])]
+        );
+        assert_eq!(flags(&[], 4), [(0, FLAGS[0])]);
+    }
+
+    #[test]
+    fn a_table_that_claims_more_than_it_holds_is_an_error() {
+        for (kind, what) in [
+            (b"stsz", "4294967295 samples, at most 33554432 are read (moov/trak/mdia/minf/stbl/stsz"),
+            (b"stts", "4294967295 entries, and room for 1 (moov/trak/mdia/minf/stbl/stts"),
+            (b"stsc", "4294967295 entries, and room for 1 (moov/trak/mdia/minf/stbl/stsc"),
+            (b"stco", "4294967295 entries, and room for 2 (moov/trak/mdia/minf/stbl/stco"),
+        ] {
+            let (mut moov, _) = written(&[(10, 5, true, 0), (10, 6, true, 0)], PLAIN);
+            let kind_at = moov.windows(4).position(|other| other == kind).expect("there");
+            let count_at = kind_at + if kind == b"stsz" { 12 } else { 8 };
+            moov[count_at..count_at + 4].fill(0xff);
+            let said = read_moov(&moov, 1000).expect_err("it claims too much").to_string();
+            assert!(said.starts_with(what), "{said}");
+        }
+        let (mut moov, _) = written(&[(10, 5, true, 0), (10, 6, true, 0)], PLAIN);
+        let count_at = moov.windows(4).position(|kind| kind == b"stco").expect("there") + 8;
+        moov[count_at + 3] = 1;
+        let said = read_moov(&moov, 1000).expect_err("a chunk is missing").to_string();
+        assert!(said.starts_with("the chunks of stsc and stco hold fewer than the 2 samples"), "{said}");
     }
 }

@@ -1,8 +1,10 @@
 //! The MPD of a broadcast: dynamic while it lasts, static when it has ended.
 
-use crate::media::live::Broadcast;
-use crate::media::presentation::Period;
-use crate::media::track::Track;
+use crate::formats::isobmff::prft::Produced;
+use crate::media::live::{Broadcast, LowLatency};
+use crate::media::presentation::{Period, Presentation, SwitchingSet};
+use crate::media::track::{Kind, Track};
+use crate::packager::dash::continuity::Place;
 use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, continuity};
 use crate::packager::push;
 use crate::packager::rate::Rates;
@@ -23,8 +25,10 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         out: Vec::with_capacity(ELEMENT_BYTES * (2 + presentation.tracks().count()) + segments * 8),
         rates,
         thumbnails: &[],
+        broadcast: Some(broadcast),
     };
     let timing = broadcast.timing;
+    let low_latency = timing.low_latency.filter(|_| !broadcast.ended);
     mpd.raw("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\"");
     if presentation.tracks().any(Track::is_protected) {
         mpd.raw(" xmlns:cenc=\"urn:mpeg:cenc:2013\"");
@@ -44,12 +48,15 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         // Twice a segment: a player learns of a segment half of one late at most.
         mpd.timed("minimumUpdatePeriod", ms(timing.target_s * 500));
         mpd.timed("timeShiftBufferDepth", ms(timing.window_ms.max(timing.target_s * 6000)));
-        mpd.timed("suggestedPresentationDelay", ms(timing.target_s * 1000 * DELAY_TARGETS));
+        let usual = timing.target_s * 1000 * DELAY_TARGETS;
+        mpd.timed("suggestedPresentationDelay", ms(low_latency.map_or(usual, LowLatency::delay_ms)));
     }
-    mpd.raw(" minBufferTime=\"PT");
-    push::decimal(&mut mpd.out, timing.target_s);
-    mpd.raw("S\">\n");
+    mpd.timed("minBufferTime", ms(low_latency.map_or(timing.target_s * 1000, |own| own.target_ms / 2)));
+    mpd.raw(">\n");
     let places = continuity::places(&presentation);
+    if let Some(low_latency) = low_latency {
+        mpd.service_description(&presentation, &places, low_latency);
+    }
     let ended = broadcast.ended.then(|| presentation.duration());
     // Before a hole a period ends earlier than the next begins.
     let end = |pair: &[Period]| Some(pair[1].start.min(pair[0].start.plus(pair[0].duration)));
@@ -66,7 +73,72 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
     Ok(mpd.out)
 }
 
+/// The moment that a producer named, and the clock that it was on, are believed if they are so near to when media came.
+const PRODUCER_SLACK_MS: i64 = 10_000;
+/// Who has fallen behind catches up by so much.
+const CATCH_UP: &str = "1.04";
+
 impl Mpd<'_> {
+    /// How far from the live edge it is to be played (ISO/IEC 23009-1 Annex K). Nobody is to be slower than it: Shaka 5.2, which counts
+    /// the target from where it begins, would fall back.
+    fn service_description(&mut self, presentation: &Presentation, places: &[Vec<Place<'_>>], low_latency: LowLatency) {
+        let newest = presentation.periods.last().zip(places.last());
+        let sets = newest.into_iter().flat_map(|(period, places)| period.sets.iter().zip(places));
+        let reference = sets.filter_map(|(set, place)| Some((place.id, self.produced(set)?.1))).next();
+        self.raw(" <ServiceDescription id=\"0\">\n  <Latency");
+        // Where a producer's clock is named, latency counts from that.
+        let mut target = low_latency.target_ms;
+        if let Some((id, late_ms)) = reference {
+            self.number("referenceId", id);
+            target = target.saturating_add_signed(late_ms);
+        }
+        self.number("target", target);
+        self.number("min", target / 2);
+        self.number("max", target * 2);
+        self.raw("/>\n  <PlaybackRate");
+        self.attribute("min", "1.00");
+        self.attribute("max", CATCH_UP);
+        self.raw("/>\n </ServiceDescription>\n");
+    }
+
+    /// Segments of `track` may be asked for when their first chunk is there, and end when the last is (ISO/IEC 23009-1 §5.3.9.5.3).
+    pub(super) fn early(&mut self, track: &Track) {
+        let timing = self.broadcast.filter(|broadcast| !broadcast.ended).map(|broadcast| broadcast.timing);
+        let Some(low_latency) = timing.and_then(|timing| timing.low_latency) else { return };
+        if track.kind == Kind::Text {
+            return;
+        }
+        self.open("availabilityTimeOffset");
+        push::seconds(&mut self.out, (low_latency.segment_ms - low_latency.chunk_ms) * 1000);
+        self.raw("\"");
+        self.attribute("availabilityTimeComplete", "false");
+    }
+
+    /// What a producer said of the tracks of `set`, which has this id: a moment and its media time (ISO/IEC 23009-1 §5.12).
+    pub(super) fn producer_reference_time(&mut self, set: &SwitchingSet, id: u64) {
+        let Some((produced, _)) = self.produced(set) else { return };
+        let presented = i64::try_from(produced.media_time).unwrap_or(i64::MAX) - set.tracks[0].media_time;
+        self.raw("   <ProducerReferenceTime");
+        self.number("id", id);
+        self.attribute("inband", "true");
+        self.attribute("type", if produced.is_captured { "captured" } else { "encoder" });
+        self.attribute("wallClockTime", &produced.at.to_string());
+        self.number("presentationTime", u64::try_from(presented).unwrap_or(0));
+        self.raw("/>\n");
+    }
+
+    /// What a producer said of the first track of `set`, and how much earlier that was than media came; `None` if its clock is another.
+    fn produced(&self, set: &SwitchingSet) -> Option<(Produced, i64)> {
+        let track = set.tracks.first()?;
+        let broadcast = self.broadcast?;
+        let (period, live) = broadcast.track(&track.name, track.version)?;
+        let produced = live.produced?;
+        let presented = i64::try_from(produced.media_time).ok()? - track.media_time;
+        let came_ms = i64::try_from(broadcast.utc_us(period, presented, track.timescale) / 1000).ok()?;
+        let late_ms = came_ms - i64::try_from(produced.at.0).ok()?;
+        (late_ms.abs() <= PRODUCER_SLACK_MS).then_some((produced, late_ms))
+    }
+
     fn timed(&mut self, name: &str, time: MediaTime) {
         self.open(name);
         self.duration(time);

@@ -6,8 +6,7 @@
 use crate::media::presentation::Presentation;
 use crate::media::track::Track;
 use crate::media::trick::{self, TrickFrame};
-use crate::packager::hls::key::Keys;
-use crate::packager::hls::media::{PREFIX_BYTES, folder, micros};
+use crate::packager::hls::media::{InForce, PREFIX_BYTES, folder, micros};
 use crate::packager::hls::rendition::Rendition;
 use crate::packager::hls::{NoHls, Options};
 use crate::packager::{push, rate};
@@ -28,15 +27,15 @@ pub fn playlist(presentation: &Presentation, rendition: &Rendition, options: &Op
     let longest = tracks().flat_map(|track| shown(track).map(|(_, from, to)| rate::rounded_s(track.time(to - from))));
     push::decimal(&mut out, longest.max().unwrap_or(1));
     out.extend_from_slice(b"\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n");
-    let mut list = List { out, options, map: None, is_locked: false };
+    let mut in_force = InForce::new(options);
     for (index, track) in tracks().enumerate() {
         if index > 0 {
-            list.out.extend_from_slice(b"#EXT-X-DISCONTINUITY\n");
+            out.extend_from_slice(b"#EXT-X-DISCONTINUITY\n");
         }
-        list.period(track, folder(presentation, track))?;
+        period(&mut out, &mut in_force, track, &folder(presentation, track))?;
     }
-    list.out.extend_from_slice(b"#EXT-X-ENDLIST\n");
-    Ok(list.out)
+    out.extend_from_slice(b"#EXT-X-ENDLIST\n");
+    Ok(out)
 }
 
 /// The pictures of `track`, each with from when until when it is shown, in ticks: where the first is not the first that is
@@ -49,53 +48,32 @@ fn shown(track: &Track) -> impl Iterator<Item = (TrickFrame, i64, i64)> {
     })
 }
 
-/// A playlist under way.
-struct List<'a> {
-    out: Vec<u8>,
-    options: &'a Options,
-    /// Where the pictures that the EXT-X-MAP in force belongs to are.
-    map: Option<String>,
-    /// Whether an EXT-X-KEY is in force.
-    is_locked: bool,
-}
-
-impl List<'_> {
-    /// Appends the pictures of `track`, which lie in `folder`.
-    fn period(&mut self, track: &Track, folder: String) -> Result<(), NoHls> {
-        let keys = Keys::of(track, self.options)?;
-        let out = &mut self.out;
-        if keys.is_none() && self.is_locked {
-            out.extend_from_slice(b"#EXT-X-KEY:METHOD=NONE\n");
+/// Appends the pictures of `track`, which lie in `folder`.
+fn period<'a>(out: &mut Vec<u8>, in_force: &mut InForce<'a>, track: &'a Track, folder: &str) -> Result<(), NoHls> {
+    let keys = in_force.begin(track, out)?;
+    let mut changes = keys.as_ref().map(|keys| keys.segments().enumerate()).into_iter().flatten().peekable();
+    for (index, (frame, from, to)) in shown(track).enumerate() {
+        let mut change = None;
+        while let Some((due, _)) = changes.next_if(|&(_, segment)| track.segments[segment].first_sample <= frame.sample)
+        {
+            change = Some(due);
         }
-        self.is_locked = keys.is_some();
-        let mut changes = keys.as_ref().map(|keys| keys.segments().enumerate()).into_iter().flatten().peekable();
-        for (index, (frame, from, to)) in shown(track).enumerate() {
-            let mut change = None;
-            while let Some((due, _)) =
-                changes.next_if(|&(_, segment)| track.segments[segment].first_sample <= frame.sample)
-            {
-                change = Some(due);
-            }
-            if let (Some(keys), Some(change)) = (&keys, change) {
-                keys.write(out, change);
-            }
-            if index == 0 && self.map.as_ref() != Some(&folder) {
-                out.extend_from_slice(b"#EXT-X-MAP:URI=\"");
-                out.extend_from_slice(folder.as_bytes());
-                out.extend_from_slice(b"init.mp4\"\n");
-                self.map = Some(folder.clone());
-            }
-            // The difference of positions, each rounded by itself: what the EXTINFs add up to never drifts.
-            let (from, to) = (micros(from, track.timescale), micros(to, track.timescale));
-            out.extend_from_slice(b"#EXTINF:");
-            push::seconds(out, to.saturating_sub(from));
-            out.extend_from_slice(b",\n");
-            out.extend_from_slice(folder.as_bytes());
-            push::decimal(out, u64::try_from(frame.time).unwrap_or(0));
-            out.extend_from_slice(b".trick.m4s\n");
+        if let (Some(keys), Some(change)) = (&keys, change) {
+            keys.write(out, change);
         }
-        Ok(())
+        if index == 0 {
+            in_force.map(folder, out);
+        }
+        // The difference of positions, each rounded by itself: what the EXTINFs add up to never drifts.
+        let (from, to) = (micros(from, track.timescale), micros(to, track.timescale));
+        out.extend_from_slice(b"#EXTINF:");
+        push::seconds(out, to.saturating_sub(from));
+        out.extend_from_slice(b",\n");
+        out.extend_from_slice(folder.as_bytes());
+        push::decimal(out, u64::try_from(frame.time).unwrap_or(0));
+        out.extend_from_slice(b".trick.m4s\n");
     }
+    Ok(())
 }
 
 #[cfg(test)]

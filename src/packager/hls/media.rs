@@ -28,12 +28,12 @@ pub fn playlist(presentation: &Presentation, rendition: &Rendition, options: &Op
     if rendition.tracks(presentation).all(|(_, track)| is_independent(track)) {
         out.extend_from_slice(b"#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-    let mut list = List { out, options, extension: rendition.form, map: None, is_locked: false };
+    let mut list = List { out, extension: rendition.form, in_force: InForce::new(options) };
     for (index, (period, track)) in rendition.tracks(presentation).enumerate() {
         if index > 0 {
             list.out.extend_from_slice(b"#EXT-X-DISCONTINUITY\n");
         }
-        list.period(period, track, folder(presentation, track))?;
+        list.period(period, track, &folder(presentation, track))?;
     }
     list.out.extend_from_slice(b"#EXT-X-ENDLIST\n");
     Ok(list.out)
@@ -47,42 +47,66 @@ pub(crate) fn folder(presentation: &Presentation, track: &Track) -> String {
     }
 }
 
-/// A playlist under way.
-struct List<'a> {
-    out: Vec<u8>,
+/// What holds in a playlist under way, from period to period.
+pub(crate) struct InForce<'a> {
     options: &'a Options,
-    extension: Form,
     /// Where the segments that the EXT-X-MAP in force belongs to are.
     map: Option<String>,
     /// Whether an EXT-X-KEY is in force.
     is_locked: bool,
 }
 
-impl List<'_> {
-    /// Appends the segments of `track`, which lie in `folder`.
-    fn period(&mut self, period: &Period, track: &Track, folder: String) -> Result<(), NoHls> {
+impl<'a> InForce<'a> {
+    /// Nothing yet.
+    pub(crate) fn new(options: &'a Options) -> InForce<'a> {
+        InForce { options, map: None, is_locked: false }
+    }
+
+    /// Begins the media of `track`: gives its keys, if it has any, and ends those of the period before.
+    pub(crate) fn begin(&mut self, track: &'a Track, out: &mut Vec<u8>) -> Result<Option<Keys<'a>>, NoHls> {
         let keys = Keys::of(track, self.options)?;
+        if keys.is_none() && self.is_locked {
+            out.extend_from_slice(b"#EXT-X-KEY:METHOD=NONE\n");
+        }
+        self.is_locked = keys.is_some();
+        Ok(keys)
+    }
+
+    /// Names the initialization segment in `folder`, after the first KEY: that holds for the MAPs that follow it, too.
+    pub(crate) fn map(&mut self, folder: &str, out: &mut Vec<u8>) {
+        if self.map.as_deref() != Some(folder) {
+            out.extend_from_slice(b"#EXT-X-MAP:URI=\"");
+            out.extend_from_slice(folder.as_bytes());
+            out.extend_from_slice(b"init.mp4\"\n");
+            self.map = Some(folder.to_owned());
+        }
+    }
+}
+
+/// A playlist under way.
+struct List<'a> {
+    out: Vec<u8>,
+    extension: Form,
+    in_force: InForce<'a>,
+}
+
+impl<'a> List<'a> {
+    /// Appends the segments of `track`, which lie in `folder`.
+    fn period(&mut self, period: &Period, track: &'a Track, folder: &str) -> Result<(), NoHls> {
+        let keys = self.in_force.begin(track, &mut self.out)?;
         let out = &mut self.out;
         let extension = match self.extension {
             Form::Fmp4 => b".m4s\n",
             Form::WebVtt => b".vtt\n",
         };
-        if keys.is_none() && self.is_locked {
-            out.extend_from_slice(b"#EXT-X-KEY:METHOD=NONE\n");
-        }
-        self.is_locked = keys.is_some();
         let mut changes = keys.as_ref().map(|keys| keys.segments().enumerate()).into_iter().flatten().peekable();
         let mut from = micros(first_start(period, track), track.timescale);
         for (index, segment) in track.segments.iter().enumerate() {
             if let (Some(keys), Some((change, _))) = (&keys, changes.next_if(|&(_, first)| first == index)) {
                 keys.write(out, change);
             }
-            // After the KEY: it holds for the MAPs that follow it, too.
-            if index == 0 && self.extension == Form::Fmp4 && self.map.as_ref() != Some(&folder) {
-                out.extend_from_slice(b"#EXT-X-MAP:URI=\"");
-                out.extend_from_slice(folder.as_bytes());
-                out.extend_from_slice(b"init.mp4\"\n");
-                self.map = Some(folder.clone());
+            if index == 0 && self.extension == Form::Fmp4 {
+                self.in_force.map(folder, out);
             }
             // The difference of positions, each rounded by itself: what the EXTINFs add up to never drifts.
             let to = micros(segment.time + segment.duration, track.timescale);

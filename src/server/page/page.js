@@ -271,8 +271,13 @@ function select(one) {
     ...(one.periods.length > 1
       ? one.periods.map((period) => el("div", {}, el("h3", {}, `Clip ${period.id}, ${clock(period.start_s)} to ${clock(period.start_s + period.duration_s)}`),
         drawTracks(one.tracks.filter((track) => track.period === period.id))))
-      : [el("div", {}, el("h3", {}, "Tracks"), drawTracks(one.tracks))]),
+      : [el("div", {}, el("h3", {}, "Tracks"), drawTracks(one.tracks), ...one.thumbnails.map(drawThumbnails))]),
   );
+}
+
+function drawThumbnails({ name, count, columns, rows, width, height, interval_s: interval }) {
+  const sheets = `${number.format(count)} sheet${count === 1 ? "" : "s"} of ${columns}×${rows}`;
+  return el("p", { className: "note" }, `Thumbnails (${name}): ${width}×${height}, one every ${Number(interval.toFixed(3))} s, ${sheets}`);
 }
 
 function drawUrl(label, url) {
@@ -315,6 +320,38 @@ function drawTracks(tracks) {
   return el("table", {},
     el("thead", {}, el("tr", {}, head("Kind"), head("Codec"), head("Details"), head("Language"), head("Peak rate", "number"))),
     el("tbody", {}, ...tracks.map(row)));
+}
+
+/** A bar over the length of `one`: it shows the thumbnail of the place that is pointed at, and `go` goes there. */
+function drawSeek(one, video, go) {
+  const { sheets, count, columns, rows, width, height, interval_s: interval } = one.thumbnails[0];
+  const each = columns * rows;
+  const picture = el("div", { className: "thumb", hidden: true });
+  picture.style.width = `${width}px`;
+  picture.style.height = `${height}px`;
+  const bar = el("input", { type: "range", min: 0, max: one.duration_s, step: 0.1, value: 0, "aria-label": "Place, with thumbnails" });
+  const show = (seconds) => {
+    const place = Math.min(Math.floor(seconds / interval), count * each - 1);
+    const tile = place % each;
+    picture.style.backgroundImage = `url("${sheets.replace("{number}", Math.floor(place / each) + 1)}")`;
+    picture.style.backgroundPosition = `${-(tile % columns) * width}px ${-Math.floor(tile / columns) * height}px`;
+    const room = bar.clientWidth - width;
+    picture.style.left = `${Math.max(0, Math.min(room, (seconds / one.duration_s) * bar.clientWidth - width / 2))}px`;
+    picture.dataset.time = clock(seconds);
+    picture.hidden = false;
+  };
+  bar.onpointermove = (event) => {
+    const share = (event.clientX - bar.getBoundingClientRect().left) / bar.clientWidth;
+    show(Math.max(0, Math.min(1, share)) * one.duration_s);
+  };
+  bar.oninput = () => {
+    bar.setAttribute("aria-valuetext", clock(bar.value));
+    show(Number(bar.value));
+  };
+  bar.onchange = () => go(Number(bar.value));
+  bar.onpointerleave = bar.onblur = () => { picture.hidden = true; };
+  video.addEventListener("timeupdate", () => { if (picture.hidden) bar.value = video.currentTime; });
+  return el("div", { className: "seek" }, picture, bar);
 }
 
 function drawStage(one) {
@@ -360,7 +397,10 @@ function drawStage(one) {
   } else if (one.tracks.some((track) => track.protection)) {
     tell("Encrypted: this page has no keys, so a player with a licence server is needed.");
   }
-  return el("div", { className: "stage" }, screen, el("div", { className: "under" }, engine, variant, say));
+  const seek = one.hls && one.thumbnails.length && !go.disabled
+    ? drawSeek(one, video, (seconds) => { if (player) video.currentTime = seconds; else begin(seconds); })
+    : null;
+  return el("div", { className: "stage" }, screen, seek, el("div", { className: "under" }, engine, variant, say));
 }
 
 // ---- the players

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::live::pushed::Init;
 use crate::content::live::window::{Feed, Gathering, Options, Window};
-use crate::media::live::{LivePeriod, LiveTrack, OpenSegment, Timing};
+use crate::formats::isobmff::prft::Produced;
+use crate::media::live::{LivePeriod, LiveTrack, LowLatency, OpenSegment, Timing};
 use crate::media::track::{Track, Version};
 use crate::time::{MediaTime, Timescale, Utc};
 
@@ -25,6 +26,11 @@ struct Checkpoint {
     ended: bool,
     /// target_s, part_target_ms, window_ms.
     timing: Option<(u64, Option<u64>, u64)>,
+    /// chunk_ms, segment_ms, target_ms.
+    #[serde(default)]
+    low_latency: Option<(u64, u64, u64)>,
+    #[serde(default)]
+    is_locked: bool,
     next_period: u64,
     period: Option<Period>,
     gathering: Option<Gathered>,
@@ -70,6 +76,18 @@ struct Fed {
     measured: (u64, u64, i64),
     /// Of the segment that grows: number, time, duration, whether it begins with a sync sample.
     open: Option<(u64, i64, i64, bool)>,
+    /// When that one ends, if it is known.
+    #[serde(default)]
+    due: Option<i64>,
+    #[serde(default)]
+    frame: i64,
+    #[serde(default)]
+    late_ms: Option<i64>,
+    #[serde(default)]
+    kept: Option<(u32, u32)>,
+    /// When, media time, whether it was captured then.
+    #[serde(default)]
+    produced: Option<(u64, u64, bool)>,
 }
 
 fn time(time: MediaTime) -> Time {
@@ -122,6 +140,11 @@ impl Window {
             rate: feed.live.rate,
             measured: (feed.peak, feed.bits, feed.ticks),
             open: feed.live.open.as_ref().map(|open| (open.number, open.time, open.duration, open.starts_with_sync)),
+            due: feed.live.open.as_ref().and_then(|open| open.due),
+            frame: feed.frame,
+            late_ms: Some(feed.late_ms),
+            kept: Some((feed.kept, feed.wanted)),
+            produced: feed.live.produced.map(|own| (own.at.0, own.media_time, own.is_captured)),
         };
         let checkpoint = Checkpoint {
             sequence: current.sequence,
@@ -130,6 +153,9 @@ impl Window {
             started: current.started.0,
             ended: current.ended,
             timing: self.timing.map(|timing| (timing.target_s, timing.part_target_ms, timing.window_ms)),
+            low_latency: (self.timing.and_then(|timing| timing.low_latency))
+                .map(|own| (own.chunk_ms, own.segment_ms, own.target_ms)),
+            is_locked: self.is_locked,
             next_period: self.next_period,
             period,
             gathering,
@@ -146,12 +172,19 @@ impl Window {
             let feed = fed.feed(&name)?;
             window.feeds.insert(name, feed);
         }
+        let low_latency = (checkpoint.low_latency).map(|(chunk_ms, segment_ms, target_ms)| LowLatency {
+            chunk_ms,
+            segment_ms,
+            target_ms,
+        });
         let timing = checkpoint.timing.map(|(target_s, part_target_ms, window_ms)| Timing {
             target_s,
             part_target_ms,
             window_ms,
+            low_latency,
         });
         window.timing = timing;
+        window.is_locked = checkpoint.is_locked;
         window.next_period = checkpoint.next_period;
         window.gathering = match checkpoint.gathering {
             None => None,
@@ -201,7 +234,16 @@ impl Fed {
         let mut feed = Feed::new(init, Utc(self.last_at));
         let open = self.open.map(|(number, time, duration, starts_with_sync)| {
             let chunks = Vec::new();
-            Arc::new(OpenSegment { number, time, starts_with_sync, parts: Vec::new(), growing: None, chunks, duration })
+            Arc::new(OpenSegment {
+                number,
+                time,
+                starts_with_sync,
+                parts: Vec::new(),
+                growing: None,
+                chunks,
+                duration,
+                due: self.due,
+            })
         });
         feed.live = LiveTrack {
             face: Arc::new(face),
@@ -210,6 +252,11 @@ impl Fed {
             open,
             next_number: self.next_number,
             next_time: self.next_time,
+            produced: (self.produced).map(|(at, media_time, is_captured)| Produced {
+                at: Utc(at),
+                media_time,
+                is_captured,
+            }),
             ..feed.live
         };
         feed.period = self.period;
@@ -218,6 +265,9 @@ impl Fed {
         feed.push = self.push;
         feed.chunk_max = self.chunk_max;
         feed.ended = self.ended;
+        feed.frame = self.frame;
+        feed.late_ms = self.late_ms.unwrap_or(i64::MIN);
+        (feed.kept, feed.wanted) = self.kept.unwrap_or((feed.kept, feed.wanted));
         (feed.peak, feed.bits, feed.ticks) = self.measured;
         Some(feed)
     }

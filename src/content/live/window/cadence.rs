@@ -1,0 +1,231 @@
+//! What a declared cadence changes: segments end where they have to, and where that is may be told when they begin.
+//!
+//! A promise that is not kept costs a Period in DASH, where what was announced of a segment is never announced otherwise. So none is
+//! made before a segment was as long as it should be; and after a broken one, before many were.
+
+use std::sync::Arc;
+
+use crate::content::live::cadence::Cadence;
+use crate::content::live::cut;
+use crate::content::live::pushed::{Chunk, Refusal};
+use crate::content::live::receiver::RawChunk;
+use crate::content::live::window::{EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, Window};
+use crate::media::live::{LiveSegment, LowLatency};
+use crate::media::track::Kind;
+use crate::time::{MediaTime, Rounding, Utc};
+
+/// Segments that have to be as long as they should be before one is announced again, after one was not.
+const KEPT_AFTER_BREAK: u32 = 10;
+/// The most pieces that a chunk is cut into: those that last longer than segments are no chunks.
+const PIECES_MAX: usize = 8;
+/// A player learns of a segment by asking for the MPD, once a second (dash.js 5.2 asks no sooner); a cache between keeps one for
+/// another.
+const LEARNT_MS: u64 = 2_000;
+/// How long an encoder may have no sync sample where a segment begins, in segments.
+const ASTRAY_SEGMENTS: i64 = 3;
+/// The most that is believed of how late an encoder is.
+const LATE_MS_MAX: i64 = 60_000;
+
+impl Window {
+    /// The cadence, if media times count from 1970 as well: segments then have the numbers that follow from it.
+    pub(super) fn locked(&self) -> Option<Cadence> {
+        self.options.cadence.filter(|_| self.is_locked)
+    }
+
+    /// Whether the next chunk decides if the channel is locked: nothing has come yet.
+    pub(super) fn may_lock(&self) -> bool {
+        self.current.periods.is_empty() && self.gathering.is_none()
+    }
+
+    /// Whether a segment of a channel whose numbers are locked may begin with `chunk`.
+    pub(super) fn is_boundary(&self, feed: &Feed, chunk: &Chunk) -> bool {
+        let Some(cadence) = self.locked() else { return chunk.starts_with_sync };
+        let timescale = feed.init.face.timescale;
+        let start = cadence.start(cadence.nearest(chunk.time, timescale), timescale);
+        chunk.starts_with_sync && (chunk.time - start).abs() <= feed.slack(chunk)
+    }
+
+    /// Whether the media time of `chunk`, which came to `feed`, counts from 1970.
+    pub(super) fn is_of_epoch(feed: &Feed, chunk: &Chunk, now: Utc) -> bool {
+        let seconds = MediaTime::new(chunk.time, feed.init.face.timescale).seconds() as u64;
+        seconds.abs_diff(now.0 / 1000) <= EPOCH_SLACK_S
+    }
+
+    /// What is pushed to a channel whose numbers are locked counts from 1970, too.
+    pub(super) fn asked_of_epoch(name: &str, feed: &Feed, chunk: &Chunk, now: Utc) -> Result<(), Refusal> {
+        if Window::is_of_epoch(feed, chunk, now) {
+            return Ok(());
+        }
+        let what = format!("the media times of {name} do not count from 1970, as those that the channel began with do");
+        Err(Refusal::Conflict(what))
+    }
+
+    /// `raw`, cut where segments begin if it is sound, which may be cut at every frame.
+    pub fn pieces(&self, name: &str, raw: RawChunk) -> Result<Vec<RawChunk>, Refusal> {
+        let (Some(cadence), Some(feed)) = (self.options.cadence, self.feeds.get(name)) else { return Ok(vec![raw]) };
+        let init = &feed.init;
+        if init.face.kind != Kind::Audio || !init.is_verbatim() {
+            return Ok(vec![raw]);
+        }
+        let (mut pieces, mut rest) = (Vec::new(), raw);
+        while pieces.len() < PIECES_MAX {
+            let chunk = init.chunk(rest.clone())?;
+            let timescale = init.face.timescale;
+            let next = cadence.containing(chunk.time, timescale) + 1;
+            match cut::at(init, &rest, cadence.start(next, timescale)) {
+                Some((before, after)) => {
+                    pieces.push(before);
+                    rest = after;
+                }
+                None => break,
+            }
+        }
+        pieces.push(rest);
+        Ok(pieces)
+    }
+
+    /// The most segments that are listed as missing, after an outage.
+    pub(super) fn gaps_max(&self) -> i64 {
+        let target_ms = self.options.target.as_millis().max(1);
+        let in_window = i64::try_from(self.options.window.as_millis() / target_ms).unwrap_or(GAPS_MAX);
+        if self.is_locked { GAPS_MAX.max(in_window) } else { GAPS_MAX }
+    }
+
+    /// Ends the Period in DASH where a segment ended otherwise than was announced.
+    pub(super) fn mend(&mut self) {
+        let broken: Vec<(String, i64)> = (self.feeds.iter_mut())
+            .filter_map(|(name, feed)| feed.broken.take().map(|ticks| (name.clone(), ticks)))
+            .collect();
+        for (name, ticks) in broken {
+            self.cut(&name, [ticks, ticks]);
+        }
+    }
+
+    /// How near to the live edge the members of period `number` may be played. Their media time 0 is `begins_ms` after 1970.
+    pub(super) fn low_latency(&self, number: u64, part_target_ms: Option<u64>, begins_ms: i64) -> Option<LowLatency> {
+        let segment_ms = u64::try_from(self.options.cadence?.duration().as_millis()).ok()?;
+        let timed = || {
+            let members = self.feeds.values().filter(|feed| feed.period == Some(number));
+            members.filter(|feed| feed.init.face.kind != Kind::Text)
+        };
+        let chunk_ms = timed().map(|feed| feed.init.ms_up(feed.chunk_max)).max()?;
+        let chunk_ms = u64::try_from(chunk_ms).ok().filter(|ms| ms * 2 <= segment_ms)?;
+        let late_ms = timed().map(|feed| feed.late_ms).max()? - begins_ms;
+        let late_ms = late_ms.clamp(0, LATE_MS_MAX) as u64;
+        let usual = late_ms + (chunk_ms + LEARNT_MS).max(3 * part_target_ms.unwrap_or(0));
+        let target_ms = self.options.latency.map_or(usual, |latency| latency.as_millis() as u64);
+        Some(LowLatency { chunk_ms, segment_ms, target_ms })
+    }
+}
+
+impl Feed {
+    /// How far from where it should begin a segment may begin: sound begins with a frame, and pictures that are shown before the sync
+    /// sample belong to it.
+    fn slack(&self, chunk: &Chunk) -> i64 {
+        match self.init.face.kind {
+            Kind::Audio => i64::from(chunk.sample_duration),
+            _ => self.jitter(),
+        }
+    }
+
+    fn jitter(&self) -> i64 {
+        self.ticks(std::time::Duration::from_millis(JITTER_MS as u64))
+    }
+
+    /// When a segment that begins at `time` ends if it keeps `cadence`; `None` if ticks can't say it.
+    pub(super) fn due(&self, cadence: Cadence, time: i64) -> Option<i64> {
+        let timescale = self.init.face.timescale;
+        match self.init.face.kind {
+            Kind::Video => cadence.exact(timescale).map(|length| time + length),
+            Kind::Audio if self.frame > 0 => {
+                let number = cadence.nearest(time, timescale);
+                // Some begin with the frame that a boundary lies in, not with the first behind it.
+                let early = if time < cadence.start(number, timescale) { self.frame } else { 0 };
+                let left = cadence.start(number + 1, timescale) - early - time;
+                Some(time + (left + self.frame - 1).div_euclid(self.frame) * self.frame).filter(|due| *due > time)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `chunk` is where the segment after the one that began at `time` begins.
+    pub(super) fn is_due(&self, cadence: Cadence, time: i64, chunk: &Chunk) -> bool {
+        let early = if self.init.face.kind == Kind::Audio { self.frame - 1 } else { self.jitter() };
+        let due = self.due(cadence, time).unwrap_or_else(|| time + self.ticks(cadence.duration()));
+        chunk.starts_with_sync && chunk.time + early.max(0) >= due
+    }
+
+    /// An encoder none of whose sync samples are where `cadence` has them is told so.
+    pub(super) fn note_boundary(
+        &mut self,
+        name: &str,
+        cadence: Cadence,
+        chunk: &Chunk,
+        is_boundary: bool,
+    ) -> Result<(), Refusal> {
+        if is_boundary {
+            self.astray = None;
+        }
+        if is_boundary || !chunk.starts_with_sync || self.init.face.kind != Kind::Video {
+            return Ok(());
+        }
+        let since = *self.astray.get_or_insert(chunk.time);
+        if chunk.time - since <= ASTRAY_SEGMENTS * self.ticks(cadence.duration()) {
+            return Ok(());
+        }
+        self.astray = None;
+        let timescale = self.init.face.timescale;
+        let start = cadence.start(cadence.nearest(chunk.time, timescale), timescale);
+        let away_ms = self.init.ms(chunk.time - start);
+        Err(Refusal::Conflict(format!(
+            "sync samples of {name} are {away_ms} ms away from where a segment begins with a cadence of {cadence}"
+        )))
+    }
+
+    /// When the segment that begins at `time` is said to end, if that is said.
+    pub(super) fn promise(&self, cadence: Option<Cadence>, time: i64) -> Option<i64> {
+        let due = self.due(cadence?, time)?;
+        (self.kept >= self.wanted).then_some(due)
+    }
+
+    /// A segment ended: was it as long as it should be?
+    pub(super) fn kept_or_not(&mut self, cadence: Option<Cadence>, segment: &LiveSegment) {
+        let Some(due) = cadence.and_then(|cadence| self.due(cadence, segment.time)) else { return };
+        if segment.end() == due {
+            self.kept = self.kept.saturating_add(1);
+            return;
+        }
+        self.kept = 0;
+        if segment.announced != segment.duration {
+            self.wanted = KEPT_AFTER_BREAK;
+            // Not in its first half, so that the segment itself stays where it was announced.
+            self.broken = Some(segment.end().max(segment.time + segment.announced / 4 * 3));
+        }
+    }
+
+    /// Lists as missing what has numbers before that of a segment that begins at `time`.
+    pub(super) fn fill_locked(&mut self, cadence: Cadence, time: i64, now: Utc) {
+        let timescale = self.init.face.timescale;
+        let number = self.number_at(cadence, time);
+        while self.live.next_number < number && self.live.next_time < time {
+            let (own, from) = (self.live.next_number, self.live.next_time);
+            let next = cadence.start(i64::try_from(own).unwrap_or(i64::MAX).saturating_add(1), timescale);
+            let until = if own + 1 == number { time } else { self.due(cadence, from).unwrap_or(next).min(time) };
+            self.live.segments.push(Arc::new(LiveSegment::gap(own, from, (until - from).max(1), now)));
+            self.live.next_number += 1;
+            self.live.next_time = until;
+        }
+        self.live.next_number = self.live.next_number.max(number);
+    }
+
+    /// The number of the segment that begins at `time`.
+    pub(super) fn number_at(&self, cadence: Cadence, time: i64) -> u64 {
+        u64::try_from(cadence.nearest(time, self.init.face.timescale)).unwrap_or(0)
+    }
+
+    /// How late `chunk` came, on its own media clock.
+    pub(super) fn note_lateness(&mut self, chunk: &Chunk, now: Utc) {
+        let end = MediaTime::new(chunk.end, self.init.face.timescale).to(crate::time::Timescale::MILLI, Rounding::Down);
+        self.late_ms = self.late_ms.max(i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end));
+    }
+}
