@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """cues.py SOURCE HLS: are the cues of a subtitle file those that the WebVTT segments of the first subtitle rendition show? Of WebVTT and SubRip
 by ffmpeg's reading of both sides, of TTML by its paragraphs. Compared are times and letters, without markup and white space; a cue in
-several segments is one, and cues shown from and to the same time are joined. What begins behind the end of the media can't be served."""
+several segments is one, and cues shown from and to the same time are joined. What begins behind the end of the media can't be served.
+cues.py --json SOURCE|HLS [LANGUAGE]: the cues as JSON, [[start, end, text], ...]: of a file, or of the first subtitle rendition in LANGUAGE."""
+import json
 import re
 import subprocess
 import sys
@@ -50,9 +52,10 @@ def of_source(path):
     yield from cues_of(subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-f", "srt", "-"], stdout=subprocess.PIPE, check=False).stdout.decode())
 
 
-def served(master):
-    text = fetch(master).decode()
-    uri = re.search(r'#EXT-X-MEDIA:TYPE=SUBTITLES.*?URI="([^"]*)"', text)
+def served(master, language=None):
+    renditions = re.findall(r"#EXT-X-MEDIA:TYPE=SUBTITLES,(.*)", fetch(master).decode())
+    renditions = [line for line in renditions if language is None or f'LANGUAGE="{language}"' in line]
+    uri = re.search(r'URI="([^"]*)"', renditions[0]) if renditions else None
     if not uri:
         return None, []
     url = urllib.parse.urljoin(master, uri[1])
@@ -81,6 +84,11 @@ def joined(cues):
 
 
 def main():
+    if sys.argv[1] == "--json":
+        source, language = sys.argv[2], (sys.argv[3:] or [None])[0]
+        cues = served(source, language)[1] if source.startswith("http") else of_source(source)
+        json.dump(list(cues), sys.stdout)
+        return
     source, master = sys.argv[1:3]
     length, shown = served(master)
     if length is None:

@@ -24,6 +24,7 @@ failed=0
 declare -A verdicts=()  # "presentation judge" -> ok, FAIL, known or -
 
 clean_up() {
+  jobs -p | xargs -r kill 2>/dev/null || true
   stop_server
   rm -rf "$scratch"
 }
@@ -64,6 +65,51 @@ finish() {
 # as_root COMMAND...: with sudo where there is need and there is one.
 as_root() {
   if [ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null; then sudo -E "$@"; else "$@"; fi
+}
+
+# write_verdicts: a line each, parted by tabs.
+write_verdicts() {
+  local key
+  for key in "${!verdicts[@]}"; do printf '%s\t%s\t%s\n' "${key% *}" "${key##* }" "${verdicts[$key]}"; done
+}
+
+# at_once MANY FUNCTION: calls FUNCTION with each line of the standard input, MANY at once, each in a shell and a scratch folder of its own. What
+# one prints comes when it is done, and its counts and verdicts are added to ours.
+at_once() {
+  local many=$1 function=$2 line folder number=0
+  local -A folders=()
+  while IFS= read -r line; do
+    number=$((number + 1))
+    folder=$scratch/part-$number
+    mkdir -p "$folder"
+    (
+      scratch=$folder passed=0 failed=0 verdicts=()
+      "$function" "$line" >"$folder/out" 2>&1 </dev/null
+      printf '%d %d\n' "$passed" "$failed" >"$folder/counts"
+      write_verdicts >"$folder/verdicts"
+    ) &
+    folders[$!]=$folder
+    if [ "${#folders[@]}" -ge "$many" ]; then await_one; fi
+  done
+  while [ "${#folders[@]}" -gt 0 ]; do await_one; done
+}
+
+# await_one: waits for one of at_once's `folders`.
+await_one() {
+  local pid folder of_passed of_failed presentation judge verdict
+  wait -n -p pid "${!folders[@]}" || true
+  folder=${folders[$pid]}
+  unset "folders[$pid]"
+  cat "$folder/out"
+  if [ -s "$folder/counts" ]; then
+    read -r of_passed of_failed <"$folder/counts"
+    passed=$((passed + of_passed))
+    failed=$((failed + of_failed))
+    while IFS=$'\t' read -r presentation judge verdict; do verdicts["$presentation $judge"]=$verdict; done <"$folder/verdicts"
+  else
+    result FAIL "what judges it broke off"
+  fi
+  rm -rf "$folder"
 }
 
 # install_packages PROGRAM:PACKAGE...: what is missing, from Debian.

@@ -4,6 +4,8 @@
 //! Lookup, eviction and flight are three things. Lookup and eviction are moka's. A flight is spawned: who asked first may
 //! leave, and what was begun is made all the same, for the others and for the cache.
 
+pub mod disk;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -105,6 +105,7 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
     let mut origin = origin::options::Options::default();
     let mut server = server::Options::default();
 
+    let cors_below = storage::cors_below(&libraries)?;
     let storage = storage::resolve(libraries, &folder, &written.storage, &mut library, &mut origin.open_wait)?;
     set(
         "segment-duration",
@@ -141,6 +142,7 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
     server.reuses_port = written.reuse_port.unwrap_or(server.reuses_port);
     server.tls = tls::resolve(written.tls)?;
     server.access = access::resolve(written.access, written.proxies)?;
+    server.access.cors_below = cors_below;
     let connections_max = (machine.descriptors - machine.descriptors / SOURCES_SHARE).max(1);
     let connections = written.connections_max.unwrap_or(server.connections_max.min(connections_max));
     server.connections_max = bounded("connections-max", connections, 1..=connections_max)?;

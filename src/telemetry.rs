@@ -218,6 +218,8 @@ label! {
 label! {
     /// What was refused because too much was wanted.
     Refused, "work":
+    /// A segment of a channel.
+    Live = "live",
     /// A playlist or MPD.
     Manifest = "manifest",
     /// A segment.
@@ -490,6 +492,12 @@ table! {
     storage_read_bytes: Count, "storage_read_bytes", "Bytes read from remote storage.";
     storage_index_hits: Count, "storage_index_hits", "Objects of remote storage whose index was found on disk.";
     storage_index_writes: Count, "storage_index_writes", "Objects of remote storage whose index was put on disk.";
+    disk_open: Level, "disk_open", "1 while media of remote storage is kept on disk.";
+    disk_hits: Count, "disk_hits", "Reads of remote media that the disk answered.";
+    disk_misses: Count, "disk_misses", "Reads of remote media that it did not have.";
+    disk_failures: Count, "disk_failures", "Reads of the disk that failed; remote storage was asked.";
+    disk_puts: Count, "disk_puts", "Reads of remote media that were given to the disk.";
+    disk_read_bytes: Count, "disk_read_bytes", "Bytes of remote media read from the disk.";
     storage_failures: Count, "storage_failures", "Reads and listings given up after all attempts.";
     storage_stale: Count, "storage_stale", "Looks at remote presentations that failed, so that they are served as they were.";
     source_read_seconds: Spread<Latency>, "source_read_seconds", "How long what was read at once from a source took.";

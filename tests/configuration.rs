@@ -153,6 +153,47 @@ fn a_changed_file_is_taken_over_at_a_signal_and_a_wrong_one_is_not() {
 }
 
 #[test]
+fn an_admin_call_with_the_token_has_the_file_read_again_and_says_what_came_of_it() {
+    let base = format!(
+        "source = {MEDIA:?}\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nthreads = 1\nLIVE\n[access]\nadmin = \"sesame-sesame-sesame\"\n"
+    );
+    let written = |live: &str| base.replace("LIVE", live);
+    let (_dir, path) = file(&written(""));
+    let mut server = Serving::of(&path);
+    let serving = server.said("serving");
+    let admin =
+        serving["admin"].as_str().expect("a URL").trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let call = |method: &str, token: &str| {
+        let mut stream = TcpStream::connect(&admin).expect("it listens");
+        let head = format!("{method} /api/reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
+        write!(stream, "{head}Connection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).expect("a status line").to_owned();
+        (status, serde_json::from_str::<serde_json::Value>(body).expect("JSON"))
+    };
+    let token = "sesame-sesame-sesame";
+    assert_eq!(call("POST", "sesame").0, "401");
+    assert_eq!(call("GET", token).0, "405");
+
+    std::fs::write(&path, written("url-max = \"256B\"\nsegment-duration = \"4s\"")).expect("written");
+    let (status, reloaded) = call("POST", token);
+    assert_eq!(status, "200");
+    assert_eq!(reloaded, serde_json::json!({ "changed": ["url-max"], "needs_restart": ["segment-duration"] }));
+    let media = serving["media"].as_str().expect("a URL").trim_start_matches("http://").to_owned();
+    let long = format!("/healthz?{}", "a".repeat(300));
+    assert_eq!(crate::status(&media, &long), "414");
+
+    std::fs::write(&path, written("url-mix = 1")).expect("written");
+    let (status, refused) = call("POST", token);
+    assert_eq!((status.as_str(), &refused["error"]), ("422", &"configuration_refused".into()));
+    let why = refused["message"].as_str().expect("a reason");
+    assert!(why.contains("headwater.toml:5: unknown field `url-mix`"), "{why}");
+    assert_eq!(crate::status(&media, &long), "414", "what was in use stays in use");
+}
+
+#[test]
 fn an_answer_is_in_the_access_log_with_its_id_and_what_the_player_said() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let log = dir.path().join("access.log");

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::EnvFilter;
 
+use crate::cache::disk::Disk;
 use crate::cli::config::{filter, load, unknown_variables};
 use crate::cli::notify::{READY, STOPPING, notify};
 use crate::cli::shelves;
@@ -27,6 +28,7 @@ use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
 use crate::server::http::utc;
 use crate::server::inherited::Inherited;
+use crate::server::reload::{self, Call, Reloaded};
 use crate::server::run::{Server, stop_signal};
 use crate::server::state::Current;
 use crate::telemetry::Telemetry;
@@ -72,7 +74,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
         format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
     })?;
     server.current().set_access_log(access_log.clone());
-    tokio::spawn(site.reload_at_signals(config.clone(), server.current(), telemetry, look));
+    let (reloader, calls) = reload::channel();
+    server.current().set_reloader(reloader);
+    tokio::spawn(site.reload_when_asked(config.clone(), server.current(), telemetry, look, calls));
     let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     config.server.tls.listen = server.tls_address();
     let count = origin.library().catalog().entries.len();
@@ -100,6 +104,9 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
             serving.await
         }
     };
+    if tokio::time::timeout(SHUTDOWN, origin.end()).await.is_err() {
+        tracing::warn!("not all media that was read last is on disk");
+    }
     if let Some(log) = access_log {
         tokio::task::spawn_blocking(move || log.close()).await?;
     }
@@ -118,46 +125,58 @@ struct Site {
 type SetFilter = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 
 impl Site {
-    /// At each SIGHUP, puts what has changed of `config` into use, or says why not; and has the library looked at.
-    async fn reload_at_signals(
+    /// At each SIGHUP, and when a call asks for it, puts what has changed of `config` into use, or says why not; and has the library
+    /// looked at.
+    async fn reload_when_asked(
         self,
         mut config: Config,
         current: Arc<Current>,
         telemetry: Arc<Telemetry>,
         look: Arc<Notify>,
+        mut calls: mpsc::Receiver<Call>,
     ) {
         let mut hangups = match signal(SignalKind::hangup()) {
             Ok(hangups) => hangups,
             Err(error) => return tracing::error!(%error, "signals_unavailable"),
         };
-        while hangups.recv().await.is_some() {
+        loop {
+            let call = tokio::select! {
+                Some(()) = hangups.recv() => None,
+                Some(call) = calls.recv() => Some(call),
+                else => return,
+            };
             look.notify_one();
             if let Some(log) = &current.get().access_log {
                 log.reopen();
             }
-            match self.reload(&config, &current) {
-                Ok(taken) => {
+            let result = match self.reload(&config, &current) {
+                Ok((taken, reloaded)) => {
                     telemetry.config_reloads.inc();
                     config = taken;
+                    Ok(reloaded)
                 }
                 Err(error) => {
                     telemetry.config_reloads_refused.inc();
                     tracing::error!(error, "configuration_refused");
+                    Err(error)
                 }
+            };
+            if let Some(call) = call {
+                call.answer(result);
             }
         }
     }
 
-    /// What is in use after it was read again, and put into use where that can be done.
-    fn reload(&self, config: &Config, current: &Current) -> Result<Config, String> {
+    /// What is in use after it was read again, and put into use where that can be done; and what that changed.
+    fn reload(&self, config: &Config, current: &Current) -> Result<(Config, Reloaded), String> {
         let new = load(&self.target, self.options.clone(), config.machine).map_err(|error| error.to_string())?;
         (self.set_filter)(filter(&new)?)?;
-        let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let taken = config.taking_over(&new);
         current.set_options(taken.server.clone());
         let (changed, needs_restart) = (names(keys::changes(config, &taken)), names(keys::changes(&taken, &new)));
-        tracing::info!(changed, needs_restart, "configuration_reloaded");
-        Ok(taken)
+        tracing::info!(changed = changed.join(" "), needs_restart = needs_restart.join(" "), "configuration_reloaded");
+        Ok((taken, Reloaded { changed, needs_restart }))
     }
 }
 
@@ -169,7 +188,7 @@ async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>
     let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
     let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
     let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
-    let origin = Arc::new(origin);
+    let origin = Arc::new(origin.keeping(media_disk(config, telemetry)));
     rescan(&origin).await?;
     if origin.library().catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
@@ -177,6 +196,21 @@ async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>
         rescan(&origin).await?;
     }
     Ok(origin)
+}
+
+/// The disk for media of storages, if there is to be one. It is opened while serving begins, and does without it if it can't be.
+fn media_disk(config: &Config, telemetry: &Arc<Telemetry>) -> Option<Arc<Disk>> {
+    let storage = &config.storage;
+    let folder = storage.media_cache_dir.as_ref().filter(|_| !storage.places.is_empty())?;
+    let disk = Arc::new(Disk::new(folder.clone(), storage.media_cache_bytes, Arc::clone(telemetry)));
+    let (opening, shown) = (Arc::clone(&disk), folder.display().to_string());
+    tokio::spawn(async move {
+        match opening.open().await {
+            Ok(()) => tracing::info!(folder = shown, "media of storages is kept on disk"),
+            Err(error) => tracing::error!(folder = shown, %error, "media of storages is not kept on disk"),
+        }
+    });
+    Some(disk)
 }
 
 async fn rescan(origin: &Arc<Origin>) -> io::Result<()> {

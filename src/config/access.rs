@@ -212,12 +212,7 @@ pub(super) fn resolve(written: Written, proxies: Proxies) -> Result<Options, Err
         }
     }
 
-    for origin in cors_origins.unwrap_or_default() {
-        let is_origin = origin.split_once("://").is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'));
-        let value = HeaderValue::try_from(&origin).ok().filter(|_| is_origin);
-        let value = value.ok_or_else(|| wrong("access.cors-origins", format!("{origin:?} is none: https://host")))?;
-        options.cors_origins.push(value);
-    }
+    options.cors_origins = origins("access.cors-origins", cors_origins.unwrap_or_default())?;
     options.admin = admin.map(|source| secret("access.admin", source.into())).transpose()?;
 
     options.trusted = networks("proxies.trusted", proxies.trusted)?;
@@ -230,6 +225,16 @@ pub(super) fn resolve(written: Written, proxies: Proxies) -> Result<Options, Err
         return Err(wrong("proxies.trusted", "names nobody, and with proxies.protocol nobody would be served"));
     }
     Ok(options)
+}
+
+/// Origins of pages, as their `Origin` header has them.
+pub(crate) fn origins(option: &'static str, written: Vec<String>) -> Result<Vec<HeaderValue>, Error> {
+    let parse = |origin: String| {
+        let is_origin = origin.split_once("://").is_some_and(|(_, host)| !host.is_empty() && !host.contains('/'));
+        let value = HeaderValue::try_from(&origin).ok().filter(|_| is_origin);
+        value.ok_or_else(|| wrong(option, format!("{origin:?} is no origin of a page: https://host")))
+    };
+    written.into_iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -289,7 +294,7 @@ mod tests {
             ("[access]\nheader = \"x-a\"", "access.header-secrets: the header has none"),
             ("[access]\nheader-secrets = [\"sesame-sesame-sesame\"]", "access.header: there are secrets"),
             ("[access]\nallow = [\"10.0.0.1/8\"]", "access.allow: \"10.0.0.1/8\" has bits"),
-            ("[access]\ncors-origins = [\"*\"]", "access.cors-origins: \"*\" is none"),
+            ("[access]\ncors-origins = [\"*\"]", "access.cors-origins: \"*\" is no origin"),
             ("[proxies]\nprotocol = true", "proxies.trusted: names nobody"),
             (
                 "[access]\ntokens = [{ id = \"a\", secret = \"sesame-sesame-sesame\" }, { id = \"a\", secret = \"sesame-sesame-sesame\" }]",

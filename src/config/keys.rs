@@ -622,6 +622,20 @@ const STORAGE: &[Key] = &[
         |config| size(config.storage.cache_dir_bytes),
     ),
     key(
+        "media-cache-dir",
+        "none",
+        "Folder for media read from storages, behind memory; it may be lost at any time. One process uses it at a time.",
+        "Nothing is written where nobody said so. With it a restart reads no segment again, and a disk holds more than memory.",
+        |config| config.storage.media_cache_dir.as_ref().and_then(|dir| quoted(dir.display())),
+    ),
+    key(
+        "media-cache-max",
+        "\"10GiB\"",
+        "Size of that folder, from which what was read first is removed; 1GiB to 4TiB.",
+        "Some hours at ten megabits; a disk for it alone may be filled.",
+        |config| size(config.storage.media_cache_bytes),
+    ),
+    key(
         "open-wait",
         "\"8s\"",
         "How long a request waits for a remote presentation to be opened, before 503.",
@@ -647,8 +661,11 @@ fn several(config: &Config) -> String {
     let roots = config.library.roots.iter().map(|root| (&root.prefix, root.path.display().to_string()));
     let places = config.storage.places.iter().map(|(prefix, place)| (prefix, place.to_string()));
     let library = |(prefix, url): (&String, String)| {
+        let below = config.server.access.cors_below.iter().find(|(own, _)| own == prefix);
+        let cors = below.and_then(|(_, origins)| list(origins.iter().filter_map(|origin| origin.to_str().ok())));
+        let cors = cors.map(|origins| format!("cors-origins = {origins}\n")).unwrap_or_default();
         let [prefix, url] = [prefix.clone(), url].map(toml::Value::String);
-        format!("\n[[library]]\nname = {prefix}\nurl = {url}\nprefix = {prefix}\n")
+        format!("\n[[library]]\nname = {prefix}\nurl = {url}\nprefix = {prefix}\n{cors}")
     };
     roots.chain(places).map(library).collect()
 }
@@ -911,6 +928,8 @@ pub(super) mod tests {
         hedge = 95
         cache-dir = "cache"
         cache-dir-max = "1GiB"
+        media-cache-dir = "media"
+        media-cache-max = "2GiB"
         open-wait = "4s"
 
         [access-log]

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use http::HeaderValue;
 use serde::Deserialize;
 
+use crate::config::access;
 use crate::config::error::{Error, bounded, set};
 use crate::config::over::over;
 use crate::config::quantity::{Size, Span};
@@ -17,6 +19,12 @@ use crate::content::remote::store;
 const LIBRARIES_MAX: usize = 256;
 /// A hundred thousand films, at some tens of kilobytes to a megabyte each.
 const CACHE_DIR_BYTES: u64 = 10 << 30;
+/// Of media, that nobody fills a disk unawares: some hours at ten megabits.
+const MEDIA_CACHE_BYTES: u64 = 10 << 30;
+/// Segments of the usual bit rates fit in a block then, which is a hundred and twenty-eighth.
+const MEDIA_CACHE_BYTES_MIN: u64 = 1 << 30;
+/// It takes two thousand descriptors then.
+const MEDIA_CACHE_BYTES_MAX: u64 = 4 << 40;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// In a file: one of several things to serve.
@@ -29,6 +37,15 @@ pub struct LibraryWritten {
     pub url: String,
     /// What the names of its presentations begin with; the name, if nothing is said.
     pub prefix: Option<String>,
+    /// Origins of pages that may read it, instead of those of `access.cors-origins`; an empty list: all.
+    pub cors_origins: Option<Vec<String>>,
+}
+
+impl LibraryWritten {
+    /// What the names of its presentations begin with.
+    fn prefix(&self) -> &str {
+        self.prefix.as_ref().unwrap_or(&self.name)
+    }
 }
 
 /// How storages elsewhere are asked; in a file below `[storage]`.
@@ -74,6 +91,22 @@ pub struct StorageWritten {
         help_heading = "Remote storage"
     )]
     pub cache_dir_max: Option<Size>,
+    /// Folder for media read from storages, behind memory; may be lost [default: none]
+    #[arg(
+        id = "storage-media-cache-dir",
+        long = "storage-media-cache-dir",
+        value_name = "DIR",
+        help_heading = "Remote storage"
+    )]
+    pub media_cache_dir: Option<PathBuf>,
+    /// Size of that folder, from which what was read first is removed [default: 10GiB]
+    #[arg(
+        id = "storage-media-cache-max",
+        long = "storage-media-cache-max",
+        value_name = "SIZE",
+        help_heading = "Remote storage"
+    )]
+    pub media_cache_max: Option<Size>,
     /// How long a request waits for a remote presentation to be opened, before 503 [default: 8s]
     #[arg(
         id = "storage-open-wait",
@@ -87,7 +120,8 @@ pub struct StorageWritten {
 impl StorageWritten {
     /// These, and those of `under` where these say nothing.
     pub(crate) fn over(self, under: StorageWritten) -> StorageWritten {
-        over!(self, under; age, timeout, silence, attempts_max, requests_max, hedge, cache_dir, cache_dir_max, open_wait)
+        over!(self, under; age, timeout, silence, attempts_max, requests_max, hedge, cache_dir, cache_dir_max,
+            media_cache_dir, media_cache_max, open_wait)
     }
 }
 
@@ -104,6 +138,10 @@ pub struct Options {
     pub cache_dir: Option<PathBuf>,
     /// How many bytes of them.
     pub cache_dir_bytes: u64,
+    /// Where media is kept.
+    pub media_cache_dir: Option<PathBuf>,
+    /// How many bytes of it.
+    pub media_cache_bytes: u64,
 }
 
 /// What `libraries` and `written` come to: folders of this machine go into `library`. Paths are relative to `folder`.
@@ -129,16 +167,21 @@ pub fn resolve(
     let Size(most) = written.cache_dir_max.unwrap_or(Size(CACHE_DIR_BYTES));
     let cache_dir_bytes = bounded("storage-cache-dir-max", most, 1 << 20..=1 << 50)?;
     let cache_dir = written.cache_dir.clone();
-    let mut options = Options { places: Vec::new(), requests, age, cache_dir, cache_dir_bytes };
+    let media_cache_dir = written.media_cache_dir.clone();
+    let Size(most) = written.media_cache_max.unwrap_or(Size(MEDIA_CACHE_BYTES));
+    let media_cache_bytes = bounded("storage-media-cache-max", most, MEDIA_CACHE_BYTES_MIN..=MEDIA_CACHE_BYTES_MAX)?;
+    let places = Vec::new();
+    let mut options = Options { places, requests, age, cache_dir, cache_dir_bytes, media_cache_dir, media_cache_bytes };
     let wrong = |message: String| Error::Value { option: "library", message };
     if libraries.len() > LIBRARIES_MAX {
         return Err(wrong(format!("{} of them, at most {LIBRARIES_MAX} are served", libraries.len())));
     }
     library.roots.clear();
-    for LibraryWritten { name, url, prefix } in libraries {
+    for written in libraries {
+        let prefix = written.prefix().to_owned();
+        let LibraryWritten { name, url, .. } = written;
         let is_name =
             |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let prefix = prefix.unwrap_or_else(|| name.clone());
         if !prefix.is_empty() && !prefix.split('/').all(is_name) {
             return Err(wrong(format!("{name:?}: the prefix {prefix:?} is not made of letters, digits, `_` and `-`")));
         }
@@ -157,10 +200,19 @@ pub fn resolve(
     Ok(options)
 }
 
+/// The origins of pages that may read `libraries`, where they say so themselves, by prefix, the longest first.
+pub fn cors_below(libraries: &[LibraryWritten]) -> Result<Vec<(String, Vec<HeaderValue>)>, Error> {
+    let own = |library: &LibraryWritten| Some((library.prefix().to_owned(), library.cors_origins.clone()?));
+    let parsed = |(prefix, written)| Ok((prefix, access::origins("library.cors-origins", written)?));
+    let mut below = libraries.iter().filter_map(own).map(parsed).collect::<Result<Vec<_>, Error>>()?;
+    below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+    Ok(below)
+}
+
 /// The one library that `source` is, without a prefix.
 pub fn one(source: PathBuf) -> LibraryWritten {
     let url = source.to_string_lossy().into_owned();
-    LibraryWritten { name: "source".to_owned(), url, prefix: Some(String::new()) }
+    LibraryWritten { name: "source".to_owned(), url, prefix: Some(String::new()), cors_origins: None }
 }
 
 #[cfg(test)]
@@ -172,6 +224,7 @@ mod tests {
             name: name.to_owned(),
             url: url.to_owned(),
             prefix: prefix.map(str::to_owned),
+            cors_origins: None,
         };
         let mut library = library::Options::new(PathBuf::new());
         let libraries = libraries.iter().map(written).collect();

@@ -166,6 +166,11 @@ impl Source {
         read.await.expect("reading does not panic, and the runtime outlives its requests")
     }
 
+    /// Whether some of `ranges` lie in a storage elsewhere.
+    pub fn is_far(&self, ranges: &[SourceRange]) -> bool {
+        self.a_remote(ranges).is_some()
+    }
+
     /// An object among the files of `ranges`.
     fn a_remote(&self, ranges: &[SourceRange]) -> Option<&Arc<Object>> {
         ranges.iter().find_map(|range| match &self.files[range.file as usize].bytes {

@@ -819,7 +819,12 @@ fn build(
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
         if let Some(end) = end.filter(|_| !movie.is_fragmented) {
             // ISO/IEC 14496-12 §8.6.6: what is decoded after the last sample that is presented.
-            listed.end_before(end);
+            let late = listed.end_before(end);
+            if late > 0 && kind == Kind::Video {
+                notes.push(format!(
+                    "{late} pictures after the end of its edit list are shown: others are decoded from them"
+                ));
+            }
         }
         all.push(Collected {
             file: moov_file,

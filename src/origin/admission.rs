@@ -2,11 +2,12 @@
 //! alive, wherever they are.
 //!
 //! ```text
-//!   places     0 ……………………………… 1/4 ……………… 1/2 ………………………… 7/8 ……… flights-max
-//!              made ahead      ┘               │                   │             │
-//!              presentations opened            ┘                   │             │
-//!              segments                                            ┘             │
-//!              playlists and MPDs, which wait for no storage                     ┘
+//!   places     0 ……………………………… 1/4 ……………… 1/2 ………………………… 7/8 ……… 15/16 … flights-max
+//!              made ahead      ┘               │                   │             │         │
+//!              presentations opened            ┘                   │             │         │
+//!              segments                                            ┘             │         │
+//!              playlists and MPDs, which wait for no storage                     ┘         │
+//!              what is live                                                                ┘
 //! ```
 //!
 //! What lies in the cache takes no place: it is never refused for the sake of what does not.
@@ -19,6 +20,9 @@ use bytes::Bytes;
 /// Kinds of work, the most urgent first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Work {
+    /// A segment of a channel, which the spool has: who asks for it plays now, and can't wait. What memory still has of a channel, and its
+    /// playlists, take no place at all.
+    Live,
     /// A playlist or MPD of an opened presentation: without it nobody plays, and it costs milliseconds.
     Manifest,
     /// A segment: somebody plays.
@@ -49,7 +53,8 @@ impl Admission {
     /// Places that `work` may fill, those of other kinds counted: at least one.
     fn limit(&self, work: Work) -> usize {
         let share = match work {
-            Work::Manifest => self.places,
+            Work::Live => self.places,
+            Work::Manifest => self.places - self.places / 16,
             Work::Segment => self.places - self.places / 8,
             Work::Opening => self.places / 2,
             Work::Ahead => self.places / 4,
@@ -137,7 +142,9 @@ mod tests {
     fn the_less_urgent_stops_first() {
         let admission = Arc::new(Admission::new(16));
         let mut places = Vec::new();
-        for (work, taken) in [(Work::Ahead, 4), (Work::Opening, 8), (Work::Segment, 14), (Work::Manifest, 16)] {
+        let limits =
+            [(Work::Ahead, 4), (Work::Opening, 8), (Work::Segment, 14), (Work::Manifest, 15), (Work::Live, 16)];
+        for (work, taken) in limits {
             while let Some(place) = admission.enter(work) {
                 places.push(place);
             }
@@ -147,7 +154,7 @@ mod tests {
         assert!(admission.enter(Work::Opening).is_none());
         assert!(admission.enter(Work::Segment).is_some());
         let one = Arc::new(Admission::new(1));
-        for work in [Work::Manifest, Work::Segment, Work::Opening, Work::Ahead] {
+        for work in [Work::Live, Work::Manifest, Work::Segment, Work::Opening, Work::Ahead] {
             assert!(one.enter(work).is_some(), "{work:?} is possible at all");
         }
     }

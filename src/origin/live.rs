@@ -16,6 +16,7 @@ use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 
+use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
 use crate::media::live::{Broadcast, Found, LiveSegment, LiveTrack};
 use crate::media::presentation::Presentation;
@@ -23,7 +24,9 @@ use crate::media::track::{Kind, Version};
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
 use crate::origin::conditional::Coding;
-use crate::origin::object::{ANYBODY, Body, EXPOSED, Object, Problem, Recipe};
+use crate::origin::object::{
+    ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, Object, PASSED, Problem, Recipe, STORED,
+};
 use crate::origin::render::{CODED_MIN_BYTES, HLS, IMMUTABLE, brotli, gzip, media_type, no_such_object};
 use crate::origin::serve::Origin;
 use crate::packager::hls::rendition::Renditions;
@@ -76,12 +79,23 @@ impl Origin {
         self.broadcasts.channels()
     }
 
-    /// The answer, if `key` is of a channel.
-    pub(crate) async fn live(&self, key: &str, request: &Request<()>, now: Utc) -> Option<Response<Body>> {
+    /// The channel that `key` is of, if it is of one, and what of it.
+    pub(crate) fn channel_of<'a>(&self, key: &'a str) -> Option<(Arc<Channel>, &'a str)> {
         let (channel, rest) = key.strip_prefix('/')?.split_once('/')?;
-        let channel = self.channels().get(channel)?;
-        let answer = self.of_channel(&channel, key, rest, request, now).await;
-        Some(answer.unwrap_or_else(|problem| problem.response(request.method())))
+        Some((self.channels().get(channel)?, rest))
+    }
+
+    /// The answer to `request` for `key`, which is `rest` of `channel`.
+    pub(crate) async fn live(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        rest: &str,
+        request: &Request<()>,
+        now: Utc,
+    ) -> Response<Body> {
+        let answer = self.of_channel(channel, key, rest, request, now).await;
+        answer.unwrap_or_else(|problem| problem.response(request.method()))
     }
 
     async fn of_channel(
@@ -93,7 +107,7 @@ impl Origin {
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
         let parts: Vec<&str> = rest.split('/').collect();
-        let answered = |object: Arc<Object>| object.answer(request.method(), request.headers());
+        let answered = |(object, how): (Arc<Object>, HeaderValue)| answer(&object, how, request);
         match parts[..] {
             ["master.m3u8"] => self.manifest(channel, channel.broadcast(), Manifest::Multivariant, now).map(answered),
             ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
@@ -107,7 +121,7 @@ impl Origin {
             }
             [track, version, file] => {
                 let version = version.parse().map_err(|()| no_such_object())?;
-                self.of_track(channel, key, track, version, file, request).await
+                self.of_track(channel, key, track, version, file, request, now).await
             }
             _ => Err(no_such_object()),
         }
@@ -120,7 +134,7 @@ impl Origin {
         broadcast: Arc<Broadcast>,
         manifest: Manifest,
         now: Utc,
-    ) -> Result<Arc<Object>, Problem> {
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if broadcast.periods.is_empty() {
             return Err(Problem::unavailable("not_begun", "the broadcast has not begun"));
         }
@@ -129,11 +143,13 @@ impl Origin {
             return Err(Problem::unavailable("silent", "no media comes from the encoder"));
         }
         let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
-        cell.get_or_init(|| {
+        let mut how = HIT;
+        let written = cell.get_or_init(|| {
+            how = STORED;
             self.telemetry().flights_started.inc();
             self.write(&broadcast, &manifest).map(Arc::new)
-        })
-        .clone()
+        });
+        written.clone().map(|object| (object, how))
     }
 
     fn write(&self, broadcast: &Broadcast, manifest: &Manifest) -> Result<Object, Problem> {
@@ -180,6 +196,7 @@ impl Origin {
         Ok(object(content_type, etag, cache_control, Rope::from(Bytes::from(text)), coded))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a URL names, who asks and when")]
     async fn of_track(
         &self,
         channel: &Arc<Channel>,
@@ -188,15 +205,19 @@ impl Origin {
         version: Version,
         file: &str,
         request: &Request<()>,
+        now: Utc,
     ) -> Result<Response<Body>, Problem> {
-        let answered = |object: &Object| object.answer(request.method(), request.headers());
+        let answered = |object: &Object, how| answer(object, how, request);
         let (stem, extension) = file.split_once('.').ok_or_else(no_such_object)?;
         let broadcast = channel.broadcast();
         let (_, track) = broadcast.track(name, version).ok_or_else(no_such_object)?;
         if file == "init.mp4" {
             let init = Rope::from(track.face.init.clone());
             let etag = format!("{version}-init");
-            return Ok(answered(&object(media_type(&track.face), etag, IMMUTABLE.to_owned(), init, Vec::new())));
+            return Ok(answered(
+                &object(media_type(&track.face), etag, IMMUTABLE.to_owned(), init, Vec::new()),
+                PASSED,
+            ));
         }
         let canonical = |text: &str| text.parse().ok().filter(|time: &i64| time.to_string() == text && *time >= 0);
         let time = canonical(stem).ok_or_else(no_such_object)?;
@@ -205,21 +226,18 @@ impl Origin {
                 let part = part(channel, &broadcast, name, version, time).await?;
                 let etag = blake3::hash(&part.to_vec()).to_hex()[..16].to_owned();
                 let cache_control = format!("public, max-age={}", broadcast.timing.target_s * 3);
-                Ok(answered(&object(media_type(&track.face), etag, cache_control, part, Vec::new())))
+                Ok(answered(&object(media_type(&track.face), etag, cache_control, part, Vec::new()), PASSED))
             }
             "m4s" => match segment(channel, &broadcast, name, version, time).await? {
                 Waited::Whole(segment) => {
-                    let body = match segment.body() {
-                        Some(body) => body,
-                        None => self.cold(channel, &segment).await?,
+                    let content_type = media_type(&track.face);
+                    let Some(body) = segment.body() else {
+                        let (cold, how) = self.cold(channel, key, &segment, content_type, now).await?;
+                        return Ok(answered(&cold, how));
                     };
-                    let etag = format!("{:016x}", segment.hash);
-                    let object = Arc::new(Object::new(Recipe {
-                        lease: Arc::clone(&segment.lease),
-                        ..recipe(media_type(&track.face), etag, IMMUTABLE.to_owned(), body, Vec::new())
-                    }));
+                    let object = Arc::new(whole(&segment, content_type, body));
                     self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
-                    Ok(answered(&object))
+                    Ok(answered(&object, STORED))
                 }
                 Waited::Open => Ok(growing(channel, request, name.to_owned(), version, time, media_type(&track.face))),
             },
@@ -229,25 +247,54 @@ impl Origin {
 }
 
 impl Origin {
-    /// The bytes of `segment`, from the spool.
-    async fn cold(&self, channel: &Arc<Channel>, segment: &Arc<LiveSegment>) -> Result<Rope, Problem> {
+    /// `segment`, from the spool.
+    async fn cold(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        segment: &Arc<LiveSegment>,
+        content_type: &'static str,
+        now: Utc,
+    ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         if segment.places.is_empty() || !segment.lease.is_live() {
             return Err(gone());
         }
-        let (channel, segment) = (Arc::clone(channel), Arc::clone(segment));
-        self.telemetry().source_reads.inc();
-        let read = tokio::task::spawn_blocking(move || channel.read(&segment)).await;
-        match read {
-            Ok(Ok(bytes)) => {
-                self.telemetry().source_read_bytes.add(bytes.len() as u64);
-                Ok(Rope::from(bytes))
+        let (channel, from, segment) = (Arc::clone(channel), Arc::clone(segment), Arc::clone(segment));
+        let telemetry = Arc::clone(self.telemetry());
+        let reading = async move {
+            telemetry.source_reads.inc();
+            match tokio::task::spawn_blocking(move || channel.read(&from)).await {
+                Ok(Ok(bytes)) => {
+                    telemetry.source_read_bytes.add(bytes.len() as u64);
+                    Ok(bytes)
+                }
+                failed => {
+                    tracing::warn!(?failed, "a segment can't be read from the spool");
+                    Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
+                }
             }
-            failed => {
-                tracing::warn!(?failed, "a segment can't be read from the spool");
-                Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
-            }
-        }
+        };
+        let len = segment.len;
+        let made = move |bytes| whole(&segment, content_type, Rope::from(bytes));
+        let (role, object) = self.fly_live(key, len, reading, made, now).await?;
+        Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
+}
+
+/// The answer of `object`, which came about so (RFC 9211).
+fn answer(object: &Object, how: HeaderValue, request: &Request<()>) -> Response<Body> {
+    let mut response = object.answer(request.method(), request.headers());
+    response.headers_mut().insert(CACHE_STATUS, how);
+    response
+}
+
+/// The object of a whole segment.
+fn whole(segment: &LiveSegment, content_type: &'static str, body: Rope) -> Object {
+    let etag = format!("{:016x}", segment.hash);
+    Object::new(Recipe {
+        lease: Arc::clone(&segment.lease),
+        ..recipe(content_type, etag, IMMUTABLE.to_owned(), body, Vec::new())
+    })
 }
 
 fn recipe(

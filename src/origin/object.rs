@@ -30,6 +30,12 @@ pub(crate) const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What it says of an object that was in the cache: part of the head that is kept ready, so that a hit has nothing to do for it.
 pub(crate) const HIT: HeaderValue = HeaderValue::from_static("headwater; hit");
+/// Of what was made and kept.
+pub(crate) const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
+/// Of what was made once for several who asked.
+pub(crate) const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
+/// Of what nobody keeps.
+pub(crate) const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// CTA-5006.
 const CMSD_STATIC: HeaderName = HeaderName::from_static("cmsd-static");
 /// Likewise, where there is CMSD.

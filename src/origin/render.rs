@@ -3,11 +3,12 @@
 use std::future::Future;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::cache::disk::{Disk, Name};
 use crate::cache::{Lease, Weigh};
 use crate::content::file::SourceError;
 use crate::content::library::entry::Entry;
@@ -158,6 +159,8 @@ pub struct Render {
     pub memory: Arc<Memory>,
     /// What is read is counted here.
     pub telemetry: Arc<Telemetry>,
+    /// Where what was read of a storage is kept, too.
+    pub disk: Option<Arc<Disk>>,
 }
 
 impl Render {
@@ -310,7 +313,7 @@ impl Render {
         recipe.len = sheet.len();
         recipe.body = None;
         if with_media {
-            recipe.body = Some(Rope::from(self.read(vec![sheet]).await?));
+            recipe.body = Some(Rope::from(self.read((name, version), vec![sheet]).await?));
         }
         Ok(Object::new(recipe))
     }
@@ -335,10 +338,9 @@ impl Render {
         if with_media {
             let reads = plan.reads();
             let len = reads.iter().map(SourceRange::len).sum();
-            let share = self.memory.reserve(len).ok_or_else(|| {
-                Problem::unavailable(MEMORY_FULL, "what is being sent takes all memory there is for it; try again")
-            })?;
-            recipe.body = Some(plan.assemble(share.hold(self.read(reads).await?)));
+            let share = self.memory.reserve(len).ok_or_else(memory_full)?;
+            let read = self.read((&track.name, track.version), reads).await?;
+            recipe.body = Some(plan.assemble(share.hold(read)));
         }
         Ok(Object::new(recipe))
     }
@@ -366,7 +368,7 @@ impl Render {
             match planned(&given).map_err(|error| broken(&track.name, &error))? {
                 cmaf::Step::Ready(plan) => return Ok(plan),
                 cmaf::Step::Need(ranges) => {
-                    let bytes = self.read(ranges.clone()).await?;
+                    let bytes = self.read((&track.name, track.version), ranges.clone()).await?;
                     given.add(ranges, bytes);
                 }
             }
@@ -377,7 +379,7 @@ impl Render {
     async fn web_vtt(&self, period: &Period, track: &Track, index: usize) -> Result<Bytes, Problem> {
         let mut window = track.segment_samples(index);
         for _ in 0..TEXT_ROUNDS_MAX {
-            let data = self.read(track.samples.places(window.clone())).await?;
+            let data = self.read((&track.name, track.version), track.samples.places(window.clone())).await?;
             match text::webvtt_segment(track, period.origin, index, window, &data)
                 .map_err(|error| broken(&track.name, &error))?
             {
@@ -388,11 +390,24 @@ impl Render {
         Err(broken(&track.name, &"a cue that does not end"))
     }
 
-    fn read(&self, ranges: Vec<SourceRange>) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
+    /// The bytes of `ranges`, of what has this name and version: from the disk if they were read of a storage before.
+    fn read(
+        &self,
+        of: (&str, Version),
+        ranges: Vec<SourceRange>,
+    ) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
         let source = &self.indexed.opened.source;
+        let kept = self.disk.as_deref().filter(|_| source.is_far(&ranges));
+        let kept = kept.and_then(|disk| Some((disk, disk_name(disk, &self.indexed.entry.name, of, &ranges)?)));
         async move {
+            if let Some((disk, name)) = &kept {
+                let len = ranges.iter().map(SourceRange::len).sum();
+                if let Some(bytes) = disk.get(name, len).await {
+                    return Ok(bytes);
+                }
+            }
             self.telemetry.source_reads.add(ranges.len() as u64);
-            let began = Instant::now();
+            let reading = self.telemetry.source_read_seconds.begin();
             let bytes = source.read_soon(ranges).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name, %error, "a read failed");
@@ -406,10 +421,27 @@ impl Render {
                 source_problem(&error)
             })?;
             self.telemetry.source_read_bytes.add(bytes.len() as u64);
-            self.telemetry.source_read_seconds.add(began.elapsed().as_micros() as u64);
+            reading.end();
+            if let Some((disk, name)) = kept {
+                disk.put(name, bytes.clone());
+            }
             Ok(bytes)
         }
     }
+}
+
+/// What the bytes of `ranges` are called on the disk: the name and version tell them from all others of this presentation.
+fn disk_name(
+    disk: &Disk,
+    presentation: &str,
+    (name, version): (&str, Version),
+    ranges: &[SourceRange],
+) -> Option<Name> {
+    let mut hasher = blake3::Hasher::new();
+    for SourceRange { file, range } in ranges {
+        hasher.update(&file.to_be_bytes()).update(&range.start.to_be_bytes()).update(&range.end.to_be_bytes());
+    }
+    disk.name(&format!("/{presentation}/{name}/{version}/{}", &hasher.finalize().to_hex()[..32]))
 }
 
 pub(crate) const HLS: &str = "application/vnd.apple.mpegurl";
@@ -425,6 +457,11 @@ pub(crate) fn media_type(track: &Track) -> &'static str {
 /// Nothing bears this name, at least not now.
 pub fn no_such_object() -> Problem {
     Problem::not_found("not_found", "nothing is served under this name")
+}
+
+/// No body finds room.
+pub(crate) fn memory_full() -> Problem {
+    Problem::unavailable(MEMORY_FULL, "what is being sent takes all memory there is for it; try again")
 }
 
 fn no_hls(why: hls::NoHls) -> Problem {

@@ -6,8 +6,9 @@
 //! ```
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
     ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
@@ -15,6 +16,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
+use crate::cache::disk::Disk;
 use crate::cache::{Cache, FlightError, Role, Weigh};
 use crate::content::library::Library;
 use crate::content::library::entry::Entry;
@@ -23,9 +25,9 @@ use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::broadcasts::{self, Broadcasts};
-use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, Object, Problem, Remembered};
+use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, COLLAPSED, Object, PASSED, Problem, Remembered, STORED};
 use crate::origin::options::{INDEX_SHARE, Options};
-use crate::origin::render::{Indexed, MEMORY_FULL, Render, no_such_object, source_problem};
+use crate::origin::render::{Indexed, MEMORY_FULL, Render, memory_full, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, Refused, Telemetry};
 use crate::time::Utc;
 
@@ -34,10 +36,6 @@ const SHARES: [(CacheClass, u64); 4] =
     [(CacheClass::Index, INDEX_SHARE), (CacheClass::Init, 2), (CacheClass::Manifest, 8), (CacheClass::Segment, 70)];
 /// What is left of the budget remembers what does not exist.
 const REMEMBERED_SHARE: u64 = 1;
-/// Cache-Status (RFC 9211) of what was not in the cache: made and kept; made once for several who asked; a head that nobody keeps.
-const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; stored");
-const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
-const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
 /// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
@@ -79,6 +77,8 @@ pub struct Origin {
     memory: Arc<Memory>,
     /// Bounds how many presentations of remote storage are opened at once.
     openings: Arc<Semaphore>,
+    /// Keeps what is read of storages, behind memory.
+    disk: Option<Arc<Disk>>,
 }
 
 impl Origin {
@@ -98,6 +98,7 @@ impl Origin {
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
             openings: Arc::new(Semaphore::new(REMOTE_OPENINGS_MAX)),
+            disk: None,
             options: Arc::new(options),
         }
     }
@@ -105,6 +106,11 @@ impl Origin {
     /// The same, with what is pushed to `channels`.
     pub fn broadcasting(self, channels: Arc<Channels>) -> Origin {
         Origin { broadcasts: Broadcasts::of(channels), ..self }
+    }
+
+    /// The same, keeping on `disk` what is read of storages.
+    pub fn keeping(self, disk: Option<Arc<Disk>>) -> Origin {
+        Origin { disk, ..self }
     }
 
     /// Answers `request`, as of `now`. Dropping the future loses nothing: what it was making is made all the same.
@@ -126,8 +132,8 @@ impl Origin {
                 object
             }
             None => {
-                if let Some(answer) = Box::pin(self.live(&key, request, now)).await {
-                    return answer;
+                if let Some((channel, rest)) = self.channel_of(&key) {
+                    return Box::pin(self.live(&channel, &key, rest, request, now)).await;
                 }
                 self.telemetry.cache_misses.at(cache_class(class)).inc();
                 // In a box, so that the future of a hit is small: hyper moves it about.
@@ -258,7 +264,7 @@ impl Origin {
                     Item::Of { track, version, part } => render.of_track(track, *version, *part, true).await,
                 }
             };
-            let began = Instant::now();
+            let flight = telemetry.flight_seconds.begin();
             let mut made = make().await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
@@ -268,10 +274,35 @@ impl Origin {
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 telemetry.work_refused.at(Refused::Memory).inc();
             }
-            telemetry.flight_seconds.add(began.elapsed().as_micros() as u64);
+            flight.end();
             made.map(Arc::new)
         };
         let (role, result) = self.cache(class).make(key, move |object| object.is_servable(now), making).await;
+        self.landed(role, result).map(|object| (role, object))
+    }
+
+    /// The segment of a channel at `key`, which `reading` reads: its `len` bytes are `made` an object in one flight, however many ask.
+    pub(crate) async fn fly_live(
+        &self,
+        key: &str,
+        len: u64,
+        reading: impl Future<Output = Result<Bytes, Problem>> + Send + 'static,
+        made: impl FnOnce(Bytes) -> Object + Send + 'static,
+        now: Utc,
+    ) -> Result<(Role, Arc<Object>), Problem> {
+        let (admission, memory) = (Arc::clone(&self.admission), Arc::clone(&self.memory));
+        let telemetry = Arc::clone(&self.telemetry);
+        let making = async move {
+            let _place = admission.enter(Work::Live).ok_or_else(|| busy(&telemetry, Work::Live))?;
+            let Some(share) = memory.reserve(len) else {
+                telemetry.work_refused.at(Refused::Memory).inc();
+                return Err(memory_full());
+            };
+            telemetry.flights_started.inc();
+            let _aloft = telemetry.flights.enter();
+            Ok(Arc::new(made(share.hold(reading.await?))))
+        };
+        let (role, result) = self.segments.make(key, move |object| object.is_servable(now), making).await;
         self.landed(role, result).map(|object| (role, object))
     }
 
@@ -326,7 +357,8 @@ impl Origin {
     fn render(&self, indexed: Arc<Indexed>, now: Utc) -> Render {
         let grace = self.grace(&indexed);
         let (options, memory) = (Arc::clone(&self.options), Arc::clone(&self.memory));
-        Render { indexed, grace, now, options, memory, telemetry: Arc::clone(&self.telemetry) }
+        let (telemetry, disk) = (Arc::clone(&self.telemetry), self.disk.clone());
+        Render { indexed, grace, now, options, memory, telemetry, disk }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
@@ -438,7 +470,14 @@ impl Origin {
             Purge::Prefix(prefix) => format!("/{name}/").starts_with(prefix.as_str()),
             Purge::Presentation(wanted) => name == wanted,
         };
-        // From the ground up, so that nothing is made of what goes.
+        // From the ground up, so that nothing is made of what goes. On the disk, what lies below a presentation goes with it.
+        if let Some(disk) = &self.disk {
+            match what {
+                Purge::All => disk.purge("/").await,
+                Purge::Prefix(prefix) => disk.purge(prefix).await,
+                Purge::Presentation(name) => disk.purge(&format!("/{name}/")).await,
+            }
+        }
         let mut count = self.index.purge(of_name).await;
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(&old.entry.name));
         self.remembered.purge(of_path).await;
@@ -467,6 +506,13 @@ impl Origin {
     /// Renders of the presentation called `name`, as of `now`.
     pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
         self.current(name, now).await.map(|indexed| self.render(indexed, now))
+    }
+
+    /// Waits until what is to be kept on disk is written. To be called at the end.
+    pub async fn end(&self) {
+        if let Some(disk) = &self.disk {
+            disk.settle().await;
+        }
     }
 
     /// Lets the caches evict what is above their ceilings, and forgets old versions whose grace is over. To be called now and
@@ -505,6 +551,7 @@ fn being_opened() -> Problem {
 
 fn busy(telemetry: &Telemetry, work: Work) -> Problem {
     let refused = match work {
+        Work::Live => Refused::Live,
         Work::Manifest => Refused::Manifest,
         Work::Segment => Refused::Segment,
         Work::Opening => Refused::Opening,

@@ -38,6 +38,8 @@ pub struct Options {
     pub tokens: Vec<Key>,
     /// Origins of pages that may read answers (`https://player.example`); none: all.
     pub cors_origins: Vec<HeaderValue>,
+    /// Those of what lies under a prefix of names, which count there instead; the longest prefix first.
+    pub cors_below: Vec<(String, Vec<HeaderValue>)>,
     /// What a call that changes something has to bring; `None`: nobody may.
     pub admin: Option<Secret>,
     /// Peers that are believed when they say for whom they ask.
@@ -98,12 +100,13 @@ impl Options {
 
     /// Lets the pages read `response` that may, if not all may (Fetch standard, "CORS protocol").
     pub fn share<B>(&self, request: &Request<B>, response: &mut Response<Body>) {
-        if self.cors_origins.is_empty() {
+        let origins = self.origins_of(request.uri().path());
+        if origins.is_empty() {
             return;
         }
         let headers = response.headers_mut();
         headers.append(VARY, HeaderValue::from_static("Origin"));
-        match request.headers().get(ORIGIN).filter(|origin| self.cors_origins.contains(origin)) {
+        match request.headers().get(ORIGIN).filter(|origin| origins.contains(origin)) {
             Some(origin) => {
                 headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             }
@@ -112,6 +115,23 @@ impl Options {
                 headers.remove(ACCESS_CONTROL_EXPOSE_HEADERS);
             }
         }
+    }
+}
+
+impl Options {
+    /// The origins of pages that may read what lies at `path`; none: all.
+    fn origins_of(&self, path: &str) -> &[HeaderValue] {
+        if self.cors_below.is_empty() {
+            return &self.cors_origins;
+        }
+        // In the spelling by which it is looked up; what can't be spelled so is nothing.
+        let path = decode(path).unwrap_or_default();
+        let is_below = |prefix: &str| {
+            let rest = path.strip_prefix('/').and_then(|path| path.strip_prefix(prefix));
+            prefix.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        let below = self.cors_below.iter().find(|(prefix, _)| is_below(prefix));
+        below.map_or(&self.cors_origins, |(_, origins)| origins)
     }
 }
 
@@ -270,6 +290,40 @@ mod tests {
             shared(&Options::default(), Some("https://other.example")),
             (Some(HeaderValue::from_static("*")), false)
         );
+    }
+
+    #[test]
+    fn a_library_has_its_own_pages_however_its_urls_are_spelled() {
+        let (site, partner) = (HeaderValue::from_static("https://site.example"), "https://partner.example");
+        let below = |prefix: &str, origins: &[&'static str]| {
+            (prefix.to_owned(), origins.iter().map(|origin| HeaderValue::from_static(origin)).collect())
+        };
+        let options = Options {
+            cors_origins: vec![site],
+            cors_below: vec![
+                below("films/new", &["https://new.example"]),
+                below("films", &[partner]),
+                below("free", &[]),
+            ],
+            ..Options::default()
+        };
+        for (path, readers) in [
+            ("/tour/master.m3u8", &["https://site.example"][..]),
+            ("/filmset/master.m3u8", &["https://site.example"]),
+            ("/films/a/master.m3u8", &[partner]),
+            ("/%66ilms/a/master.m3u8", &[partner]),
+            ("/films/new/a/master.m3u8", &["https://new.example"]),
+            ("/free/a/master.m3u8", &["https://site.example", partner, "https://new.example"]),
+        ] {
+            for origin in ["https://site.example", partner, "https://new.example"] {
+                let mut response = Problem::new(StatusCode::NOT_FOUND, "x", "x").response(&Method::GET);
+                let mut request = get(path);
+                request.headers_mut().insert(ORIGIN, HeaderValue::from_static(origin));
+                options.share(&request, &mut response);
+                let may_read = response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN);
+                assert_eq!(may_read, readers.contains(&origin), "{origin} reads {path}");
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The admin listener: the page, the API behind it, and the metrics. It answers reading requests only.
+//! The admin listener: the page, the API behind it, and the metrics; and calls that change something, with a token.
 //!
 //! | path | what |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | `/api/presentations?after=NAME` | JSON array of presentations, at most [`LISTINGS_MAX`] |
 //! | `/api/status` | live figures as a JSON object |
 //! | `/metrics` | OpenMetrics text |
+//! | `POST /api/purge`, `POST /api/reload` | empties caches; reads the configuration again |
 //! | `/healthz`, `/readyz` | as on the media listener |
 
 use std::net::SocketAddr;
@@ -21,13 +22,17 @@ use serde::Serialize;
 use crate::origin::listing::{ClassFill, Listing, ThumbnailsListing};
 use crate::origin::object::Body;
 use crate::origin::serve::Purge;
+use crate::server::access::token::Key;
 use crate::server::http::{self as server_http, Answer};
+use crate::server::reload::NoReload;
 use crate::server::state::State;
 use crate::telemetry::{self, CacheClass, Label, RequestClass, Status, Telemetry, process};
 use crate::time::Utc;
 
 /// Presentations in one answer of the API.
 pub const LISTINGS_MAX: usize = 100;
+/// Tokens of the URLs in the API are good for one to two of these, and change once in one: a page that plays is not disturbed for long.
+const TOKEN_SECONDS: u64 = 6 * 3600;
 
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -60,7 +65,7 @@ impl Answer for Admin {
                     "no-store",
                 )
             }
-            Ok(()) => respond(&state, &base, &request, now).await,
+            Ok(()) => respond(&state, &base, self.own.ip().is_loopback(), &request, now).await,
             Err(refusal) => refusal,
         };
         protect(&mut response, &base);
@@ -81,12 +86,15 @@ fn is_of_this_machine(host: Option<&HeaderValue>) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> Response<Body> {
+async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()>, now: Utc) -> Response<Body> {
     if let Some(response) = server_http::common(state, request) {
         return response;
     }
     if request.uri().path() == "/api/purge" {
         return purge(state, request).await;
+    }
+    if request.uri().path() == "/api/reload" {
+        return reload(state, request).await;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response =
@@ -98,7 +106,13 @@ async fn respond(state: &State, base: &str, request: &Request<()>, now: Utc) -> 
         "/" => text("text/html; charset=utf-8", PAGE),
         "/page.css" => text("text/css; charset=utf-8", STYLE),
         "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
-        "/api/presentations" => presentations(state, base, request.uri().query().unwrap_or(""), now).await,
+        "/api/presentations" => {
+            // Who asks from elsewhere may look, and need not be one who may fetch.
+            let access = &state.options.access;
+            let may_play = is_local || access.may_change(request.headers());
+            let key = access.tokens.first().filter(|_| may_play);
+            presentations(state, base, key, request.uri().query().unwrap_or(""), now).await
+        }
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
         "/metrics" => metrics(state),
@@ -129,6 +143,28 @@ async fn purge(state: &State, request: &Request<()>) -> Response<Body> {
     as_json(&serde_json::json!({ "purged": purged }))
 }
 
+/// Reads the configuration again, as SIGHUP does: `POST /api/reload`.
+async fn reload(state: &State, request: &Request<()>) -> Response<Body> {
+    if let Some(refusal) = may_not_change(state, request) {
+        return refusal;
+    }
+    let reloaded = match &state.reloader {
+        Some(reloader) => reloader.reload().await,
+        None => Err(NoReload::Nobody),
+    };
+    let refused = |status, code, message: &str| server_http::error(status, code, message, "no-store");
+    match reloaded {
+        Ok(reloaded) => as_json(&reloaded),
+        Err(NoReload::Wrong(why)) => refused(StatusCode::UNPROCESSABLE_ENTITY, "configuration_refused", &why),
+        Err(NoReload::Busy) => refused(StatusCode::SERVICE_UNAVAILABLE, "busy", "others wait for a reload; try again"),
+        Err(NoReload::Nobody) => refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no_configuration",
+            "nobody reads a configuration here, or not now",
+        ),
+    }
+}
+
 /// The answer to a call that changes something, if it may not: only a POST with the token of `access.admin` may.
 fn may_not_change(state: &State, request: &Request<()>) -> Option<Response<Body>> {
     if request.method() != Method::POST {
@@ -152,7 +188,7 @@ fn may_not_change(state: &State, request: &Request<()>) -> Option<Response<Body>
     Some(response)
 }
 
-async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Response<Body> {
+async fn presentations(state: &State, base: &str, key: Option<&Key>, query: &str, now: Utc) -> Response<Body> {
     let mut after = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match (pair.split_once('='), after.is_some()) {
@@ -178,12 +214,16 @@ async fn presentations(state: &State, base: &str, query: &str, now: Utc) -> Resp
         }
     }
     let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX, now).await;
-    as_json(&listings.into_iter().map(|listing| absolute(listing, base)).collect::<Vec<_>>())
+    as_json(&listings.into_iter().map(|listing| playable(listing, base, key, now)).collect::<Vec<_>>())
 }
 
-/// `listing` with URLs that a player can be given.
-fn absolute(listing: Listing, base: &str) -> Listing {
-    let whole = |path: String| format!("{base}/{}", path.trim_start_matches('/'));
+/// `listing` with URLs that a player can be given: absolute, and with a token of `key` for what lies under its name.
+fn playable(listing: Listing, base: &str, key: Option<&Key>, now: Utc) -> Listing {
+    let expires_s = (now.0 / 1000 / TOKEN_SECONDS + 2) * TOKEN_SECONDS;
+    let depth = listing.name.matches('/').count() + 1;
+    let token = key.and_then(|key| key.sign(&format!("/{}/", listing.name), depth, expires_s));
+    let token = token.map(|token| format!("/~t={token}")).unwrap_or_default();
+    let whole = |path: String| format!("{base}{token}/{}", path.trim_start_matches('/'));
     let sheets = |one: ThumbnailsListing| ThumbnailsListing { sheets: whole(one.sheets), ..one };
     Listing {
         hls: listing.hls.map(whole),
@@ -418,7 +458,7 @@ mod tests {
     async fn get(path: &str, method: Method) -> Response<Body> {
         let state = State::for_tests();
         let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost").body(()).unwrap();
-        respond(&state, "http://127.0.0.1:8080", &request, Utc(0)).await
+        respond(&state, "http://127.0.0.1:8080", true, &request, Utc(0)).await
     }
 
     async fn body(response: Response<Body>) -> String {
@@ -428,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_presentation_is_listed_with_absolute_urls_or_null() {
-        let value = serde_json::to_value(absolute(listing("film"), "http://127.0.0.1:8080")).unwrap();
+        let value = serde_json::to_value(playable(listing("film"), "http://127.0.0.1:8080", None, Utc(0))).unwrap();
         assert_eq!(value["hls"], "http://127.0.0.1:8080/film/master.m3u8");
         assert!(value["dash"].is_null());
         assert_eq!(value["duration_s"], 60.0);
@@ -438,6 +478,21 @@ mod tests {
         assert_eq!(value["thumbnails"][0]["sheets"], sheets);
         assert_eq!(value["tracks"][0]["bandwidth"], 1_000_000);
         assert_eq!(value["warnings"][0], "audio: no language");
+    }
+
+    #[test]
+    fn where_tokens_are_needed_the_page_has_one_for_each_presentation() {
+        use crate::server::access::secret::Secret;
+        use crate::server::access::token::verify;
+        let key = Key::new("a".into(), Secret::new(b"correct horse battery").unwrap()).unwrap();
+        let now = Utc(1_900_000_000_000);
+        let url = playable(listing("films/tour"), "http://127.0.0.1:8080", Some(&key), now).hls.unwrap();
+        let token = url.strip_prefix("http://127.0.0.1:8080/~t=").and_then(|rest| rest.split_once('/')).unwrap().0;
+        assert!(url.ends_with("/films/tour/master.m3u8"), "{url}");
+        let keys = [key];
+        let opens = |path: &str, hours: u64| verify(&keys, token, path, Utc(now.0 + hours * 3_600_000)).is_ok();
+        assert!(opens("/films/tour/v/0123456789abcdef/0.m4s", 5) && !opens("/films/tour/master.m3u8", 13));
+        assert!(!opens("/films/other/master.m3u8", 0));
     }
 
     #[test]
@@ -492,7 +547,7 @@ mod tests {
             if let Some(token) = token {
                 request = request.header(header::AUTHORIZATION, token);
             }
-            respond(&state, "http://x", &request.body(()).unwrap(), Utc(0)).await.status().as_u16()
+            respond(&state, "http://x", true, &request.body(()).unwrap(), Utc(0)).await.status().as_u16()
         };
         let right = Some("Bearer what admins bring along");
         for query in ["all", "presentation=a%20b", "prefix=/films/"] {

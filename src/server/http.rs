@@ -38,7 +38,8 @@ use crate::server::observe;
 use crate::server::peers::Peers;
 use crate::server::proxied::introduction;
 use crate::server::state::{Current, State};
-use crate::server::tls::{Secured, Tls};
+use crate::server::tls::Tls;
+use crate::server::tls::secured::Secured;
 use crate::telemetry::Telemetry;
 use crate::time::Utc;
 

@@ -14,6 +14,7 @@ pub mod network;
 pub mod observe;
 pub mod peers;
 pub mod proxied;
+pub mod reload;
 pub mod run;
 pub mod state;
 pub mod tls;

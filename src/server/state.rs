@@ -9,6 +9,7 @@ use crate::origin::serve::Origin;
 use crate::server::Options;
 use crate::server::access_log::AccessLog;
 use crate::server::drain::Drain;
+use crate::server::reload::Reloader;
 use crate::telemetry::Telemetry;
 
 /// A server as its connections see it. One that was given other options is another state, which connections see that begin
@@ -23,6 +24,8 @@ pub struct State {
     pub options: Options,
     /// Where answers are logged.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Who reads the configuration again.
+    pub reloader: Option<Reloader>,
     /// Whether it is ending.
     pub drain: Arc<Drain>,
     /// When it began.
@@ -32,7 +35,8 @@ pub struct State {
 impl State {
     /// A server that begins now.
     pub fn new(origin: Arc<Origin>, telemetry: Arc<Telemetry>, options: Options) -> State {
-        State { origin, telemetry, options, access_log: None, drain: Arc::default(), started: Instant::now() }
+        let (access_log, reloader) = (None, None);
+        State { origin, telemetry, options, access_log, reloader, drain: Arc::default(), started: Instant::now() }
     }
 }
 
@@ -54,6 +58,12 @@ impl Current {
     /// From now on with this access log, or none.
     pub fn set_access_log(&self, access_log: Option<Arc<AccessLog>>) {
         let state = State { access_log, ..State::clone(&self.get()) };
+        self.0.store(Arc::new(state));
+    }
+
+    /// From now on with who reads the configuration again when an admin call asks for it.
+    pub fn set_reloader(&self, reloader: Reloader) {
+        let state = State { reloader: Some(reloader), ..State::clone(&self.get()) };
         self.0.store(Arc::new(state));
     }
 

@@ -7,15 +7,15 @@
 //!                  the state of the certificates now; a later one is for later connections
 //! ```
 
+pub mod secured;
+
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -25,12 +25,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::server::conn::Stream;
+use crate::server::tls::secured::{SEALED_BYTES_MAX, Secured, Socket};
 use crate::telemetry::{Handshake, Telemetry, TlsVersion};
 
 /// Bytes of a file of certificates or of a key; a chain takes a few thousand, a bundle of authorities some hundred thousand.
@@ -39,8 +38,6 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const CERTIFICATES_MAX: usize = 1000;
 /// Between two looks at the files: certificates last weeks, and who replaces them waits this long.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
-/// Bytes of sealed records that wait for the socket. More records a system call are fewer calls; these stay in the processor's cache.
-const SEALED_BYTES_MAX: usize = 256 * 1024;
 
 /// How TLS is spoken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -203,7 +200,7 @@ impl Tls {
         };
         let _under_way = telemetry.tls_handshakes_under_way.enter();
         let acceptor = TlsAcceptor::from(self.state.load_full());
-        let io = Socket { io, written: 0 };
+        let io = Socket::new(io);
         let shaking = acceptor.accept_with(io, |session| session.set_buffer_limit(Some(SEALED_BYTES_MAX)));
         match tokio::time::timeout(self.options.handshake_timeout, shaking).await {
             Err(_) => {
@@ -222,7 +219,7 @@ impl Tls {
                     _ => Handshake::Full,
                 });
                 telemetry.tls_sessions.at(version(session.protocol_version())).inc();
-                Some(Secured { stream })
+                Some(Secured::new(stream))
             }
         }
     }
@@ -351,113 +348,6 @@ impl ResolvesServerCert for Shown {
         let Some(found) = found else { return Some(Arc::clone(&self.first)) };
         let can_check = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         found.iter().find(can_check).or(found.first()).cloned()
-    }
-}
-
-/// The socket below, which counts what goes out.
-#[derive(Debug)]
-struct Socket<S> {
-    io: S,
-    written: u64,
-}
-
-impl<S> Socket<S> {
-    fn has_written(&mut self, result: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(count)) = result {
-            self.written += *count as u64;
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.has_written(&result);
-        result
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.has_written(&result);
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// A connection whose hands are shaken: what is read and written is in the clear.
-#[derive(Debug)]
-pub struct Secured<S> {
-    stream: TlsStream<Socket<S>>,
-}
-
-impl<S: Stream> Stream for Secured<S> {
-    fn unacknowledged(&self) -> Option<usize> {
-        self.stream.get_ref().0.io.unacknowledged()
-    }
-
-    fn hold_unsent(&self, bytes: u32) {
-        self.stream.get_ref().0.io.hold_unsent(bytes);
-    }
-
-    fn passed_on(&self) -> u64 {
-        self.stream.get_ref().0.written
-    }
-}
-
-impl<S: Stream> AsyncRead for Secured<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            // Many clients leave without a close_notify. A request that is cut short is noticed without it (RFC 9112 §9.8).
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-            read => read,
-        }
-    }
-}
-
-impl<S: Stream> AsyncWrite for Secured<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

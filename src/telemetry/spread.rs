@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// The steps of a histogram.
 pub trait Steps: fmt::Debug + Send + Sync + 'static {
@@ -79,6 +80,27 @@ impl<S: Steps> Spread<S> {
     /// Their sum, in counted units.
     pub fn sum(&self) -> u64 {
         self.sum.load(Ordering::Relaxed)
+    }
+}
+
+/// Something that takes time, which is counted when it is over.
+#[derive(Debug)]
+pub struct Timed<'a> {
+    spread: &'a Spread<Latency>,
+    began: Instant,
+}
+
+impl Spread<Latency> {
+    /// Something begins. What never ends is not counted.
+    pub fn begin(&self) -> Timed<'_> {
+        Timed { spread: self, began: Instant::now() }
+    }
+}
+
+impl Timed<'_> {
+    /// It is over.
+    pub fn end(self) {
+        self.spread.add(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX));
     }
 }
 

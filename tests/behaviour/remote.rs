@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use headwater::cache::disk::Disk;
 use headwater::content::library::{self, Library};
 use headwater::content::remote::connect::Kind;
 use headwater::content::remote::index::IndexFolder;
 use headwater::content::remote::shelf::{self, Shelf};
 use headwater::content::remote::store::{self, Store};
 use headwater::origin::options::Options;
-use headwater::origin::serve::Origin;
+use headwater::origin::serve::{Origin, Purge};
 use headwater::telemetry::Telemetry;
 use headwater::time::Utc;
 use http::{Method, StatusCode};
@@ -193,7 +194,24 @@ impl Remote {
     }
 
     fn with_index(storage: Arc<Faulty>, index: Option<Arc<IndexFolder>>) -> Remote {
+        Remote::keeping(storage, index, None, Arc::default())
+    }
+
+    /// One that keeps indexes and media in `folder`.
+    async fn with_disk(storage: Arc<Faulty>, folder: &Path) -> Remote {
         let telemetry = Arc::<Telemetry>::default();
+        let index = Arc::new(IndexFolder::open(folder.join("index"), 1 << 30).unwrap());
+        let disk = Arc::new(Disk::new(folder.join("media"), 32 << 20, Arc::clone(&telemetry)));
+        disk.open().await.unwrap();
+        Remote::keeping(storage, Some(index), Some(disk), telemetry)
+    }
+
+    fn keeping(
+        storage: Arc<Faulty>,
+        index: Option<Arc<IndexFolder>>,
+        disk: Option<Arc<Disk>>,
+        telemetry: Arc<Telemetry>,
+    ) -> Remote {
         let store = Store::new(
             storage.clone(),
             Key::default(),
@@ -207,7 +225,8 @@ impl Remote {
         let mut local = library::Options::new(std::path::PathBuf::new());
         local.roots.clear();
         let library = Library::with_shelves(local, vec![Arc::new(shelf)]);
-        let origin = Arc::new(Origin::new(Arc::new(library), Options::default(), Arc::clone(&telemetry)));
+        let origin = Origin::new(Arc::new(library), Options::default(), Arc::clone(&telemetry));
+        let origin = Arc::new(origin.keeping(disk));
         Remote { storage, origin, telemetry, now: NOW }
     }
 
@@ -418,4 +437,55 @@ async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
     let third = Remote::with_index(Arc::clone(&storage), index());
     assert_eq!(third.body("/tour/manifest.mpd").await, manifests[0]);
     assert!(!third.take_reads().is_empty());
+}
+
+#[tokio::test]
+async fn media_that_was_read_once_is_read_from_disk_after_a_restart() {
+    const NAMES: &[&str] = &["tour", "muxed", "progressive", "encrypted-cbcs"];
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(Faulty::default());
+    for name in NAMES {
+        storage.put_testdata(name).await;
+    }
+    let first = Remote::with_disk(Arc::clone(&storage), dir.path()).await;
+    let mut bodies = Vec::new();
+    for name in NAMES {
+        for url in first.segments(name).await {
+            let body = first.body(&url).await;
+            bodies.push((url, body));
+        }
+    }
+    assert_eq!(first.telemetry.disk_hits.get(), 0);
+    first.origin.end().await;
+    first.take_reads();
+    drop(first);
+
+    let second = Remote::with_disk(Arc::clone(&storage), dir.path()).await;
+    for (url, body) in &bodies {
+        assert_eq!(second.body(url).await, body, "{url}");
+    }
+    assert_eq!(second.take_reads(), []);
+    assert_eq!((second.telemetry.disk_misses.get(), second.telemetry.storage_read_bytes.get()), (0, 0));
+    assert!(second.telemetry.disk_hits.get() >= bodies.len() as u64);
+    // What is purged is read anew, and nothing else.
+    second.origin.purge(&Purge::Presentation("progressive".to_owned())).await;
+    for (url, body) in &bodies {
+        assert_eq!(second.body(url).await, body, "{url}");
+        assert_eq!(!second.take_reads().is_empty(), url.starts_with("/progressive/"), "{url}");
+    }
+    second.origin.end().await;
+    drop(second);
+
+    // What is spoiled is as good as lost, which harms nobody.
+    for entry in std::fs::read_dir(dir.path().join("media/blocks")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().skip(8192).step_by(1000).for_each(|byte| *byte ^= 0x10);
+        std::fs::write(path, bytes).unwrap();
+    }
+    let third = Remote::with_disk(Arc::clone(&storage), dir.path()).await;
+    for (url, body) in &bodies {
+        assert_eq!(third.body(url).await, body, "{url}");
+    }
+    assert!(third.telemetry.disk_misses.get() > 0);
 }

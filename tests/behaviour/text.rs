@@ -258,13 +258,20 @@ async fn ttml_beside_a_film_is_offered_as_it_is_written() {
     let head = &ttml[ttml.find("<head>").unwrap()..ttml.find("<body").unwrap()];
     assert!(documents.iter().all(|document| document.contains(head)));
 
-    // HLS has both, and what is only WebVTT is lent to the group of IMSC.
+    // HLS has both.
     let master = scene.text("/muxed/master.m3u8").await;
     assert!(master.contains("\"text-de-sdh/") && master.contains("\"text-de-sdh-imsc/"), "{master}");
     assert!(master.contains("stpp.ttml.im1t\"") && master.contains("SUBTITLES=\"text-vtt\""), "{master}");
     let hls = scene.hls("muxed").await;
     let playlist = hls.playlists.iter().find(|playlist| playlist.url.contains("/text-de-sdh-imsc/")).unwrap();
     assert_eq!(playlist.segments, track.segments.iter().map(|segment| segment.url.clone()).collect::<Vec<_>>());
+
+    // With a text beside it that is WebVTT alone, players would show none of that in a group with IMSC.
+    let srt = "1\n00:00:01,000 --> 00:00:02,000\nDéjà\n".as_bytes();
+    let scene = muxed_with(&[("muxed.de.sdh.ttml", ttml.as_bytes()), ("muxed.fr.srt", srt)], 6);
+    let master = scene.text("/muxed/master.m3u8").await;
+    assert!(master.contains("\"text-de-sdh/") && master.contains("\"text-fr/"), "{master}");
+    assert!(!master.contains("imsc") && !master.contains("stpp"), "{master}");
 
     // Where times follow one another, nothing can be left out.
     let in_turn = ttml.replace("<div>", "<div timeContainer=\"seq\">");

@@ -71,6 +71,12 @@ pub struct Store {
     index: Option<Arc<IndexFolder>>,
 }
 
+/// A read under way: what came of it so far, and the tag that it had.
+struct Reading {
+    got: Vec<u8>,
+    tag: Option<Tag>,
+}
+
 /// Why an attempt brought nothing.
 enum Failure {
     /// Another one may.
@@ -150,41 +156,22 @@ impl Store {
         wanted: Option<&Tag>,
         range: Range<u64>,
     ) -> Result<(Bytes, Tag), SourceError> {
-        let mut got = Vec::with_capacity((range.end - range.start) as usize);
-        let mut tag = wanted.cloned();
-        let deadline = Instant::now() + self.options.timeout;
-        let mut why = String::new();
-        for attempt in 0..self.options.attempts_max {
-            if attempt > 0 {
-                self.telemetry.storage_retries.inc();
-                if timeout_at(deadline, sleep(backoff(attempt))).await.is_err() {
-                    break;
-                }
-            }
-            match timeout_at(deadline, self.attempt(key, len, &mut tag, &range, &mut got)).await {
-                Ok(Ok(())) => return Ok((Bytes::from(got), tag.expect("an answer had one"))),
-                Ok(Err(Failure::Passing(passing))) => why = passing,
-                Ok(Err(Failure::Lasting(error))) => return Err(error),
-                Err(_) => {
-                    why = format!("not read within {:?}{}", self.options.timeout, after(&why));
-                    break;
-                }
-            }
-        }
-        self.telemetry.storage_failures.inc();
-        Err(SourceError::Storage { path: self.shown(key), why })
+        let got = Vec::with_capacity((range.end - range.start) as usize);
+        // One attempt after the other: nobody ever waits for it.
+        let reading = tokio::sync::Mutex::new(Reading { got, tag: wanted.cloned() });
+        self.again(key, || async { self.read_on(key, len, &range, &mut *reading.lock().await).await }).await?;
+        let Reading { got, tag } = reading.into_inner();
+        Ok((Bytes::from(got), tag.expect("an answer had one")))
     }
 
-    /// Reads on behind what `got` holds of `range`.
-    async fn attempt(
+    /// Reads on behind what was got of `range`.
+    async fn read_on(
         &self,
         key: &Path,
         len: u64,
-        tag: &mut Option<Tag>,
         range: &Range<u64>,
-        got: &mut Vec<u8>,
+        Reading { got, tag }: &mut Reading,
     ) -> Result<(), Failure> {
-        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
         let rest = range.start + got.len() as u64..range.end;
         let options = GetOptions {
             range: Some(GetRange::Bounded(rest.clone())),
@@ -309,7 +296,7 @@ impl Store {
                 Ok(Err(Failure::Passing(passing))) => why = passing,
                 Ok(Err(Failure::Lasting(error))) => return Err(error),
                 Err(_) => {
-                    why = format!("no answer within {:?}{}", self.options.timeout, after(&why));
+                    why = format!("no whole answer within {:?}{}", self.options.timeout, after(&why));
                     break;
                 }
             }

@@ -86,21 +86,33 @@ impl Listed {
     }
 
     /// Leaves out the samples decoded after the last whose composition time is before `end`, in ticks from where decoding begins.
-    pub fn end_before(&mut self, end: i64) {
-        let mut first = self.sizes.len();
+    /// Returns how many are left that are composed at `end` or later: others may need them to be decoded.
+    pub fn end_before(&mut self, end: i64) -> usize {
+        let latest = self.composition_offsets.iter().max().copied().unwrap_or(0);
+        let mut index = self.sizes.len();
+        let (mut count, mut late) = (None, 0);
         // No sum leaves 64 bits: a track has less than 2^25 samples, and a duration 32 bits.
         let mut time: i64 =
             self.durations.iter().map(|&(count, duration)| i64::from(count) * i64::from(duration)).sum();
-        for &(count, duration) in self.durations.iter().rev() {
-            for _ in 0..count {
-                first -= 1;
-                time -= i64::from(duration);
-                let offset = self.composition_offsets.get(first).copied().unwrap_or(0);
-                if time + i64::from(offset) < end {
-                    return self.truncate(first + 1);
-                }
+        let durations =
+            self.durations.iter().rev().flat_map(|&(run, duration)| std::iter::repeat_n(duration, run as usize));
+        for duration in durations {
+            index -= 1;
+            time -= i64::from(duration);
+            let offset = self.composition_offsets.get(index).copied().unwrap_or(0);
+            match time + i64::from(offset) < end {
+                true => _ = count.get_or_insert(index + 1),
+                false => late += usize::from(count.is_some()),
+            }
+            if count.is_some() && time + i64::from(latest) < end {
+                break;
             }
         }
+        match count {
+            Some(count) => self.truncate(count),
+            None => late = self.sizes.len(),
+        }
+        late
     }
 
     fn truncate(&mut self, count: usize) {
@@ -470,15 +482,18 @@ mod tests {
         fn what_is_composed_after_the_end_is_left_out(list in samples(), how in how(), end in -5i64..130) {
             let mut listed = read_moov(&written(&list, how).0, 1000).expect("well formed");
             let whole = spelled_out(&listed);
-            listed.end_before(end);
+            let late = listed.end_before(end);
             let mut time = 0;
             let mut kept = whole.len();
+            let mut composed = Vec::new();
             for (index, ((duration, _, _, offset), _)) in whole.iter().enumerate() {
-                if time + i64::from(*offset) < end {
+                composed.push(time + i64::from(*offset));
+                if composed[index] < end {
                     kept = index + 1;
                 }
                 time += i64::from(*duration);
             }
+            prop_assert_eq!(late, composed[..kept].iter().filter(|&&time| time >= end).count());
             prop_assert_eq!(spelled_out(&listed), &whole[..kept]);
             prop_assert_eq!(listed.flags.iter().filter(|run| run.0 as usize >= kept).count(), 0);
             let last = &listed.stretches.last().expect("a sample is left").bytes;

@@ -310,19 +310,23 @@ fn text_codecs(track: &Track) -> &str {
     }
 }
 
-/// Groups of text: one a format. With both in one group, CODECS would name `stpp` for all, and hls.js 1.7.4 and Shaka Player
-/// 5.2.12 then show none of its WebVTT. A language that lacks a format lends the other all the same, since groups of one type
-/// must have the same members (rfc8216bis §4.4.6.1.1).
+/// Groups of text: one a format that all of it has. With both in one group, CODECS names `stpp` for all, and hls.js 1.7.4 and Shaka
+/// Player 5.2.12 then show none of its WebVTT; but groups of one type must have the same members (rfc8216bis §4.4.6.1.1), so where no
+/// format is common to all there is one group of WebVTT, and of what has no other form than IMSC.
 fn text_groups<'a>(slots: &[Slot<'a>]) -> Vec<Group<'a>> {
-    let mut groups = Vec::new();
-    for (form, id) in [(Form::WebVtt, "text-vtt"), (Form::Fmp4, "text-imsc")] {
-        if !slots.iter().any(|slot| slot.lines.iter().any(|line| line.rendition.form == form)) {
-            continue;
-        }
-        let member = |slot: &Slot<'a>| {
-            slot.lines.iter().copied().find(|line| line.rendition.form == form).unwrap_or(slot.lines[0])
-        };
-        groups.push(Group { id: id.into(), members: slots.iter().map(member).collect() });
+    if slots.is_empty() {
+        return Vec::new();
+    }
+    let in_form = |slot: &Slot<'a>, form: Form| slot.lines.iter().copied().find(|line| line.rendition.form == form);
+    let group = |(form, id): (Form, &str)| {
+        let members: Option<Vec<_>> = slots.iter().map(|slot| in_form(slot, form)).collect();
+        members.map(|members| Group { id: id.into(), members })
+    };
+    let forms = [(Form::WebVtt, "text-vtt"), (Form::Fmp4, "text-imsc")];
+    let mut groups: Vec<Group<'a>> = forms.into_iter().filter_map(group).collect();
+    if groups.is_empty() {
+        let member = |slot: &Slot<'a>| in_form(slot, Form::WebVtt).unwrap_or(slot.lines[0]);
+        groups.push(Group { id: "text".into(), members: slots.iter().map(member).collect() });
     }
     groups
 }

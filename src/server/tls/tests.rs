@@ -1,14 +1,17 @@
 //! Hands shaken in memory and over sockets, with certificates made for the test.
 
 use super::*;
+use std::io::IoSlice;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio_rustls::TlsConnector;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -275,5 +278,138 @@ fn what_is_wrong_with_a_file_is_said_without_what_is_in_it() {
         let error = error(chain, key);
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("c2Vj") && broken.lines().all(|line| !error.contains(line)), "{error}");
+    }
+}
+
+/// A socket that notes what each write gives it.
+struct Noting {
+    io: DuplexStream,
+    writes: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Stream for Noting {}
+
+impl AsyncRead for Noting {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = result {
+            self.writes.lock().unwrap().push(bytes[..count].to_vec());
+        }
+        result
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.poll_write(cx, &all)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Two ends with HTTP/2 agreed on, over a way that holds `space` bytes; and what the server's end writes.
+async fn agreed(
+    site: &Site,
+    space: usize,
+) -> (Secured<Noting>, tokio_rustls::client::TlsStream<DuplexStream>, Arc<Mutex<Vec<Vec<u8>>>>) {
+    let certificate = site.certificate("site", &["localhost"]);
+    let tls = Tls::load(Options { certificates: vec![certificate], ..Options::default() }).unwrap();
+    let telemetry = Telemetry::default();
+    let (there, here) = duplex(space);
+    let writes = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    let here = Noting { io: here, writes: Arc::clone(&writes) };
+    let connecting = TlsConnector::from(site.client(&["h2"])).connect("localhost".try_into().unwrap(), there);
+    let (secured, stream) = tokio::join!(tls.handshake(here, &telemetry), connecting);
+    (secured.unwrap(), stream.unwrap(), writes)
+}
+
+/// Writes a frame as HTTP/2 does: its head and its body, and a flush.
+async fn write_frame(secured: &mut Secured<Noting>, head: &[u8], body: &[u8]) {
+    let mut sent = 0;
+    while sent < head.len() + body.len() {
+        let slices =
+            [IoSlice::new(&head[sent.min(head.len())..]), IoSlice::new(&body[sent.saturating_sub(head.len())..])];
+        sent += std::future::poll_fn(|cx| Pin::new(&mut *secured).poll_write_vectored(cx, &slices)).await.unwrap();
+    }
+    secured.flush().await.unwrap();
+}
+
+/// Reads once, whatever comes of it, as HTTP/2 does whenever it is polled.
+async fn read_once(secured: &mut Secured<Noting>) {
+    let mut space = [0; 8];
+    let mut buf = ReadBuf::new(&mut space);
+    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *secured).poll_read(cx, &mut buf).is_ready())).await;
+}
+
+#[tokio::test]
+async fn frames_of_http2_were_two_records_and_a_write_each() {
+    const FRAMES: usize = 64;
+    let (mut secured, mut stream, writes) = agreed(&Site::new(), 4 << 20).await;
+    writes.lock().unwrap().clear();
+    let body: Vec<u8> = (0..FRAMES * 16_384).map(|at| (at * 31 / 8) as u8).collect();
+    let mut expected = Vec::new();
+    for (number, frame) in body.chunks(16_384).enumerate() {
+        let head = [number as u8; 9];
+        write_frame(&mut secured, &head, frame).await;
+        expected.extend_from_slice(&head);
+        expected.extend_from_slice(frame);
+    }
+    read_once(&mut secured).await;
+    let mut got = vec![0; expected.len()];
+    stream.read_exact(&mut got).await.unwrap();
+    assert!(got == expected);
+    let writes = writes.lock().unwrap();
+    assert!(writes.len() <= FRAMES / 6, "{} writes for {FRAMES} frames", writes.len());
+    // RFC 8446 §5.2: a whole record has a byte of its type and sixteen of its tag more than it holds.
+    let (mut whole, mut others, all) = (0, 0, writes.concat());
+    let mut rest = &all[..];
+    while let [_, _, _, a, b, after @ ..] = rest {
+        let len = usize::from(u16::from_be_bytes([*a, *b]));
+        *(if len == 16_384 + 17 { &mut whole } else { &mut others }) += 1;
+        rest = &after[len..];
+    }
+    assert_eq!((whole, others), (FRAMES, 1));
+}
+
+#[tokio::test]
+async fn what_is_gathered_arrives_whatever_its_pieces_and_however_little_the_socket_takes() {
+    for space in [700, 20_000, 1 << 20] {
+        let (mut secured, mut stream, _) = agreed(&Site::new(), space).await;
+        let sizes = [1, 8, 1015, 1024, 1025, 16_375, 16_384, 16_385, 3, 0, 60_000, 17, 300_000, 5];
+        let bodies: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(at, len)| vec![at as u8; *len]).collect();
+        let expected: Vec<u8> = bodies.iter().flat_map(|body| [b"head-of-9".to_vec(), body.clone()].concat()).collect();
+        let writing = async {
+            for body in &bodies {
+                write_frame(&mut secured, b"head-of-9", body).await;
+                read_once(&mut secured).await;
+            }
+            secured.shutdown().await.unwrap();
+        };
+        let reading = async {
+            let mut got = Vec::new();
+            stream.read_to_end(&mut got).await.unwrap();
+            got
+        };
+        let ((), got) = tokio::join!(writing, reading);
+        assert!(got == expected, "{} of {} bytes by {space}", got.len(), expected.len());
     }
 }
