@@ -5,6 +5,7 @@ pub mod clip;
 pub mod live;
 pub mod presentation;
 pub mod sample;
+pub mod shift;
 pub mod switching;
 pub mod text;
 pub mod thumbnails;

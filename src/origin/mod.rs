@@ -11,3 +11,5 @@ pub mod options;
 pub mod range;
 pub mod render;
 pub mod serve;
+pub mod shift;
+pub mod written;

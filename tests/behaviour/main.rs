@@ -11,6 +11,8 @@ mod golden;
 mod library;
 mod live;
 mod live_cadence;
+mod live_order;
+mod live_shift;
 mod mp4;
 mod overload;
 mod paths;

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 
 use crate::content::edits::{self, Edits};
-use crate::content::live::receiver::RawChunk;
+use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::vod::{label, pssh, roles};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
+use crate::formats::isobmff::cenc;
 use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
 use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample};
 use crate::formats::isobmff::movie::{Movie, TrackExtends, find_moov, write_init};
@@ -14,8 +15,8 @@ use crate::formats::isobmff::prft::{Produced, produced};
 use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::language;
 use crate::media::live::first_u64;
-use crate::media::sample::{SampleFlags, SampleTable};
-use crate::media::track::{FORMAT_VERSION, Kind, Track, Version};
+use crate::media::sample::{Sample, SampleFlags, SampleTable};
+use crate::media::track::{FORMAT_VERSION, Kind, Segment, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// The most samples of a chunk: ten seconds of the fastest sound.
@@ -85,6 +86,8 @@ pub struct Chunk {
     pub is_last: bool,
     /// Schemes of the event messages in it.
     pub events: Vec<EventScheme>,
+    /// A key that some of its samples are under instead of the one that the initialization segment names.
+    pub other_key: Option<[u8; 16]>,
     /// When it was produced, if it says so.
     pub produced: Option<Produced>,
 }
@@ -241,6 +244,10 @@ impl Init {
         if last <= time {
             return Err(malformed("it lasts no time".into()));
         }
+        let other_key = self.face.entry.protection.as_ref().and_then(|default| {
+            let kids = cenc::sample_kids(&traf.protection, default, samples);
+            kids.into_iter().find_map(|(_, kid)| kid.filter(|kid| *kid != default.default_kid))
+        });
         let before = || Boxes::new(&raw.bytes[..raw.moof.start], 0).map_while(Result::ok);
         let prft = before().find(|b| b.kind.0 == *b"prft").filter(|_| self.is_verbatim());
         let produced = prft.and_then(|prft| produced(prft).ok());
@@ -258,8 +265,45 @@ impl Init {
             starts_with_sync: is_sync || self.face.kind != Kind::Video,
             is_last: raw.is_last,
             events,
+            other_key,
         })
     }
+}
+
+/// The track that `face` is of, with the samples of `segment`, whole chunks as they are served, and their bytes one after another.
+pub fn segment_of(face: &Track, segment: &[u8]) -> Result<(Track, Vec<u8>), Refusal> {
+    let init = Init::read(face.init.clone(), &face.name)?;
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(segment, &mut events)?;
+    let (mut samples, mut data) = (SampleTable::default(), Vec::with_capacity(segment.len()));
+    for event in events {
+        let Event::Chunk(raw) = event else { continue };
+        // It was taken, so it is understood.
+        let chunk = init.chunk(raw.clone())?;
+        let moof = MovieFragment::parse(one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?)?;
+        let Some(traf) = moof.trafs.first() else { continue };
+        let defaults = traf.defaults(&init.trex);
+        let (mut time, mut at) = (chunk.decode_time, raw.moof.end as u64 + 8);
+        for run in &traf.runs {
+            at = run.data_offset.map_or(at, |offset| (raw.moof.start as u64).saturating_add_signed(offset.into()));
+            for RunSample { duration, size, flags, composition_offset } in run.samples(defaults) {
+                let end = at.saturating_add(size.into());
+                let bytes = usize::try_from(at).ok().zip(usize::try_from(end).ok());
+                let bytes = bytes.and_then(|(from, until)| raw.bytes.get(from..until));
+                let bytes = bytes.ok_or_else(|| Malformed::new("a sample outside of its chunk", at))?;
+                let flags = SampleFlags(flags);
+                samples.push(
+                    Sample { decode_time: time, duration, composition_offset, size, flags },
+                    0,
+                    data.len() as u64,
+                );
+                data.extend_from_slice(bytes);
+                (time, at) = (time + i64::from(duration), end);
+            }
+        }
+    }
+    let segments = vec![Segment { first_sample: 0, time: 0, duration: samples.end().max(1), starts_with_sync: true }];
+    Ok((Track { samples, segments, ..face.clone() }, data))
 }
 
 /// `raw` with `delay` added to its baseMediaDecodeTime.
