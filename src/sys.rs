@@ -48,8 +48,8 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// How long the allocator keeps freed memory before the kernel gets it back, in milliseconds; `MIMALLOC_PURGE_DELAY` in the
 /// environment goes before it. Each page that was given back costs a fault when the next body is read into it.
-pub fn keep_freed_memory_for(milliseconds: u32) {
-    let delay = libc::c_long::try_from(milliseconds).unwrap_or(libc::c_long::MAX);
+pub fn keep_freed_memory_for(milliseconds: u16) {
+    let delay = libc::c_long::from(milliseconds);
     // SAFETY: the call stores an integer in a table of the allocator's own, at an index below its length.
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, delay) };
 }
