@@ -10,6 +10,7 @@ pub mod movie;
 pub mod prft;
 pub mod sample_entry;
 pub mod sample_tables;
+pub mod second_reading;
 pub mod stpp;
 mod text_init;
 pub mod tx3g;
