@@ -22,5 +22,6 @@ pub mod opus;
 pub mod scte35;
 pub mod srt;
 pub mod ttml;
+pub mod uri;
 pub mod vp9;
 pub mod webvtt;
