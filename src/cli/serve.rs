@@ -13,9 +13,10 @@ use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::EnvFilter;
 
 use crate::cache::disk::Disk;
-use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::config::{filter, filter_with_spans, load, unknown_variables};
 use crate::cli::notify::{READY, STOPPING, notify};
 use crate::cli::shelves;
+use crate::cli::traces::Traces;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -50,15 +51,19 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Serves `target` until a signal says to stop.
 pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     let config = load(target, options.clone(), Machine::read())?;
-    let set_filter = log(&config)?;
+    let traces = Traces::of_environment()?;
+    let set_filter = log(&config, traces.as_ref())?;
     for variable in unknown_variables() {
         tracing::warn!(variable, "no key has this name; it is not used");
     }
     let runtime = runtime(config.threads)?;
-    let site = Site { target: target.to_owned(), options, set_filter };
+    let site = Site { target: target.to_owned(), options, set_filter, has_spans: traces.is_some() };
     let result = runtime.block_on(serve(config, site));
     // A read that storage does not answer must not keep an ended server.
     runtime.shutdown_timeout(SHUTDOWN);
+    if let Some(traces) = traces {
+        traces.end();
+    }
     result
 }
 
@@ -119,6 +124,8 @@ struct Site {
     target: PathBuf,
     options: Written,
     set_filter: SetFilter,
+    /// Whether spans are sent, whatever is logged.
+    has_spans: bool,
 }
 
 /// Changes what of the log is written.
@@ -170,7 +177,7 @@ impl Site {
     /// What is in use after it was read again, and put into use where that can be done; and what that changed.
     fn reload(&self, config: &Config, current: &Current) -> Result<(Config, Reloaded), String> {
         let new = load(&self.target, self.options.clone(), config.machine).map_err(|error| error.to_string())?;
-        (self.set_filter)(filter(&new)?)?;
+        (self.set_filter)(if self.has_spans { filter_with_spans(&new) } else { filter(&new) }?)?;
         let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let taken = config.taking_over(&new);
         current.set_options(taken.server.clone());
@@ -268,19 +275,20 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 }
 
 /// Sends the log to the standard error stream; what is returned changes what of it is written.
-fn log(config: &Config) -> Result<SetFilter, Box<dyn Error>> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(io::stderr);
+fn log(config: &Config, traces: Option<&Traces>) -> Result<SetFilter, Box<dyn Error>> {
+    let filter = if traces.is_some() { filter_with_spans(config) } else { filter(config) }?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let is_terminal = io::stderr().is_terminal();
     let is_text = config.log_format == LogFormat::Text || (config.log_format == LogFormat::Auto && is_terminal);
     Ok(if is_text {
         let builder = builder.with_ansi(is_terminal).with_filter_reloading();
         let handle = builder.reload_handle();
-        builder.init();
+        Traces::install(traces, builder.finish());
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     } else {
         let builder = builder.json().flatten_event(true).with_filter_reloading();
         let handle = builder.reload_handle();
-        builder.init();
+        Traces::install(traces, builder.finish());
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tracing::Instrument;
 
 use crate::cache::disk::{Disk, Name};
 use crate::cache::{Lease, Weigh};
@@ -402,13 +403,15 @@ impl Render {
         async move {
             if let Some((disk, name)) = &kept {
                 let len = ranges.iter().map(SourceRange::len).sum();
-                if let Some(bytes) = disk.get(name, len).await {
+                let span = tracing::trace_span!(target: "headwater::spans", "disk", bytes = len);
+                if let Some(bytes) = disk.get(name, len).instrument(span).await {
                     return Ok(bytes);
                 }
             }
             self.telemetry.source_reads.add(ranges.len() as u64);
             let reading = self.telemetry.source_read_seconds.begin();
-            let bytes = source.read_soon(ranges).await.map_err(|error| {
+            let span = tracing::trace_span!(target: "headwater::spans", "read", ranges = ranges.len());
+            let bytes = source.read_soon(ranges).instrument(span).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name, %error, "a read failed");
                 if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {

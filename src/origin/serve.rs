@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::cache::disk::Disk;
 use crate::cache::{Cache, FlightError, Role, Weigh};
@@ -250,6 +251,7 @@ impl Origin {
             Class::Manifest | Class::Init => Work::Manifest,
             Class::Segment => Work::Segment,
         };
+        let shown = key.to_owned();
         let making = async move {
             let _place = match place {
                 Some(place) => place,
@@ -265,7 +267,8 @@ impl Origin {
                 }
             };
             let flight = telemetry.flight_seconds.begin();
-            let mut made = make().await;
+            let span = tracing::trace_span!(target: "headwater::spans", "make", key = shown);
+            let mut made = make().instrument(span).await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
                 segments.settle().await;
@@ -408,7 +411,8 @@ impl Origin {
                 Some(turns) => turns.acquire_owned().await.ok(),
                 None => None,
             };
-            let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
+            let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name);
+            let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options)));
             let opened = opening
                 .await
                 .map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;

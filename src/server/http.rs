@@ -26,6 +26,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use tracing::Instrument;
+
 use crate::origin::object::{ANYBODY, Body, EXPOSED, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
@@ -333,7 +335,16 @@ impl Answer for Media {
         let peer = access.client(peer, &request);
         let admitted = access.admit(&mut request, peer.ip(), now);
         let mut response = match (body, admitted) {
-            (Ok(()), Ok(())) => respond(&state, &request, now).await,
+            (Ok(()), Ok(())) => {
+                let span = observe::span(&request);
+                if span.is_disabled() {
+                    respond(&state, &request, now).await
+                } else {
+                    let response = Box::pin(respond(&state, &request, now)).instrument(span.clone()).await;
+                    observe::end_span(&span, &response);
+                    response
+                }
+            }
             (Ok(()), Err(denial)) => {
                 state.telemetry.requests_denied.at(denial).inc();
                 access::denied(denial, request.method())

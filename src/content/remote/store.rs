@@ -14,6 +14,7 @@ use object_store::{Error, GetOptions, GetRange, ListResult, ObjectMeta, ObjectSt
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::Instrument;
 
 use crate::content::file::SourceError;
 use crate::content::remote::index::IndexFolder;
@@ -291,7 +292,8 @@ impl Store {
                 let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
                 asked().await
             };
-            match timeout_at(deadline, permitted).await {
+            let span = tracing::trace_span!(target: "headwater::spans", "storage", key = %key, attempt);
+            match timeout_at(deadline, permitted.instrument(span)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::Passing(passing))) => why = passing,
                 Ok(Err(Failure::Lasting(error))) => return Err(error),
