@@ -1,6 +1,7 @@
 //! The command line: what a person types, and what the program says back.
 
 pub mod check;
+pub mod clip;
 pub mod config;
 pub mod index;
 pub mod inspect;
@@ -51,6 +52,11 @@ enum Command {
         target: PathBuf,
         #[command(flatten)]
         options: Box<Written>,
+    },
+    /// Make a presentation on demand of what was broadcast, without copying media
+    Clip {
+        #[command(flatten)]
+        options: clip::Options,
     },
     /// Print a URL with a token, for who may fetch what lies under it
     Sign {
@@ -112,6 +118,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve { target, options } => serve::run(&target, *options).map(|()| ExitCode::SUCCESS),
         Command::Index { target, options } => index::run(&target, *options).map(|()| ExitCode::SUCCESS),
+        Command::Clip { options } => clip::run(options),
         Command::Sign { options } => sign::run(options),
         Command::Inspect { file, json } => inspect::run(&file, json),
         Command::Check { dir, write, json } => check::run(&dir, write, json),

@@ -139,13 +139,58 @@ impl Ord for MediaTime {
 
 /// Milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted: the one clock, read by who is at the top and passed
 /// down.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Utc(pub u64);
 
 impl Utc {
     /// `duration` later.
     pub fn after(self, duration: std::time::Duration) -> Utc {
         Utc(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Seconds since 1970, or a moment of UTC as RFC 3339 has it; either with up to three digits after the point.
+impl std::str::FromStr for Utc {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Utc, ()> {
+        let digits = |text: &str, count: usize| -> Result<u64, ()> {
+            let is_plain = text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+            if is_plain { text.parse().map_err(|_| ()) } else { Err(()) }
+        };
+        let (whole, ms) = match text.trim_end_matches('Z').split_once('.') {
+            None => (text.trim_end_matches('Z'), 0),
+            Some((whole, fraction @ ("" | "0" | "00" | "000"))) => {
+                (whole, if fraction.is_empty() { return Err(()) } else { 0 })
+            }
+            Some((whole, fraction)) => {
+                (whole, digits(fraction, fraction.len().min(3))? * [100, 10, 1][fraction.len().clamp(1, 3) - 1])
+            }
+        };
+        let Some((date, time)) = whole.split_once('T') else {
+            // Fifteen digits of milliseconds are far beyond any calendar.
+            let seconds = digits(whole, whole.len().clamp(1, 12))?;
+            return if text.ends_with('Z') { Err(()) } else { Ok(Utc(seconds * 1000 + ms)) };
+        };
+        let fields = |text: &str, separator: char, lengths: [usize; 3]| -> Result<[u64; 3], ()> {
+            let mut fields = text.split(separator);
+            let mut next = |count: usize| digits(fields.next().ok_or(())?, count);
+            let all = [next(lengths[0])?, next(lengths[1])?, next(lengths[2])?];
+            if fields.next().is_some() { Err(()) } else { Ok(all) }
+        };
+        let [year, month, day] = fields(date, '-', [4, 2, 2])?;
+        let [hour, minute, second] = fields(time, ':', [2, 2, 2])?;
+        let is_sound = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+        if !text.ends_with('Z') || text.ends_with("ZZ") || !is_sound || hour > 23 || minute > 59 || second > 60 {
+            return Err(());
+        }
+        // Days from the calendar, the other way round than below.
+        let year = year - u64::from(month <= 2);
+        let (era, year_of_era) = (year / 400, year % 400);
+        let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = (era * 146_097 + day_of_era).checked_sub(719_468).ok_or(())?;
+        Ok(Utc((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms))
     }
 }
 
@@ -197,6 +242,35 @@ mod tests {
             (1_795_645_747_123, "2026-11-25T22:29:07.123Z"),
         ] {
             assert_eq!(Utc(ms).to_string(), text);
+            assert_eq!(text.parse(), Ok(Utc(ms)));
+        }
+    }
+
+    #[test]
+    fn a_moment_is_read_in_either_form() {
+        for (text, ms) in
+            [("0", 0), ("1795645747", 1_795_645_747_000), ("1795645747.5", 1_795_645_747_500), ("7.000", 7_000)]
+        {
+            assert_eq!(text.parse(), Ok(Utc(ms)), "{text}");
+        }
+        assert_eq!("2026-11-25T22:29:07Z".parse(), Ok(Utc(1_795_645_747_000)));
+        for text in [
+            "",
+            "-1",
+            "x",
+            "1.",
+            ".5",
+            "1.0000",
+            "1Z",
+            "2026-11-25",
+            "2026-11-25T22:29:07",
+            "2026-13-25T22:29:07Z",
+            "2026-11-25T22:29Z",
+            "2026-11-25T22:29:07ZZ",
+            "1969-12-31T23:59:59Z",
+            "99999999999999",
+        ] {
+            assert_eq!(text.parse::<Utc>(), Err(()), "{text}");
         }
     }
 

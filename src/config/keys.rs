@@ -367,11 +367,32 @@ const LIVE: &[Key] = &[
         |config| Some(config.live.open.to_string()),
     ),
     key(
+        "rate-max",
+        "\"48MiB\"",
+        "The most bytes a second that are pushed to a channel, over ten seconds; more is refused.",
+        "400 Mb/s: a ladder, or one track of production quality. A file that is pushed at once is no broadcast.",
+        |config| size(config.live.bytes_s_max),
+    ),
+    key(
         "window",
         "\"120s\"",
         "How long a segment is listed; at most 6h.",
         "Twenty segments of six seconds, or sixty of two; it is kept in memory.",
         |config| span(config.live.every.window),
+    ),
+    key(
+        "archive",
+        "\"0s\"",
+        "For how long media is kept on disk, for time shift and clips; up to 366 days (8784h). 0s: no longer than the window needs.",
+        "A broadcast of 8 Mb/s is 86 GB a day.",
+        |config| span(config.live.archive.kept),
+    ),
+    key(
+        "archive-max",
+        "\"100GiB\"",
+        "The most bytes that are kept of a channel, but for those that the window needs; the oldest go.",
+        "A day of 8 Mb/s.",
+        |config| size(config.live.archive.bytes_max),
     ),
     key(
         "segment",
@@ -947,7 +968,10 @@ pub(super) mod tests {
         data-dir = "data"
         token = "secret"
         open = false
+        rate-max = "10MB"
         window = "1h"
+        archive = "24h"
+        archive-max = "1GiB"
         segment = "1s"
         part = "500ms"
         end-after = "60s"

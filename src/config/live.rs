@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::config::error::{Error, set};
+use crate::config::error::{Error, bounded, set};
 use crate::config::over::over;
-use crate::config::quantity::Span;
+use crate::config::quantity::{Size, Span};
+use crate::content::live::archive;
 use crate::content::live::cadence::Cadence;
 use crate::content::live::channel::{self, is_name};
 use crate::content::live::window;
@@ -20,6 +21,10 @@ use crate::server::IngestOptions;
 const SEGMENT_MAX: Duration = Duration::from_secs(30);
 /// The longest window that is listed: manifests grow with it.
 const WINDOW_MAX: Duration = Duration::from_secs(6 * 3600);
+/// Bytes a second: less is not even sound.
+const RATE_MIN: u64 = 1000;
+/// The longest archive.
+const ARCHIVE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Whoever is further behind has no use for low latency.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -41,9 +46,18 @@ pub struct Written {
     /// Whether a push may make a channel that is not listed.
     #[arg(skip)]
     pub open: Option<bool>,
+    /// The most bytes a second that are pushed to a channel, over ten seconds.
+    #[arg(skip)]
+    pub rate_max: Option<Size>,
     /// How long a segment is listed.
     #[arg(skip)]
     pub window: Option<Span>,
+    /// For how long media is kept for time shift, on disk.
+    #[arg(skip)]
+    pub archive: Option<Span>,
+    /// The most bytes of it.
+    #[arg(skip)]
+    pub archive_max: Option<Size>,
     /// Length of segments where a push does not say where they begin.
     #[arg(skip)]
     pub segment: Option<Span>,
@@ -74,6 +88,10 @@ pub struct Channel {
     pub token: Option<String>,
     /// How long a segment is listed.
     pub window: Option<Span>,
+    /// For how long media is kept for time shift, on disk.
+    pub archive: Option<Span>,
+    /// The most bytes of it.
+    pub archive_max: Option<Size>,
     /// Length of segments where a push does not say where they begin.
     pub segment: Option<Span>,
     /// Length of parts.
@@ -89,7 +107,7 @@ pub struct Channel {
 impl Written {
     /// These, and those of `under` where these say nothing.
     pub(crate) fn over(self, under: Written) -> Written {
-        over!(self, under; ingest, data_dir, token, open, window, segment, part, end_after, cadence, latency, channel)
+        over!(self, under; ingest, data_dir, token, open, rate_max, window, archive, archive_max, segment, part, end_after, cadence, latency, channel)
     }
 }
 
@@ -98,7 +116,9 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
     let mut every = window::Options::default();
     keep_time(&mut every, written.cadence, written.latency, written.segment)?;
     adjust(&mut every, written.window, written.segment, written.part, written.end_after)?;
-    let (mut named, mut tokens) = (BTreeMap::new(), BTreeMap::new());
+    let mut archive = archive::Options::default();
+    keep(&mut archive, written.archive, written.archive_max)?;
+    let (mut named, mut tokens, mut archives) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for own in written.channel.unwrap_or_default() {
         if !is_name(&own.name) {
             let message = format!("{:?}: a channel's name has letters, digits, _ and -", own.name);
@@ -107,6 +127,9 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
         let mut options = every.clone();
         keep_time(&mut options, own.cadence, own.latency, own.segment)?;
         adjust(&mut options, own.window, own.segment, own.part, own.end_after)?;
+        let mut kept = archive;
+        keep(&mut kept, own.archive, own.archive_max)?;
+        archives.insert(own.name.clone(), kept);
         tokens.extend(own.token.map(|token| (own.name.clone(), token)));
         named.insert(own.name, options);
     }
@@ -119,8 +142,24 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
     }
     let open = written.open.unwrap_or(named.is_empty());
     let dir = written.data_dir.map(|dir| dir.join("live"));
-    let channels = channel::Options { dir, every, named, open, ..channel::Options::default() };
+    let is_kept = [&archive].into_iter().chain(archives.values()).any(|archive| !archive.kept.is_zero());
+    if is_kept && dir.is_none() {
+        let message = "an archive needs a folder (live.data-dir)".to_owned();
+        return Err(Error::Value { option: "live.archive", message });
+    }
+    let mut channels = channel::Options { dir, every, named, archive, archives, open, ..channel::Options::default() };
+    if let Some(Size(rate)) = written.rate_max {
+        channels.bytes_s_max = bounded("live.rate-max", rate, RATE_MIN..=1 << 40)?;
+    }
     Ok((channels, IngestOptions { listen: written.ingest, token: written.token, tokens }))
+}
+
+fn keep(options: &mut archive::Options, kept: Option<Span>, bytes_max: Option<Size>) -> Result<(), Error> {
+    set("live.archive", &mut options.kept, kept, Duration::ZERO..=ARCHIVE_MAX)?;
+    if let Some(Size(bytes)) = bytes_max {
+        options.bytes_max = bounded("live.archive-max", bytes, 1 << 20..=1 << 60)?;
+    }
+    Ok(())
 }
 
 /// What is said of how exactly time is kept; before `adjust`, which knows how long segments are then.
@@ -202,6 +241,10 @@ mod tests {
         );
         assert!(resolved("ingest = \"0.0.0.0:9000\"\ntoken = \"secret\"").is_ok());
         assert!(resolved("[[channel]]\nname = \"a/b\"").unwrap_err().starts_with("live.channel.name: "));
+        assert!(resolved("archive = \"1h\"").unwrap_err().starts_with("live.archive: "));
+        let (channels, _) =
+            resolved("data-dir = \"d\"\narchive = \"24h\"\n[[channel]]\nname = \"a\"\narchive-max = \"1GiB\"").unwrap();
+        assert_eq!((channels.archives["a"].kept.as_secs(), channels.archives["a"].bytes_max), (86_400, 1 << 30));
         assert!(resolved("window = \"2s\"").unwrap_err().starts_with("live.window: "));
     }
 }

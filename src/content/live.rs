@@ -1,13 +1,17 @@
 //! Live: what encoders push becomes broadcasts.
 //!
 //! ```text
-//!   bytes -> receiver -> init | chunk -> channel: spool, then window -> Arc<Broadcast> -> who waits
+//!   bytes -> receiver -> init | chunk -> channel: reorder, spool, then window -> Arc<Broadcast> -> who waits
 //! ```
 
+pub mod archive;
 pub mod cadence;
 pub mod channel;
+pub mod clip;
 pub mod cut;
+pub mod intake;
 pub mod pushed;
 pub mod receiver;
+pub mod reorder;
 pub mod spool;
 pub mod window;

@@ -7,6 +7,7 @@ pub mod file;
 pub mod library;
 pub mod live;
 pub mod made;
+pub mod pieces;
 pub mod remote;
 pub mod scan;
 pub mod sidecar;

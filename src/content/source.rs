@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::content::file::{SourceError, Stamp};
+use crate::content::pieces::{self, Pieces};
 use crate::content::remote::object::Object;
 use crate::content::storage::{OpenFile, Storage};
 use crate::media::sample::SourceRange;
@@ -37,6 +38,8 @@ enum FileBytes {
     OnDisk(Option<File>),
     /// In memory: what was made of it.
     Made(Bytes),
+    /// In other files, which the one on disk lists.
+    Pieces(Pieces),
     /// In a storage elsewhere.
     Remote(Arc<Object>),
 }
@@ -46,6 +49,7 @@ impl SourceFile {
         match &self.bytes {
             FileBytes::OnDisk(_) | FileBytes::Remote(_) => self.stamp.len,
             FileBytes::Made(bytes) => bytes.len() as u64,
+            FileBytes::Pieces(pieces) => pieces.len(),
         }
     }
 }
@@ -63,6 +67,10 @@ impl Source {
         let open = |path: &PathBuf| {
             let (stamp, opened) = storage.open(path)?;
             let bytes = match opened {
+                OpenFile::Local(_) if pieces::is_list(path) => {
+                    let failed = |error| SourceError::Io { path: path.clone(), error };
+                    FileBytes::Pieces(Pieces::read(path).map_err(failed)?)
+                }
                 OpenFile::Local(file) => FileBytes::OnDisk(keep.then_some(file)),
                 OpenFile::Remote(object) => FileBytes::Remote(object),
             };
@@ -87,6 +95,7 @@ impl Source {
         // An open file costs the kernel about as much again as it does us.
         let made = |file: &SourceFile| match &file.bytes {
             FileBytes::OnDisk(_) | FileBytes::Remote(_) => 512,
+            FileBytes::Pieces(pieces) => pieces.weight(),
             FileBytes::Made(bytes) => bytes.len() + 128,
         };
         self.files.iter().map(made).sum()
@@ -95,7 +104,7 @@ impl Source {
     /// Bytes that were made, of all files.
     pub fn made_bytes(&self) -> usize {
         let made = |file: &SourceFile| match &file.bytes {
-            FileBytes::OnDisk(_) | FileBytes::Remote(_) => 0,
+            FileBytes::OnDisk(_) | FileBytes::Remote(_) | FileBytes::Pieces(_) => 0,
             FileBytes::Made(bytes) => bytes.len(),
         };
         self.files.iter().map(made).sum()
@@ -144,7 +153,7 @@ impl Source {
     pub fn tag(&self, index: u32) -> Option<&str> {
         match &self.files[index as usize].bytes {
             FileBytes::Remote(object) => object.strong_tag(),
-            FileBytes::OnDisk(_) | FileBytes::Made(_) => None,
+            FileBytes::OnDisk(_) | FileBytes::Made(_) | FileBytes::Pieces(_) => None,
         }
     }
 
@@ -175,7 +184,7 @@ impl Source {
     fn a_remote(&self, ranges: &[SourceRange]) -> Option<&Arc<Object>> {
         ranges.iter().find_map(|range| match &self.files[range.file as usize].bytes {
             FileBytes::Remote(object) => Some(object),
-            FileBytes::OnDisk(_) | FileBytes::Made(_) => None,
+            FileBytes::OnDisk(_) | FileBytes::Made(_) | FileBytes::Pieces(_) => None,
         })
     }
 
@@ -185,7 +194,7 @@ impl Source {
         let known = |SourceRange { file, range }: &SourceRange| match &self.files[*file as usize].bytes {
             FileBytes::Remote(object) => object.known(range.start, (range.end - range.start) as usize),
             FileBytes::Made(bytes) => Some(bytes[range.start as usize..range.end as usize].to_vec()),
-            FileBytes::OnDisk(_) => None,
+            FileBytes::OnDisk(_) | FileBytes::Pieces(_) => None,
         };
         if let Some(all) = ranges.iter().map(known).collect::<Option<Vec<_>>>() {
             let exactly = all.iter().zip(ranges).map(|(bytes, range)| &bytes[..range.len() as usize]);
@@ -212,7 +221,9 @@ impl Source {
             match &self.files[file as usize].bytes {
                 FileBytes::Remote(object) => object.read(range).await,
                 FileBytes::Made(bytes) => Ok(bytes.slice(range.start as usize..range.end as usize)),
-                FileBytes::OnDisk(_) => unreachable!("the files of one source are in one storage"),
+                FileBytes::OnDisk(_) | FileBytes::Pieces(_) => {
+                    unreachable!("the files of one source are in one storage")
+                }
             }
         };
         let reads = futures_util::stream::iter(joined.iter().cloned().map(read)).buffered(READS_AT_ONCE);
@@ -240,6 +251,7 @@ impl Source {
             FileBytes::OnDisk(Some(handle)) => Handle::Local(handle.try_clone().map_err(failed)?),
             FileBytes::OnDisk(None) | FileBytes::Made(_) => Handle::Local(File::open(&file.path).map_err(failed)?),
             FileBytes::Remote(object) => Handle::Remote(Arc::clone(object)),
+            FileBytes::Pieces(_) => Handle::Pieces,
         };
         Ok(Window { file, handle, start: 0, filled: 0, bytes: Vec::new(), ahead: REMOTE_WINDOW_BYTES })
     }
@@ -273,6 +285,19 @@ impl Source {
                 FileBytes::Made(bytes) => {
                     let made = |range: &SourceRange| &bytes[range.range.start as usize..range.range.end as usize];
                     of_file.iter().for_each(|range| buffer.extend_from_slice(made(range)));
+                    continue;
+                }
+                FileBytes::Pieces(pieces) => {
+                    for (path, range) in of_file.iter().flat_map(|range| pieces.places(range.range.clone())) {
+                        let piece = File::open(path).map_err(|_| SourceError::Replaced { path: path.to_path_buf() })?;
+                        if !append(&piece, &mut buffer, &range, wait, path)? {
+                            return Ok(None);
+                        }
+                    }
+                    // What is appended to a file changes none of its pieces: the list says what they are.
+                    if Stamp::at(&file.path).ok() != Some(file.stamp) {
+                        return Err(SourceError::Replaced { path: file.path.clone() });
+                    }
                     continue;
                 }
                 FileBytes::Remote(_) => unreachable!("what has an object in it is read otherwise"),
@@ -330,6 +355,8 @@ const REMOTE_JUMP_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 enum Handle {
     Local(File),
+    /// Those of the file itself.
+    Pieces,
     Remote(Arc<Object>),
 }
 
@@ -349,7 +376,7 @@ pub struct Window<'a> {
 impl Window<'_> {
     /// Bytes of the file.
     pub fn len(&self) -> u64 {
-        self.file.stamp.len
+        self.file.len()
     }
 
     /// Whether the file is empty.
@@ -362,7 +389,7 @@ impl Window<'_> {
         let wanted = self.len().saturating_sub(offset).min(wanted as u64) as usize;
         if !self.holds(offset, wanted) {
             match &self.handle {
-                Handle::Local(_) => self.fill(offset, wanted)?,
+                Handle::Local(_) | Handle::Pieces => self.fill(offset, wanted)?,
                 Handle::Remote(object) => {
                     let object = Arc::clone(object);
                     self.fill_remote(&object, offset, wanted)?;
@@ -398,13 +425,18 @@ impl Window<'_> {
     }
 
     fn fill(&mut self, offset: u64, wanted: usize) -> Result<(), SourceError> {
-        let Handle::Local(handle) = &self.handle else { return Ok(()) };
         let count = self.len().saturating_sub(offset).min(wanted.max(WINDOW_BYTES) as u64) as usize;
         if self.bytes.len() < count {
             self.bytes.resize(count, 0);
         }
         (self.start, self.filled) = (offset, 0);
-        handle.read_exact_at(&mut self.bytes[..count], offset).map_err(|error| {
+        let space = &mut self.bytes[..count];
+        let read = match (&self.handle, &self.file.bytes) {
+            (Handle::Local(handle), _) => handle.read_exact_at(space, offset),
+            (Handle::Pieces, FileBytes::Pieces(pieces)) => pieces.read_exact_at(space, offset),
+            _ => Err(io::Error::other("read otherwise")),
+        };
+        read.map_err(|error| {
             let path = self.file.path.clone();
             match error.kind() {
                 io::ErrorKind::UnexpectedEof => SourceError::Replaced { path },

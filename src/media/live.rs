@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::cache::Lease;
 use crate::formats::isobmff::prft::Produced;
+use crate::media::event::LiveEvent;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::SourceRange;
 use crate::media::switching;
@@ -24,7 +25,7 @@ use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 const BLOCK_SEGMENTS: usize = 128;
 
 /// A live presentation as it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Broadcast {
     /// Counts the states: a greater one is a later one.
     pub sequence: u64,
@@ -38,8 +39,12 @@ pub struct Broadcast {
     pub periods: Vec<Arc<LivePeriod>>,
     /// Whether nothing will follow.
     pub ended: bool,
+    /// Whether it is meant to be played from where it begins, although it goes on.
+    pub starts_over: bool,
     /// What holds of all of it.
     pub timing: Timing,
+    /// What is said beside the media, in the order in which it came.
+    pub events: Arc<Vec<Arc<LiveEvent>>>,
 }
 
 /// What is fixed when a broadcast is first announced.
@@ -183,6 +188,8 @@ pub struct OpenSegment {
     pub chunks: Vec<Bytes>,
     /// Ticks from its time to the end of the last chunk.
     pub duration: i64,
+    /// Whether its beginning was lost: it will be a gap.
+    pub is_torn: bool,
     /// When it ends, in ticks, if that is known: it may be announced then.
     pub due: Option<i64>,
 }
@@ -385,6 +392,18 @@ impl LiveTrack {
 }
 
 impl LivePeriod {
+    /// Notes that media of `track` is missing from the one time until the other, in ticks; what lies within `near_us` of what is noted is
+    /// that.
+    pub fn cut(&mut self, track: &LiveTrack, hole: [i64; 2], near_us: i64) {
+        for ticks in hole {
+            let cut = after_start_us(self, track, ticks);
+            if self.cuts.iter().all(|other| (other - cut).abs() > near_us) {
+                self.cuts.push(cut);
+            }
+        }
+        self.cuts.sort_unstable();
+    }
+
     /// The track of this name.
     pub fn track(&self, name: &str) -> Option<&Arc<LiveTrack>> {
         self.tracks.iter().find(|track| track.face.name == name)
@@ -398,6 +417,14 @@ impl LivePeriod {
 }
 
 impl Broadcast {
+    /// When `event` begins and ends, in microseconds after the broadcast's start; `None` of a period that is over.
+    pub fn event_us(&self, event: &LiveEvent) -> Option<(i64, Option<i64>)> {
+        let period = self.periods.iter().find(|period| period.number == event.period)?;
+        let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+        let begins = us(event.time).saturating_sub(us(period.origin)).saturating_add(us(period.start));
+        Some((begins, event.duration.map(|length| begins.saturating_add(us(length)))))
+    }
+
     /// The track of this name and version, with its period.
     pub fn track(&self, name: &str, version: Version) -> Option<(&Arc<LivePeriod>, &Arc<LiveTrack>)> {
         let of = |period: &'_ Arc<LivePeriod>| {
@@ -492,7 +519,7 @@ impl Broadcast {
 fn announce_open(period: &LivePeriod, set: &mut SwitchingSet, range: std::ops::Range<i64>) {
     let open_of = |track: &Track| {
         let live = period.track(&track.name)?;
-        let open = live.open.as_ref()?;
+        let open = live.open.as_ref().filter(|open| !open.is_torn)?;
         let last = track.segments.last()?;
         let goes_on =
             last.time + last.duration == open.time && range.contains(&after_start_us(period, live, open.time));

@@ -2,9 +2,11 @@
 //! where the bytes lie is said as ranges of numbered source files.
 
 pub mod clip;
+pub mod event;
 pub mod live;
 pub mod presentation;
 pub mod sample;
+pub mod shift;
 pub mod switching;
 pub mod text;
 pub mod thumbnails;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response};
 
+use crate::cache::Lease;
 use crate::content::live::channel::{Channel, Channels};
 use crate::media::live::Broadcast;
 use crate::origin::object::{ANYBODY, Body, Object, Problem};
@@ -18,6 +19,8 @@ use crate::time::Utc;
 pub(crate) struct Broadcasts {
     channels: Arc<Channels>,
     written: Mutex<HashMap<String, Written>>,
+    /// By channel: its last state, and what ends with it.
+    states: Mutex<HashMap<String, (u64, Arc<Lease>)>>,
 }
 
 /// What was written of the last state of a channel.
@@ -40,11 +43,30 @@ pub(crate) enum Manifest {
 
 impl Broadcasts {
     pub(crate) fn of(channels: Arc<Channels>) -> Broadcasts {
-        Broadcasts { channels, written: Mutex::default() }
+        Broadcasts { channels, ..Broadcasts::default() }
     }
 
     pub(crate) fn channels(&self) -> &Arc<Channels> {
         &self.channels
+    }
+
+    /// A lease that lasts as long as state `sequence` of `channel` is the last that was asked for.
+    pub(crate) fn lease(&self, channel: &Channel, sequence: u64, now: Utc) -> Arc<Lease> {
+        let mut all = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, lease) = all.entry(channel.name().to_owned()).or_default();
+        if *last < sequence {
+            std::mem::take(lease).end(now);
+            *last = sequence;
+        }
+        match *last == sequence {
+            true => Arc::clone(lease),
+            // Who is late with an older state keeps it for himself.
+            false => {
+                let over = Arc::<Lease>::default();
+                over.end(now);
+                over
+            }
+        }
     }
 
     /// Where what `manifest` is in `broadcast`, or a later state, is written: once.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   /{channel}/master.m3u8, manifest.mpd            /{channel}/{track}/media.m3u8?_HLS_msn=273&_HLS_part=2&_HLS_skip=YES
-//!   /{channel}/{track}/{version}/init.mp4, {time}.m4s, {time}.part.m4s
+//!   /{channel}/{track}/{version}/init.mp4, {time}.m4s, {time}.part.m4s, {time}.vtt
 //! ```
 //!
 //! Whoever waits, waits for a state of the broadcast; what a state looks like is written once, for all of them. Segments that are whole go
@@ -13,24 +13,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
-use crate::media::live::{Broadcast, Found, LiveSegment, LiveTrack};
-use crate::media::presentation::Presentation;
-use crate::media::track::{Kind, Version};
+use crate::media::live::{Broadcast, Found, LiveSegment};
+use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
-use crate::origin::conditional::Coding;
+use crate::origin::channels::is_silent;
 use crate::origin::object::{
     ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, Object, PASSED, Problem, Recipe, STORED,
 };
-use crate::origin::render::{CODED_MIN_BYTES, HLS, IMMUTABLE, brotli, gzip, media_type, no_such_object};
+use crate::origin::render::{IMMUTABLE, media_type, no_such_object};
 use crate::origin::serve::Origin;
-use crate::packager::hls::rendition::Renditions;
-use crate::packager::{dash, hls, rate};
+use crate::origin::shift::{self, Shifted};
+use crate::origin::written::{Written, object, recipe, web_vtt, written};
+use crate::packager::hls;
 use crate::rope::Rope;
 use crate::time::Utc;
 
@@ -38,8 +38,10 @@ use crate::time::Utc;
 const WAIT_TARGETS: u32 = 3;
 /// Who asks for a segment a little early waits so long.
 const EARLY: Duration = Duration::from_secs(1);
-/// After so many target durations without media, manifests are not answered, so that a CDN takes another origin.
-const SILENT_TARGETS: u64 = 3;
+/// Seconds since media last came, in answers that are manifests: so that whoever is in front sees a channel falter before it is silent.
+const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
+/// The most requests that wait on one channel: a connection that waits keeps some kilobytes.
+const WAITERS_MAX: usize = 32_768;
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
@@ -81,7 +83,7 @@ impl Origin {
 
     /// The channel that `key` is of, if it is of one, and what of it.
     pub(crate) fn channel_of<'a>(&self, key: &'a str) -> Option<(Arc<Channel>, &'a str)> {
-        let (channel, rest) = key.strip_prefix('/')?.split_once('/')?;
+        let (channel, rest) = shift::without(key).strip_prefix('/')?.split_once('/')?;
         Some((self.channels().get(channel)?, rest))
     }
 
@@ -94,8 +96,49 @@ impl Origin {
         request: &Request<()>,
         now: Utc,
     ) -> Response<Body> {
-        let answer = self.of_channel(channel, key, rest, request, now).await;
+        let answer = match shift::parse(key) {
+            None => self.of_channel(channel, key, rest, request, now).await,
+            Some(Ok(shifted)) => self.of_stretch(channel, key, rest, &shifted, request, now).await,
+            Some(Err(problem)) => Err(problem),
+        };
         answer.unwrap_or_else(|problem| problem.response(request.method()))
+    }
+
+    /// What is asked for of a stretch of `channel`: manifests of its own, and the media of all.
+    async fn of_stretch(
+        &self,
+        channel: &Arc<Channel>,
+        key: &str,
+        rest: &str,
+        shifted: &Shifted<'_>,
+        request: &Request<()>,
+        now: Utc,
+    ) -> Result<Response<Body>, Problem> {
+        let parts: Vec<&str> = rest.split('/').collect();
+        let (live, manifest) = match parts[..] {
+            ["master.m3u8"] => (channel.broadcast(), Manifest::Multivariant),
+            ["manifest.mpd"] => (channel.broadcast(), Manifest::Mpd),
+            [track, "media.m3u8"] => {
+                let directives = Directives::parse(request.uri().query())?;
+                let live = channel.broadcast();
+                let is_over = shifted.shift.is_over(&live);
+                let live = if is_over { live } else { awaited(channel, track, directives).await? };
+                let was_waited_for = directives.msn.is_some() && !is_over;
+                let is_delta = directives.skip && !is_over;
+                (live, Manifest::Media { track: track.to_owned(), is_delta, was_waited_for })
+            }
+            [_, _, _] => {
+                let class = Class::of(shifted.rest).ok_or_else(no_such_object)?;
+                let known = self.cache(class).get(shifted.rest).await.filter(|object| object.is_servable(now));
+                return match known {
+                    Some(object) => Ok(answer(&object, HIT, request)),
+                    None => self.of_channel(channel, shifted.rest, rest, request, now).await,
+                };
+            }
+            _ => return Err(no_such_object()),
+        };
+        let (object, how) = self.shifted_manifest(channel, live, shifted, manifest, key, now).await?;
+        Ok(answer(&object, how, request))
     }
 
     async fn of_channel(
@@ -107,14 +150,20 @@ impl Origin {
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
         let parts: Vec<&str> = rest.split('/').collect();
-        let answered = |(object, how): (Arc<Object>, HeaderValue)| answer(&object, how, request);
+        let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
+        let answered = |(object, how): (Arc<Object>, HeaderValue)| {
+            let mut response = answer(&object, how, request);
+            if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
+                response.headers_mut().insert(MEDIA_AGE, age);
+            }
+            response
+        };
         match parts[..] {
             ["master.m3u8"] => self.manifest(channel, channel.broadcast(), Manifest::Multivariant, now).map(answered),
             ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
             [track, "media.m3u8"] => {
                 let directives = Directives::parse(request.uri().query())?;
                 let broadcast = awaited(channel, track, directives).await?;
-                refuse_encrypted(&broadcast)?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
                 let media = Manifest::Media { track: track.to_owned(), is_delta: directives.skip, was_waited_for };
                 self.manifest(channel, broadcast, media, now).map(answered)
@@ -138,62 +187,18 @@ impl Origin {
         if broadcast.periods.is_empty() {
             return Err(Problem::unavailable("not_begun", "the broadcast has not begun"));
         }
-        let silence = Duration::from_secs(broadcast.timing.target_s * (SILENT_TARGETS + 1));
-        if !broadcast.ended && now > broadcast.media_at.after(silence) {
+        if is_silent(&broadcast, now) {
             return Err(Problem::unavailable("silent", "no media comes from the encoder"));
         }
         let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
         let mut how = HIT;
-        let written = cell.get_or_init(|| {
+        let written_once = cell.get_or_init(|| {
             how = STORED;
             self.telemetry().flights_started.inc();
-            self.write(&broadcast, &manifest).map(Arc::new)
+            let what = Written { clock: "../time", lease: Arc::default() };
+            written(&self.options, &broadcast, &manifest, what).map(Arc::new)
         });
-        written.clone().map(|object| (object, how))
-    }
-
-    fn write(&self, broadcast: &Broadcast, manifest: &Manifest) -> Result<Object, Problem> {
-        let newest = broadcast.periods.last().ok_or_else(no_such_object)?;
-        let (content_type, max_age_s, text) = match manifest {
-            Manifest::Multivariant => {
-                refuse_encrypted(broadcast)?;
-                let offered = newest.tracks.iter().filter(|track| is_offered_in_hls(track));
-                let sets = crate::media::switching::group(offered.map(|track| track.face.as_ref().clone()).collect());
-                let all = broadcast.presentation().periods.pop();
-                let mut period = all.ok_or_else(|| Problem::unavailable("not_begun", "nothing is listed yet"))?;
-                period.sets = sets;
-                let presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() };
-                let rates = rate::so_far(newest.tracks.iter().map(|track| (track.face.as_ref(), track.rate)));
-                let options = hls::Options { key_uri: self.options.key_uri.clone(), is_live: true };
-                let renditions = Renditions::of(&presentation, &rates);
-                let text = hls::multivariant::playlist(&presentation, &renditions, &options);
-                (HLS, 1, text.map_err(|why| Problem::not_found("no_hls", why.to_string()))?)
-            }
-            Manifest::Mpd => {
-                let tracks = broadcast.periods.iter().flat_map(|period| &period.tracks);
-                let rates = rate::so_far(tracks.map(|track| (track.face.as_ref(), track.rate)));
-                let text = dash::live::mpd(broadcast, &rates, "../time");
-                ("application/dash+xml", 1, text.map_err(|why| Problem::not_found("no_dash", why.to_string()))?)
-            }
-            Manifest::Media { track, is_delta, was_waited_for } => {
-                let text = hls::live::playlist(broadcast, track, *is_delta).ok_or_else(no_such_object)?;
-                // Who waited asked for a state by its name, so that it is the same for all who ask for it a little later.
-                (HLS, if *was_waited_for { broadcast.timing.target_s } else { 1 }, text)
-            }
-        };
-        let max_age_s = if broadcast.ended { self.options.manifest_max_age.as_secs() } else { max_age_s };
-        let is_early = matches!(manifest, Manifest::Mpd) && broadcast.timing.low_latency.is_some() && !broadcast.ended;
-        // A player that asks every second for what is new is not to be told by its own cache.
-        let cache_control = match is_early {
-            true => format!("public, max-age=0, s-maxage={max_age_s}"),
-            false => format!("public, max-age={max_age_s}"),
-        };
-        let coded = match text.len() {
-            ..CODED_MIN_BYTES => Vec::new(),
-            _ => vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))],
-        };
-        let etag = blake3::hash(&text).to_hex()[..16].to_owned();
-        Ok(object(content_type, etag, cache_control, Rope::from(Bytes::from(text)), coded))
+        written_once.clone().map(|object| (object, how))
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a URL names, who asks and when")]
@@ -210,14 +215,14 @@ impl Origin {
         let answered = |object: &Object, how| answer(object, how, request);
         let (stem, extension) = file.split_once('.').ok_or_else(no_such_object)?;
         let broadcast = channel.broadcast();
-        let (_, track) = broadcast.track(name, version).ok_or_else(no_such_object)?;
+        let (face, origin) = match broadcast.track(name, version) {
+            Some((period, track)) => (Arc::clone(&track.face), period.origin),
+            None => self.kept_face(channel, name, version).await?.ok_or_else(no_such_object)?,
+        };
         if file == "init.mp4" {
-            let init = Rope::from(track.face.init.clone());
+            let init = Rope::from(face.init.clone());
             let etag = format!("{version}-init");
-            return Ok(answered(
-                &object(media_type(&track.face), etag, IMMUTABLE.to_owned(), init, Vec::new()),
-                PASSED,
-            ));
+            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE.to_owned(), init, Vec::new()), PASSED));
         }
         let canonical = |text: &str| text.parse().ok().filter(|time: &i64| time.to_string() == text && *time >= 0);
         let time = canonical(stem).ok_or_else(no_such_object)?;
@@ -226,11 +231,11 @@ impl Origin {
                 let part = part(channel, &broadcast, name, version, time).await?;
                 let etag = blake3::hash(&part.to_vec()).to_hex()[..16].to_owned();
                 let cache_control = format!("public, max-age={}", broadcast.timing.target_s * 3);
-                Ok(answered(&object(media_type(&track.face), etag, cache_control, part, Vec::new()), PASSED))
+                Ok(answered(&object(media_type(&face), etag, cache_control, part, Vec::new()), PASSED))
             }
-            "m4s" => match segment(channel, &broadcast, name, version, time).await? {
+            "m4s" => match self.segment(channel, &broadcast, name, version, time).await? {
                 Waited::Whole(segment) => {
-                    let content_type = media_type(&track.face);
+                    let content_type = media_type(&face);
                     let Some(body) = segment.body() else {
                         let (cold, how) = self.cold(channel, key, &segment, content_type, now).await?;
                         return Ok(answered(&cold, how));
@@ -239,14 +244,64 @@ impl Origin {
                     self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
                     Ok(answered(&object, STORED))
                 }
-                Waited::Open => Ok(growing(channel, request, name.to_owned(), version, time, media_type(&track.face))),
+                Waited::Never => Err(never_came()),
+                Waited::Open => Ok(growing(channel, request, name.to_owned(), version, time, media_type(&face))),
             },
+            "vtt" if hls::live::is_web_vtt(&face) && !face.is_protected() => {
+                // A segment that grows is not made to WebVTT: it has cues whose end nobody knows.
+                let Waited::Whole(segment) = self.segment(channel, &broadcast, name, version, time).await? else {
+                    return Err(Problem::not_yet("not_yet", "this segment is not whole yet"));
+                };
+                let body = match segment.body() {
+                    Some(body) => body,
+                    None => {
+                        let whole = format!("{}m4s", key.strip_suffix("vtt").ok_or_else(no_such_object)?);
+                        let (cold, _) = self.cold(channel, &whole, &segment, media_type(&face), now).await?;
+                        cold.body().clone()
+                    }
+                };
+                let text = web_vtt(&face, origin, &body.to_vec()).map_err(|why| {
+                    tracing::warn!(channel = channel.name(), track = name, why, "text can't be read");
+                    Problem::unavailable("source_unreadable", "the text can't be read")
+                })?;
+                let etag = format!("{:016x}-vtt", segment.hash);
+                let body = Rope::from(Bytes::from(text));
+                let object = Arc::new(Object::new(Recipe {
+                    lease: Arc::clone(&segment.lease),
+                    ..recipe("text/vtt", etag, IMMUTABLE.to_owned(), body, Vec::new())
+                }));
+                self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
+                Ok(answered(&object, STORED))
+            }
             _ => Err(no_such_object()),
         }
     }
 }
 
 impl Origin {
+    /// The segment of `name` at `time`, wherever it is.
+    async fn segment(
+        &self,
+        channel: &Arc<Channel>,
+        broadcast: &Broadcast,
+        name: &str,
+        version: Version,
+        time: i64,
+    ) -> Result<Waited, Problem> {
+        match segment(channel, broadcast, name, version, time).await {
+            // It was let go of in memory, and what is beside it not yet.
+            Ok(Waited::Whole(segment)) if !segment.lease.is_live() => {
+                let kept = self.kept_segment(channel, name, version, time).await?;
+                kept.map(Waited::Whole).ok_or_else(gone)
+            }
+            Err(problem) if matches!(problem.status(), StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                let kept = self.kept_segment(channel, name, version, time).await?;
+                kept.map(Waited::Whole).ok_or(problem)
+            }
+            result => result,
+        }
+    }
+
     /// `segment`, from the spool.
     async fn cold(
         &self,
@@ -268,6 +323,7 @@ impl Origin {
                     telemetry.source_read_bytes.add(bytes.len() as u64);
                     Ok(bytes)
                 }
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Err(gone()),
                 failed => {
                     tracing::warn!(?failed, "a segment can't be read from the spool");
                     Err(Problem::unavailable("source_unreadable", "the segment can't be read"))
@@ -297,52 +353,8 @@ fn whole(segment: &LiveSegment, content_type: &'static str, body: Rope) -> Objec
     })
 }
 
-fn recipe(
-    content_type: &'static str,
-    etag: String,
-    cache_control: String,
-    body: Rope,
-    coded: Vec<(Coding, Bytes)>,
-) -> Recipe {
-    Recipe {
-        content_type,
-        etag,
-        modified_s: None,
-        cache_control,
-        len: body.len(),
-        body: Some(body),
-        coded,
-        cmsd: None,
-        lease: Arc::default(),
-        grace: Duration::ZERO,
-    }
-}
-
-fn object(
-    content_type: &'static str,
-    etag: String,
-    cache_control: String,
-    body: Rope,
-    coded: Vec<(Coding, Bytes)>,
-) -> Object {
-    Object::new(recipe(content_type, etag, cache_control, body, coded))
-}
-
-/// HLS takes no `wvtt` in fragmented MP4, and live text is not made to WebVTT.
-fn is_offered_in_hls(track: &LiveTrack) -> bool {
-    track.face.kind != Kind::Text || track.face.entry.format.0 == *b"stpp"
-}
-
-/// A playlist without KEY would hand players what they can't decode (rfc8216bis §4.4.4.4).
-fn refuse_encrypted(broadcast: &Broadcast) -> Result<(), Problem> {
-    let mut tracks = broadcast.periods.iter().flat_map(|period| &period.tracks);
-    if tracks.any(|track| track.face.is_protected()) {
-        return Err(Problem::not_found(
-            "no_hls",
-            "live HLS of encrypted media is not served: its keys are not written",
-        ));
-    }
-    Ok(())
+fn never_came() -> Problem {
+    Problem::not_found("gap", "this segment never came")
 }
 
 fn gone() -> Problem {
@@ -364,6 +376,9 @@ async fn awaited(channel: &Channel, track: &str, directives: Directives) -> Resu
         let what = format!("the playlist ends at segment {number}, part {parts}: that is too far ahead");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
     }
+    if channel.waiting() >= WAITERS_MAX {
+        return Err(Problem::unavailable("too_many", "too many wait for this channel"));
+    }
     let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
     wait(channel, limit, has_come).await.ok_or_else(|| {
@@ -374,12 +389,13 @@ async fn awaited(channel: &Channel, track: &str, directives: Directives) -> Resu
 /// Whether the playlist of `track` has the part, or the whole segment if none is named.
 fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> bool {
     let Some((number, parts)) = hls::live::edge(broadcast, track) else { return true };
-    let Some(part) = part.filter(|_| broadcast.timing.part_target_ms.is_some()) else { return number > msn };
+    let newest = broadcast.tracks_called(track).last();
+    let has_parts = newest.is_some_and(|(_, track)| hls::live::has_parts(broadcast, &track.face));
+    let Some(part) = part.filter(|_| has_parts) else { return number > msn };
     if number <= msn {
         return number == msn && parts as u64 > part;
     }
     // Beyond the last part of a segment is the first of the next (rfc8216bis §6.2.5.2).
-    let newest = broadcast.tracks_called(track).last();
     let had =
         newest.and_then(|(_, track)| track.segments.from(msn).next()).map_or(0, |segment| segment.parts.len() as u64);
     part < had || number > msn + 1 || parts > 0
@@ -421,6 +437,7 @@ async fn part(
 enum Waited {
     Whole(Arc<LiveSegment>),
     Open,
+    Never,
 }
 
 async fn segment(
@@ -433,12 +450,17 @@ async fn segment(
     let found = |broadcast: &Broadcast| {
         broadcast.versions(name, version).find_map(|track| match track.segment(time)? {
             Found::Whole(segment) => Some(Waited::Whole(Arc::clone(segment))),
+            Found::Open(open) if open.is_torn => Some(Waited::Never),
             Found::Open(_) => Some(Waited::Open),
         })
     };
-    let is_gap = |found: &Waited| matches!(found, Waited::Whole(segment) if segment.is_gap);
+    let is_gap = |found: &Waited| match found {
+        Waited::Whole(segment) => segment.is_gap,
+        Waited::Open => false,
+        Waited::Never => true,
+    };
     if let Some(found) = found(broadcast) {
-        return if is_gap(&found) { Err(Problem::not_found("gap", "this segment never came")) } else { Ok(found) };
+        return if is_gap(&found) { Err(never_came()) } else { Ok(found) };
     }
     let track = broadcast.versions(name, version).next().ok_or_else(no_such_object)?;
     if time < track.next_time {

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod broadcasts;
+pub mod channels;
 pub mod conditional;
 pub mod listing;
 pub mod live;
@@ -11,3 +12,5 @@ pub mod options;
 pub mod range;
 pub mod render;
 pub mod serve;
+pub mod shift;
+pub mod written;

@@ -284,6 +284,11 @@ impl Origin {
         self.landed(role, result).map(|object| (role, object))
     }
 
+    /// A place for `work`, if there is one.
+    pub(crate) fn place(&self, work: Work) -> Result<Place, Problem> {
+        self.admission.enter(work).ok_or_else(|| busy(&self.telemetry, work))
+    }
+
     /// The segment of a channel at `key`, which `reading` reads: its `len` bytes are `made` an object in one flight, however many ask.
     pub(crate) async fn fly_live(
         &self,
@@ -309,7 +314,11 @@ impl Origin {
         self.landed(role, result).map(|object| (role, object))
     }
 
-    fn landed<V>(&self, role: Role, result: Result<Arc<V>, FlightError<Problem>>) -> Result<Arc<V>, Problem> {
+    pub(crate) fn landed<V>(
+        &self,
+        role: Role,
+        result: Result<Arc<V>, FlightError<Problem>>,
+    ) -> Result<Arc<V>, Problem> {
         if role == Role::Joined {
             self.telemetry.flights_joined.inc();
         }

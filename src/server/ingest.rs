@@ -17,6 +17,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::content::live::channel::{Channel, is_name};
 use crate::content::live::pushed::Refusal;
@@ -31,6 +32,8 @@ use crate::server::state::State;
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
 /// Without a byte of a push that has begun; encoders send several times a second.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// From the first byte of a chunk, or of an initialization segment, to its last: no chunk lasts longer.
+const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pushed manifests are read to their end, so that the connection may be used again, and no further.
 const FORGOTTEN_BYTES_MAX: usize = 4 << 20;
 
@@ -225,18 +228,23 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
     let source = Source { push: channels.next_push(), begins_segment: false, named_segments };
     let wanted = channel.to_owned();
     let channel = blocking(move || channels.for_push(&wanted)).await??;
+    let _pushing = channel.intake().begins()?;
+    let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::default(), Vec::new(), Pin::from(Box::new(body)));
     let (mut target, mut begins_segment) = (name, true);
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
-        let Ok(frame) = tokio::time::timeout(SILENCE_MAX, frame).await else {
-            return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "silent", "no byte came for a minute"));
+        let Ok(frame) = tokio::time::timeout_at(patience.until(), frame).await else {
+            return Err(Refused::new(StatusCode::REQUEST_TIMEOUT, "silent", patience.why()));
         };
         let Some(frame) = frame else { break };
         let frame =
             frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
         let Ok(data) = frame.into_data() else { continue };
+        channel.intake().takes(data.len(), server_http::utc())?;
+        state.telemetry.live_ingest_bytes.add(data.len() as u64);
         let result = receiver.push(&data, &mut events);
+        patience.came(Instant::now(), !events.is_empty(), receiver.is_at_rest());
         if !events.is_empty() {
             let now = server_http::utc();
             if named_segments && matches!(events[0], Event::Chunk(_)) {
@@ -267,6 +275,45 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
     blocking(move || channel.push_ends(&target, source, server_http::utc())).await
 }
 
+/// How long a push is waited for.
+#[derive(Debug)]
+struct Patience {
+    /// When a byte came last.
+    last: Instant,
+    /// When what is under way began, if anything is.
+    inside_since: Option<Instant>,
+}
+
+impl Patience {
+    fn from(now: Instant) -> Patience {
+        Patience { last: now, inside_since: None }
+    }
+
+    /// Bytes came, which may have completed something, and may have begun something that is not whole yet.
+    fn came(&mut self, now: Instant, has_completed: bool, is_at_rest: bool) {
+        self.last = now;
+        self.inside_since = match self.inside_since {
+            _ if is_at_rest => None,
+            Some(since) if !has_completed => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    fn until(&self) -> Instant {
+        let silence = self.last + SILENCE_MAX;
+        self.inside_since.map_or(silence, |since| silence.min(since + CHUNK_TIME_MAX))
+    }
+
+    /// Why it was not waited for any longer.
+    fn why(&self) -> &'static str {
+        if self.until() < self.last + SILENCE_MAX {
+            "a chunk was under way for a minute and is not whole"
+        } else {
+            "no byte came for a minute"
+        }
+    }
+}
+
 /// Runs what may wait for a disk.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
     let lost = |_| Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", "what came could not be taken");
@@ -276,9 +323,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Reads a manifest to its end.
 async fn forget(body: Incoming) -> Result<(), Refused> {
     let (mut body, mut left) = (Pin::from(Box::new(body)), FORGOTTEN_BYTES_MAX);
+    let until = Instant::now() + SILENCE_MAX;
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
-        match tokio::time::timeout(SILENCE_MAX, frame).await {
+        match tokio::time::timeout_at(until, frame).await {
             Ok(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len());
                 left = left.checked_sub(bytes).ok_or_else(|| {
@@ -318,6 +366,24 @@ mod tests {
         for path in ["/ingest/c", "/ingest//v", "/ingest/../v", "/ingest/c/", "/ingest/c/..", "/c/v", "/ingest/c/a b"] {
             assert_eq!(target(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn who_drips_is_not_waited_for() {
+        let now = Instant::now();
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut patience = Patience::from(now);
+        assert_eq!(patience.until(), at(60));
+        // A byte every now and then, of one chunk.
+        for seconds in [10, 30, 50, 69] {
+            patience.came(at(seconds), false, false);
+        }
+        assert_eq!((patience.until(), patience.why()), (at(70), "a chunk was under way for a minute and is not whole"));
+        // It is whole after all, and the next began with the same bytes.
+        patience.came(at(69), true, false);
+        assert_eq!(patience.until(), at(129));
+        patience.came(at(70), true, true);
+        assert_eq!((patience.until(), patience.why()), (at(130), "no byte came for a minute"));
     }
 
     #[test]

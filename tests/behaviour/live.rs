@@ -10,10 +10,11 @@ use headwater::content::live::channel::{Channels, Options};
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
 use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
+use headwater::formats::isobmff::wvtt;
 use headwater::origin::options::Options as OriginOptions;
 use headwater::origin::serve::Origin;
 use headwater::telemetry::Telemetry;
-use headwater::time::Utc;
+use headwater::time::{Timescale, Utc};
 use http::Method;
 
 use crate::scene::{self, Answer, NOW, Representation, representations, resolve, testdata};
@@ -153,6 +154,13 @@ pub(crate) fn run(studio: &mut Studio, encoders: &mut [&mut Encoder], seconds: f
         next.next(studio);
     }
     studio.channels.tick(studio.now);
+}
+
+/// The same, and every second something is done about what is old, as a server does.
+pub(crate) fn run_for(studio: &mut Studio, encoders: &mut [&mut Encoder], seconds: std::ops::Range<u32>, began: Utc) {
+    for second in seconds {
+        run(studio, encoders, f64::from(second + 1), began);
+    }
 }
 
 /// A media playlist, as a player sees it.
@@ -397,8 +405,9 @@ async fn a_long_broadcast_is_read_back_from_its_last_files() {
     video.begin(&studio);
     audio.begin(&studio);
     let files = || std::fs::read_dir(dir.path().join("tv")).unwrap().count();
-    run(&mut studio, &mut [&mut video, &mut audio], 100.0, NOW);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..100, NOW);
     let then = files();
+    run_for(&mut studio, &mut [&mut video, &mut audio], 100..201, NOW);
     run(&mut studio, &mut [&mut video, &mut audio], 201.3, NOW);
     assert!((10..40).contains(&then) && files().abs_diff(then) < 4, "{then} files, then {}", files());
     let before = (studio.playlist("v").await, studio.playlist("a").await);
@@ -561,7 +570,7 @@ async fn a_late_track_is_announced_with_a_new_period() {
 }
 
 #[tokio::test]
-async fn encrypted_live_hls_without_keys_is_refused() {
+async fn encrypted_live_hls_has_its_keys() {
     let mut studio = Studio::with(quick());
     let file = std::fs::read(testdata("encrypted-cbcs").join("video.mp4")).unwrap();
     let encoder = Encoder { init: file, ..Encoder::video("v") };
@@ -569,8 +578,93 @@ async fn encrypted_live_hls_without_keys_is_refused() {
     studio.now = studio.now.after(Duration::from_secs(3));
     studio.channels.tick(studio.now);
     assert!(studio.text("/tv/manifest.mpd").await.contains("ContentProtection"));
-    for path in ["/tv/master.m3u8", "/tv/v/media.m3u8"] {
-        let (code, _) = studio.get(path).await.problem(404, "public, max-age=5");
-        assert_eq!(code, "no_hls");
+    assert!(studio.text("/tv/master.m3u8").await.contains("\nv/media.m3u8\n"));
+    let text = studio.text("/tv/v/media.m3u8").await;
+    let tags: Vec<&str> =
+        text.lines().filter(|line| line.contains("EXT-X-KEY") || line.contains("EXT-X-MAP")).collect();
+    assert!(tags.len() >= 2 && tags[0].starts_with("#EXT-X-KEY:METHOD=SAMPLE-AES,"), "{text}");
+    assert!(tags.last().unwrap().starts_with("#EXT-X-MAP:"), "a KEY holds for the MAP that follows it: {text}");
+}
+
+/// A chunk of two seconds of text: a cue for one and a half, then nothing.
+fn text_chunk(number: u64) -> Vec<u8> {
+    let (mut cue, mut nothing) = (Vec::new(), Vec::new());
+    let payload = format!("line {number}");
+    wvtt::write_cue(&mut cue, &wvtt::CueBox { payload: &payload, ..wvtt::CueBox::default() }, None);
+    wvtt::write_empty_cue(&mut nothing);
+    let sample = |duration, bytes: &[u8]| RunSample {
+        duration,
+        size: bytes.len() as u32,
+        flags: 0x0200_0000,
+        composition_offset: 0,
+    };
+    let fragment = NewFragment {
+        sequence_number: number as u32 + 1,
+        track_id: 1,
+        description_index: 1,
+        base_media_decode_time: number * 2000,
+        samples: vec![sample(1500, &cue), sample(500, &nothing)],
+        ..NewFragment::default()
+    };
+    [fragment.write(), cue, nothing].concat()
+}
+
+#[tokio::test]
+async fn live_text_is_webvtt_in_hls_and_wvtt_in_dash() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    let text = Encoder::video("t");
+    video.begin(&studio);
+    let init = wvtt::write_init(1, Timescale::MILLI, Some("en"), &[], "WEBVTT");
+    text.push(&studio, &init);
+    for number in 0..8 {
+        run(&mut studio, &mut [&mut video], 2.0 * (number + 1) as f64, NOW);
+        text.push(&studio, &text_chunk(number));
+    }
+    let master = studio.text("/tv/master.m3u8").await;
+    assert!(master.contains("TYPE=SUBTITLES") && master.contains("URI=\"t/media.m3u8\""), "{master}");
+    let list = studio.text("/tv/t/media.m3u8").await;
+    assert!(!list.contains("#EXT-X-MAP") && !list.contains("#EXT-X-PART") && list.contains(".vtt\n"), "{list}");
+    let list = studio.playlist("t").await;
+    assert_eq!(list.segments.len(), 7);
+    let answer = studio.get(&list.segments[3].0).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "text/vtt"));
+    let expected = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n00:00:06.000 --> 00:00:07.500\nline 3\n";
+    assert!(answer.text().starts_with(expected), "{}", answer.text());
+    let found = studio.dash().await;
+    assert!(found.iter().any(|r| r.id == "t" && r.codecs == "wvtt" && r.segments.len() == 7), "{found:?}");
+    // What is blocked for is a whole segment.
+    let next = list.msn + list.segments.len() as u64;
+    let waited = studio.get(&format!("/tv/t/media.m3u8?_HLS_msn={}&_HLS_part=0", next - 1)).await;
+    assert_eq!(waited.status, 200);
+}
+
+#[tokio::test]
+async fn no_gap_is_longer_than_what_was_announced() {
+    let mut studio = Studio::with(quick());
+    let mut audio = Encoder::audio("a");
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut audio], 10.0, NOW);
+    // Two and a half seconds are lost: less than two segments.
+    audio.sample += 5 * 24;
+    run(&mut studio, &mut [&mut audio], 24.0, NOW);
+    let list = studio.playlist("a").await;
+    assert_eq!(list.gaps, 2, "{list:?}");
+    assert!(list.segments.iter().all(|(_, seconds, _)| seconds.round() <= list.target_s), "{list:?}");
+}
+
+#[tokio::test]
+async fn what_an_outage_lets_leave_at_once_stays_as_long_as_a_playlist() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 30.0, NOW);
+    let listed = studio.playlist("v").await.segments;
+    video.sample += 16 * 24;
+    for seconds in 47..=66 {
+        run(&mut studio, &mut [&mut video], f64::from(seconds), NOW);
+    }
+    for (url, _, _) in &listed {
+        assert_eq!(studio.get(url).await.status, 200, "{url} left with the others 19 s ago");
     }
 }

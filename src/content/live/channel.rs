@@ -5,18 +5,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::cache::Lease;
+use crate::content::live::archive::{self, Archive, Shelf};
+use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
-use crate::content::live::spool::{Kind, NAME_BYTES_MAX, Record, Spool, read_places};
+use crate::content::live::reorder::{Held, Item};
+use crate::content::live::spool::{Keep, Kind, NAME_BYTES_MAX, Record, Spool, read_places};
 use crate::content::live::window::{self, Source, Taken, Window};
 use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::sample::SourceRange;
+use crate::media::shift::{Shift, shifted};
 use crate::time::Utc;
 
+/// A write to the spool that takes longer is said: media waits for it.
+const SLOW: Duration = Duration::from_millis(500);
+/// How often files of the spool that are old are looked for.
+const FORGETS_EVERY: Duration = Duration::from_secs(10);
+/// How often a spool that could not be written is tried again.
+const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The most channels: each keeps its window in memory.
 pub const CHANNELS_MAX: usize = 1024;
 
@@ -29,8 +41,14 @@ pub struct Options {
     pub every: window::Options,
     /// Of those that are.
     pub named: BTreeMap<String, window::Options>,
+    /// How much is kept of every channel that is not said otherwise of.
+    pub archive: archive::Options,
+    /// How much is kept of the others.
+    pub archives: BTreeMap<String, archive::Options>,
     /// Whether a push may make a channel that is not listed.
     pub open: bool,
+    /// The most bytes a second that are pushed to a channel, over ten seconds.
+    pub bytes_s_max: u64,
     /// A file of a spool is left for the next when it has so many bytes: old media goes file by file.
     pub spool_file_bytes: u64,
 }
@@ -41,7 +59,11 @@ impl Default for Options {
             dir: None,
             every: window::Options::default(),
             named: BTreeMap::new(),
+            archive: archive::Options::default(),
+            archives: BTreeMap::new(),
             open: false,
+            // 400 Mb/s: a ladder, or one track of production quality.
+            bytes_s_max: 48 << 20,
             // Some ten seconds of a ladder: a small part of what is kept.
             spool_file_bytes: 64 << 20,
         }
@@ -53,6 +75,9 @@ impl Default for Options {
 pub struct Channel {
     name: String,
     dir: Option<PathBuf>,
+    intake: Intake,
+    /// What has left the window, if that is kept.
+    shelf: Option<Shelf>,
     state: Mutex<State>,
     published: watch::Sender<Arc<Broadcast>>,
 }
@@ -61,8 +86,27 @@ pub struct Channel {
 struct State {
     window: Window,
     spool: Option<Spool>,
-    /// Whether the last append failed: it is said once.
-    is_failing: bool,
+    /// By track: what waits for what comes before it.
+    held: BTreeMap<String, Held<Waiting>>,
+    /// When writing failed last: that is said once, and what is written next says where the window stood.
+    failed: Option<Utc>,
+    /// Whether the last write was slow: it is said once.
+    is_slow: bool,
+    /// When another file could not be begun last: that is said once.
+    unrolled: Option<Utc>,
+    kept: archive::Options,
+    archive: Option<Archive>,
+    /// When old files were looked for last.
+    forgot_at: Utc,
+    /// Ends when something is not kept any more.
+    lease: Arc<Lease>,
+}
+
+/// A record that waits, and what it was understood as.
+#[derive(Debug)]
+struct Waiting {
+    record: Record,
+    input: Input,
 }
 
 /// All channels.
@@ -124,7 +168,7 @@ impl Channels {
         }
         let options = self.options.named.get(name).unwrap_or(&self.options.every).clone();
         let dir = self.options.dir.as_ref().map(|dir| dir.join(name));
-        let channel = Arc::new(Channel::open(name, options, dir.as_deref(), self.options.spool_file_bytes));
+        let channel = Arc::new(Channel::open(name, options, dir.as_deref(), &self.options));
         by_name.insert(name.to_owned(), Arc::clone(&channel));
         Ok(channel)
     }
@@ -142,11 +186,18 @@ impl Channels {
 
 impl Channel {
     /// The channel called `name`, as its spool in `dir` left it. A spool that cannot be had is said, and done without.
-    pub fn open(name: &str, options: window::Options, dir: Option<&Path>, file_bytes: u64) -> Channel {
+    pub fn open(name: &str, options: window::Options, dir: Option<&Path>, all: &Options) -> Channel {
         let mut window = Window::new(options);
         let mut is_first = true;
         let mut each = |record: Record, place: SourceRange| {
             let is_first = std::mem::take(&mut is_first);
+            if record.kind == Kind::Resumed {
+                match Window::resumed(window.options().clone(), &record.payload) {
+                    Some(resumed) => window = resumed,
+                    None => tracing::warn!(channel = name, "a checkpoint of the spool can't be read"),
+                }
+                return;
+            }
             if record.kind == Kind::Checkpoint {
                 // Only where reading begins: else what it says has been done again already.
                 match Window::restored(window.options().clone(), &record.payload).filter(|_| is_first) {
@@ -162,7 +213,9 @@ impl Channel {
                 tracing::warn!(channel = name, %error, "a record of the spool is not taken");
             }
         };
-        let spool = match dir.map(|dir| Spool::open(dir, file_bytes, &mut each)).transpose() {
+        let needed_from = |checkpoint: &Record| Window::needed_by(&checkpoint.payload).unwrap_or(Utc(0));
+        let opened = dir.map(|dir| Spool::open(dir, all.spool_file_bytes, needed_from, &mut each));
+        let spool = match opened.transpose() {
             Ok(spool) => spool,
             Err(error) => {
                 tracing::error!(channel = name, %error, "the spool can't be used: nothing of the channel survives a restart");
@@ -171,12 +224,28 @@ impl Channel {
         };
         let published = watch::Sender::new(Arc::clone(window.broadcast()));
         let dir = dir.map(Path::to_path_buf);
-        Channel { name: name.to_owned(), dir, state: Mutex::new(State { window, spool, is_failing: false }), published }
+        let kept = *all.archives.get(name).unwrap_or(&all.archive);
+        let mut state = State::new(window, spool, kept);
+        let mut shelf = None;
+        if let Some(dir) = dir.as_ref().filter(|_| !kept.kept.is_zero() && state.spool.is_some()) {
+            match Archive::open(dir) {
+                Ok(archive) => (state.archive, shelf) = (Some(archive), Some(Shelf::of(dir))),
+                Err(error) => tracing::error!(channel = name, %error, "the archive can't be used"),
+            }
+        }
+        state.note(name);
+        let intake = Intake::new(all.bytes_s_max);
+        Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), published }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What bounds its pushes.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
     }
 
     /// The names under which something was pushed.
@@ -205,6 +274,25 @@ impl Channel {
         read_places(dir, &segment.places)
     }
 
+    /// The stretch of the broadcast that `shift` names, as of `live`. Blocks.
+    pub fn shifted(&self, live: &Broadcast, shift: &Shift) -> io::Result<Broadcast> {
+        let is_over = shift.is_over(live);
+        Ok(match &self.shelf {
+            Some(shelf) => shifted(&shelf.with(live, shift)?, shift, is_over),
+            None => shifted(live, shift, is_over),
+        })
+    }
+
+    /// What has left the window, if that is kept.
+    pub fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
+    }
+
+    /// A lease that ends when something is not kept any more.
+    pub fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&lock(&self.state).lease)
+    }
+
     /// Something came to `track`. Blocks for as long as the spool takes to write it.
     pub fn take(&self, track: &str, event: Event, source: Source, now: Utc) -> Result<Taken, Refusal> {
         let record = |kind, payload, source| Record { kind, at: now, track: track.to_owned(), source, payload };
@@ -216,8 +304,9 @@ impl Channel {
                 let mut taken = Taken::Dropped;
                 for (index, piece) in pieces.into_iter().enumerate() {
                     let source = Source { begins_segment: source.begins_segment && index == 0, ..source };
-                    if self.record(record(Kind::Chunk, piece.bytes.clone(), source), Some(piece))? == Taken::Added {
-                        taken = Taken::Added;
+                    match self.record(record(Kind::Chunk, piece.bytes.clone(), source), Some(piece))? {
+                        Taken::Dropped => {}
+                        other => taken = other,
                     }
                 }
                 Ok(taken)
@@ -235,11 +324,16 @@ impl Channel {
     /// Time has passed.
     pub fn tick(&self, now: Utc) {
         let mut state = lock(&self.state);
+        for track in state.held.keys().cloned().collect::<Vec<_>>() {
+            state.release(&self.name, &track, now);
+        }
         if state.window.tick(now) {
             let source = Source { push: 0, begins_segment: false, named_segments: false };
             let record = Record { kind: Kind::Tick, at: now, track: String::new(), source, payload: Bytes::new() };
             state.append(&self.name, &record);
+            state.note(&self.name);
         }
+        state.forget(&self.name, now);
         self.publish(&state);
     }
 
@@ -247,11 +341,9 @@ impl Channel {
         let mut state = lock(&self.state);
         // What is not understood is not written; what is taken is written before anybody is told.
         let input = understood(&state.window, &record, raw)?;
-        state.roll_if_full(&self.name, record.at);
-        let place = state.append(&self.name, &record);
-        let taken = apply(&mut state.window, record, input, place)?;
+        let taken = state.admit(&self.name, record, input);
         self.publish(&state);
-        Ok(taken)
+        taken
     }
 
     fn publish(&self, state: &State) {
@@ -267,31 +359,164 @@ impl Channel {
 }
 
 impl State {
+    fn new(window: Window, spool: Option<Spool>, kept: archive::Options) -> State {
+        State {
+            window,
+            spool,
+            held: BTreeMap::new(),
+            failed: None,
+            is_slow: false,
+            unrolled: None,
+            kept,
+            archive: None,
+            forgot_at: Utc(0),
+            lease: Arc::default(),
+        }
+    }
+
+    /// Notes in the archive what became whole.
+    fn note(&mut self, channel: &str) {
+        let (Some(archive), Some(spool)) = (&mut self.archive, &self.spool) else { return };
+        if let Err(error) = archive.follow(self.window.broadcast(), spool.number()) {
+            tracing::warn!(channel, %error, "the archive's index can't be written");
+        }
+    }
+
+    /// Lets go of the files of the spool that are not to be kept any more.
+    fn forget(&mut self, channel: &str, now: Utc) {
+        let Some(spool) = self.spool.as_mut().filter(|_| now >= self.forgot_at.after(FORGETS_EVERY)) else { return };
+        self.forgot_at = now;
+        let needed_from = self.window.needed_from();
+        let kept_ms = u64::try_from(self.kept.kept.as_millis()).unwrap_or(u64::MAX);
+        let wanted_from = Utc(now.0.saturating_sub(kept_ms)).min(needed_from);
+        let gone = spool.forget(&Keep { needed_from, wanted_from, bytes_max: self.kept.bytes_max });
+        let removed = gone.and_then(|gone| match &self.archive {
+            Some(archive) => archive.forget(&gone).map(|()| !gone.is_empty()),
+            None => Ok(false),
+        });
+        match removed {
+            Ok(false) => {}
+            Ok(true) => std::mem::take(&mut self.lease).end(now),
+            Err(error) => tracing::warn!(channel, %error, "old files of the spool can't be removed"),
+        }
+    }
+
+    /// Takes `record`, or holds it until what comes before it has come.
+    fn admit(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
+        let (track, now) = (record.track.clone(), record.at);
+        let result = match self.hold(&track, Waiting { record, input }, now) {
+            None => Ok(Taken::Held),
+            Some(Waiting { record, input }) => {
+                // What ends or changes a track comes after all that was pushed of it.
+                if matches!(record.kind, Kind::Init | Kind::End) {
+                    self.release_all(channel, &track, now);
+                }
+                self.take(channel, record, input)
+            }
+        };
+        self.release(channel, &track, now);
+        result
+    }
+
+    /// Holds `what`, if that is what to do with it; else gives it back.
+    fn hold(&mut self, track: &str, what: Waiting, now: Utc) -> Option<Waiting> {
+        let push = what.record.source.push;
+        match &what.input {
+            Input::Chunk(chunk) if self.window.is_ahead(track, chunk, &what.record.source) => {
+                let (time, end, bytes) = (chunk.decode_time, chunk.decode_end, chunk.bytes.len());
+                let held = self.held.entry(track.to_owned()).or_default();
+                held.put(Item { time, end, push, bytes, since: now, what }).err().map(|item| item.what)
+            }
+            Input::Nothing if what.record.kind == Kind::PushEnds => match self.held.get_mut(track) {
+                Some(held) => held.put_after(push, now, what).err(),
+                None => Some(what),
+            },
+            _ => Some(what),
+        }
+    }
+
+    /// Takes what was held of `track` and waits no more.
+    fn release(&mut self, channel: &str, track: &str, now: Utc) {
+        loop {
+            let Some(held) = self.held.get_mut(track) else { return };
+            let (end, slack) = self.window.next_decode_time(track).unwrap_or((i64::MAX, 0));
+            match held.next(end, slack).or_else(|| held.overdue(now)) {
+                Some(waiting) => self.take_held(channel, waiting, now),
+                None => break,
+            }
+        }
+        self.held.retain(|_, held| !held.is_empty());
+    }
+
+    /// Takes all that was held of `track`.
+    fn release_all(&mut self, channel: &str, track: &str, now: Utc) {
+        let Some(mut held) = self.held.remove(track) else { return };
+        while let Some(waiting) = held.first() {
+            self.take_held(channel, waiting, now);
+        }
+    }
+
+    fn take_held(&mut self, channel: &str, Waiting { record, input }: Waiting, now: Utc) {
+        // Who pushed it was told that it is taken.
+        if let Err(error) = self.take(channel, Record { at: now, ..record }, input) {
+            tracing::warn!(channel, %error, "what was held is not taken");
+        }
+    }
+
+    fn take(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
+        self.roll_if_full(channel, record.at);
+        let place = self.append(channel, &record);
+        let taken = apply(&mut self.window, record, input, place);
+        self.note(channel);
+        taken
+    }
+
     /// Begins another file of the spool, if this one is full.
     fn roll_if_full(&mut self, channel: &str, now: Utc) {
         let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_full()) else { return };
-        let source = Source { push: 0, begins_segment: false, named_segments: false };
-        let payload = Bytes::from(self.window.checkpoint());
-        let record = Record { kind: Kind::Checkpoint, at: now, track: String::new(), source, payload };
-        let keeps_ms = u64::try_from(self.window.keeps().as_millis()).unwrap_or(u64::MAX);
-        if let Err(error) = spool.roll(&record, Utc(now.0.saturating_sub(keeps_ms)))
-            && !self.is_failing
-        {
-            tracing::error!(channel, %error, "the spool can't begin another file");
+        if !is_time(self.failed, now) || !is_time(self.unrolled, now) {
+            return;
+        }
+        let record = checkpoint(&self.window, Kind::Checkpoint, now);
+        match spool.roll(&record) {
+            Ok(()) => {
+                self.unrolled = None;
+                self.forgot_at = Utc(0);
+                self.forget(channel, now);
+            }
+            Err(error) => {
+                if self.unrolled.replace(now).is_none() {
+                    tracing::error!(channel, %error, "the spool can't begin another file: the one that is full goes on");
+                }
+            }
         }
     }
 
     /// Appends `record` to the spool, if there is one that works.
     fn append(&mut self, channel: &str, record: &Record) -> Option<SourceRange> {
-        match self.spool.as_mut()?.append(record) {
+        let spool = self.spool.as_mut()?;
+        if !is_time(self.failed, record.at) {
+            return None;
+        }
+        let began = Instant::now();
+        // Reading back must not run over the hole: it goes on from where the window stands.
+        let resumed = self.failed.map(|_| checkpoint(&self.window, Kind::Resumed, record.at));
+        let written = resumed.map_or(Ok(()), |resumed| spool.append(&resumed).map(|_| ()));
+        let written = written.and_then(|()| spool.append(record));
+        let took = began.elapsed();
+        let was_slow = std::mem::replace(&mut self.is_slow, took > SLOW);
+        if took > SLOW && !was_slow {
+            tracing::warn!(channel, took_ms = took.as_millis() as u64, "the spool is slow: media waits for it");
+        }
+        match written {
             Ok(place) => {
-                if std::mem::take(&mut self.is_failing) {
+                if self.failed.take().is_some() {
                     tracing::info!(channel, "the spool is written again");
                 }
                 Some(place)
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.is_failing, true) {
+                if self.failed.replace(record.at).is_none() {
                     tracing::error!(channel, %error, "the spool can't be written: the channel goes on from memory");
                 }
                 None
@@ -300,7 +525,19 @@ impl State {
     }
 }
 
+/// Whether to try to write, when that failed at `failed`.
+fn is_time(failed: Option<Utc>, now: Utc) -> bool {
+    failed.is_none_or(|failed| now >= failed.after(TRIED_AGAIN))
+}
+
+/// What `window` is, as a record.
+fn checkpoint(window: &Window, kind: Kind, at: Utc) -> Record {
+    let source = Source { push: 0, begins_segment: false, named_segments: false };
+    Record { kind, at, track: String::new(), source, payload: Bytes::from(window.checkpoint()) }
+}
+
 /// A record, understood.
+#[derive(Debug)]
 enum Input {
     Init(Box<Init>),
     Chunk(Chunk),
@@ -321,12 +558,12 @@ fn apply(window: &mut Window, record: Record, input: Input, place: Option<Source
     match (kind, input) {
         (_, Input::Init(init)) => window.init(&track, *init, at)?,
         (_, Input::Chunk(chunk)) => return window.chunk(&track, chunk, source, place, at),
-        (Kind::PushEnds, _) => window.push_ends(&track, source.named_segments, at),
+        (Kind::PushEnds, _) => window.push_ends(&track, source, at),
         (Kind::End, _) => window.end(&track, at),
         (Kind::Tick, _) => {
             window.tick(at);
         }
-        (Kind::Checkpoint | Kind::Init | Kind::Chunk, _) => {}
+        (Kind::Checkpoint | Kind::Resumed | Kind::Init | Kind::Chunk, _) => {}
     }
     Ok(Taken::Added)
 }
@@ -348,4 +585,130 @@ fn replay(window: &mut Window, record: Record, place: SourceRange) -> Result<(),
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change is made whole or not at all: states are values that are put in place last.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::content::live::spool::Sink;
+    use crate::formats::isobmff::fragment::{NewFragment, RunSample};
+
+    const NOW: Utc = Utc(1_900_000_000_000);
+
+    /// A disk that is full while `is_full` says so.
+    #[derive(Debug)]
+    struct Disk(Box<dyn Sink>, Arc<AtomicBool>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.1.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.0.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl Sink for Disk {
+        fn cut(&self, len: u64) -> io::Result<()> {
+            self.0.cut(len)
+        }
+    }
+
+    fn init() -> Event {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging/video/init.mp4");
+        Event::Init(Bytes::from(std::fs::read(file).expect("a file of the repository")))
+    }
+
+    /// Half a second of video, the `index`th; every fourth begins a GOP.
+    fn chunk(index: u64) -> Event {
+        let sample = |at: u64| {
+            let flags = if index.is_multiple_of(4) && at == 0 { 0x0200_0000 } else { 0x0101_0000 };
+            RunSample { duration: 512, size: 10, flags, composition_offset: 1024 }
+        };
+        let fragment = NewFragment {
+            sequence_number: index as u32 + 1,
+            track_id: 1,
+            description_index: 1,
+            base_media_decode_time: index * 12 * 512,
+            samples: (0..12).map(sample).collect(),
+            ..NewFragment::default()
+        };
+        let mut bytes = fragment.write();
+        bytes.extend((0..120).map(|at| (at as u64 + index) as u8));
+        let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+        receiver.push(&bytes, &mut events).expect("a chunk");
+        events.remove(0)
+    }
+
+    fn at(index: u64) -> Utc {
+        Utc(NOW.0 + (index + 1) * 500)
+    }
+
+    const PUSH: Source = Source { push: 1, begins_segment: false, named_segments: false };
+
+    /// Number, time and whether it is a gap, of all that is listed.
+    fn listed(channel: &Channel) -> Vec<(u64, i64, bool)> {
+        let broadcast = channel.broadcast();
+        let tracks = broadcast.tracks_called("v").map(|(_, track)| Arc::clone(track)).collect::<Vec<_>>();
+        let segments = tracks.iter().flat_map(|track| track.listed().cloned().collect::<Vec<_>>());
+        segments.map(|segment| (segment.number, segment.time, segment.is_gap)).collect()
+    }
+
+    #[test]
+    fn a_full_disk_ends_no_broadcast_and_what_was_not_written_is_a_gap_after_a_restart() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let open = || Channel::open("tv", window::Options::default(), Some(dir.path()), &Options::default());
+        let channel = open();
+        let is_full = Arc::<AtomicBool>::default();
+        let spool = lock(&channel.state).spool.take().expect("a spool");
+        lock(&channel.state).spool = Some(spool.through(|file| Box::new(Disk(file, Arc::clone(&is_full)))));
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        for index in 0..22 {
+            // In the middle of the third segment, for a second and a half.
+            is_full.store((9..12).contains(&index), Ordering::Relaxed);
+            channel.take("v", chunk(index), PUSH, at(index)).expect("taken");
+        }
+        let before = listed(&channel);
+        let ticks = |segment: i64| segment * 48 * 512;
+        assert_eq!(before, (0..5).map(|n| (n as u64, ticks(n), false)).collect::<Vec<_>>());
+        let edge = channel.broadcast().tracks_called("v").last().map(|(_, track)| track.next_number);
+        drop(channel);
+        let channel = open();
+        // Writing went on within the fourth.
+        assert_eq!(listed(&channel), [(3, ticks(3), true), (4, ticks(4), false)]);
+        assert_eq!(channel.broadcast().tracks_called("v").last().map(|(_, track)| track.next_number), edge);
+        channel.take("v", chunk(22), PUSH, at(22)).expect("taken");
+    }
+
+    #[test]
+    fn what_ends_within_a_segment_that_was_not_written_is_a_gap_of_the_same_number() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let open = || Channel::open("tv", window::Options::default(), Some(dir.path()), &Options::default());
+        let channel = open();
+        let is_full = Arc::<AtomicBool>::default();
+        let spool = lock(&channel.state).spool.take().expect("a spool");
+        lock(&channel.state).spool = Some(spool.through(|file| Box::new(Disk(file, Arc::clone(&is_full)))));
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        for index in 0..22 {
+            // One chunk, and the next, because nobody tries again within a second.
+            is_full.store(index == 8, Ordering::Relaxed);
+            channel.take("v", chunk(index), PUSH, at(index)).expect("taken");
+        }
+        let ticks = |segment: i64| segment * 48 * 512;
+        let spooled = channel
+            .broadcast()
+            .tracks_called("v")
+            .last()
+            .map(|(_, track)| track.segments.iter().map(|segment| !segment.places.is_empty()).collect::<Vec<_>>());
+        assert_eq!(spooled, Some(vec![true, true, false, true, true]), "from memory alone");
+        let channel = open();
+        assert_eq!(listed(&channel), [(2, ticks(2), true), (3, ticks(3), false), (4, ticks(4), false)]);
+    }
 }

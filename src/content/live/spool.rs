@@ -42,9 +42,12 @@ pub enum Kind {
     End,
     /// Time has passed, and something came of it.
     Tick,
+    /// What the window was when writing went on, after records that could not be written.
+    Resumed,
 }
 
-const KINDS: [Kind; 6] = [Kind::Checkpoint, Kind::Init, Kind::Chunk, Kind::PushEnds, Kind::End, Kind::Tick];
+const KINDS: [Kind; 7] =
+    [Kind::Checkpoint, Kind::Init, Kind::Chunk, Kind::PushEnds, Kind::End, Kind::Tick, Kind::Resumed];
 
 /// One thing that happened to a channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,20 +64,56 @@ pub struct Record {
     pub payload: Bytes,
 }
 
+/// What records are appended to: a file, which may fail.
+pub trait Sink: Write + std::fmt::Debug + Send {
+    /// Leaves the first `len` bytes.
+    fn cut(&self, len: u64) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
 /// The files of one channel.
 #[derive(Debug)]
 pub struct Spool {
     dir: PathBuf,
-    file: File,
+    file: Box<dyn Sink>,
     number: u32,
     len: u64,
-    /// Files before it, with when the last record of each came.
-    full: Vec<(u32, Utc)>,
+    full: Vec<Full>,
     file_bytes: u64,
 }
 
+/// A file before the one that is written.
+#[derive(Clone, Copy, Debug)]
+struct Full {
+    number: u32,
+    /// When its last record came.
+    until: Utc,
+    bytes: u64,
+}
+
+/// What is kept of a spool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keep {
+    /// Media that came since then, in any case.
+    pub needed_from: Utc,
+    /// Media that came since then, if there is room.
+    pub wanted_from: Utc,
+    /// Bytes, of files that are full.
+    pub bytes_max: u64,
+}
+
+/// What file `number` is called.
+pub fn file_name(number: u32) -> String {
+    format!("{number:08}.spool")
+}
+
 fn path(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("{number:08}.spool"))
+    dir.join(file_name(number))
 }
 
 /// Numbers of the files in `dir`, ascending.
@@ -90,34 +129,48 @@ fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
 }
 
 impl Spool {
-    /// Opens the spool in `dir`, which is made if it is not there; hands `each` what is in it, with where its payload lies.
-    pub fn open(dir: &Path, file_bytes: u64, mut each: impl FnMut(Record, SourceRange)) -> io::Result<Spool> {
+    /// Opens the spool in `dir`, which is made if it is not there; hands `each` what is in it, with where its payload lies. It begins with the
+    /// file that has media since when `needed_from` says of the checkpoint that the last file begins with.
+    pub fn open(
+        dir: &Path,
+        file_bytes: u64,
+        needed_from: impl FnOnce(&Record) -> Utc,
+        mut each: impl FnMut(Record, SourceRange),
+    ) -> io::Result<Spool> {
         fs::create_dir_all(dir)?;
         let numbers = numbers(dir)?;
-        let (mut end, mut full) = (None, Vec::new());
-        for &number in &numbers {
-            let mut last = Utc(0);
-            let mut each = |record: Record, place: SourceRange| {
-                last = last.max(record.at);
-                each(record, place);
-            };
-            end = Some((number, replay(&path(dir, number), number, &mut each)?));
-            full.push((number, last));
+        let first_records = numbers.iter().map(|&number| first_record(&path(dir, number)));
+        let first_records: Vec<Option<Record>> = first_records.collect::<io::Result<_>>()?;
+        let needed = first_records.last().and_then(Option::as_ref).map(needed_from).unwrap_or(Utc(0));
+        let mut full = Vec::with_capacity(numbers.len());
+        for (&number, next) in numbers.iter().zip(first_records.iter().skip(1)) {
+            let until = next.as_ref().map_or(Utc(u64::MAX), |record| record.at);
+            full.push(Full { number, until, bytes: fs::metadata(path(dir, number))?.len() });
         }
-        full.pop();
+        let skipped = full.windows(2).take_while(|pair| pair[1].until < needed).count();
+        let mut end = None;
+        for &number in &numbers[skipped..] {
+            end = Some((number, replay(&path(dir, number), number, &mut each)?));
+        }
         let Some((number, len)) = end else { return Spool::begin(dir, 1, full, file_bytes) };
         if len < MAGIC.len() as u64 {
             return Spool::begin(dir, number, full, file_bytes);
         }
         let file = File::options().append(true).open(path(dir, number))?;
         file.set_len(len)?;
-        Ok(Spool { dir: dir.to_path_buf(), file, number, len, full, file_bytes })
+        Ok(Spool { dir: dir.to_path_buf(), file: Box::new(file), number, len, full, file_bytes })
     }
 
-    fn begin(dir: &Path, number: u32, full: Vec<(u32, Utc)>, file_bytes: u64) -> io::Result<Spool> {
+    fn begin(dir: &Path, number: u32, full: Vec<Full>, file_bytes: u64) -> io::Result<Spool> {
         let mut file = File::create(path(dir, number))?;
         file.write_all(MAGIC)?;
-        Ok(Spool { dir: dir.to_path_buf(), file, number, len: MAGIC.len() as u64, full, file_bytes })
+        Ok(Spool { dir: dir.to_path_buf(), file: Box::new(file), number, len: MAGIC.len() as u64, full, file_bytes })
+    }
+
+    /// The same, written through what `wrap` makes of its file.
+    #[cfg(test)]
+    pub fn through(self, wrap: impl FnOnce(Box<dyn Sink>) -> Box<dyn Sink>) -> Spool {
+        Spool { file: wrap(self.file), ..self }
     }
 
     /// Appends `record`; says where its payload lies. After an error nothing of it is there.
@@ -138,7 +191,7 @@ impl Spool {
             .and_then(|()| self.file.write_all(&hash));
         if let Err(error) = written {
             // The next record must not follow half of this one; if even that fails, reading back ends here.
-            let _ = self.file.set_len(self.len);
+            let _ = self.file.cut(self.len);
             return Err(error);
         }
         let start = self.len + head.len() as u64;
@@ -152,18 +205,39 @@ impl Spool {
         self.len >= self.file_bytes
     }
 
-    /// Begins the next file with `checkpoint`, and removes those whose media came before `until` and is not needed for what began in
-    /// them.
-    pub fn roll(&mut self, checkpoint: &Record, until: Utc) -> io::Result<()> {
+    /// The number of the file that is written.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Begins the next file with `checkpoint`.
+    pub fn roll(&mut self, checkpoint: &Record) -> io::Result<()> {
+        let mut next = Spool::begin(&self.dir, self.number + 1, Vec::new(), self.file_bytes)?;
+        next.append(checkpoint)?;
         let mut full = std::mem::take(&mut self.full);
-        full.push((self.number, checkpoint.at));
+        full.push(Full { number: self.number, until: checkpoint.at, bytes: self.len });
+        *self = Spool { full, ..next };
+        Ok(())
+    }
+
+    /// Removes the files that nothing of what is to be kept is in; says which.
+    pub fn forget(&mut self, keep: &Keep) -> io::Result<Vec<u32>> {
+        let mut bytes: u64 = self.full.iter().map(|full| full.bytes).sum();
+        let mut gone = Vec::new();
         // A segment that was under way at the end of one file ends in the next: that has to be old, too.
-        let old = full.windows(2).take_while(|pair| pair[1].1 < until).count();
-        for (number, _) in full.drain(..old) {
-            fs::remove_file(path(&self.dir, number))?;
+        while let [first, next, ..] = self.full[..]
+            && next.until < keep.needed_from
+            && (next.until < keep.wanted_from || bytes > keep.bytes_max)
+        {
+            match fs::remove_file(path(&self.dir, first.number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            bytes -= first.bytes;
+            self.full.remove(0);
+            gone.push(first.number);
         }
-        *self = Spool::begin(&self.dir, self.number + 1, full, self.file_bytes)?;
-        self.append(checkpoint).map(|_| ())
+        Ok(gone)
     }
 }
 
@@ -201,6 +275,16 @@ fn replay(path: &Path, number: u32, each: &mut impl FnMut(Record, SourceRange)) 
         each(record, SourceRange { file: number, range: start..end });
     }
     Ok(at)
+}
+
+/// The first record of a file, if it is whole.
+fn first_record(path: &Path) -> io::Result<Option<Record>> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let mut magic = [0; MAGIC.len()];
+    if !fill(&mut reader, &mut magic)? || magic != *MAGIC {
+        return Ok(None);
+    }
+    Ok(read(&mut reader)?.map(|(record, _)| record))
 }
 
 /// The next record and the length of what is before its payload; `None` if no whole one follows.
@@ -263,7 +347,7 @@ mod tests {
 
     fn read_back(dir: &Path) -> (Spool, Vec<(Record, SourceRange)>) {
         let mut all = Vec::new();
-        let spool = Spool::open(dir, 1 << 20, |record, place| all.push((record, place))).unwrap();
+        let spool = Spool::open(dir, 1 << 20, |_| Utc(0), |record, place| all.push((record, place))).unwrap();
         (spool, all)
     }
 
@@ -287,15 +371,26 @@ mod tests {
         );
         // Files go one later than their media does.
         let at = |s: u64| Record { at: Utc(s * 1000), ..record(Kind::Checkpoint, "", b"{}") };
-        let counts: Vec<usize> = [(10, 0), (20, 15), (30, 15), (40, 25)]
+        let keep = |s: u64| Keep { needed_from: Utc(s * 1000), wanted_from: Utc(s * 1000), bytes_max: u64::MAX };
+        let gone: Vec<Vec<u32>> = [(10, 0), (20, 15), (30, 15), (40, 25)]
             .map(|(now, until)| {
-                spool.roll(&at(now), Utc(until * 1000)).unwrap();
-                numbers(dir.path()).unwrap().len()
+                spool.roll(&at(now)).unwrap();
+                spool.forget(&keep(until)).unwrap()
             })
             .into();
-        assert_eq!(counts, [2, 3, 4, 4]);
+        assert_eq!(gone, [vec![], vec![], vec![], vec![1]]);
         let (_, left) = read_back(dir.path());
         assert!(left.iter().all(|(record, _)| record.kind == Kind::Checkpoint) && left.len() == 4, "{left:?}");
+        // What is wanted and not needed goes when it is too much.
+        let keep = |bytes_max: u64| Keep { wanted_from: Utc(0), bytes_max, ..keep(45) };
+        assert!(spool.forget(&keep(1000)).unwrap().is_empty());
+        assert_eq!(spool.forget(&keep(50)).unwrap(), [2, 3]);
+        // Reading back begins where it has to.
+        let mut found = Vec::new();
+        spool.roll(&at(50)).unwrap();
+        Spool::open(dir.path(), 1 << 20, |last| Utc(last.at.0 + 1), |record, _| found.push(record.at.0 / 1000))
+            .unwrap();
+        assert_eq!(found, [40, 50]);
     }
 
     #[test]

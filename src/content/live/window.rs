@@ -11,18 +11,19 @@
 
 mod cadence;
 mod checkpoint;
+mod events;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::media::live::{
-    Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, after_start_us,
-};
+use crate::content::live::reorder::AHEAD_MAX;
+use crate::media::event::LiveEvent;
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing};
 use crate::media::sample::SourceRange;
-use crate::media::track::{Kind, Track};
+use crate::media::track::{KeyChange, Kind, Track};
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 /// The most tracks that are pushed to a channel.
@@ -96,6 +97,8 @@ pub struct Source {
 pub enum Taken {
     /// It is part of the broadcast.
     Added,
+    /// It waits for what comes before it.
+    Held,
     /// It came before, or cannot be decoded where it came.
     Dropped,
 }
@@ -107,9 +110,16 @@ pub struct Window {
     current: Arc<Broadcast>,
     timing: Option<Timing>,
     feeds: BTreeMap<String, Feed>,
+    /// Tracks that are no media.
+    event_tracks: BTreeMap<String, Arc<Init>>,
+    events: Arc<Vec<Arc<LiveEvent>>>,
     /// The number of the period that gathers its tracks, and since when.
     gathering: Option<Gathering>,
     next_period: u64,
+    /// By period and track: which segments left the window when. What a player has of a playlist he may ask for as long again.
+    left: BTreeMap<(u64, String), VecDeque<(u64, Utc)>>,
+    /// Whether records are missing before what it was restored from, of media that is still listed.
+    is_resumed: bool,
     /// Whether there is a cadence, and media times count from 1970: numbers follow from times then.
     is_locked: bool,
 }
@@ -144,9 +154,11 @@ struct Feed {
     bits: u64,
     ticks: i64,
     places: Vec<SourceRange>,
+    /// From when until when a segment was whose beginning was lost.
+    torn: Option<[i64; 2]>,
     /// Duration of a sample, in ticks.
     frame: i64,
-    /// How late chunks came at most, in milliseconds between 1970 and 0 of its media time.
+    /// How late the last chunk came, in milliseconds between 1970 and 0 of its media time.
     late_ms: i64,
     /// How many segments in a row were as long as the cadence has them, and how many there have to be.
     kept: u32,
@@ -160,22 +172,17 @@ struct Feed {
 impl Window {
     /// A broadcast before its first chunk.
     pub fn new(options: Options) -> Window {
-        let nothing = Broadcast {
-            sequence: 0,
-            published: Utc(0),
-            media_at: Utc(0),
-            started: Utc(0),
-            periods: Vec::new(),
-            ended: false,
-            timing: Timing::default(),
-        };
         Window {
             options,
-            current: Arc::new(nothing),
+            current: Arc::default(),
             timing: None,
             feeds: BTreeMap::new(),
+            event_tracks: BTreeMap::new(),
+            events: Arc::default(),
             gathering: None,
             next_period: 0,
+            left: BTreeMap::new(),
+            is_resumed: false,
             is_locked: false,
         }
     }
@@ -185,10 +192,13 @@ impl Window {
         &self.options
     }
 
-    /// How long media is kept after it came, at most.
-    pub fn keeps(&self) -> Duration {
-        let target = self.timing.map_or(self.options.target, |timing| Duration::from_secs(timing.target_s));
-        2 * self.options.window.max(target * 6) + target * 2
+    /// Since when what came is needed: the oldest segment that is answered for lies in it.
+    pub fn needed_from(&self) -> Utc {
+        let tracks = self.current.periods.iter().flat_map(|period| &period.tracks);
+        let is_read = |segment: &&Arc<LiveSegment>| segment.lease.is_live() && !segment.places.is_empty();
+        let closed = tracks.filter_map(|track| track.segments.iter().find(is_read)).map(|segment| segment.closed.0);
+        let longest_ms = 2000 * self.current.timing.target_s;
+        Utc(closed.min().map_or(0, |closed| closed.saturating_sub(longest_ms)))
     }
 
     /// What viewers see.
@@ -198,16 +208,37 @@ impl Window {
 
     /// The initialization segment that is in force for `name`.
     pub fn init_of(&self, name: &str) -> Option<&Arc<Init>> {
-        self.feeds.get(name).map(|feed| &feed.init)
+        self.feeds.get(name).map(|feed| &feed.init).or(self.event_tracks.get(name))
+    }
+
+    /// Whether `chunk` of `name` may be before its time: it is a little ahead of what came, and another push may bring what is missing.
+    pub fn is_ahead(&self, name: &str, chunk: &Chunk, source: &Source) -> bool {
+        let Some(feed) = self.feeds.get(name).filter(|feed| feed.period.is_some()) else { return false };
+        let ahead = JITTER_MS + 1..=AHEAD_MAX.as_millis() as i64;
+        source.named_segments
+            && source.push != feed.push
+            && ahead.contains(&feed.init.ms(chunk.decode_time - feed.decode_end))
+    }
+
+    /// When the next chunk of `name` is decoded, and how far from it that may be, in ticks.
+    pub fn next_decode_time(&self, name: &str) -> Option<(i64, i64)> {
+        let feed = self.feeds.get(name)?;
+        Some((feed.decode_end, feed.ticks(Duration::from_millis(JITTER_MS as u64))))
     }
 
     /// The names of what is pushed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.feeds.keys().map(String::as_str)
+        self.feeds.keys().chain(self.event_tracks.keys()).map(String::as_str)
     }
 
     /// An initialization segment came.
     pub fn init(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
+        if init.events.is_some() {
+            return self.init_events(name, init);
+        }
+        if self.event_tracks.contains_key(name) {
+            return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
+        }
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.version != init.face.version {
                 if feed.init.face.kind != init.face.kind {
@@ -234,11 +265,15 @@ impl Window {
     pub fn chunk(
         &mut self,
         name: &str,
-        chunk: Chunk,
+        mut chunk: Chunk,
         source: Source,
         place: Option<SourceRange>,
         now: Utc,
     ) -> Result<Taken, Refusal> {
+        if self.event_tracks.contains_key(name) {
+            self.chunk_of_events(&chunk, now);
+            return Ok(Taken::Added);
+        }
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let course = feed.period.map(|_| feed.goes_on(&chunk, now, target, self.locked(), self.gaps_max()));
@@ -287,11 +322,18 @@ impl Window {
             self.move_on(name, &chunk, now);
         }
         let (part_target, timing) = (self.options.part_target, self.timing);
+        if let Some(kid) = chunk.other_key {
+            self.rotates(name, kid);
+        }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         if let Some(cadence) = locked.filter(|_| feed.live.open.is_none()) {
             feed.fill_locked(cadence, chunk.time, now);
         }
         let is_last = chunk.is_last;
+        let begins = feed.live.open.as_ref().map_or(chunk.time, |open| open.time);
+        let begins = MediaTime::new(begins, feed.init.face.timescale);
+        let said = (feed.period, std::mem::take(&mut chunk.events));
+        feed.declare(&said.1);
         feed.note_lateness(&chunk, now);
         feed.append(chunk, source, place, part_target, timing, now);
         if let Some(open) = &feed.live.open {
@@ -306,16 +348,27 @@ impl Window {
             feed.close(now, None, cadence);
             feed.ended = true;
         }
+        if let (Some(period), messages) = said {
+            self.note_events(&messages, period, begins, true);
+        }
         self.settle(now);
         self.publish(now);
         Ok(Taken::Added)
     }
 
-    /// A push of `name` ended well: what came of the open segment is all of it, if requests are segments or it is long enough.
-    pub fn push_ends(&mut self, name: &str, named_segments: bool, now: Utc) {
-        let Some(feed) = self.feeds.get_mut(name) else { return };
+    /// Media of `name` is under another key than the initialization segment names.
+    fn rotates(&mut self, name: &str, kid: [u8; 16]) {
+        let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.live.face.keys.is_empty()) else { return };
+        let keys = vec![KeyChange { first_sample: 0, kid, pssh: Arc::default() }];
+        feed.live.face = Arc::new(Track { keys, ..Track::clone(&feed.live.face) });
+    }
+
+    /// A push of `name` ended well: what came of the open segment is all of it, if it is of this push and requests are segments, or it is
+    /// long enough.
+    pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
+        let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.push == source.push) else { return };
         let target = feed.ticks(self.options.target);
-        if feed.live.open.as_ref().is_some_and(|open| named_segments || open.duration * 4 >= target * 3) {
+        if feed.live.open.as_ref().is_some_and(|open| source.named_segments || open.duration * 4 >= target * 3) {
             feed.close(now, None, self.options.cadence);
             self.settle(now);
             self.publish(now);
@@ -356,14 +409,7 @@ impl Window {
         let mut next = Broadcast::clone(&self.current);
         let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
         let period = Arc::make_mut(last);
-        let near = next.timing.near_us();
-        for ticks in hole {
-            let cut = after_start_us(period, &feed.live, ticks);
-            if period.cuts.iter().all(|other| (other - cut).abs() > near) {
-                period.cuts.push(cut);
-            }
-        }
-        period.cuts.sort_unstable();
+        period.cut(&feed.live, hole, next.timing.near_us());
         self.current = Arc::new(next);
     }
 
@@ -542,10 +588,12 @@ impl Window {
         let Some(edge) = self.end_of(newest).map(|edge| edge.to(Timescale::MILLI, Rounding::Down)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
+        let stays = Duration::from_millis((window + target) as u64);
         let limits =
             Limits { listed: edge - window, kept: edge - 2 * window - target, hot: edge - HOT_MS.max(6 * target) };
-        let mut next = Broadcast::clone(&self.current);
-        let (mut changed, newest) = (false, newest.number);
+        let newest = newest.number;
+        let mut changed = self.expire_events(limits.listed);
+        let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
             // The last of those that are over stays: what is listed is in the stretch that began there.
             let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
@@ -559,11 +607,22 @@ impl Window {
                         segment.cool();
                     }
                 });
-                let Some((listed_from, gone)) = expired(period, &period.tracks[index], &limits) else { continue };
-                changed = true;
                 let number = period.number;
+                let track = &period.tracks[index];
+                let listed_from = listed_from(period, track, &limits);
+                // By when it left, not by when it ended: after an outage many leave at once.
+                let left = self.left.entry((number, track.face.name.clone())).or_default();
+                if listed_from != track.listed_from {
+                    left.push_back((listed_from, now));
+                }
+                let over = left.iter().take_while(|(_, at)| now >= at.after(stays)).count();
+                let gone = left.drain(..over).next_back().map(|(below, _)| below);
+                if listed_from == track.listed_from && gone.is_none() {
+                    continue;
+                }
+                changed = true;
                 let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
-                leave(track, listed_from, &gone, now);
+                leave(track, listed_from, gone, now);
                 let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
                 if let Some(feed) = feed.filter(|_| number == newest) {
                     feed.live.listed_from = listed_from;
@@ -572,10 +631,13 @@ impl Window {
             }
         }
         let is_over = |period: &Arc<LivePeriod>| {
-            period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept)
+            let is_old = period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept);
+            let mut segments = period.tracks.iter().flat_map(|track| track.segments.iter());
+            is_old && segments.all(|segment| !segment.lease.is_live())
         };
         let before = next.periods.len();
         next.periods.retain(|period| !is_over(period));
+        self.left.retain(|(number, _), _| next.periods.iter().any(|period| period.number == *number));
         if changed || next.periods.len() != before {
             next.sequence += 1;
             next.published = now;
@@ -586,6 +648,11 @@ impl Window {
     /// Makes a new state of what the feeds have.
     fn publish(&mut self, now: Utc) {
         self.mend();
+        if self.is_resumed {
+            let torn = self.feeds.iter_mut().filter_map(|(name, feed)| Some((name.clone(), feed.torn.take()?)));
+            let torn: Vec<(String, [i64; 2])> = torn.collect();
+            torn.into_iter().for_each(|(name, hole)| self.cut(&name, hole));
+        }
         let Some(period) = self.current.periods.last() else { return };
         let mut period = LivePeriod::clone(period);
         let mut members: Vec<&Feed> = self.feeds.values().filter(|feed| feed.period == Some(period.number)).collect();
@@ -607,6 +674,7 @@ impl Window {
             published: now,
             media_at,
             ended,
+            events: Arc::clone(&self.events),
             ..Broadcast::clone(&self.current)
         };
         if let Some(last) = next.periods.last_mut() {
@@ -620,7 +688,7 @@ impl Window {
 struct Limits {
     /// It is not listed.
     listed: i64,
-    /// It is not kept.
+    /// What it was part of is over.
     kept: i64,
     /// It is not kept in memory, if the spool has it.
     hot: i64,
@@ -632,19 +700,17 @@ fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i6
     rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
 }
 
-/// Which segment of `track` is the first to be listed, and which were to be forgotten; `None` if nothing changes.
-fn expired(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> Option<(u64, Vec<u64>)> {
-    let ended_ms = |s: &LiveSegment| ended_ms(period, track, s);
-    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(s) >= limits.listed);
-    let listed_from = listed.map_or(track.next_number, |s| s.number);
-    let kept = track.segments.iter().take_while(|s| ended_ms(s) < limits.kept);
-    let gone: Vec<u64> = kept.filter(|s| s.lease.is_live()).map(|s| s.number).collect();
-    (listed_from != track.listed_from || !gone.is_empty()).then_some((listed_from, gone))
+/// Which segment of `track` is the first to be listed.
+fn listed_from(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> u64 {
+    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(period, track, s) >= limits.listed);
+    listed.map_or(track.next_number, |s| s.number)
 }
 
-fn leave(track: &mut LiveTrack, listed_from: u64, gone: &[u64], now: Utc) {
+/// The first that is listed is number `listed_from`; those below `gone` are forgotten.
+fn leave(track: &mut LiveTrack, listed_from: u64, gone: Option<u64>, now: Utc) {
     track.listed_from = listed_from;
-    track.segments.iter().filter(|s| gone.contains(&s.number)).for_each(|s| s.release(now));
+    let Some(gone) = gone else { return };
+    track.segments.iter().take_while(|s| s.number < gone).filter(|s| s.lease.is_live()).for_each(|s| s.release(now));
     track.segments.forget(|s| !s.lease.is_live() && s.number < listed_from);
 }
 
@@ -686,6 +752,7 @@ impl Feed {
             bits: 0,
             ticks: 0,
             places: Vec::new(),
+            torn: None,
             frame: 0,
             late_ms: i64::MIN,
             kept: 0,
@@ -712,7 +779,7 @@ impl Feed {
     fn enter(&mut self, period: u64, face: Track, chunk: &Chunk, is_announced: bool) {
         let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
             .then(|| crate::content::vod::reduce(face.timescale.get(), chunk.sample_duration));
-        let face = Track { frame_rate: interval, events: chunk.events.clone(), ..face };
+        let face = Track { frame_rate: interval, events: Vec::new(), ..face };
         // What was never announced leaves no hole in the numbers: playlists count from their first.
         let next_number = if is_announced { self.live.next_number } else { self.live.listed_from };
         self.live = LiveTrack {
@@ -764,8 +831,12 @@ impl Feed {
     fn fill(&mut self, time: i64, target: i64, now: Utc) {
         let mut from = self.live.next_time;
         while from < time {
-            // The last takes what would be less than half a segment.
-            let until = if time - from < target + target / 2 { time } else { from + target };
+            // None is longer than was announced; the last two share what is left.
+            let until = match time - from {
+                left if left <= target => time,
+                left if left < 2 * target => from + left / 2,
+                _ => from + target,
+            };
             self.live.segments.push(Arc::new(LiveSegment::gap(self.live.next_number, from, until - from, now)));
             self.live.next_number += 1;
             from = until;
@@ -824,6 +895,7 @@ impl Feed {
                     growing: None,
                     chunks: Vec::new(),
                     duration: 0,
+                    is_torn: false,
                     due: None,
                 }
             }
@@ -845,19 +917,20 @@ impl Feed {
             open.parts.push(full);
         }
         let part = match open.growing.take() {
-            Some(part) => Part { duration: part_end - part.time, bytes: part.bytes.start..bytes_after, ..part },
-            None => Part {
+            // Nobody is told of parts of what will be a gap.
+            _ if open.is_torn => None,
+            Some(part) => Some(Part { duration: part_end - part.time, bytes: part.bytes.start..bytes_after, ..part }),
+            None => Some(Part {
                 time: part_at,
                 duration: part_end - part_at,
                 is_independent: starts_with_sync,
                 bytes: bytes_before..bytes_after,
-            },
+            }),
         };
         // Whether another chunk like this one would be too much.
-        if part.duration + length > part_max {
-            open.parts.push(part);
-        } else {
-            open.growing = Some(part);
+        match part {
+            Some(part) if part.duration + length > part_max => open.parts.push(part),
+            part => open.growing = part,
         }
         self.live.next_time = part_end;
         self.live.open = Some(Arc::new(open));
@@ -892,6 +965,11 @@ impl Feed {
         }
         let places = std::mem::take(&mut self.places);
         let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
+        if open.is_torn {
+            self.torn = Some([open.time, open.time + duration]);
+            self.live.segments.push(Arc::new(LiveSegment::gap(open.number, open.time, duration, now)));
+            return;
+        }
         let segment = LiveSegment::close(&open, duration, now, places);
         self.kept_or_not(cadence, &segment);
         let scale = i64::from(self.init.face.timescale.get());

@@ -40,6 +40,9 @@ impl<'a> Keys<'a> {
         if !protection.is_protected && track.keys.is_empty() {
             return Ok(None);
         }
+        if options.is_live && !track.keys.is_empty() {
+            return Err(NoHls::Rotates { track: track.name.clone() });
+        }
         // A clip may begin behind the first samples that are known of it, and end before the last.
         let played = track.segments.first().map_or(0, |segment| segment.first_sample)..track.played_end();
         let before = track.keys.partition_point(|key| key.first_sample <= played.start);
@@ -52,10 +55,11 @@ impl<'a> Keys<'a> {
             if changes.last().is_some_and(|last: &Change<'_>| last.kid == kid) {
                 continue;
             }
-            let segment = track.segments.partition_point(|segment| segment.first_sample <= first_sample) - 1;
-            if track.segments[segment].first_sample != first_sample {
-                let segment = track.segments[segment].time;
-                return Err(NoHls::KeyInside { track: track.name.clone(), segment });
+            let before = track.segments.partition_point(|segment| segment.first_sample <= first_sample);
+            // What is live has no samples here, and one key.
+            let segment = before.saturating_sub(1);
+            if let Some(holds) = track.segments.get(segment).filter(|holds| holds.first_sample != first_sample) {
+                return Err(NoHls::KeyInside { track: track.name.clone(), segment: holds.time });
             }
             let of_system = |system: &[u8; 16]| {
                 best_pssh(fragment_pssh, system, kid).or_else(|| best_pssh(&track.pssh, system, kid))

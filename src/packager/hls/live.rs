@@ -5,7 +5,11 @@
 use std::sync::Arc;
 
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Part};
+use crate::media::track::Track;
+use crate::packager::hls::dateranges;
+use crate::packager::hls::key::Keys;
 use crate::packager::hls::media::micros;
+use crate::packager::hls::{NoHls, Options};
 use crate::packager::push;
 use crate::time::{Timescale, Utc};
 
@@ -19,15 +23,30 @@ const SKIP_TARGETS: u64 = 6;
 /// Where a playlist ends: the media sequence number of the segment that is next, and how many of its parts are listed.
 pub fn edge(broadcast: &Broadcast, name: &str) -> Option<(u64, usize)> {
     let (_, track) = broadcast.tracks_called(name).last()?;
-    let parts = track.open.as_ref().filter(|_| broadcast.timing.part_target_ms.is_some());
+    let parts = track.open.as_ref().filter(|_| has_parts(broadcast, &track.face));
     Some((track.open.as_ref().map_or(track.next_number, |open| open.number), parts.map_or(0, |open| open.parts.len())))
 }
 
+/// Whether `track` is listed by parts, too: WebVTT is made of whole segments.
+pub fn has_parts(broadcast: &Broadcast, track: &Track) -> bool {
+    broadcast.timing.part_target_ms.is_some() && !is_web_vtt(track)
+}
+
+/// Whether segments of `track` are offered as WebVTT: players take no `wvtt` in fragmented MP4.
+pub fn is_web_vtt(track: &Track) -> bool {
+    track.entry.format.0 == *b"wvtt"
+}
+
 /// The playlist of the tracks called `name`; a delta update of it, if that is asked for and worth it. Its URIs are relative to where it
-/// is: `{version}/init.mp4`, `{version}/{time}.m4s`, `{version}/{time}.part.m4s`. `None` if no track has this name.
-pub fn playlist(broadcast: &Broadcast, name: &str, is_delta: bool) -> Option<Vec<u8>> {
+/// is: `{version}/init.mp4`, `{version}/{time}.m4s`, `{version}/{time}.part.m4s`, `{version}/{time}.vtt`. `None` if no track has this name.
+pub fn playlist(
+    broadcast: &Broadcast,
+    name: &str,
+    is_delta: bool,
+    options: &Options,
+) -> Result<Option<Vec<u8>>, NoHls> {
     let tracks: Vec<(&Arc<LivePeriod>, &Arc<LiveTrack>)> = broadcast.tracks_called(name).collect();
-    let (_, newest) = tracks.last()?;
+    let Some(&(edge_period, newest)) = tracks.last() else { return Ok(None) };
     let timing = &broadcast.timing;
     let part_target_ms = timing.part_target_ms.filter(|_| !broadcast.ended);
     let listed =
@@ -45,7 +64,10 @@ pub fn playlist(broadcast: &Broadcast, name: &str, is_delta: bool) -> Option<Vec
     push::decimal(&mut out, timing.target_s);
     out.push(b'\n');
     if !broadcast.ended {
-        server_control(&mut out, timing.target_s, part_target_ms);
+        server_control(&mut out, timing.target_s, part_target_ms, is_web_vtt(&newest.face));
+    }
+    if broadcast.starts_over {
+        out.extend_from_slice(b"#EXT-X-START:TIME-OFFSET=0\n");
     }
     out.extend_from_slice(b"#EXT-X-MEDIA-SEQUENCE:");
     push::decimal(&mut out, first.map_or(newest.next_number, |(_, _, segment)| segment.number));
@@ -60,26 +82,32 @@ pub fn playlist(broadcast: &Broadcast, name: &str, is_delta: bool) -> Option<Vec
         push::decimal(&mut out, skipped);
         out.push(b'\n');
     }
-    let mut list = List { out, broadcast, period: None, after_gap: true };
+    if !broadcast.events.is_empty() {
+        let from_us = first.map_or(0, |(period, track, segment)| after_start_us(period, track, segment.time));
+        dateranges::push(&mut out, broadcast, i64::try_from(from_us).unwrap_or(i64::MAX));
+    }
+    let mut list = List { out, broadcast, options, period: None, is_locked: false, after_gap: true };
+    let is_parted = !broadcast.ended && has_parts(broadcast, &newest.face);
     let parts_from_us = end_us.saturating_sub(PARTS_TARGETS * timing.target_s * 1_000_000);
     for (index, (period, track, segment)) in listed().enumerate() {
         if (index as u64) < skipped {
-            list.period = Some(period.number);
+            (list.period, list.is_locked) = (Some(period.number), Keys::of(&track.face, options)?.is_some());
             continue;
         }
-        let has_parts = part_target_ms.is_some() && after_start_us(period, track, segment.end()) > parts_from_us;
-        list.segment(period, track, segment, has_parts);
+        let has_parts = is_parted && after_start_us(period, track, segment.end()) > parts_from_us;
+        list.segment(period, track, segment, has_parts)?;
+    }
+    if is_parted {
+        list.growing(edge_period, newest)?;
     }
     if part_target_ms.is_some() {
-        let (period, track) = tracks.last()?;
-        list.growing(period, track);
         list.reports(name);
     }
     let mut out = list.out;
     if broadcast.ended {
         out.extend_from_slice(b"#EXT-X-ENDLIST\n");
     }
-    Some(out)
+    Ok(Some(out))
 }
 
 /// How many of `listed` end before `until_us`.
@@ -91,7 +119,7 @@ fn skippable<'a>(
 }
 
 /// rfc8216bis §4.4.3.8: hold-backs of three parts and three target durations.
-fn server_control(out: &mut Vec<u8>, target_s: u64, part_target_ms: Option<u64>) {
+fn server_control(out: &mut Vec<u8>, target_s: u64, part_target_ms: Option<u64>, is_web_vtt: bool) {
     out.extend_from_slice(b"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=");
     push::seconds(out, SKIP_TARGETS * target_s * 1_000_000);
     out.extend_from_slice(b",HOLD-BACK=");
@@ -99,6 +127,8 @@ fn server_control(out: &mut Vec<u8>, target_s: u64, part_target_ms: Option<u64>)
     if let Some(part_target_ms) = part_target_ms {
         out.extend_from_slice(b",PART-HOLD-BACK=");
         push::seconds(out, 3 * part_target_ms * 1000);
+    }
+    if let Some(part_target_ms) = part_target_ms.filter(|_| !is_web_vtt) {
         out.extend_from_slice(b"\n#EXT-X-PART-INF:PART-TARGET=");
         push::seconds(out, part_target_ms * 1000);
     }
@@ -115,6 +145,9 @@ fn after_start_us(period: &LivePeriod, track: &LiveTrack, ticks: i64) -> u64 {
 struct List<'a> {
     out: Vec<u8>,
     broadcast: &'a Broadcast,
+    options: &'a Options,
+    /// Whether an EXT-X-KEY is in force.
+    is_locked: bool,
     /// The number of the period that the last segment is in.
     period: Option<u64>,
     /// Whether the next segment does not go on where the last one ended.
@@ -127,16 +160,26 @@ impl List<'_> {
     }
 
     /// What comes before the first part or segment that begins at `time`.
-    fn before(&mut self, period: &LivePeriod, track: &LiveTrack, time: i64) {
+    fn before(&mut self, period: &LivePeriod, track: &LiveTrack, time: i64) -> Result<(), NoHls> {
         if self.period != Some(period.number) {
             if self.period.is_some() {
                 self.text("#EXT-X-DISCONTINUITY\n");
             }
             self.period = Some(period.number);
             self.after_gap = true;
-            self.text("#EXT-X-MAP:URI=\"");
-            self.folder(track);
-            self.text("init.mp4\"\n");
+            let keys = Keys::of(&track.face, self.options)?;
+            match &keys {
+                Some(keys) => keys.segments().enumerate().for_each(|(change, _)| keys.write(&mut self.out, change)),
+                None if self.is_locked => self.text("#EXT-X-KEY:METHOD=NONE\n"),
+                None => {}
+            }
+            self.is_locked = keys.is_some();
+            // After the KEY: it holds for the MAPs that follow it, too.
+            if !is_web_vtt(&track.face) {
+                self.text("#EXT-X-MAP:URI=\"");
+                self.folder(track);
+                self.text("init.mp4\"\n");
+            }
         }
         if self.after_gap {
             self.after_gap = false;
@@ -145,6 +188,7 @@ impl List<'_> {
             self.text(&Utc((us + 500) / 1000).to_string());
             self.text("\n");
         }
+        Ok(())
     }
 
     fn folder(&mut self, track: &LiveTrack) {
@@ -152,8 +196,14 @@ impl List<'_> {
         self.text("/");
     }
 
-    fn segment(&mut self, period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment, has_parts: bool) {
-        self.before(period, track, segment.time);
+    fn segment(
+        &mut self,
+        period: &LivePeriod,
+        track: &LiveTrack,
+        segment: &LiveSegment,
+        has_parts: bool,
+    ) -> Result<(), NoHls> {
+        self.before(period, track, segment.time)?;
         if has_parts {
             segment.parts.iter().for_each(|part| self.part(track, part));
         }
@@ -166,7 +216,8 @@ impl List<'_> {
         self.text(",\n");
         self.folder(track);
         push::decimal(&mut self.out, u64::try_from(segment.time).unwrap_or(0));
-        self.text(".m4s\n");
+        self.text(if is_web_vtt(&track.face) { ".vtt\n" } else { ".m4s\n" });
+        Ok(())
     }
 
     fn part(&mut self, track: &LiveTrack, part: &Part) {
@@ -188,9 +239,9 @@ impl List<'_> {
     }
 
     /// The parts of the segment that grows, and the one that comes next.
-    fn growing(&mut self, period: &LivePeriod, track: &LiveTrack) {
+    fn growing(&mut self, period: &LivePeriod, track: &LiveTrack) -> Result<(), NoHls> {
         if let Some(open) = track.open.as_ref().filter(|open| !open.parts.is_empty()) {
-            self.before(period, track, open.time);
+            self.before(period, track, open.time)?;
             open.parts.iter().for_each(|part| self.part(track, part));
         }
         // A MAP for it may be missing yet: what is hinted at then belongs to a period of which nothing is listed.
@@ -200,6 +251,7 @@ impl List<'_> {
             push::decimal(&mut self.out, u64::try_from(track.next_part_time()).unwrap_or(0));
             self.text(".part.m4s\"\n");
         }
+        Ok(())
     }
 
     /// Where the other playlists end (rfc8216bis §4.4.5.4).
@@ -209,7 +261,10 @@ impl List<'_> {
             let Some((number, parts)) = edge(self.broadcast, &track.face.name) else { continue };
             let (msn, part) = match (parts.checked_sub(1), track.segments.last()) {
                 (Some(part), _) => (number, Some(part)),
-                (None, Some(last)) => (last.number, last.parts.len().checked_sub(1)),
+                (None, Some(last)) => {
+                    let parts = if has_parts(self.broadcast, &track.face) { last.parts.len() } else { 0 };
+                    (last.number, parts.checked_sub(1))
+                }
                 (None, None) => continue,
             };
             self.text("#EXT-X-RENDITION-REPORT:URI=\"../");

@@ -1,5 +1,6 @@
 //! HLS playlists (RFC 8216, draft-pantos-hls-rfc8216bis), of presentations that have ended.
 
+mod dateranges;
 pub mod iframes;
 pub mod images;
 pub(crate) mod key;
@@ -67,6 +68,11 @@ pub enum NoHls {
         /// Name of the segment.
         segment: i64,
     },
+    /// Live, and its key changes.
+    Rotates {
+        /// Its track's name.
+        track: String,
+    },
     /// Encrypted, and no key URI is configured, nor does a `pssh` of Widevine or PlayReady come with the media.
     NoKey {
         /// Its track's name.
@@ -98,6 +104,9 @@ impl fmt::Display for NoHls {
                 f,
                 "track {track}: its key changes inside segment {segment}, where no sync sample lies, and an HLS segment has one key"
             ),
+            NoHls::Rotates { track } => {
+                write!(f, "track {track}: its key changes, which playlists of a broadcast do not follow")
+            }
             NoHls::NoKey { track } => write!(
                 f,
                 "track {track} is encrypted: HLS needs a configured key URI, or a pssh box of Widevine or PlayReady in the media"

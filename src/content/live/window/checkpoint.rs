@@ -19,6 +19,8 @@ use crate::time::{MediaTime, Timescale, Utc};
 /// A window without its media.
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
+    /// Since when what came is needed.
+    needed_from: u64,
     sequence: u64,
     published: u64,
     media_at: u64,
@@ -35,6 +37,9 @@ struct Checkpoint {
     period: Option<Period>,
     gathering: Option<Gathered>,
     feeds: BTreeMap<String, Fed>,
+    /// Initialization segments of tracks of events, in hexadecimal digits.
+    #[serde(default)]
+    event_tracks: BTreeMap<String, String>,
 }
 
 /// Ticks and their timescale.
@@ -147,6 +152,7 @@ impl Window {
             produced: feed.live.produced.map(|own| (own.at.0, own.media_time, own.is_captured)),
         };
         let checkpoint = Checkpoint {
+            needed_from: self.needed_from().0,
             sequence: current.sequence,
             published: current.published.0,
             media_at: current.media_at.0,
@@ -159,9 +165,20 @@ impl Window {
             next_period: self.next_period,
             period,
             gathering,
+            event_tracks: self.event_tracks.iter().map(|(name, init)| (name.clone(), hex(&init.raw))).collect(),
             feeds: self.feeds.iter().map(|(name, own)| (name.clone(), feed(own))).collect(),
         };
         serde_json::to_vec(&checkpoint).expect("numbers and strings")
+    }
+
+    /// The window that `bytes` say, where what came shortly before was not written; `None` if they say none.
+    pub fn resumed(options: Options, bytes: &[u8]) -> Option<Window> {
+        Window::restored(options, bytes).map(|window| Window { is_resumed: true, ..window })
+    }
+
+    /// Since when what came before the moment of `bytes` is needed; `None` if they do not say.
+    pub fn needed_by(bytes: &[u8]) -> Option<Utc> {
+        serde_json::from_slice(bytes).ok().map(|checkpoint: Checkpoint| Utc(checkpoint.needed_from))
     }
 
     /// The window that `bytes` say; `None` if they say none.
@@ -171,6 +188,10 @@ impl Window {
         for (name, fed) in checkpoint.feeds {
             let feed = fed.feed(&name)?;
             window.feeds.insert(name, feed);
+        }
+        for (name, init) in checkpoint.event_tracks {
+            let init = Init::read(Bytes::from(unhex(&init)?), &name).ok()?;
+            window.event_tracks.insert(name, Arc::new(init));
         }
         let low_latency = (checkpoint.low_latency).map(|(chunk_ms, segment_ms, target_ms)| LowLatency {
             chunk_ms,
@@ -242,6 +263,7 @@ impl Fed {
                 growing: None,
                 chunks,
                 duration,
+                is_torn: true,
                 due: self.due,
             })
         });

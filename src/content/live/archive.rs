@@ -1,0 +1,556 @@
+//! What was broadcast and has left the window, on disk: an index beside the spool that says which segments its files hold.
+//!
+//! ```text
+//!   00000007.spool   records, with media         00000007.index   a line of JSON each: a track of a period, or a segment of one
+//! ```
+//!
+//! An index is written when segments become whole, may be read without reading media, and goes with its file of the spool. A line that is
+//! not whole, as a kill leaves it, is cut off; the segments that were read back from the spool then come again.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::content::live::pushed::Init;
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
+use crate::media::sample::SourceRange;
+use crate::media::shift::{Shift, shifted};
+use crate::media::track::{Track, Version};
+use crate::time::{MediaTime, Timescale, Utc};
+
+/// Indexes that are kept in memory once they were read: hours of a channel, some ten kilobytes each.
+const KEPT_INDEXES_MAX: usize = 256;
+/// The most bytes of an index that are read: far more than the segments of a spool file need.
+const INDEX_BYTES_MAX: u64 = 64 << 20;
+/// A segment begins so much before it ends, at most.
+const SLACK_MS: u64 = 120_000;
+
+/// How much of a channel is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// For how long after it came; zero: what the window needs, and no index.
+    pub kept: Duration,
+    /// So many bytes of the spool, at most; what the window needs is kept all the same.
+    pub bytes_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { kept: Duration::ZERO, bytes_max: 100 << 30 }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum Line {
+    Track(TrackLine),
+    Segment(SegmentLine),
+}
+
+/// A track of a period: what the segments of this index with its `id` are of.
+#[derive(Serialize, Deserialize)]
+struct TrackLine {
+    id: u32,
+    period: u64,
+    /// Ticks and timescale.
+    start: (i64, u32),
+    origin: (i64, u32),
+    name: String,
+    /// When the broadcast began, in milliseconds since 1970.
+    started: u64,
+    target_s: u64,
+    /// The initialization segment, in hexadecimal digits.
+    init: String,
+    version: u64,
+    frame_rate: Option<(u32, u32)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SegmentLine {
+    track: u32,
+    number: u64,
+    time: i64,
+    duration: i64,
+    sync: bool,
+    gap: bool,
+    hash: u64,
+    rate: (u64, u64),
+    /// When it began, in milliseconds since 1970.
+    utc: u64,
+    closed: u64,
+    /// Spool file, and the bytes from one to another.
+    places: Vec<(u32, u64, u64)>,
+}
+
+/// Writes the index of a channel.
+#[derive(Debug)]
+pub struct Archive {
+    dir: PathBuf,
+    /// The index that is open.
+    open: Option<Open>,
+    /// Tracks that this index has named.
+    ids: BTreeMap<(u64, String), u32>,
+    /// The first segment of each track that is in no index yet.
+    next: BTreeMap<(u64, String), u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u32,
+    file: File,
+    len: u64,
+}
+
+fn path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("{number:08}.index"))
+}
+
+impl Archive {
+    /// Goes on with the indexes in `dir`.
+    pub fn open(dir: &Path) -> io::Result<Archive> {
+        let mut archive = Archive { dir: dir.to_path_buf(), open: None, ids: BTreeMap::new(), next: BTreeMap::new() };
+        // The last two have the last segments of every track that goes on.
+        for number in numbers(dir)?.into_iter().rev().take(2) {
+            let (index, whole) = Index::read(dir, number)?;
+            File::options().write(true).open(path(dir, number))?.set_len(whole)?;
+            for entry in &index.entries {
+                let track = &index.tracks[entry.track];
+                let next = archive.next.entry((track.period, track.face.name.clone())).or_default();
+                *next = (*next).max(entry.number + 1);
+            }
+        }
+        Ok(archive)
+    }
+
+    /// Notes the segments of `broadcast` that became whole, in the index of the spool's file `number`.
+    pub fn follow(&mut self, broadcast: &Broadcast, number: u32) -> io::Result<()> {
+        let (mut text, mut noted) = (Vec::new(), Vec::new());
+        for (period, track) in broadcast.periods.iter().flat_map(|p| p.tracks.iter().map(move |track| (p, track))) {
+            let key = (period.number, track.face.name.clone());
+            let next = self.next.get(&key).copied().unwrap_or(0);
+            if track.segments.last().is_none_or(|last| last.number < next) {
+                continue;
+            }
+            if self.open.as_ref().is_none_or(|open| open.number != number) {
+                self.begin(number)?;
+            }
+            let next_id = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+            let id = *self.ids.entry(key.clone()).or_insert_with(|| {
+                push(&mut text, &Line::Track(TrackLine::of(next_id, broadcast, period, track)));
+                next_id
+            });
+            for segment in track.segments.from(next).filter(|s| s.is_gap || !s.places.is_empty()) {
+                let utc_us = broadcast.utc_us(period, segment.time, track.face.timescale);
+                push(&mut text, &Line::Segment(SegmentLine::of(id, segment, track.rate, utc_us / 1000)));
+            }
+            noted.push((key, track.segments.last().map_or(next, |last| last.number + 1)));
+        }
+        if let Some(open) = self.open.as_mut().filter(|_| !text.is_empty()) {
+            if let Err(error) = open.file.write_all(&text) {
+                // Half a line would hide those after it; what is missing comes again.
+                let _ = open.file.set_len(open.len);
+                self.open = None;
+                return Err(error);
+            }
+            open.len += text.len() as u64;
+        }
+        self.next.extend(noted);
+        // Periods that are no more do not come again.
+        if let Some(first) = broadcast.periods.first() {
+            self.next.retain(|(period, _), _| *period >= first.number);
+        }
+        Ok(())
+    }
+
+    /// Removes the indexes of the spool's files `numbers`.
+    pub fn forget(&self, numbers: &[u32]) -> io::Result<()> {
+        for &number in numbers {
+            match fs::remove_file(path(&self.dir, number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the index of the spool's file `number`.
+    fn begin(&mut self, number: u32) -> io::Result<()> {
+        let file = File::options().create(true).append(true).open(path(&self.dir, number))?;
+        let len = file.metadata()?.len();
+        self.open = Some(Open { number, file, len });
+        self.ids.clear();
+        Ok(())
+    }
+}
+
+fn push(text: &mut Vec<u8>, line: &Line) {
+    text.extend_from_slice(&serde_json::to_vec(line).expect("numbers and strings"));
+    text.push(b'\n');
+}
+
+impl TrackLine {
+    fn of(id: u32, broadcast: &Broadcast, period: &LivePeriod, track: &LiveTrack) -> TrackLine {
+        let time = |time: MediaTime| (time.ticks, time.timescale.get());
+        TrackLine {
+            id,
+            period: period.number,
+            start: time(period.start),
+            origin: time(period.origin),
+            name: track.face.name.clone(),
+            started: broadcast.started.0,
+            target_s: broadcast.timing.target_s,
+            init: track.face.init.iter().map(|byte| format!("{byte:02x}")).collect(),
+            version: track.face.version.0,
+            frame_rate: track.face.frame_rate,
+        }
+    }
+
+    fn kept(self) -> Option<KeptTrack> {
+        let time = |(ticks, scale): (i64, u32)| Timescale::new(scale).map(|scale| MediaTime::new(ticks, scale));
+        let digits = self.init.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).ok());
+        let raw: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<_>>()?;
+        let Init { raw, face, .. } = Init::read(Bytes::from(raw), &self.name).ok()?;
+        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, init: raw, ..face };
+        let (start, origin) = (time(self.start)?, time(self.origin)?);
+        let (started, target_s, face) = (Utc(self.started), self.target_s, Arc::new(face));
+        Some(KeptTrack { period: self.period, start, origin, started, target_s, face })
+    }
+}
+
+impl SegmentLine {
+    fn of(track: u32, segment: &LiveSegment, rate: (u64, u64), utc: u64) -> SegmentLine {
+        SegmentLine {
+            track,
+            number: segment.number,
+            time: segment.time,
+            duration: segment.duration,
+            sync: segment.starts_with_sync,
+            gap: segment.is_gap,
+            hash: segment.hash,
+            rate,
+            utc,
+            closed: segment.closed.0,
+            places: segment.places.iter().map(|place| (place.file, place.range.start, place.range.end)).collect(),
+        }
+    }
+}
+
+/// A track of a period, as an index has it.
+#[derive(Debug)]
+struct KeptTrack {
+    period: u64,
+    start: MediaTime,
+    origin: MediaTime,
+    started: Utc,
+    target_s: u64,
+    face: Arc<Track>,
+}
+
+/// A segment, as an index has it.
+#[derive(Debug)]
+struct Entry {
+    /// Which of the index's tracks it is of.
+    track: usize,
+    number: u64,
+    utc: Utc,
+    segment: Arc<LiveSegment>,
+    rate: (u64, u64),
+}
+
+/// The index of one file of the spool.
+#[derive(Debug, Default)]
+struct Index {
+    tracks: Vec<KeptTrack>,
+    entries: Vec<Entry>,
+}
+
+impl Index {
+    /// The index of file `number`, and how many bytes of it are whole lines. Blocks.
+    fn read(dir: &Path, number: u32) -> io::Result<(Index, u64)> {
+        let path = path(dir, number);
+        if fs::metadata(&path)?.len() > INDEX_BYTES_MAX {
+            return Err(io::Error::other(format!("{}: larger than an index is", path.display())));
+        }
+        let text = fs::read(&path)?;
+        let (mut index, mut whole) = (Index::default(), 0);
+        let mut ids = BTreeMap::new();
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let Some(parsed) = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Line>(line).ok())
+            else {
+                break;
+            };
+            whole += line.len() as u64;
+            match parsed {
+                Line::Track(track) => {
+                    let id = track.id;
+                    if let Some(track) = track.kept() {
+                        ids.insert(id, index.tracks.len());
+                        index.tracks.push(track);
+                    }
+                }
+                Line::Segment(line) => {
+                    let Some(&track) = ids.get(&line.track) else { continue };
+                    index.entries.push(line.entry(track));
+                }
+            }
+        }
+        Ok((index, whole))
+    }
+
+    fn has_version(&self, name: &str, version: Version) -> Option<&KeptTrack> {
+        self.tracks.iter().find(|track| track.face.version == version && track.face.name == name)
+    }
+
+    /// From when until when segments of it begin.
+    fn span(&self) -> Option<(Utc, Utc)> {
+        let times = || self.entries.iter().map(|entry| entry.utc);
+        Some((times().min()?, times().max()?))
+    }
+}
+
+impl SegmentLine {
+    fn entry(self, track: usize) -> Entry {
+        let places = self.places.iter().map(|&(file, start, end)| SourceRange { file, range: start..end.max(start) });
+        let places: Vec<SourceRange> = places.collect();
+        let mut segment = LiveSegment::gap(self.number, self.time, self.duration.max(1), Utc(self.closed));
+        segment.starts_with_sync = self.sync;
+        segment.is_gap = self.gap || places.is_empty();
+        segment.len = places.iter().map(SourceRange::len).sum();
+        segment.hash = self.hash;
+        segment.places = places;
+        Entry { track, number: self.number, utc: Utc(self.utc), segment: Arc::new(segment), rate: self.rate }
+    }
+}
+
+/// Numbers of the indexes in `dir`, ascending.
+fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".index"));
+        numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Reads the indexes of a channel. What it read of those that are complete it remembers.
+#[derive(Debug)]
+pub struct Shelf {
+    dir: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// When the segments of each begin, and the versions that it has.
+    spans: BTreeMap<u32, (Utc, Utc, Vec<Version>)>,
+    indexes: BTreeMap<u32, Arc<Index>>,
+}
+
+impl Shelf {
+    /// Of what is in `dir`.
+    pub fn of(dir: &Path) -> Shelf {
+        Shelf { dir: dir.to_path_buf(), known: Mutex::default() }
+    }
+
+    /// All that `live` has, and what the archive has of the stretch that `shift` names, as one broadcast. Blocks.
+    pub fn with(&self, live: &Broadcast, shift: &Shift) -> io::Result<Broadcast> {
+        let from = Utc(shift.from.0.saturating_sub(SLACK_MS));
+        let to = shift.to.unwrap_or(Utc(u64::MAX));
+        let indexes = self.indexes(|first, last, _| first < to && last >= from)?;
+        Ok(joined(live, &indexes))
+    }
+
+    /// The stretch that `shift` names, of what is kept alone; `None` if nothing is kept. Blocks.
+    pub fn stretch(&self, shift: &Shift) -> io::Result<Option<Broadcast>> {
+        let indexes = self.indexes(|_, _, _| true)?;
+        let Some(track) = indexes.iter().flat_map(|index| &index.tracks).next_back() else { return Ok(None) };
+        let timing = Timing { target_s: track.target_s, ..Timing::default() };
+        let nothing = Broadcast { started: track.started, timing, ended: true, ..Broadcast::default() };
+        Ok(Some(shifted(&joined(&nothing, &indexes), shift, true)))
+    }
+
+    /// The segment of `name` in this `version` that begins at `time`. Blocks.
+    pub fn segment(&self, name: &str, version: Version, time: i64) -> io::Result<Option<Arc<LiveSegment>>> {
+        for index in self.indexes(|_, _, versions| versions.contains(&version))?.iter().rev() {
+            let is_it = |entry: &&Entry| {
+                let face = &index.tracks[entry.track].face;
+                entry.segment.time == time && face.version == version && face.name == name
+            };
+            if let Some(entry) = index.entries.iter().find(is_it) {
+                return Ok(Some(Arc::clone(&entry.segment)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What `name` is in this `version`, and the media time at which its period begins. Blocks.
+    pub fn face(&self, name: &str, version: Version) -> io::Result<Option<(Arc<Track>, MediaTime)>> {
+        let indexes = self.indexes(|_, _, versions| versions.contains(&version))?;
+        Ok(indexes
+            .iter()
+            .find_map(|index| index.has_version(name, version))
+            .map(|track| (Arc::clone(&track.face), track.origin)))
+    }
+
+    /// When the oldest segment begins and the newest does, that are kept. Blocks.
+    pub fn span(&self) -> io::Result<Option<(Utc, Utc)>> {
+        let indexes = self.indexes(|_, _, _| false)?;
+        debug_assert!(indexes.is_empty());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = known.spans.values().map(|(first, _, _)| *first).min();
+        Ok(first.zip(known.spans.values().map(|(_, last, _)| *last).max()))
+    }
+
+    /// Those that `are_wanted`, by when their segments begin and by versions, in order.
+    fn indexes(&self, are_wanted: impl Fn(Utc, Utc, &[Version]) -> bool) -> io::Result<Vec<Arc<Index>>> {
+        let numbers = numbers(&self.dir)?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { spans, indexes } = &mut *known;
+        spans.retain(|number, _| numbers.contains(number));
+        indexes.retain(|number, _| numbers.contains(number));
+        let mut wanted = Vec::new();
+        for &number in &numbers {
+            // The last grows.
+            let grows = numbers.last() == Some(&number);
+            if let Some((first, last, versions)) = spans.get(&number).filter(|_| !grows)
+                && !are_wanted(*first, *last, versions)
+            {
+                continue;
+            }
+            let index = match indexes.get(&number) {
+                Some(index) => Arc::clone(index),
+                None => match Index::read(&self.dir, number) {
+                    Ok((index, _)) => Arc::new(index),
+                    // It went meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                },
+            };
+            let Some((first, last)) = index.span() else { continue };
+            let versions: Vec<Version> = index.tracks.iter().map(|track| track.face.version).collect();
+            if are_wanted(first, last, &versions) {
+                wanted.push(Arc::clone(&index));
+            }
+            spans.insert(number, (first, last, versions));
+            if !grows {
+                indexes.insert(number, index);
+            }
+        }
+        while indexes.len() > KEPT_INDEXES_MAX {
+            indexes.pop_first();
+        }
+        Ok(wanted)
+    }
+}
+
+/// A track of a period that is put together.
+struct Joined {
+    face: Arc<Track>,
+    rate: (u64, u64),
+    segments: BTreeMap<u64, Arc<LiveSegment>>,
+}
+
+/// What `live` has and what is in `indexes`, each segment once.
+fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
+    let mut periods: BTreeMap<u64, (MediaTime, MediaTime, BTreeMap<String, Joined>)> = BTreeMap::new();
+    for (index, entry) in indexes.iter().flat_map(|index| index.entries.iter().map(move |entry| (index, entry))) {
+        let track = &index.tracks[entry.track];
+        let (_, _, tracks) =
+            periods.entry(track.period).or_insert_with(|| (track.start, track.origin, BTreeMap::new()));
+        let joined = tracks.entry(track.face.name.clone()).or_insert_with(|| Joined {
+            face: Arc::clone(&track.face),
+            rate: entry.rate,
+            segments: BTreeMap::new(),
+        });
+        joined.rate = (joined.rate.0.max(entry.rate.0), entry.rate.1);
+        joined.segments.insert(entry.number, Arc::clone(&entry.segment));
+    }
+    for period in &live.periods {
+        let (_, _, tracks) =
+            periods.entry(period.number).or_insert_with(|| (period.start, period.origin, BTreeMap::new()));
+        for track in &period.tracks {
+            let joined = tracks.entry(track.face.name.clone()).or_insert_with(|| Joined {
+                face: Arc::clone(&track.face),
+                rate: track.rate,
+                segments: BTreeMap::new(),
+            });
+            joined.rate = track.rate;
+            // What was let go of in memory may be in the archive; what never was there is in memory alone.
+            for segment in track.segments.iter().filter(|segment| segment.lease.is_live()) {
+                joined.segments.insert(segment.number, Arc::clone(segment));
+            }
+        }
+    }
+    let mut out = Broadcast { periods: Vec::new(), ..live.clone() };
+    for (number, (start, origin, tracks)) in periods {
+        let known = live.periods.iter().find(|period| period.number == number);
+        let cuts = known.map_or(Vec::new(), |known| known.cuts.clone());
+        let mut period = LivePeriod { number, start, origin, end: None, cuts, tracks: Vec::new() };
+        for (name, joined) in tracks {
+            let live = known.and_then(|known| known.track(&name));
+            let track = joined.track(live);
+            holes(&track).for_each(|hole| period.cut(&track, hole, out.timing.near_us()));
+            period.tracks.push(Arc::new(track));
+        }
+        period.end = known.and_then(|known| known.end);
+        if let Some(before) = out.periods.last_mut() {
+            let ended = LivePeriod { end: before.end.or(Some(start)), ..LivePeriod::clone(before) };
+            *before = Arc::new(ended);
+        }
+        out.periods.push(Arc::new(period));
+    }
+    out
+}
+
+impl Joined {
+    /// As a track, with what `live` has besides.
+    fn track(self, live: Option<&Arc<LiveTrack>>) -> LiveTrack {
+        let mut segments = Segments::default();
+        for segment in self.segments.into_values() {
+            // What no index has, as when a disk was full, is missing; numbers go on without a hole.
+            if let Some(last) = segments.last().cloned() {
+                let missing = i64::try_from(segment.number - last.number - 1).unwrap_or(0);
+                let span = segment.time - last.end();
+                for index in 0..missing.min(span.max(0)) {
+                    let (from, until) =
+                        (last.end() + span * index / missing, last.end() + span * (index + 1) / missing);
+                    let number = last.number + 1 + index as u64;
+                    segments.push(Arc::new(LiveSegment::gap(number, from, until - from, segment.closed)));
+                }
+            }
+            segments.push(segment);
+        }
+        let first = segments.iter().next().map_or(0, |first| first.number);
+        let next_number = segments.last().map_or(0, |last| last.number + 1);
+        let next_time = segments.last().map_or(0, |last| last.end());
+        LiveTrack {
+            face: self.face,
+            rate: self.rate,
+            segments,
+            listed_from: first,
+            open: live.and_then(|live| live.open.clone()),
+            next_number: live.map_or(next_number, |live| live.next_number),
+            next_time: live.map_or(next_time, |live| live.next_time),
+            produced: live.and_then(|live| live.produced),
+        }
+    }
+}
+
+/// Where media is missing, in ticks.
+fn holes(track: &LiveTrack) -> impl Iterator<Item = [i64; 2]> {
+    let mut holes: Vec<[i64; 2]> = Vec::new();
+    for gap in track.segments.iter().filter(|segment| segment.is_gap) {
+        match holes.last_mut().filter(|hole| hole[1] == gap.time) {
+            Some(hole) => hole[1] = gap.end(),
+            None => holes.push([gap.time, gap.end()]),
+        }
+    }
+    holes.into_iter()
+}

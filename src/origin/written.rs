@@ -1,0 +1,130 @@
+//! What is written of a broadcast: its manifests, each of one state, and segments in another form.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cache::Lease;
+use crate::content::live::pushed;
+use crate::media::live::{Broadcast, LiveTrack};
+use crate::media::presentation::Presentation;
+use crate::media::track::{Kind, Track};
+use crate::origin::broadcasts::Manifest;
+use crate::origin::conditional::Coding;
+use crate::origin::object::{Object, Problem, Recipe};
+use crate::origin::options::Options;
+use crate::origin::render::{CODED_MIN_BYTES, HLS, brotli, gzip, no_such_object};
+use crate::packager::hls::rendition::Renditions;
+use crate::packager::{dash, hls, rate, text};
+use crate::rope::Rope;
+use crate::time::MediaTime;
+
+/// What a manifest needs besides the broadcast.
+pub(crate) struct Written<'a> {
+    /// Where the time of day is, relative to the MPD.
+    pub(crate) clock: &'a str,
+    /// How long it is what it is.
+    pub(crate) lease: Arc<Lease>,
+}
+
+/// A manifest of `broadcast`.
+pub(crate) fn written(
+    options: &Options,
+    broadcast: &Broadcast,
+    manifest: &Manifest,
+    how: Written<'_>,
+) -> Result<Object, Problem> {
+    let newest = broadcast.periods.last().ok_or_else(no_such_object)?;
+    let hls_options = hls::Options { key_uri: options.key_uri.clone(), is_live: true };
+    let (content_type, max_age_s, text) = match manifest {
+        Manifest::Multivariant => {
+            let offered = newest.tracks.iter().filter(|track| is_offered_in_hls(track));
+            let sets = crate::media::switching::group(offered.map(|track| track.face.as_ref().clone()).collect());
+            let all = broadcast.presentation().periods.pop();
+            let mut period = all.ok_or_else(|| Problem::unavailable("not_begun", "nothing is listed yet"))?;
+            period.sets = sets;
+            let presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() };
+            let rates = rate::so_far(newest.tracks.iter().map(|track| (track.face.as_ref(), track.rate)));
+            let renditions = Renditions::of(&presentation, &rates);
+            let text = hls::multivariant::playlist(&presentation, &renditions, &hls_options);
+            (HLS, 1, text.map_err(|why| Problem::not_found("no_hls", why.to_string()))?)
+        }
+        Manifest::Mpd => {
+            let tracks = broadcast.periods.iter().flat_map(|period| &period.tracks);
+            let rates = rate::so_far(tracks.map(|track| (track.face.as_ref(), track.rate)));
+            let text = dash::live::mpd(broadcast, &rates, how.clock);
+            ("application/dash+xml", 1, text.map_err(|why| Problem::not_found("no_dash", why.to_string()))?)
+        }
+        Manifest::Media { track, is_delta, was_waited_for } => {
+            let text = hls::live::playlist(broadcast, track, *is_delta, &hls_options);
+            let text = text.map_err(|why| Problem::not_found("no_hls", why.to_string()))?;
+            let text = text.ok_or_else(no_such_object)?;
+            // Who waited asked for a state by its name, so that it is the same for all who ask for it a little later.
+            (HLS, if *was_waited_for { broadcast.timing.target_s } else { 1 }, text)
+        }
+    };
+    let max_age_s = if broadcast.ended { options.manifest_max_age.as_secs() } else { max_age_s };
+    let is_early = matches!(manifest, Manifest::Mpd) && broadcast.timing.low_latency.is_some() && !broadcast.ended;
+    let coded = match text.len() {
+        ..CODED_MIN_BYTES => Vec::new(),
+        _ => vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))],
+    };
+    let etag = blake3::hash(&text).to_hex()[..16].to_owned();
+    // A player that asks every second for what is new is not to be told by its own cache.
+    let cache_control = match is_early {
+        true => format!("public, max-age=0, s-maxage={max_age_s}"),
+        false => format!("public, max-age={max_age_s}"),
+    };
+    let body = Rope::from(Bytes::from(text));
+    Ok(Object::new(Recipe { lease: how.lease, ..recipe(content_type, etag, cache_control, body, coded) }))
+}
+
+/// What is kept as long as its lease lasts, and no longer.
+pub(crate) fn recipe(
+    content_type: &'static str,
+    etag: String,
+    cache_control: String,
+    body: Rope,
+    coded: Vec<(Coding, Bytes)>,
+) -> Recipe {
+    Recipe {
+        content_type,
+        etag,
+        modified_s: None,
+        cache_control,
+        len: body.len(),
+        body: Some(body),
+        coded,
+        cmsd: None,
+        lease: Arc::default(),
+        grace: Duration::ZERO,
+    }
+}
+
+/// The same, as an object.
+pub(crate) fn object(
+    content_type: &'static str,
+    etag: String,
+    cache_control: String,
+    body: Rope,
+    coded: Vec<(Coding, Bytes)>,
+) -> Object {
+    Object::new(recipe(content_type, etag, cache_control, body, coded))
+}
+
+/// HLS takes no `wvtt` in fragmented MP4, and what is encrypted can't be made to WebVTT.
+fn is_offered_in_hls(track: &LiveTrack) -> bool {
+    let face = &track.face;
+    face.kind != Kind::Text || face.entry.format.0 == *b"stpp" || (hls::live::is_web_vtt(face) && !face.is_protected())
+}
+
+/// The cues of a segment of `wvtt`, as WebVTT. One that goes on in the next segment is in both, each with the extent that it has there.
+pub(crate) fn web_vtt(face: &Track, origin: MediaTime, body: &[u8]) -> Result<Vec<u8>, String> {
+    let (track, samples) = pushed::segment_of(face, body).map_err(|why| why.to_string())?;
+    let window = 0..track.samples.len();
+    match text::webvtt_segment(&track, origin, 0, window, &samples).map_err(|why| why.to_string())? {
+        text::Step::Ready(text) => Ok(text),
+        text::Step::Need(_) => Err("a segment that wants another".to_owned()),
+    }
+}

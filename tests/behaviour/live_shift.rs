@@ -1,0 +1,240 @@
+//! What was broadcast is played later: stretches under names that begin with when, from disk.
+
+use std::time::Duration;
+
+use headwater::content::live::archive::{self, Shelf};
+use headwater::content::live::channel::Options;
+use headwater::content::live::clip;
+use headwater::content::live::receiver::{Event, Receiver};
+use headwater::content::live::window::Source;
+use headwater::media::shift::Shift;
+use headwater::time::Utc;
+
+use crate::live::{Encoder, Studio, parsed, quick, run, run_for};
+use crate::scene::{self, NOW, Scene, representations};
+
+fn options(dir: &std::path::Path) -> Options {
+    Options {
+        dir: Some(dir.to_path_buf()),
+        every: quick(),
+        open: true,
+        // Some four seconds.
+        spool_file_bytes: 10_000,
+        archive: archive::Options { kept: Duration::from_secs(3600), bytes_max: 1 << 30 },
+        ..Options::default()
+    }
+}
+
+fn seconds(at: u64) -> u64 {
+    NOW.0 / 1000 + at
+}
+
+fn studio(options: Options) -> (Studio, Encoder, Encoder) {
+    let studio = Studio::of(options, NOW);
+    let (video, audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    (studio, video, audio)
+}
+
+#[tokio::test]
+async fn a_stretch_that_is_over_is_as_on_demand() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 120.0, NOW);
+    let base = format!("/~from={}/~to={}/tv", seconds(21), seconds(40));
+    let (path, mpd_path) = (format!("{base}/v/media.m3u8"), format!("{base}/manifest.mpd"));
+    let text = studio.text(&path).await;
+    let list = parsed(&path, &text);
+    assert!(list.ended && list.part_target_s.is_none(), "{text}");
+    assert_eq!((list.msn, list.segments.len()), (10, 10), "from 20 to 40: {text}");
+    assert!(text.contains(&format!("#EXT-X-PROGRAM-DATE-TIME:{}", NOW.after(Duration::from_secs(20)))), "{text}");
+    for (index, (url, length, _)) in list.segments.iter().enumerate() {
+        let whole: Vec<u8> =
+            (0..4).flat_map(|chunk| Encoder::video("v").chunk((10 + index as u64) * 48 + chunk * 12)).collect();
+        let answer = studio.get(url).await;
+        assert_eq!((answer.status.as_u16(), *length), (200, 2.0), "{url}");
+        scene::same(&answer.body, &whole, url);
+        // One object, whatever its path begins with.
+        let plain = url.strip_prefix(&base.replace("/tv", "")).unwrap();
+        scene::same(&studio.get(plain).await.body, &whole, plain);
+    }
+    let mpd = studio.text(&mpd_path).await;
+    assert!(mpd.contains("type=\"static\"") && mpd.contains("<Period id=\"0\" start=\"PT0S\""), "{mpd}");
+    let found = representations(&mpd, &mpd_path);
+    let dash = found.iter().find(|r| r.id == "v").unwrap();
+    assert_eq!(
+        dash.segments.iter().map(|s| &s.url).collect::<Vec<_>>(),
+        list.segments.iter().map(|s| &s.0).collect::<Vec<_>>()
+    );
+    for url in found.iter().flat_map(|r| r.segments.iter().map(|s| &s.url).chain([&r.init])) {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+    assert!(studio.text(&format!("{base}/master.m3u8")).await.contains("\nv/media.m3u8\n"));
+    // The same after a restart, which reads little of it back.
+    let before = (text, mpd);
+    let studio = Studio::of(options(dir.path()), studio.now);
+    assert_eq!((studio.text(&path).await, studio.text(&mpd_path).await), before);
+    assert_eq!(studio.get(&list.segments[0].0).await.status, 200);
+    let (code, _) = studio.get("/~from=1/~to=2/tv/v/media.m3u8").await.problem(404, "public, max-age=5");
+    assert_eq!(code, "nothing_there");
+    studio.get("/~from=5/~to=2/tv/v/media.m3u8").await.problem(400, "no-store");
+}
+
+#[tokio::test]
+async fn who_starts_over_has_all_from_there_to_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 80.0, NOW);
+    let base = format!("/~from={}/tv", seconds(10));
+    let path = format!("{base}/v/media.m3u8");
+    let text = studio.text(&path).await;
+    assert!(text.contains("#EXT-X-START:TIME-OFFSET=0\n"), "{text}");
+    let (early, live) = (parsed(&path, &text), studio.playlist("v").await);
+    assert!(!early.ended && early.msn == 5 && live.msn > 20, "{early:?}");
+    // The one from 78 on is under way.
+    assert_eq!(early.segments.len(), 34);
+    run(&mut studio, &mut [&mut video, &mut audio], 90.0, NOW);
+    let later = parsed(&path, &studio.text(&path).await);
+    assert_eq!((later.msn, later.segments.len()), (5, 39));
+    assert_eq!(later.segments[..30], early.segments[..30]);
+    let mpd = studio.text(&format!("{base}/manifest.mpd")).await;
+    assert!(mpd.contains("type=\"dynamic\"") && mpd.contains("value=\"../../time\""), "{mpd}");
+    let found = representations(&mpd, &format!("{base}/manifest.mpd"));
+    assert_eq!(found.iter().find(|r| r.id == "v").unwrap().segments.len(), 39);
+}
+
+#[tokio::test]
+async fn a_stretch_whose_end_passes_goes_over_to_what_is_on_demand() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    let path = format!("/~from={}/~to={}/tv/v/media.m3u8", seconds(4), seconds(12));
+    let mut ended = Vec::new();
+    for until in [8, 11, 13, 60] {
+        run(&mut studio, &mut [&mut video, &mut audio], f64::from(until), NOW);
+        let list = parsed(&path, &studio.text(&path).await);
+        ended.push((list.ended, list.segments.len()));
+    }
+    assert_eq!(ended, [(false, 1), (false, 3), (true, 4), (true, 4)]);
+}
+
+#[tokio::test]
+async fn a_recording_goes_on_where_the_encoder_came_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 30.0, NOW);
+    // Ten seconds are lost.
+    video.sample += 240;
+    audio.sample += 480;
+    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+    for name in ["v", "a"] {
+        let end = Source { push: 1, begins_segment: false, named_segments: false };
+        studio.channels.get("tv").unwrap().take(name, Event::End, end, studio.now).unwrap();
+    }
+    let whole = format!("/~from={}/tv", seconds(0));
+    let list = parsed("/x", &studio.text(&format!("{whole}/v/media.m3u8")).await);
+    assert!(list.ended && list.gaps == 5 && list.msn == 0, "{list:?}");
+    // It comes back on another timeline: the same name is not over any more.
+    let began = studio.now;
+    let mut other = Encoder { push: 2, origin: 900_000_000, ..Encoder::video("v") };
+    other.begin(&studio);
+    run(&mut studio, &mut [&mut other], 20.0, began);
+    let text = studio.text(&format!("{whole}/v/media.m3u8")).await;
+    assert!(!text.contains("ENDLIST") && text.matches("#EXT-X-DISCONTINUITY\n").count() == 1, "{text}");
+    let found = representations(&studio.text(&format!("{whole}/manifest.mpd")).await, &format!("{whole}/manifest.mpd"));
+    let periods: Vec<&str> = found.iter().filter(|r| r.id == "v").map(|r| r.period.as_str()).collect();
+    assert_eq!(periods.len(), 3, "{periods:?}");
+    for url in found.iter().flat_map(|r| r.segments.iter().map(|s| &s.url)) {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+}
+
+/// The media of all segments that `encoder` makes of these samples.
+fn media(encoder: &Encoder, samples: std::ops::Range<u64>) -> Vec<u8> {
+    samples.step_by(encoder.chunk_samples as usize).flat_map(|sample| payloads(&encoder.chunk(sample))).collect()
+}
+
+/// What is in the `mdat` of each chunk of `bytes`.
+fn payloads(bytes: &[u8]) -> Vec<u8> {
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(bytes, &mut events).unwrap();
+    let payload = |event: Event| match event {
+        Event::Chunk(raw) => raw.bytes[raw.moof.end + 8..].to_vec(),
+        _ => Vec::new(),
+    };
+    events.into_iter().flat_map(payload).collect()
+}
+
+#[tokio::test]
+async fn a_clip_is_on_demand_and_stays_when_the_archive_goes() {
+    let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut studio, mut video, mut audio) = studio(options(data.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+    video.sample += 240;
+    audio.sample += 480;
+    run(&mut studio, &mut [&mut video, &mut audio], 120.0, NOW);
+    let shelf = Shelf::of(&data.path().join("tv"));
+    let shift = |from: u64, to: u64| Shift { from: Utc(seconds(from) * 1000), to: Some(Utc(seconds(to) * 1000)) };
+    for (name, from, to, stretches) in [("monday", 20, 40, 1), ("gap", 50, 90, 2)] {
+        let broadcast = shelf.stretch(&shift(from, to)).unwrap().unwrap();
+        let made = clip::make(&broadcast, &data.path().join("tv"), &library.path().join(name)).unwrap();
+        // The sound's segments are a little longer than the video's.
+        let early_ms = seconds(from) * 1000 - made.from.0;
+        assert!(early_ms < 2048 && made.stretches == stretches, "{name}: {made:?}");
+        assert!(clip::make(&broadcast, &data.path().join("tv"), &library.path().join(name)).is_err(), "it is there");
+    }
+    let spool = std::fs::read_dir(data.path().join("tv")).unwrap();
+    spool.for_each(|file| std::fs::remove_file(file.unwrap().path()).unwrap());
+    // Rested, as the scan of a library asks for.
+    for folder in std::fs::read_dir(library.path()).unwrap() {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            scene::touch(&file.unwrap().path(), scene::WRITTEN);
+        }
+    }
+    let scene = Scene::at(library, |_, _| {});
+    assert_eq!(scene.names(), ["gap", "monday"]);
+    let found = scene.dash("monday").await;
+    assert_eq!(found.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["v", "a"]);
+    let whole = scene.whole(&found[0]).await;
+    scene::same(&payloads(&whole), &media(&Encoder::video("v"), 480..960), "video");
+    let mpd = scene.text("/monday/manifest.mpd").await;
+    assert!(mpd.contains("mediaPresentationDuration=\"PT20S\""), "{mpd}");
+    assert_eq!(scene.hls("monday").await.playlists.len(), 2);
+    let found = scene.dash("gap").await;
+    assert_eq!(
+        found.iter().map(|r| (r.period.as_str(), r.id.as_str())).collect::<Vec<_>>(),
+        [("1", "v"), ("1", "a"), ("2", "v"), ("2", "a")]
+    );
+    scene::same(&payloads(&scene.whole(&found[2]).await), &media(&Encoder::video("v"), 1680..2160), "after the gap");
+}
+
+#[tokio::test]
+async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = archive::Options { kept: Duration::from_secs(100), bytes_max: 1 << 30 };
+    let (mut studio, mut video, mut audio) = studio(Options { archive: kept, ..options(dir.path()) });
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..300, NOW);
+    let oldest = |studio: &Studio| {
+        let channel = studio.channels.get("tv").unwrap();
+        let (first, _) = channel.shelf().unwrap().span().unwrap().unwrap();
+        (first.0 - NOW.0) / 1000
+    };
+    assert!((180..205).contains(&oldest(&studio)), "{} s", oldest(&studio));
+    let files = |extension: &str| {
+        let all = std::fs::read_dir(dir.path().join("tv")).unwrap();
+        all.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == extension)).count()
+    };
+    // One goes with the other; some have no end of a segment.
+    assert!((files("spool") / 2..=files("spool")).contains(&files("index")));
+    let stretch = format!("/~from={}/~to={}/tv/v/media.m3u8", seconds(10), seconds(100));
+    studio.get(&stretch).await.problem(404, "public, max-age=5");
+    // Less room than the window needs: that is kept.
+    let small = archive::Options { bytes_max: 1, ..kept };
+    let before = studio.playlist("v").await;
+    let mut studio = Studio::of(Options { archive: small, ..options(dir.path()) }, studio.now);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 300..310, NOW);
+    assert!((240..=266).contains(&oldest(&studio)), "{} s", oldest(&studio));
+    for (url, _, _) in &before.segments {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+}
