@@ -244,8 +244,8 @@ const PLAIN: &[Key] = &[
     key(
         "write-timeout",
         "\"30s\"",
-        "Time a peer may take no byte of an answer.",
-        "A player that pauses for longer asks again.",
+        "Time a peer has for each 16 KiB of an answer, or for what is left of it.",
+        "A player that pauses for longer asks again; who takes less than 4.4 kb/s plays nothing, and keeps memory.",
         |config| span(config.server.write_timeout),
     )
     .live(),

@@ -111,7 +111,7 @@ pub struct Written {
     /// Time a connection may be kept without a request [default: 600s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub idle_timeout: Option<Span>,
-    /// Time a peer may take no byte of an answer [default: 30s]
+    /// Time a peer has for each 16 KiB of an answer, or for what is left of it [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub write_timeout: Option<Span>,
     /// Time for connections to finish after SIGTERM [default: 30s]
