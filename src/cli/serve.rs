@@ -24,6 +24,7 @@ use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
+use crate::content::remote::shelf::JUDGED_AT_ONCE;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
@@ -41,8 +42,9 @@ const WARNINGS_SHOWN_MAX: usize = 3;
 /// Presentations opened before serving begins, to say how they are; of a larger library the others are opened when they are asked
 /// for.
 const OPENED_MAX: usize = 100;
-/// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
-const BLOCKING_THREADS_MAX: usize = 32;
+/// Threads that may block, beside those that wait for sources: for what encoders push, the disk of the second tier, names of hosts, and the looks of a
+/// server at its folders and files.
+const SPARE_THREADS: usize = 48;
 /// How often segments leave the windows of channels: a segment is seldom shorter.
 const TICK: Duration = Duration::from_millis(500);
 /// Time for reads under way when the server has ended.
@@ -56,7 +58,7 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     for variable in unknown_variables() {
         tracing::warn!(variable, "no key has this name; it is not used");
     }
-    let runtime = runtime(config.threads)?;
+    let runtime = runtime(&config)?;
     let site = Site { target: target.to_owned(), options, set_filter, has_spans: traces.is_some() };
     let result = runtime.block_on(serve(config, site));
     // A read that storage does not answer must not keep an ended server.
@@ -266,12 +268,17 @@ async fn tick(origin: Arc<Origin>) {
 
 /// One thread runs everything itself, which spares the hand-over between threads (measured at 6 to 12 % of a request); more
 /// share one runtime, because a runtime a core gained nothing measurable and leaves cores idle when few connections are busy.
-fn runtime(threads: usize) -> io::Result<Runtime> {
-    let mut builder = match threads {
+///
+/// Of the threads that may block, more than all that may wait for sources together: what hangs then never keeps live, admin calls or other sources
+/// waiting. They come when they are needed, and go when they are not.
+fn runtime(config: &Config) -> io::Result<Runtime> {
+    let judging = config.storage.places.len() * JUDGED_AT_ONCE;
+    let blocking = Origin::waiting_threads_max(&config.origin) + judging + SPARE_THREADS;
+    let mut builder = match config.threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    builder.worker_threads(threads).max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
+    builder.worker_threads(config.threads).max_blocking_threads(blocking).enable_all().build()
 }
 
 /// Sends the log to the standard error stream; what is returned changes what of it is written.

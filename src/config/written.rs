@@ -99,6 +99,9 @@ pub struct Written {
     /// Objects being made at once; more are refused with 503 [default: 256]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub flights_max: Option<usize>,
+    /// Reads of local files at once that wait for a disk; four times as many wait for their turn, more are refused with 503 [default: 32]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub reads_max: Option<usize>,
     /// Longest path and query of a request; longer ones are refused with 414 [default: 4KiB]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub url_max: Option<Size>,
@@ -200,6 +203,7 @@ impl Written {
             connections_peer_max,
             requests_max,
             flights_max,
+            reads_max,
             url_max,
             head_max,
             head_timeout,

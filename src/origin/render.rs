@@ -13,6 +13,7 @@ use crate::cache::disk::{Disk, Name};
 use crate::cache::{Lease, Weigh};
 use crate::content::file::SourceError;
 use crate::content::library::entry::Entry;
+use crate::content::line::Line;
 use crate::content::vod::{OpenError, Opened};
 use crate::formats::error::Malformed;
 use crate::formats::image::Format;
@@ -141,6 +142,9 @@ pub(crate) fn source_problem(error: &SourceError) -> Problem {
             "storage_unavailable",
             "the storage that holds the source does not answer as it should",
         ),
+        SourceError::Busy { .. } => {
+            Problem::unavailable("reads_busy", "too many reads wait for what holds the source; try again")
+        }
         SourceError::Io { .. } => Problem::unavailable("source_unreadable", "the source file can't be read"),
     }
 }
@@ -160,6 +164,8 @@ pub struct Render {
     pub memory: Arc<Memory>,
     /// What is read is counted here.
     pub telemetry: Arc<Telemetry>,
+    /// Where reads of local files wait for their turn.
+    pub files: Arc<Line>,
     /// Where what was read of a storage is kept, too.
     pub disk: Option<Arc<Disk>>,
 }
@@ -411,7 +417,7 @@ impl Render {
             self.telemetry.source_reads.add(ranges.len() as u64);
             let reading = self.telemetry.source_read_seconds.begin();
             let span = tracing::trace_span!(target: "headwater::spans", "read", ranges = ranges.len());
-            let bytes = source.read_soon(ranges).instrument(span).await.map_err(|error| {
+            let bytes = source.read_soon(ranges, &self.files).instrument(span).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name, %error, "a read failed");
                 if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
