@@ -134,7 +134,7 @@ impl Origin {
         let mut listings = Vec::new();
         let until = Instant::now() + STORAGES_WAIT;
         for entry in self.library().listed(after, limit) {
-            let name = &entry.name;
+            let name = entry.name();
             let rendered = match self.opened(&entry, now).await {
                 Some(render) => Ok(render),
                 None if entry.is_remote() => {
@@ -146,7 +146,7 @@ impl Origin {
                 Ok(render) => Listing::of(&render),
                 Err(problem) => Listing::refused(name, problem.message()),
             };
-            listings.push(Listing { rule: entry.rule.to_string(), ..listing });
+            listings.push(Listing { rule: entry.group.rule.to_string(), ..listing });
         }
         let channels = self.channels().all();
         let later = channels.iter().filter(|channel| after.is_none_or(|after| channel.name() > after));
@@ -180,7 +180,7 @@ impl ThumbnailsListing {
         let (width, height) = thumbnails.size();
         let extension = thumbnails.format.extension();
         ThumbnailsListing {
-            name: name.to_owned(),
+            name: name.clone(),
             sheets: format!("/{}/{name}/{version}/{{number}}.{extension}", encode(presentation)),
             count: thumbnails.shown(duration_ms),
             columns: *columns,
@@ -260,7 +260,7 @@ impl Listing {
 
     fn of(render: &Render) -> Listing {
         let presentation = &render.indexed.opened.presentation;
-        let name = &render.indexed.entry.name;
+        let name = render.indexed.entry.name();
         let [hls, dash] = &render.indexed.refusals;
         let url = |refusal: &Option<String>, file: &str| refusal.is_none().then(|| format!("/{}/{file}", encode(name)));
         let periods = presentation.periods.iter().map(PeriodListing::of);
@@ -272,7 +272,7 @@ impl Listing {
         let refusals =
             refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
         Listing {
-            name: name.clone(),
+            name: name.to_owned(),
             live: false,
             duration_s: Some(presentation.duration().seconds()),
             hls: url(hls, "master.m3u8"),

@@ -81,11 +81,11 @@ impl Indexed {
         let is_known = entry.is_refused();
         let opened = entry.open().map_err(|error| {
             if !is_known {
-                tracing::warn!(presentation = entry.name, %error, "can't be served");
+                tracing::warn!(presentation = entry.name(), %error, "can't be served");
             }
             match error {
                 OpenError::Nothing(why) => {
-                    Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name))
+                    Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name()))
                 }
                 OpenError::Source(error) => source_problem(&error),
             }
@@ -94,7 +94,7 @@ impl Indexed {
         let renditions = Renditions::of(&opened.presentation, &rates);
         let hls = hls::multivariant::playlist(&opened.presentation, &renditions, &hls_options(options)).err();
         for warning in opened.presentation.warnings.iter().chain(&renditions.notes) {
-            tracing::warn!(presentation = entry.name, "{warning}");
+            tracing::warn!(presentation = entry.name(), "{warning}");
         }
         let dash = dash::mpd(&opened.presentation, &rates).err();
         let refusals = [hls.map(|why| why.to_string()), dash.map(|why| why.to_string())];
@@ -405,7 +405,7 @@ impl Render {
     ) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
         let source = &self.indexed.opened.source;
         let kept = self.disk.as_deref().filter(|_| source.is_far(&ranges));
-        let kept = kept.and_then(|disk| Some((disk, disk_name(disk, &self.indexed.entry.name, of, &ranges)?)));
+        let kept = kept.and_then(|disk| Some((disk, disk_name(disk, self.indexed.entry.name(), of, &ranges)?)));
         async move {
             if let Some((disk, name)) = &kept {
                 let len = ranges.iter().map(SourceRange::len).sum();
@@ -419,7 +419,7 @@ impl Render {
             let span = tracing::trace_span!(target: "headwater::spans", "read", ranges = ranges.len());
             let bytes = source.read_soon(ranges, &self.files).instrument(span).await.map_err(|error| {
                 let entry = &self.indexed.entry;
-                tracing::warn!(presentation = entry.name, %error, "a read failed");
+                tracing::warn!(presentation = entry.name(), %error, "a read failed");
                 if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
                     if !entry.lease.is_live() {
                         return Problem::not_found("source_gone", "this version is not served any more");

@@ -423,7 +423,7 @@ impl Origin {
     }
 
     async fn open(&self, entry: Arc<Entry>) -> Result<Arc<Indexed>, Problem> {
-        let name = entry.name.clone();
+        let name = entry.name().to_owned();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
         let turns = Arc::clone(&self.openings[usize::from(entry.is_remote())]);
@@ -432,7 +432,7 @@ impl Origin {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
             // It keeps a thread, and of a storage large windows of media are read for it: some at a time, while others wait.
             let _turn = turns.acquire_owned().await.ok();
-            let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name);
+            let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name());
             let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options)));
             let opened = opening
                 .await
@@ -459,7 +459,7 @@ impl Origin {
             return Ok(current);
         }
         let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = retired.iter().rev().find(|old| old.entry.name == name && has(old) && within_grace(old));
+        let found = retired.iter().rev().find(|old| old.entry.name() == name && has(old) && within_grace(old));
         found
             .cloned()
             .ok_or_else(|| Problem::not_found("unknown_version", "this version is not served, or not any more"))
@@ -504,7 +504,7 @@ impl Origin {
             }
         }
         let mut count = self.index.purge(of_name).await;
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(&old.entry.name));
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(old.entry.name()));
         self.remembered.purge(of_path).await;
         for cache in [&self.inits, &self.manifests, &self.segments] {
             count += cache.purge(of_path).await;
@@ -530,7 +530,7 @@ impl Origin {
 
     /// Renders of `entry`, if it is opened already.
     pub(crate) async fn opened(&self, entry: &Arc<Entry>, now: Utc) -> Option<Render> {
-        let known = self.index.get(&entry.name).await.filter(|known| Arc::ptr_eq(&known.entry, entry))?;
+        let known = self.index.get(entry.name()).await.filter(|known| Arc::ptr_eq(&known.entry, entry))?;
         Some(self.render(known, now))
     }
 

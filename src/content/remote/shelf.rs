@@ -262,7 +262,7 @@ impl Shelf {
         own: &str,
     ) -> Result<Option<Entry>, SourceError> {
         let all = self.judge(folders, listed).await?;
-        let mut named = all.into_iter().filter(|entry| entry.name[self.prefix.len()..] == *own);
+        let mut named = all.into_iter().filter(|entry| entry.name()[self.prefix.len()..] == *own);
         let found = named.next();
         Ok(match named.next() {
             None => found,
