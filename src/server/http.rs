@@ -696,7 +696,8 @@ mod tests {
         let (server, client) = duplex(64);
         let telemetry = Arc::<Telemetry>::default();
         let conn = Conn::new(server, DEADLINES, telemetry.clone(), Arc::default());
-        let service = service_fn(move |_| async move { Ok(Response::new(Body::new(Rope::from(Bytes::from(vec![7; len]))))) });
+        let service =
+            service_fn(move |_| async move { Ok(Response::new(Body::new(Rope::from(Bytes::from(vec![7; len]))))) });
         let over = tokio::spawn(async move { converse(conn, &Drain::default(), 64 * 1024, service).await });
         (client, telemetry, over)
     }

@@ -42,6 +42,13 @@ enum Fault {
     OtherTag,
 }
 
+/// Requests that have no answer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Hanging {
+    Reads,
+    Lists,
+}
+
 /// A storage that notes what is read, and fails when it was told to.
 #[derive(Debug, Default)]
 struct Faulty {
@@ -57,8 +64,8 @@ struct Noted {
     lists: usize,
     faults: VecDeque<Fault>,
     is_down: bool,
-    /// Whether reads have no answer.
-    hangs: bool,
+    /// What has no answer.
+    hangs: Option<Hanging>,
 }
 
 impl Faulty {
@@ -66,16 +73,16 @@ impl Faulty {
         self.noted.lock().unwrap()
     }
 
-    /// Waits as long as it hangs.
-    async fn hung(&self) {
+    /// Waits as long as such requests have no answer.
+    async fn answered(&self, request: Hanging) {
         let mut goes_on = std::pin::pin!(self.goes_on.notified());
         goes_on.as_mut().enable();
-        if self.noted().hangs {
+        if self.noted().hangs == Some(request) {
             goes_on.await;
         }
     }
 
-    fn hang(&self, hangs: bool) {
+    fn hang(&self, hangs: Option<Hanging>) {
         self.noted().hangs = hangs;
         self.goes_on.notify_waiters();
     }
@@ -133,7 +140,7 @@ impl ObjectStore for Faulty {
         self.down()?;
         let head = options.head;
         if !head {
-            self.hung().await;
+            self.answered(Hanging::Reads).await;
         }
         let result = self.memory.get_opts(key, options).await;
         let fault = {
@@ -186,6 +193,7 @@ impl ObjectStore for Faulty {
 
     async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
         self.noted().lists += 1;
+        self.answered(Hanging::Lists).await;
         self.down()?;
         self.memory.list_with_delimiter(prefix).await
     }
@@ -240,14 +248,9 @@ impl Remote {
         telemetry: Arc<Telemetry>,
         requests: store::Options,
     ) -> Remote {
-        let store = Store::new(
-            storage.clone(),
-            Key::default(),
-            "memory://".to_owned(),
-            requests,
-            Arc::clone(&telemetry),
-        )
-        .with_index(index);
+        let store =
+            Store::new(storage.clone(), Key::default(), "memory://".to_owned(), requests, Arc::clone(&telemetry))
+                .with_index(index);
         let options = shelf::Options { age: Duration::from_secs(30), segment_target: Duration::from_secs(6) };
         let shelf = Shelf::new("", Arc::new(store), Kind::Listed, options, Arc::clone(&telemetry));
         let mut local = library::Options::new(std::path::PathBuf::new());
@@ -535,8 +538,8 @@ async fn until(is_so: impl Fn() -> bool) {
 fn a_purge_waited_for_a_storage_that_hangs() {
     const ASKED: usize = 40;
     let threads = JUDGED_AT_ONCE + 1;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(threads);
-    let runtime = { runtime }.enable_all().build().unwrap();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(threads).enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     runtime.block_on(async {
         let storage = Arc::new(Faulty::default());
@@ -546,10 +549,10 @@ fn a_purge_waited_for_a_storage_that_hangs() {
             storage.put_file(&testdata("progressive.mp4"), &format!("{number}/b.mp4")).await;
         }
         let remote = Arc::new(Remote::with_disk_asking(Arc::clone(&storage), dir.path(), patient()).await);
-        storage.hang(true);
+        storage.hang(Some(Hanging::Reads));
         let asking = (0..ASKED).map(|number| {
             let remote = Arc::clone(&remote);
-            tokio::spawn(async move { remote.get(&format!("/{number}/a/master.m3u8")).await.status })
+            tokio::spawn(async move { remote.get(&format!("/{number}/master.m3u8")).await.status })
         });
         let asking: Vec<_> = asking.collect();
         let waiting = remote.telemetry.reads_waiting.at(ReadOf::Folder);
@@ -558,10 +561,10 @@ fn a_purge_waited_for_a_storage_that_hangs() {
         // There is a thread for what waits for other things, and a purge needs none.
         let (over, wait) = std::sync::mpsc::channel::<()>();
         let last = tokio::task::spawn_blocking(move || wait.recv());
-        remote.origin.purge(&Purge::Presentation("0/a".to_owned())).await;
+        remote.origin.purge(&Purge::Presentation("0".to_owned())).await;
         drop(over);
         last.await.unwrap().unwrap_err();
-        storage.hang(false);
+        storage.hang(None);
         for asked in asking {
             assert_eq!(asked.await.unwrap(), StatusCode::OK);
         }
@@ -576,7 +579,7 @@ async fn when_too_many_reads_wait_for_a_storage_the_next_is_refused_and_what_is_
     let remote = Remote::keeping(Arc::clone(&remote.storage), None, None, Arc::default(), requests);
     let remote = Arc::new(remote);
     remote.body(&segments[0]).await;
-    remote.storage.hang(true);
+    remote.storage.hang(Some(Hanging::Reads));
     let asking: Vec<_> = segments[1..3]
         .iter()
         .map(|url| {
@@ -592,7 +595,7 @@ async fn when_too_many_reads_wait_for_a_storage_the_next_is_refused_and_what_is_
     assert_eq!(remote.telemetry.reads_refused.at(ReadOf::Storage).get(), 1);
     assert_eq!(remote.telemetry.storage_failures.get(), 0);
     remote.body(&segments[0]).await;
-    remote.storage.hang(false);
+    remote.storage.hang(None);
     for asked in asking {
         assert_eq!(asked.await.unwrap(), StatusCode::OK);
     }
@@ -605,18 +608,21 @@ async fn the_list_of_presentations_does_not_wait_for_a_storage_that_hangs() {
     for name in ["progressive", "av1", "hevc"] {
         storage.put_testdata(name).await;
     }
-    let remote = Remote::keeping(Arc::clone(&storage), None, None, Arc::default(), patient());
+    let mut remote = Remote::keeping(Arc::clone(&storage), None, None, Arc::default(), patient());
     remote.body("/progressive/master.m3u8").await;
     let listed = remote.origin.listings(None, 10, remote.now).await;
     assert_eq!((listed.len(), listed[0].tracks.len()), (1, 2));
-    // Found, and then evicted: the storage has to be asked.
+    storage.hang(Some(Hanging::Lists));
+    remote.now = remote.now.after(Duration::from_secs(3600));
+    let listed = remote.origin.listings(None, 10, remote.now).await;
+    assert_eq!(listed[0].tracks.len(), 2, "what is opened is told of without asking the storage");
+    // Evicted: it has to be asked.
     remote.origin.purge(&Purge::All).await;
-    storage.hang(true);
     let before = tokio::time::Instant::now();
     let listed = remote.origin.listings(None, 10, remote.now).await;
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
     assert_eq!((listed.len(), listed[0].tracks.len(), listed[0].warnings.len()), (1, 0, 1));
-    storage.hang(false);
+    storage.hang(None);
     remote.body("/progressive/master.m3u8").await;
     assert_eq!(remote.origin.listings(None, 10, remote.now).await[0].tracks.len(), 2);
 }

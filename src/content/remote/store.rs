@@ -101,17 +101,7 @@ impl Store {
     ) -> Store {
         let line = Line::new(ReadOf::Storage, options.requests_max, options.waiting_max, Arc::clone(&telemetry));
         let runtime = Handle::current();
-        Store {
-            objects,
-            prefix,
-            url,
-            options,
-            line,
-            latencies: Latencies::default(),
-            telemetry,
-            runtime,
-            index: None,
-        }
+        Store { objects, prefix, url, options, line, latencies: Latencies::default(), telemetry, runtime, index: None }
     }
 
     /// The same, keeping in `index` what is read of objects when they are opened.
