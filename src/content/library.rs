@@ -284,8 +284,9 @@ impl Library {
                     group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
+            let by_path = folder::by_path(&judgement.stamps);
             for group in &judgement.groups {
-                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &judgement.stamps)));
+                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &by_path)));
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);

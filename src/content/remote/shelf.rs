@@ -283,8 +283,9 @@ impl Shelf {
                 let (folder, below) = folders.split_first().expect("there is a folder");
                 let groups = shelf.judge(folder, &below.iter().collect::<Vec<_>>());
                 let stamps: Vec<_> = folders.iter().flat_map(Folder::all_stamps).collect();
+                let by_path = folder::by_path(&stamps);
                 let with_stamps = groups.into_iter().map(|group| {
-                    let stamps = folder.stamps_of(&storage, &group, &stamps);
+                    let stamps = folder.stamps_of(&storage, &group, &by_path);
                     (group, stamps)
                 });
                 let with_stamps: Vec<_> = with_stamps.collect();
