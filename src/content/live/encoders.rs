@@ -294,13 +294,15 @@ mod tests {
         }
         assert_eq!(held(&mut encoders), [1002, 1003]);
         // What would be too much makes room for what comes later.
-        for (second, bytes) in [(13, BYTES_MAX - 10), (14, 10), (15, 1), (16, 1)] {
+        encoders.heard("w", b, 3, Utc(0));
+        encoders.hold("w", b, item(13, BYTES_MAX / 2), true, &standing(a, 12, 13));
+        for (second, bytes) in [(13, BYTES_MAX / 2 - 10), (14, 10), (15, 1), (16, 1)] {
             encoders.hold("v", b, item(second, bytes), true, &standing(a, 12, 13));
         }
         assert_eq!(held(&mut encoders), [16]);
         // Nobody is waited for without end.
         encoders.hold("v", b, item(13, 10), true, &standing(a, 12, 13));
-        assert_eq!(encoders.tick(Utc(60_000)), ["v"]);
+        assert_eq!(encoders.tick(Utc(60_000)), ["v", "w"]);
         assert_eq!(encoders.tick(Utc(60_001)), [""; 0]);
     }
 
