@@ -48,7 +48,7 @@ impl std::fmt::Display for Rule {
 }
 
 /// Files that are one presentation.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Path under the root, `/` between its parts; of a file without its extension.
     pub name: String,
