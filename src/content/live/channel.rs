@@ -14,8 +14,7 @@ use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
-use crate::content::live::channel::standby::Need;
-use crate::content::live::encoders::{self, Encoders};
+use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};

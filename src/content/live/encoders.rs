@@ -27,6 +27,15 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// Times of two encoders that differ by less, in microseconds, are the same.
 pub const SAME_US: i64 = 100_000;
 
+/// When another encoder may take over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// If it has any segment to begin with.
+    Anything,
+    /// If nothing is missing then.
+    NoHole,
+}
+
 /// The encoders of a channel.
 #[derive(Debug)]
 pub struct Encoders<T> {

@@ -3,20 +3,11 @@
 use std::time::Duration;
 
 use crate::content::live::channel::{Input, State, Waiting};
-use crate::content::live::encoders::SAME_US;
+use crate::content::live::encoders::{Need, SAME_US};
 use crate::content::live::reorder::Item;
 use crate::content::live::spool::Kind;
 use crate::content::live::window::Source;
 use crate::time::{Rounding, Timescale, Utc, rescale};
-
-/// When another encoder may take over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Need {
-    /// If it has any segment to begin with.
-    Anything,
-    /// If nothing is missing then.
-    NoHole,
-}
 
 impl State {
     /// Gives back what is to be taken now, because it is of the encoder that its track is of, or of all.
