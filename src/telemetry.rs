@@ -547,6 +547,8 @@ table! {
     live_media_age_seconds: Level, "live_media_age_seconds", "Seconds since media last came to the channel that waits longest for it.";
     live_gaps: Level, "live_gaps", "Segments that are listed as missing.";
     live_waiting: Level, "live_waiting", "Requests that wait for what comes next.";
+    live_encoders: Level, "live_encoders", "Encoders that push now, those that stand by too.";
+    live_takeovers: Level, "live_takeovers", "How often a track went on with another encoder, since the server began.";
     tls_sessions: By<TlsVersion, Count>, "tls_sessions", "TLS connections by version.";
 }
 
