@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::content::live::channel::Channel;
 use crate::media::live::Broadcast;
+use crate::origin::clips::{Recording, recording};
 use crate::origin::serve::Origin;
 use crate::time::Utc;
 
@@ -37,6 +38,8 @@ pub struct ChannelFigures {
     pub encoders: Vec<EncoderFigures>,
     /// How often a track went on with another encoder, since the server began.
     pub takeovers: u64,
+    /// Where what was broadcast remains, if it has ended and an archive is kept.
+    pub recording: Option<Recording>,
 }
 
 /// An encoder of a channel as it is.
@@ -109,6 +112,7 @@ impl ChannelFigures {
             tracks: tracks(&broadcast, now),
             encoders: encoders.collect(),
             takeovers,
+            recording: None,
         }
     }
 
@@ -145,5 +149,15 @@ impl Origin {
     /// All channels, by name.
     pub fn channel_figures(&self, now: Utc) -> Vec<ChannelFigures> {
         self.channels().all().iter().map(|channel| ChannelFigures::of(channel, now)).collect()
+    }
+
+    /// The same, with what remains of those that have ended, which the disk says.
+    pub async fn channels_listed(&self, now: Utc) -> Vec<ChannelFigures> {
+        let all = self.channels().all();
+        let listed = move || {
+            let of = |channel| ChannelFigures { recording: recording(channel), ..ChannelFigures::of(channel, now) };
+            all.iter().map(of).collect()
+        };
+        tokio::task::spawn_blocking(listed).await.unwrap_or_default()
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
+use crate::content::live::clip;
 use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
@@ -303,6 +304,13 @@ impl Channel {
     /// What has left the window, if that is kept.
     pub fn shelf(&self) -> Option<&Shelf> {
         self.shelf.as_ref()
+    }
+
+    /// Makes the folder `into`, which is not there yet, a presentation of the stretch that `shift` names. Blocks.
+    pub fn clip(&self, shift: &Shift, into: &Path) -> io::Result<clip::Made> {
+        let nothing = || io::Error::other(format!("no archive is kept of {}", self.name));
+        let (dir, shelf) = self.dir.as_deref().zip(self.shelf.as_ref()).ok_or_else(nothing)?;
+        clip::make(&shelf.stretch(shift)?.ok_or_else(nothing)?, dir, into)
     }
 
     /// A lease that ends when something is not kept any more.

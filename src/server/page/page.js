@@ -137,8 +137,12 @@ async function refreshChannel() {
     const tracks = own.state === "standby" ? ` for ${own.standby.join(", ")}` : own.active.length ? `: ${own.active.join(", ")}` : "";
     return el("li", {}, `encoder ${own.name}, ${own.state}${tracks} · heard ${seconds(own.heard_s)} ago · ${given(own)}`);
   });
+  const recording = one.recording
+    ? [el("h3", {}, `Recording, ${one.recording.from} to ${one.recording.to}`),
+      el("div", { className: "urls" }, drawUrl("HLS", one.recording.hls), drawUrl("DASH", one.recording.dash))]
+    : [];
   panel.dataset.state = one.state;
-  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows, ...encoders));
+  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows, ...encoders), ...recording);
 }
 
 function state(name, text) {
