@@ -14,5 +14,6 @@ pub mod intake;
 pub mod pushed;
 pub mod receiver;
 pub mod reorder;
+pub mod retime;
 pub mod spool;
 pub mod window;

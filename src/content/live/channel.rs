@@ -325,7 +325,11 @@ impl Channel {
             Event::Init(bytes) => self.record(record(Kind::Init, bytes, source), None),
             Event::End => self.record(record(Kind::End, Bytes::new(), source), None),
             Event::Chunk(raw) => {
-                let pieces = lock(&self.state).window.pieces(track, source.encoder, raw)?;
+                let pieces = {
+                    let state = lock(&self.state);
+                    let raw = state.window.whole(track, source.encoder, raw, now)?;
+                    state.window.pieces(track, source.encoder, raw)?
+                };
                 let mut taken = Taken::Dropped;
                 for (index, piece) in pieces.into_iter().enumerate() {
                     let source = Source { begins_segment: source.begins_segment && index == 0, ..source };
