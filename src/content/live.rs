@@ -9,6 +9,7 @@ pub mod cadence;
 pub mod channel;
 pub mod clip;
 pub mod cut;
+pub mod drift;
 pub mod encoders;
 pub mod intake;
 pub mod pushed;

@@ -70,6 +70,8 @@ pub struct TrackFigures {
     pub next_number: u64,
     /// How far its end is from now, in seconds.
     pub behind_s: f64,
+    /// How much that has grown since media began to come, in seconds, because the encoder's clock is another: `null` within the first minutes.
+    pub drift_s: Option<f64>,
     /// Segments that are listed.
     pub listed: usize,
     /// Those of them that are missing.
@@ -109,7 +111,7 @@ impl ChannelFigures {
             part_target_s: broadcast.timing.part_target_ms.map(seconds),
             latency_s: broadcast.timing.low_latency.map(|own| seconds(own.target_ms)),
             waiting: channel.waiting(),
-            tracks: tracks(&broadcast, now),
+            tracks: tracks(channel, &broadcast, now),
             encoders: encoders.collect(),
             takeovers,
             recording: None,
@@ -122,7 +124,7 @@ impl ChannelFigures {
     }
 }
 
-fn tracks(broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
+fn tracks(channel: &Channel, broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
     let Some(period) = broadcast.periods.last() else { return Vec::new() };
     let figures = period.tracks.iter().map(|track| {
         let end = track.end().unwrap_or(track.next_time);
@@ -132,6 +134,7 @@ fn tracks(broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
             kind: track.face.kind.to_string(),
             next_number: track.open.as_ref().map_or(track.next_number, |open| open.number),
             behind_s: (now.0 as f64 - end_ms as f64) / 1000.0,
+            drift_s: channel.drift_ms(&track.face.name).map(|ms| ms as f64 / 1000.0),
             listed: track.listed().count(),
             gaps: track.listed().filter(|segment| segment.is_gap).count(),
         }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
 use crate::content::live::clip;
+use crate::content::live::drift::Drift;
 use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
@@ -94,6 +95,8 @@ struct State {
     held: BTreeMap<String, Held<Waiting>>,
     /// Who pushes, and what is held of those that stand by.
     encoders: Encoders<Waiting>,
+    /// By track: how the clock runs of whose media it is.
+    drifts: BTreeMap<String, Drift>,
     /// When writing failed last: that is said once, and what is written next says where the window stood.
     failed: Option<Utc>,
     /// Whether the last write was slow: it is said once.
@@ -271,6 +274,11 @@ impl Channel {
         (state.encoders.figures(active, state.window.silence(), now), state.encoders.takeovers())
     }
 
+    /// How much later media of `track` comes than it did when it began, in milliseconds; `None` if that is not known yet.
+    pub fn drift_ms(&self, track: &str) -> Option<i64> {
+        lock(&self.state).drifts.get(track).and_then(Drift::ms)
+    }
+
     /// What viewers see now.
     pub fn broadcast(&self) -> Arc<Broadcast> {
         Arc::clone(&self.published.borrow())
@@ -402,6 +410,7 @@ impl State {
             spool,
             held: BTreeMap::new(),
             encoders: Encoders::default(),
+            drifts: BTreeMap::new(),
             failed: None,
             is_slow: false,
             unrolled: None,
@@ -512,17 +521,30 @@ impl State {
         self.roll_if_full(channel, record.at);
         let place = self.append(channel, &record);
         let (track, encoder) = (record.track.clone(), record.source.encoder);
+        let (now, ends) = (record.at, self.end_ms(&record, &input));
         let before = self.window.next_number(&track);
         let is_chunk = record.kind == Kind::Chunk;
         let taken = apply(&mut self.window, record, input, place);
         if is_chunk && self.window.next_number(&track) != before {
             self.encoders.gave(encoder);
         }
+        if let (Some(ends), Ok(Taken::Added)) = (ends, &taken)
+            && let Some(drift_ms) = self.drifts.entry(track.clone()).or_default().came(ends, now)
+        {
+            tracing::warn!(channel, track, drift_ms, "the encoder's clock drifts: media comes later by so much than it did");
+        }
         if let Some(standing) = self.window.standing(&track) {
             self.encoders.let_go(&track, &standing);
         }
         self.note(channel);
         taken
+    }
+
+    /// When `input` ends on its own clock, in milliseconds, if it is a chunk of media.
+    fn end_ms(&self, record: &Record, input: &Input) -> Option<i64> {
+        let Input::Chunk(chunk) = input else { return None };
+        let init = self.window.init_by(&record.track, record.source.encoder)?;
+        init.events.is_none().then(|| init.ms(chunk.end))
     }
 
     /// Begins another file of the spool, if this one is full.
