@@ -122,9 +122,7 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
         "/" => text("text/html; charset=utf-8", PAGE),
         "/page.css" => text("text/css; charset=utf-8", STYLE),
         "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
-        "/api/presentations" => {
-            presentations(state, base, key, request.uri().query().unwrap_or(""), now).await
-        }
+        "/api/presentations" => presentations(state, base, key, request.uri().query().unwrap_or(""), now).await,
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
         "/api/live" => live::channels(state, base, key, now).await,

@@ -429,7 +429,10 @@ async fn a_channel_of_the_epoch_keeps_its_numbers() {
     assert_eq!(text.matches("#EXT-X-PROGRAM-DATE-TIME:").count(), 2, "{text}");
     let lines: Vec<&str> = text.lines().collect();
     let gap = lines.iter().position(|line| *line == "#EXT-X-GAP").unwrap();
-    assert!(lines[gap - 1].starts_with("#EXT-X-PART:DURATION=1.000000,") && lines[gap - 1].ends_with(",GAP=YES"), "{text}");
+    assert!(
+        lines[gap - 1].starts_with("#EXT-X-PART:DURATION=1.000000,") && lines[gap - 1].ends_with(",GAP=YES"),
+        "{text}"
+    );
     assert_eq!((lines[gap + 1], lines[gap + 2]), ("#EXTINF:2.000000,", promised_file.as_str()), "{text}");
     // In DASH it is what it was announced as, and the next Period begins where the other encoder does.
     let found = studio.dash().await;

@@ -233,7 +233,7 @@ async fn what_has_ended_has_a_url_and_becomes_a_presentation_when_asked_to() {
     let list = parsed(&path, &studio.text(&path).await);
     assert!(list.ended && list.segments.len() == 30, "all of it: {list:?}");
     let mpd = studio.text(&found.dash).await;
-    assert!(mpd.contains("type=\"static\"") && mpd.contains("mediaPresentationDuration=\"PT60"), "{mpd}");
+    assert!(mpd.contains("type=\"static\"") && mpd.contains("mediaPresentationDuration=\"PT1M\""), "{mpd}");
     // In a library that is served.
     let here = Library::new(library::Options::new(library.path().to_path_buf()));
     let origin = Origin::new(Arc::new(here), OriginOptions::default(), Arc::default());
@@ -242,7 +242,9 @@ async fn what_has_ended_has_a_url_and_becomes_a_presentation_when_asked_to() {
     let made = origin.clip("tv", shift, "monday").await.unwrap();
     assert_eq!((made.presentation.as_str(), made.clips), ("monday", 1));
     assert!(library.path().join("monday/presentation.toml").is_file());
-    assert!(matches!(origin.clip("tv", shift, "monday").await, Err(NoClip::Failed(why)) if why.contains("is there already")));
+    assert!(
+        matches!(origin.clip("tv", shift, "monday").await, Err(NoClip::Failed(why)) if why.contains("is there already"))
+    );
     assert!(matches!(origin.clip("radio", shift, "tuesday").await, Err(NoClip::NoChannel(_))));
     assert!(matches!(origin.clip("tv", shift, "../tuesday").await, Err(NoClip::BadName(_))));
 }

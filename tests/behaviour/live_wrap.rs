@@ -44,7 +44,8 @@ fn run_short(studio: &mut Studio, video: &mut Encoder, audio: &mut Encoder, seco
 async fn times_of_32_bits_that_begin_anew_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let every = window::Options { window: Duration::from_secs(60), ..quick() };
-    let options = || Options { dir: Some(dir.path().to_path_buf()), every: every.clone(), open: true, ..Options::default() };
+    let options =
+        || Options { dir: Some(dir.path().to_path_buf()), every: every.clone(), open: true, ..Options::default() };
     let mut studio = Studio::of(options(), NOW);
     // Ten seconds before.
     let began = ((1_u64 << 32) / 12_288 - 10) / 2 * 2;

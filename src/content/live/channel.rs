@@ -513,7 +513,12 @@ impl State {
         if let (Some(ends), Ok(Taken::Added)) = (ends, &taken)
             && let Some(drift_ms) = self.drifts.entry(track.clone()).or_default().came(ends, now)
         {
-            tracing::warn!(channel, track, drift_ms, "the encoder's clock drifts: media comes later by so much than it did");
+            tracing::warn!(
+                channel,
+                track,
+                drift_ms,
+                "the encoder's clock drifts: media comes later by so much than it did"
+            );
         }
         if let Some(standing) = self.window.standing(&track) {
             self.encoders.let_go(&track, &standing);
@@ -527,7 +532,6 @@ impl State {
         let init = self.window.init_by(&record.track, record.source.encoder)?;
         init.events.is_none().then(|| init.ms(chunk.end))
     }
-
 }
 
 /// What `window` is, as a record.

@@ -28,8 +28,7 @@ impl State {
         let is_full = self.is_full && self.failed.is_none() && is_time(self.unrolled, record.at);
         let next = is_full.then(|| checkpoint(&self.window, Kind::Checkpoint, record.at));
         let (owned, broadcast) = (record.clone(), self.unnoted());
-        let write =
-            move |disk: &mut Disk| disk.write(&owned, resumed.as_ref(), next.as_ref(), broadcast.as_deref());
+        let write = move |disk: &mut Disk| disk.write(&owned, resumed.as_ref(), next.as_ref(), broadcast.as_deref());
         let sequence = self.window.broadcast().sequence;
         let written = match self.disk.as_mut()?.ask(write) {
             Ok(written) => written,
