@@ -102,7 +102,7 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
     if request.uri().path() == "/api/clips" {
         return match may_not_change(state, request) {
             Some(refusal) => refusal,
-            None => live::clip(state, request).await,
+            None => live::clip(state, request).await.map_or_else(|refusal| refusal, |clip| as_json(&clip)),
         };
     }
     if request.uri().path() == "/api/reload" {
@@ -125,7 +125,7 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
         "/api/presentations" => presentations(state, base, key, request.uri().query().unwrap_or(""), now).await,
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
-        "/api/live" => live::channels(state, base, key, now).await,
+        "/api/live" => as_json(&live::channels(state, base, key, token_expires_s(now), now).await),
         "/metrics" => metrics(state, now),
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
@@ -228,9 +228,14 @@ async fn presentations(state: &State, base: &str, key: Option<&Key>, query: &str
     as_json(&listings.into_iter().map(|listing| playable(listing, base, key, now)).collect::<Vec<_>>())
 }
 
+/// Until when tokens of the API's URLs are good, in seconds since 1970.
+fn token_expires_s(now: Utc) -> u64 {
+    (now.0 / 1000 / TOKEN_SECONDS + 2) * TOKEN_SECONDS
+}
+
 /// `listing` with URLs that a player can be given: absolute, and with a token of `key` for what lies under its name.
 fn playable(listing: Listing, base: &str, key: Option<&Key>, now: Utc) -> Listing {
-    let expires_s = (now.0 / 1000 / TOKEN_SECONDS + 2) * TOKEN_SECONDS;
+    let expires_s = token_expires_s(now);
     let depth = listing.name.matches('/').count() + 1;
     let token = key.and_then(|key| key.sign(&format!("/{}/", listing.name), depth, expires_s));
     let token = token.map(|token| format!("/~t={token}")).unwrap_or_default();

@@ -5,17 +5,21 @@ use http::{Request, Response, StatusCode};
 use crate::formats::uri::percent_decoded;
 use crate::media::shift::Shift;
 use crate::origin::channels::ChannelFigures;
-use crate::origin::clips::{NoClip, Recording};
+use crate::origin::clips::{Clip, NoClip, Recording};
 use crate::origin::object::Body;
 use crate::server::access::token::Key;
-use crate::server::admin::{TOKEN_SECONDS, as_json};
 use crate::server::http as server_http;
 use crate::server::state::State;
 use crate::time::Utc;
 
-/// How the channels are; URLs are absolute, and with a token of `key`.
-pub(super) async fn channels(state: &State, base: &str, key: Option<&Key>, now: Utc) -> Response<Body> {
-    let expires_s = (now.0 / 1000 / TOKEN_SECONDS + 2) * TOKEN_SECONDS;
+/// How the channels are; URLs are absolute, and with a token of `key` that is good until `expires_s`.
+pub(super) async fn channels(
+    state: &State,
+    base: &str,
+    key: Option<&Key>,
+    expires_s: u64,
+    now: Utc,
+) -> Vec<ChannelFigures> {
     let listed = state.origin.channels_listed(now).await.into_iter().map(|channel| {
         let recording = channel.recording.map(|own| {
             // It is for what lies under the channel, in this stretch alone.
@@ -26,13 +30,13 @@ pub(super) async fn channels(state: &State, base: &str, key: Option<&Key>, now: 
         });
         ChannelFigures { recording, ..channel }
     });
-    as_json(&listed.collect::<Vec<_>>())
+    listed.collect()
 }
 
 /// Makes a presentation of what was broadcast: `POST /api/clips?channel=NAME&presentation=NAME`, with `from=TIME` and `to=TIME`, or of all
 /// that is kept.
-pub(super) async fn clip(state: &State, request: &Request<()>) -> Response<Body> {
-    let refused = |status, code, message: &str| server_http::error(status, code, message, "no-store");
+pub(super) async fn clip(state: &State, request: &Request<()>) -> Result<Clip, Response<Body>> {
+    let refused = |status, code, message: &str| Err(server_http::error(status, code, message, "no-store"));
     let bad = |message: &str| refused(StatusCode::BAD_REQUEST, "bad_query", message);
     let (mut channel, mut presentation, mut from, mut to) = (None, None, Utc(0), None);
     for pair in request.uri().query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
@@ -59,7 +63,7 @@ pub(super) async fn clip(state: &State, request: &Request<()>) -> Response<Body>
     match state.origin.clip(&channel, Shift { from, to }, &presentation).await {
         Ok(clip) => {
             tracing::info!(channel, presentation, from = clip.from, duration_s = clip.duration_s, "clip_made");
-            as_json(&clip)
+            Ok(clip)
         }
         Err(why @ NoClip::NoChannel(_)) => refused(StatusCode::NOT_FOUND, "no_such_channel", &why.to_string()),
         Err(why @ NoClip::BadName(_)) => bad(&why.to_string()),
