@@ -102,7 +102,10 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
     if request.uri().path() == "/api/clips" {
         return match may_not_change(state, request) {
             Some(refusal) => refusal,
-            None => live::clip(state, request).await.map_or_else(|refusal| refusal, |clip| as_json(&clip)),
+            None => match live::clip(state, request).await {
+                Ok(clip) => as_json(&clip),
+                Err(refused) => refused.response(),
+            },
         };
     }
     if request.uri().path() == "/api/reload" {

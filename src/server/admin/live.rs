@@ -33,11 +33,28 @@ pub(super) async fn channels(
     listed.collect()
 }
 
+/// Why a call is answered with an error.
+pub(super) struct Refused {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refused {
+        Refused { status, code, message: message.into() }
+    }
+
+    /// As an answer.
+    pub(super) fn response(&self) -> Response<Body> {
+        server_http::error(self.status, self.code, &self.message, "no-store")
+    }
+}
+
 /// Makes a presentation of what was broadcast: `POST /api/clips?channel=NAME&presentation=NAME`, with `from=TIME` and `to=TIME`, or of all
 /// that is kept.
-pub(super) async fn clip(state: &State, request: &Request<()>) -> Result<Clip, Response<Body>> {
-    let refused = |status, code, message: &str| Err(server_http::error(status, code, message, "no-store"));
-    let bad = |message: &str| refused(StatusCode::BAD_REQUEST, "bad_query", message);
+pub(super) async fn clip(state: &State, request: &Request<()>) -> Result<Clip, Refused> {
+    let bad = |message: &str| Err(Refused::new(StatusCode::BAD_REQUEST, "bad_query", message));
     let (mut channel, mut presentation, mut from, mut to) = (None, None, Utc(0), None);
     for pair in request.uri().query().unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
         let Some((name, value)) = pair.split_once('=').and_then(|(name, value)| Some((name, percent_decoded(value)?)))
@@ -65,8 +82,13 @@ pub(super) async fn clip(state: &State, request: &Request<()>) -> Result<Clip, R
             tracing::info!(channel, presentation, from = clip.from, duration_s = clip.duration_s, "clip_made");
             Ok(clip)
         }
-        Err(why @ NoClip::NoChannel(_)) => refused(StatusCode::NOT_FOUND, "no_such_channel", &why.to_string()),
-        Err(why @ NoClip::BadName(_)) => bad(&why.to_string()),
-        Err(why @ NoClip::Failed(_)) => refused(StatusCode::CONFLICT, "not_made", &why.to_string()),
+        Err(why) => {
+            let (status, code) = match why {
+                NoClip::NoChannel(_) => (StatusCode::NOT_FOUND, "no_such_channel"),
+                NoClip::BadName(_) => (StatusCode::BAD_REQUEST, "bad_query"),
+                NoClip::Failed(_) => (StatusCode::CONFLICT, "not_made"),
+            };
+            Err(Refused::new(status, code, why.to_string()))
+        }
     }
 }

@@ -45,11 +45,7 @@ impl State {
         match written.rolled {
             None => {}
             Some(Ok(())) => (self.unrolled, self.forgot_at) = (None, Utc(0)),
-            Some(Err(error)) => {
-                if self.unrolled.replace(record.at).is_none() {
-                    tracing::error!(channel, %error, "the spool can't begin another file: the one that is full goes on");
-                }
-            }
+            Some(Err(error)) => self.can_not_roll(channel, &error, record.at),
         }
         match written.place {
             Ok(place) => {
@@ -62,6 +58,12 @@ impl State {
                 self.fails(channel, &error, record.at);
                 None
             }
+        }
+    }
+
+    fn can_not_roll(&mut self, channel: &str, error: &io::Error, now: Utc) {
+        if self.unrolled.replace(now).is_none() {
+            tracing::error!(channel, %error, "the spool can't begin another file: the one that is full goes on");
         }
     }
 
