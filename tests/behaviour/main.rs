@@ -15,6 +15,7 @@ mod live_encoders;
 mod live_events;
 mod live_order;
 mod live_shift;
+mod live_wrap;
 mod mp4;
 mod overload;
 mod paths;
