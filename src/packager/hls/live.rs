@@ -11,12 +11,14 @@ use crate::packager::hls::key::Keys;
 use crate::packager::hls::media::micros;
 use crate::packager::hls::{NoHls, Options};
 use crate::packager::push;
-use crate::time::{Timescale, Utc};
+use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Bytes that a segment takes, with its name.
 const SEGMENT_BYTES: usize = 64;
 /// Parts are listed as long as they may be asked for: three target durations from the end (rfc8216bis §4.4.4.9).
 const PARTS_TARGETS: u64 = 3;
+/// Segments that follow one another may lie so far apart: clocks are rounded.
+const ROUNDED_MS: i64 = 100;
 /// A delta update may leave out what is older than so many target durations (rfc8216bis §4.4.3.8: at least six).
 const SKIP_TARGETS: u64 = 6;
 
@@ -100,7 +102,8 @@ pub fn playlist(
             Some((_, (of, _, next))) => (of.number == period.number).then_some(next.time),
             None => track.open.as_ref().map(|open| open.time),
         };
-        list.segment(period, track, segment, next.filter(|next| *next > segment.end()), has_parts)?;
+        let hole = |next: &i64| rescale(next - segment.end(), track.face.timescale, Timescale::MILLI, Rounding::Down);
+        list.segment(period, track, segment, next.filter(|next| hole(next) > ROUNDED_MS), has_parts)?;
     }
     if is_parted {
         list.growing(edge_period, newest)?;

@@ -211,8 +211,11 @@ impl Feed {
         let timescale = self.init.face.timescale;
         let number = self.number_at(cadence, time);
         while self.live.next_number < number && self.live.next_time < time {
-            let (own, from) = (self.live.next_number, self.live.next_time);
-            let next = cadence.start(i64::try_from(own).unwrap_or(i64::MAX).saturating_add(1), timescale);
+            let own = self.live.next_number;
+            let start = |number: u64| cadence.start(i64::try_from(number).unwrap_or(i64::MAX), timescale);
+            // What was cut short before it lacks the time until then: its number stands for that.
+            let is_cut = start(own) - self.live.next_time > self.jitter();
+            let (from, next) = (if is_cut { start(own) } else { self.live.next_time }, start(own + 1));
             let until = if own + 1 == number { time } else { self.due(cadence, from).unwrap_or(next).min(time) };
             self.live.segments.push(Arc::new(LiveSegment::gap(own, from, (until - from).max(1), now)));
             self.live.next_number += 1;
