@@ -128,6 +128,9 @@ pub struct Window {
     is_resumed: bool,
     /// Whether there is a cadence, and media times count from 1970: numbers follow from times then.
     is_locked: bool,
+    /// The furthest that media has come, in milliseconds after the broadcast's start. It is taken back where another encoder takes over, or
+    /// another period begins; but what has left the window does not come back.
+    edge_ms: i64,
 }
 
 #[derive(Debug)]
@@ -194,6 +197,7 @@ impl Window {
             left: BTreeMap::new(),
             is_resumed: false,
             is_locked: false,
+            edge_ms: i64::MIN,
         }
     }
 
@@ -334,6 +338,7 @@ impl Window {
             Some(Course::Gap) => {
                 feed.close(now, None, cadence);
                 if !is_boundary {
+                    self.publish(now);
                     return Ok(Taken::Dropped);
                 }
                 let hole = [feed.live.next_time, chunk.time];
@@ -624,10 +629,16 @@ impl Window {
         }
     }
 
+    /// Where what came ends, in milliseconds after the broadcast's start.
+    fn edge_ms(&self) -> Option<i64> {
+        let ends = self.current.periods.iter().filter_map(|period| self.end_of(period));
+        ends.max().map(|edge| edge.to(Timescale::MILLI, Rounding::Down))
+    }
+
     /// Lets segments leave the window, and those that left it long ago be forgotten.
     fn expire(&mut self, now: Utc) {
         let Some(newest) = self.current.periods.last() else { return };
-        let Some(edge) = self.end_of(newest).map(|edge| edge.to(Timescale::MILLI, Rounding::Down)) else { return };
+        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
         let stays = Duration::from_millis((window + target) as u64);
@@ -723,6 +734,7 @@ impl Window {
             *last = Arc::new(period);
         }
         self.current = Arc::new(next);
+        self.edge_ms = self.edge_ms.max(self.edge_ms().unwrap_or(i64::MIN));
     }
 }
 
