@@ -1,4 +1,4 @@
-//! Two system calls that no safe crate makes as we need them: all `unsafe` there is (docs/adr/0004-unsafe.md).
+//! Two system calls, and one of the allocator's, that no safe crate makes as we need them: all `unsafe` there is (docs/adr/0004-unsafe.md).
 #![allow(unsafe_code, reason = "the only file that may; each block says why it is sound")]
 
 use std::io;
@@ -43,6 +43,17 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
+/// `mi_option_purge_delay` of mimalloc, which its binding does not name.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// How long the allocator keeps freed memory before the kernel gets it back, in milliseconds; `MIMALLOC_PURGE_DELAY` in the
+/// environment goes before it. Each page that was given back costs a fault when the next body is read into it.
+pub fn keep_freed_memory_for(milliseconds: u16) {
+    let delay = libc::c_long::from(milliseconds);
+    // SAFETY: the call stores an integer in a table of the allocator's own, at an index below its length.
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, delay) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +96,13 @@ mod tests {
             reader.read_exact(&mut space).expect("there is more");
         }
         panic!("{queued} bytes are queued though the peer reads");
+    }
+    #[test]
+    fn the_option_of_the_allocator_is_the_one_that_is_meant() {
+        // SAFETY: the call reads an integer.
+        let delay = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay(), 1000, "mimalloc's own delay: another number means that its options were numbered anew");
+        keep_freed_memory_for(10_000);
+        assert_eq!(delay(), 10_000);
     }
 }

@@ -525,6 +525,12 @@ table! {
     proxy_introductions_refused: Count, "proxy_introductions_refused", "Connections closed for want of a PROXY protocol header.";
     tls_handshakes: By<Handshake, Count>, "tls_handshakes", "TLS handshakes, by what came of them.";
     tls_handshakes_under_way: Level, "tls_handshakes_under_way", "TLS handshakes under way.";
+    live_ingest_bytes: Count, "live_ingest_bytes", "Bytes that encoders pushed.";
+    live_channels: Level, "live_channels", "Channels to which something was pushed, ended ones too.";
+    live_silent: Level, "live_silent", "Channels to which no media comes, though they have not ended.";
+    live_media_age_seconds: Level, "live_media_age_seconds", "Seconds since media last came to the channel that waits longest for it.";
+    live_gaps: Level, "live_gaps", "Segments that are listed as missing.";
+    live_waiting: Level, "live_waiting", "Requests that wait for what comes next.";
     tls_sessions: By<TlsVersion, Count>, "tls_sessions", "TLS connections by version.";
 }
 

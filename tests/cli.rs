@@ -34,6 +34,17 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+#[test]
+fn sample_tables_are_read_by_another_reader_too() {
+    let (report, is_served) = json(&["inspect", "--json", &testdata("progressive.mp4")]);
+    assert!(is_served);
+    let tracks = report["tracks"].as_array().expect("tracks");
+    assert!(!tracks.is_empty() && tracks.iter().all(|track| track["second_reading"] == "agrees"), "{report}");
+    assert!(stdout(&headwater(&["inspect", &testdata("progressive.mp4")])).contains("Read again  agrees"));
+    let (report, _) = json(&["inspect", "--json", &testdata("muxed.mp4")]);
+    assert!(report["tracks"][0].get("second_reading").is_none(), "of fragments there are no tables: {report}");
+}
+
 /// A library of some of testdata's folders and files.
 fn library(names: &[&str]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");

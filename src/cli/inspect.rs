@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::config::quantity::readable_bytes;
 use crate::content::edits::{self, Edits};
-use crate::content::scan::{self, Looks};
+use crate::content::scan::{self, Looks, ScannedMovie};
 use crate::content::sidecar;
 use crate::content::source::Source;
 use crate::content::storage::Storage;
@@ -23,6 +23,8 @@ use crate::formats::isobmff::boxes::Boxes;
 use crate::formats::isobmff::fragment::{MovieFragment, TrackFragment};
 use crate::formats::isobmff::movie::{Movie, TrackHeader};
 use crate::formats::isobmff::sample_entry::{Media, Protection};
+use crate::formats::isobmff::sample_tables;
+use crate::formats::isobmff::second_reading::{self, SecondReading};
 use crate::formats::language;
 use crate::media::timeline;
 use crate::media::track::Track;
@@ -97,6 +99,9 @@ struct TrackReport {
     edit_list: Vec<EditReport>,
     /// Samples that the `moov` itself lists.
     samples_in_moov: u32,
+    /// Whether another reader makes the same of these: `agrees`, or the first difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_reading: Option<String>,
     /// `None` of a track that is left out.
     served: Option<Served>,
 }
@@ -245,12 +250,28 @@ impl Report {
                 .iter()
                 .map(|header| TrackReport::of(header, movie, opened.as_ref().zip(rates.as_ref())))
                 .collect();
+            report.read_again(file);
         }
         if let Some(Opened { presentation, .. }) = opened {
             report.duration_s = Some(presentation.duration().seconds());
             report.warnings = presentation.warnings;
         }
         report
+    }
+
+    /// Has the samples that the `moov` lists read by another reader too.
+    fn read_again(&mut self, file: &Path) {
+        let Some(movie) = scanned(file) else { return };
+        let Some(Ok(moov)) = Boxes::new(&movie.moov, movie.moov_offset).next() else { return };
+        for track in self.tracks.iter_mut().filter(|track| track.samples_in_moov > 0) {
+            let Ok(listed) = sample_tables::read(moov, track.id, self.size_bytes) else { continue };
+            let said = match second_reading::compare(moov, track.id, &listed) {
+                Ok(SecondReading::Agrees) => "agrees".to_owned(),
+                Ok(SecondReading::Differs(how)) => how,
+                Err(error) => error.to_string(),
+            };
+            track.second_reading = Some(said);
+        }
     }
 
     /// Of a file of subtitles, which is served beside media or not at all.
@@ -314,9 +335,13 @@ impl Report {
 
 /// What the `moov` of `file` says, if it can be read; why not, [`vod::open`] tells.
 fn headers(file: &Path) -> Option<Movie> {
-    let source = Source::open(&Storage::Local, &[file.to_path_buf()]).ok()?;
-    let scanned = scan::scan(&source, 0..1).ok()?;
+    let scanned = scanned(file)?;
     Movie::parse(Boxes::new(&scanned.moov, scanned.moov_offset).next()?.ok()?).ok()
+}
+
+fn scanned(file: &Path) -> Option<ScannedMovie> {
+    let source = Source::open(&Storage::Local, &[file.to_path_buf()]).ok()?;
+    scan::scan(&source, 0..1).ok()
 }
 
 /// What to say of a file that holds no movie of its own.
@@ -388,6 +413,7 @@ impl TrackReport {
                 .map(|e| EditReport { segment_duration: e.segment_duration, media_time: e.media_time })
                 .collect(),
             samples_in_moov: header.sample_count,
+            second_reading: None,
             served: served.map(|(opened, rates, track)| Served::of(header, movie, opened, rates, track)),
         }
     }
@@ -422,6 +448,7 @@ impl TrackReport {
             line("Edit list", edits)?;
             line("Timescale", self.timescale.to_string())?;
             let samples = self.samples_in_moov;
+            line("Read again", self.second_reading.clone().unwrap_or_default())?;
             return line("Samples", if samples > 0 { format!("{samples} in the moov") } else { String::new() });
         };
         line("Label", served.label.clone().unwrap_or_default())?;
@@ -440,6 +467,7 @@ impl TrackReport {
             line("Edit list", format!("{edits}: {applied}"))?;
         }
         line("Samples", served.sync_points.sentence(served.samples))?;
+        line("Read again", self.second_reading.clone().unwrap_or_default())?;
         line("Fragments", served.fragments.sentence())?;
         let Segments { count, shortest_s, longest_s } = served.segments;
         line("Segments", format!("{count} at a target of {target_s} s, {shortest_s:.3} to {longest_s:.3} s long"))?;

@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+use crate::formats::uri::percent_decoded;
+
 /// Bytes of it that are read: what CTA-5004 §2.4 says of headers, and a query is bounded by the URL.
 pub const BYTES_MAX: usize = 8 * 1024;
 /// Keys that are read: twice what both versions define.
@@ -112,17 +114,7 @@ pub fn of_query(query: &str) -> Option<Cow<'_, str>> {
     if !value.contains('%') {
         return Some(Cow::Borrowed(value));
     }
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16));
-            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    percent_decoded(value).map(Cow::Owned)
 }
 
 #[cfg(test)]

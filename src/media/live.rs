@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::cache::Lease;
 use crate::formats::isobmff::prft::Produced;
+use crate::media::event::LiveEvent;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::SourceRange;
 use crate::media::switching;
@@ -42,6 +43,8 @@ pub struct Broadcast {
     pub starts_over: bool,
     /// What holds of all of it.
     pub timing: Timing,
+    /// What is said beside the media, in the order in which it came.
+    pub events: Arc<Vec<Arc<LiveEvent>>>,
 }
 
 /// What is fixed when a broadcast is first announced.
@@ -414,6 +417,14 @@ impl LivePeriod {
 }
 
 impl Broadcast {
+    /// When `event` begins and ends, in microseconds after the broadcast's start; `None` of a period that is over.
+    pub fn event_us(&self, event: &LiveEvent) -> Option<(i64, Option<i64>)> {
+        let period = self.periods.iter().find(|period| period.number == event.period)?;
+        let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+        let begins = us(event.time).saturating_sub(us(period.origin)).saturating_add(us(period.start));
+        Some((begins, event.duration.map(|length| begins.saturating_add(us(length)))))
+    }
+
     /// The track of this name and version, with its period.
     pub fn track(&self, name: &str, version: Version) -> Option<(&Arc<LivePeriod>, &Arc<LiveTrack>)> {
         let of = |period: &'_ Arc<LivePeriod>| {

@@ -2,6 +2,7 @@
 //! where the bytes lie is said as ranges of numbered source files.
 
 pub mod clip;
+pub mod event;
 pub mod live;
 pub mod presentation;
 pub mod sample;

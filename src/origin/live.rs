@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
@@ -22,6 +22,7 @@ use crate::media::live::{Broadcast, Found, LiveSegment};
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
+use crate::origin::channels::is_silent;
 use crate::origin::object::{
     ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, Object, PASSED, Problem, Recipe, STORED,
 };
@@ -37,8 +38,10 @@ use crate::time::Utc;
 const WAIT_TARGETS: u32 = 3;
 /// Who asks for a segment a little early waits so long.
 const EARLY: Duration = Duration::from_secs(1);
-/// After so many target durations without media, manifests are not answered, so that a CDN takes another origin.
-const SILENT_TARGETS: u64 = 3;
+/// Seconds since media last came, in answers that are manifests: so that whoever is in front sees a channel falter before it is silent.
+const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
+/// The most requests that wait on one channel: a connection that waits keeps some kilobytes.
+const WAITERS_MAX: usize = 32_768;
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
@@ -147,7 +150,14 @@ impl Origin {
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
         let parts: Vec<&str> = rest.split('/').collect();
-        let answered = |(object, how): (Arc<Object>, HeaderValue)| answer(&object, how, request);
+        let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
+        let answered = |(object, how): (Arc<Object>, HeaderValue)| {
+            let mut response = answer(&object, how, request);
+            if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
+                response.headers_mut().insert(MEDIA_AGE, age);
+            }
+            response
+        };
         match parts[..] {
             ["master.m3u8"] => self.manifest(channel, channel.broadcast(), Manifest::Multivariant, now).map(answered),
             ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
@@ -177,8 +187,7 @@ impl Origin {
         if broadcast.periods.is_empty() {
             return Err(Problem::unavailable("not_begun", "the broadcast has not begun"));
         }
-        let silence = Duration::from_secs(broadcast.timing.target_s * (SILENT_TARGETS + 1));
-        if !broadcast.ended && now > broadcast.media_at.after(silence) {
+        if is_silent(&broadcast, now) {
             return Err(Problem::unavailable("silent", "no media comes from the encoder"));
         }
         let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
@@ -366,6 +375,9 @@ async fn awaited(channel: &Channel, track: &str, directives: Directives) -> Resu
     if msn > number + AHEAD_SEGMENTS || part_is_far {
         let what = format!("the playlist ends at segment {number}, part {parts}: that is too far ahead");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
+    }
+    if channel.waiting() >= WAITERS_MAX {
+        return Err(Problem::unavailable("too_many", "too many wait for this channel"));
     }
     let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod broadcasts;
+pub mod channels;
 pub mod conditional;
 pub mod listing;
 pub mod live;

@@ -6,6 +6,7 @@
 //! A two-hour presentation has thousands of segments, but few runs of equal ones: everything is pushed onto one buffer.
 
 mod continuity;
+mod events;
 pub mod live;
 
 use std::fmt;
@@ -127,6 +128,7 @@ impl Mpd<'_> {
             self.duration(MediaTime::new(micros(end) - micros(period.start), Timescale::MICRO));
         }
         self.raw("\">\n");
+        self.event_streams_of(period, end.is_none());
         for (index, (set, place)) in period.sets.iter().zip(places).enumerate() {
             // A text once: as IMSC, where there is that.
             if set.tracks.iter().all(|track| track.as_imsc.is_some()) {

@@ -5,6 +5,7 @@
 //! | `/` | the page |
 //! | `/api/presentations?after=NAME` | JSON array of presentations, at most [`LISTINGS_MAX`] |
 //! | `/api/status` | live figures as a JSON object |
+//! | `/api/live` | how the channels are, as a JSON array |
 //! | `/metrics` | OpenMetrics text |
 //! | `POST /api/purge`, `POST /api/reload` | empties caches; reads the configuration again |
 //! | `/healthz`, `/readyz` | as on the media listener |
@@ -19,6 +20,8 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 
+use crate::formats::uri::percent_decoded;
+use crate::origin::channels::ChannelFigures;
 use crate::origin::listing::{ClassFill, Listing, ThumbnailsListing};
 use crate::origin::object::Body;
 use crate::origin::serve::Purge;
@@ -115,7 +118,8 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
         }
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
-        "/metrics" => metrics(state),
+        "/api/live" => as_json(&state.origin.channel_figures(now)),
+        "/metrics" => metrics(state, now),
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
 }
@@ -321,7 +325,21 @@ fn failures(counted: &Telemetry, class: RequestClass) -> u64 {
         .sum()
 }
 
-fn metrics(state: &State) -> Response<Body> {
+/// What is known of the channels, counted together.
+fn count_channels(state: &State, now: Utc) {
+    let (channels, counted) = (state.origin.channel_figures(now), &state.telemetry);
+    let level = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+    let running = || channels.iter().filter(|channel| matches!(channel.state, "live" | "silent"));
+    counted.live_channels.set(level(channels.len()));
+    counted.live_silent.set(level(running().filter(|channel| channel.state == "silent").count()));
+    counted.live_gaps.set(level(channels.iter().map(ChannelFigures::gaps).sum()));
+    counted.live_waiting.set(level(channels.iter().map(|channel| channel.waiting).sum()));
+    let oldest_s = running().map(|channel| channel.media_age_s).fold(0.0, f64::max);
+    counted.live_media_age_seconds.set(oldest_s as i64);
+}
+
+fn metrics(state: &State, now: Utc) -> Response<Body> {
+    count_channels(state, now);
     for class in state.origin.fill().classes {
         if let Some(&which) = CacheClass::ALL.iter().find(|which| which.value() == class.name) {
             let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -393,21 +411,6 @@ fn protect(response: &mut Response<Body>, base: &str) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
-}
-
-/// RFC 3986 §2.1; `None` if an escape is malformed or the result is not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16));
-            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -51,6 +51,8 @@ const PERIOD_MAX: Duration = Duration::from_secs(5);
 const PERIOD_MIN: Duration = Duration::from_millis(10);
 /// What an HTTP/2 client with prior knowledge says first (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes that are looked at first: as many as nearly all heads of requests have.
+const LOOK_BYTES: usize = 1024;
 /// Bytes thrown away when closing, see `poll_shutdown`.
 const DISCARD_BYTES_MAX: usize = 256 * 1024;
 
@@ -205,10 +207,7 @@ impl<S: Stream> Conn<S> {
     /// Waits until a connection that rested asks again, or more; `false` when it has ended instead.
     pub async fn resume(&mut self) -> io::Result<bool> {
         if self.replay.is_empty() {
-            let mut space = [0; 64];
-            let mut buf = ReadBuf::new(&mut space);
-            poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut buf)).await?;
-            self.replay = buf.filled().to_vec();
+            self.replay = self.look().await?;
         }
         self.rests.store(false, Ordering::Relaxed);
         Ok(!self.replay.is_empty())
@@ -216,23 +215,31 @@ impl<S: Stream> Conn<S> {
 
     /// Tells the protocol by the first bytes, which will be read again; fails when they don't come in time.
     pub async fn sniff(&mut self) -> io::Result<Protocol> {
-        let mut start = Vec::with_capacity(PREFACE.len());
-        while start.len() < PREFACE.len() {
-            let mut space = [0; PREFACE.len()];
-            let mut buf = ReadBuf::new(&mut space[start.len()..]);
-            poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut buf)).await?;
-            let end = buf.filled().is_empty();
-            start.extend_from_slice(buf.filled());
-            if end || !PREFACE.starts_with(&start) {
+        let mut start = self.look().await?;
+        while start.len() < PREFACE.len() && PREFACE.starts_with(&start) {
+            let more = self.look().await?;
+            if more.is_empty() {
                 break;
             }
+            start.extend_from_slice(&more);
         }
-        if start == PREFACE {
+        if start.starts_with(PREFACE) {
             self.protocol = Protocol::Http2;
             self.in_head = false;
         }
         self.replay = start;
         Ok(self.protocol)
+    }
+
+    /// What comes next, a request's head if it is a common one: what hyper is given in two pieces makes it double its buffer.
+    async fn look(&mut self) -> io::Result<Vec<u8>> {
+        poll_fn(|cx| {
+            let mut space = [0; LOOK_BYTES];
+            let mut buf = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut *self).poll_read(cx, &mut buf))?;
+            Poll::Ready(Ok(buf.filled().to_vec()))
+        })
+        .await
     }
 
     /// To be called when the socket has to wait; registers the timer to wake the task.
@@ -323,6 +330,9 @@ impl<S: Stream> AsyncRead for Conn<S> {
             let count = self.replay.len().min(buf.remaining());
             buf.put_slice(&self.replay[..count]);
             self.replay.drain(..count);
+            if self.replay.is_empty() {
+                self.replay = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

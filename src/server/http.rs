@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -48,8 +49,6 @@ const BACKLOG: i32 = 4096;
 const BODY_BYTES_MAX: u64 = 16 * 1024;
 /// Frames that such a body may come in: empty ones would be bytes that never count.
 const BODY_FRAMES_MAX: usize = 256;
-/// Header lines of a request: what hyper parses on the stack. One more would cost two allocations of 4 KiB a request.
-const HEADERS_MAX: usize = 100;
 /// A pause after accept fails, as it does while descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -139,8 +138,8 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
                 guest => guest.flatten(),
             };
             let service = service_fn(|request| {
-                let state = state.clone();
-                async move { Ok(serve.answer(state, peer, request).await) }
+                // Not in an async block, which would keep room for the answer's future twice: hyper moves it about.
+                serve.answer(state.clone(), peer, request).map(Ok)
             });
             let head_bytes_max = state.options.head_bytes_max;
             let served = match tls {
@@ -267,13 +266,12 @@ where
 {
     let bodies = conn.bodies();
     let service = service_fn(|request| {
-        let (share, answer) = (bodies.begin(), service.call(request));
+        let share = bodies.begin();
         // What is answered is at hand, and written at once: from here on the connection sees by itself that it is busy.
-        async move {
-            let answer = answer.await;
+        service.call(request).map(move |answer| {
             drop(share);
             answer
-        }
+        })
     });
     loop {
         // What a busy connection needs (some 30 KiB) goes when it rests: who asks nothing for seconds asks nothing for minutes.
@@ -305,7 +303,8 @@ where
 {
     let rests = conn.rests();
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.auto_date_header(false).half_close(true).max_headers(HEADERS_MAX).max_buf_size(head_bytes_max);
+    // At most 100 header lines, which is hyper's own limit: saying so would make it clear room for as many a request.
+    builder.auto_date_header(false).half_close(true).max_buf_size(head_bytes_max);
     let mut serving = builder.serve_connection(TokioIo::new(conn), service);
     if let Pause::Over =
         until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests, || false).await?

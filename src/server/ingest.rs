@@ -242,6 +242,7 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
             frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
         let Ok(data) = frame.into_data() else { continue };
         channel.intake().takes(data.len(), server_http::utc())?;
+        state.telemetry.live_ingest_bytes.add(data.len() as u64);
         let result = receiver.push(&data, &mut events);
         patience.came(Instant::now(), !events.is_empty(), receiver.is_at_rest());
         if !events.is_empty() {

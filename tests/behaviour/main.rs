@@ -11,6 +11,7 @@ mod golden;
 mod library;
 mod live;
 mod live_cadence;
+mod live_events;
 mod live_long;
 mod live_order;
 mod live_shift;

@@ -6,13 +6,14 @@ use crate::content::edits::{self, Edits};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::vod::{label, pssh, roles};
 use crate::formats::error::Malformed;
-use crate::formats::isobmff::boxes::{BoxRef, Boxes};
+use crate::formats::isobmff::boxes::{BoxRef, Boxes, FourCc};
 use crate::formats::isobmff::cenc;
-use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
-use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample};
+use crate::formats::isobmff::emsg::{EventMessage, EventTime, event_message};
+use crate::formats::isobmff::event_track::EventTrack;
+use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, TrackRun};
 use crate::formats::isobmff::movie::{Movie, TrackExtends, find_moov, write_init};
 use crate::formats::isobmff::prft::{Produced, produced};
-use crate::formats::isobmff::sample_entry::Media;
+use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
 use crate::formats::language;
 use crate::media::live::first_u64;
 use crate::media::sample::{Sample, SampleFlags, SampleTable};
@@ -57,6 +58,8 @@ pub struct Init {
     pub raw: Bytes,
     /// What it says of its track: no samples, no segments. The version is that of the initialization segment alone.
     pub face: Track,
+    /// What it is, if it is no media but events.
+    pub events: Option<EventTrack>,
     trex: TrackExtends,
     /// Ticks that decode times are made later by, for an edit list that begins with an empty edit: CMAF has none (ISO/IEC 23000-19
     /// §7.5.13), and the initialization segment that is served has none either.
@@ -84,8 +87,8 @@ pub struct Chunk {
     pub starts_with_sync: bool,
     /// Whether the encoder says that it is the last.
     pub is_last: bool,
-    /// Schemes of the event messages in it.
-    pub events: Vec<EventScheme>,
+    /// The event messages in it.
+    pub events: Vec<EventMessage>,
     /// A key that some of its samples are under instead of the one that the initialization segment names.
     pub other_key: Option<[u8; 16]>,
     /// When it was produced, if it says so.
@@ -96,6 +99,9 @@ impl Init {
     /// Reads `ftyp` and `moov` of the track that is called `name`.
     pub fn read(raw: Bytes, name: &str) -> Result<Init, Refusal> {
         let moov = find_moov(&raw)?.ok_or_else(|| Malformed::new("no moov", 0))?;
+        if let Some(track) = EventTrack::read(moov)? {
+            return Ok(Init::of_events(raw, name, track));
+        }
         let movie = Movie::parse(moov)?;
         if let Some((_, error)) = movie.rejected.first() {
             return Err(Refusal::Unsupported(error.to_string()));
@@ -142,7 +148,42 @@ impl Init {
             as_imsc: None,
             captions: None,
         };
-        Ok(Init { raw, face, trex: header.trex, delay })
+        Ok(Init { raw, face, events: None, trex: header.trex, delay })
+    }
+
+    /// That of a track of events, which nobody is offered.
+    fn of_events(raw: Bytes, name: &str, track: EventTrack) -> Init {
+        let entry = SampleEntry {
+            format: FourCc(*b"evte"),
+            codecs: "evte".to_owned(),
+            supplemental_codecs: None,
+            media: Media::Text,
+            protection: None,
+        };
+        let face = Track {
+            name: name.to_owned(),
+            version: Version(0),
+            id: track.id,
+            kind: Kind::Text,
+            timescale: track.timescale,
+            entry,
+            language: None,
+            label: None,
+            roles: Vec::new(),
+            frame_rate: None,
+            media_time: 0,
+            init: Bytes::new(),
+            pssh: Vec::new(),
+            keys: Vec::new(),
+            events: Vec::new(),
+            samples: SampleTable::default(),
+            fragments: Vec::new(),
+            segments: Vec::new(),
+            clip_end: None,
+            as_imsc: None,
+            captions: None,
+        };
+        Init { raw, face, events: Some(track), trex: track.trex, delay: 0 }
     }
 
     /// The same track in a stretch that begins with media time `time` at `started_s` since 1970: with the version that names it.
@@ -241,7 +282,7 @@ impl Init {
         }
         let (sample_duration, is_sync) = head.unwrap_or((0, false));
         let time = first.max(0);
-        if last <= time {
+        if last <= time && self.events.is_none() {
             return Err(malformed("it lasts no time".into()));
         }
         let other_key = self.face.entry.protection.as_ref().and_then(|default| {
@@ -252,7 +293,11 @@ impl Init {
         let prft = before().find(|b| b.kind.0 == *b"prft").filter(|_| self.is_verbatim());
         let produced = prft.and_then(|prft| produced(prft).ok());
         let messages = before().filter(|b| b.kind.0 == *b"emsg").take(EVENTS_MAX);
-        let events = messages.filter_map(|emsg| event_scheme(emsg).ok()).collect();
+        let mut events: Vec<EventMessage> = messages.filter_map(|emsg| event_message(emsg).ok()).collect();
+        if let Some(track) = &self.events {
+            let media = media_of(&raw, &traf.runs[0])?;
+            events.extend(in_samples(track, decode_time, traf.runs[0].samples(defaults), media));
+        }
         Ok(Chunk {
             produced,
             bytes: raw.bytes,
@@ -323,6 +368,42 @@ fn delayed(raw: RawChunk, delay: i64) -> Result<RawChunk, Refusal> {
         bytes[at..at + 4].copy_from_slice(&time.to_be_bytes());
     }
     Ok(RawChunk { bytes: Bytes::from(bytes), ..raw })
+}
+
+/// What the samples of `run` are in.
+fn media_of<'a>(raw: &'a RawChunk, run: &TrackRun<'_>) -> Result<&'a [u8], Malformed> {
+    let offset = run.data_offset.and_then(|offset| usize::try_from(offset).ok()).unwrap_or(0);
+    let at = raw.moof.start.saturating_add(offset);
+    let beyond = || Malformed::new("samples that begin behind its end", raw.moof.start as u64).within("moof/traf/trun");
+    raw.bytes.get(at..).ok_or_else(beyond)
+}
+
+/// The events in `samples`, which begin at `decode_time` and lie in `media` one after another: with their times on the timeline.
+fn in_samples(
+    track: &EventTrack,
+    decode_time: i64,
+    samples: impl Iterator<Item = RunSample>,
+    media: &[u8],
+) -> Vec<EventMessage> {
+    let (mut found, mut decoded, mut at) = (Vec::new(), decode_time, 0);
+    for sample in samples {
+        let end = at + sample.size as usize;
+        let Some(bytes) = media.get(at..end) else { break };
+        let presented = decoded.saturating_add(sample.composition_offset.into());
+        found.extend(track.events(bytes).into_iter().map(|event| match event.time {
+            EventTime::At(_) => event,
+            EventTime::After(delta) => {
+                let from = MediaTime::new(presented, track.timescale).to(event.timescale, Rounding::Nearest);
+                EventMessage { time: EventTime::At(from.saturating_add(delta)), ..event }
+            }
+        }));
+        if found.len() >= EVENTS_MAX {
+            break;
+        }
+        (decoded, at) = (decoded.saturating_add(sample.duration.into()), end);
+    }
+    found.truncate(EVENTS_MAX);
+    found
 }
 
 fn one_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {

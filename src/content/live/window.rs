@@ -11,6 +11,7 @@
 
 mod cadence;
 mod checkpoint;
+mod events;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::reorder::AHEAD_MAX;
+use crate::media::event::LiveEvent;
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing};
 use crate::media::sample::SourceRange;
 use crate::media::track::{KeyChange, Kind, Track};
@@ -108,6 +110,9 @@ pub struct Window {
     current: Arc<Broadcast>,
     timing: Option<Timing>,
     feeds: BTreeMap<String, Feed>,
+    /// Tracks that are no media.
+    event_tracks: BTreeMap<String, Arc<Init>>,
+    events: Arc<Vec<Arc<LiveEvent>>>,
     /// The number of the period that gathers its tracks, and since when.
     gathering: Option<Gathering>,
     next_period: u64,
@@ -153,7 +158,7 @@ struct Feed {
     torn: Option<[i64; 2]>,
     /// Duration of a sample, in ticks.
     frame: i64,
-    /// How late chunks came at most, in milliseconds between 1970 and 0 of its media time.
+    /// How late the last chunk came, in milliseconds between 1970 and 0 of its media time.
     late_ms: i64,
     /// How many segments in a row were as long as the cadence has them, and how many there have to be.
     kept: u32,
@@ -172,6 +177,8 @@ impl Window {
             current: Arc::default(),
             timing: None,
             feeds: BTreeMap::new(),
+            event_tracks: BTreeMap::new(),
+            events: Arc::default(),
             gathering: None,
             next_period: 0,
             left: BTreeMap::new(),
@@ -201,7 +208,7 @@ impl Window {
 
     /// The initialization segment that is in force for `name`.
     pub fn init_of(&self, name: &str) -> Option<&Arc<Init>> {
-        self.feeds.get(name).map(|feed| &feed.init)
+        self.feeds.get(name).map(|feed| &feed.init).or(self.event_tracks.get(name))
     }
 
     /// Whether `chunk` of `name` may be before its time: it is a little ahead of what came, and another push may bring what is missing.
@@ -221,11 +228,17 @@ impl Window {
 
     /// The names of what is pushed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.feeds.keys().map(String::as_str)
+        self.feeds.keys().chain(self.event_tracks.keys()).map(String::as_str)
     }
 
     /// An initialization segment came.
     pub fn init(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
+        if init.events.is_some() {
+            return self.init_events(name, init);
+        }
+        if self.event_tracks.contains_key(name) {
+            return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
+        }
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.version != init.face.version {
                 if feed.init.face.kind != init.face.kind {
@@ -252,11 +265,15 @@ impl Window {
     pub fn chunk(
         &mut self,
         name: &str,
-        chunk: Chunk,
+        mut chunk: Chunk,
         source: Source,
         place: Option<SourceRange>,
         now: Utc,
     ) -> Result<Taken, Refusal> {
+        if self.event_tracks.contains_key(name) {
+            self.chunk_of_events(&chunk, now);
+            return Ok(Taken::Added);
+        }
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let course = feed.period.map(|_| feed.goes_on(&chunk, now, target, self.locked(), self.gaps_max()));
@@ -313,6 +330,10 @@ impl Window {
             feed.fill_locked(cadence, chunk.time, now);
         }
         let is_last = chunk.is_last;
+        let begins = feed.live.open.as_ref().map_or(chunk.time, |open| open.time);
+        let begins = MediaTime::new(begins, feed.init.face.timescale);
+        let said = (feed.period, std::mem::take(&mut chunk.events));
+        feed.declare(&said.1);
         feed.note_lateness(&chunk, now);
         feed.append(chunk, source, place, part_target, timing, now);
         if let Some(open) = &feed.live.open {
@@ -326,6 +347,9 @@ impl Window {
         if is_last {
             feed.close(now, None, cadence);
             feed.ended = true;
+        }
+        if let (Some(period), messages) = said {
+            self.note_events(&messages, period, begins, true);
         }
         self.settle(now);
         self.publish(now);
@@ -567,8 +591,9 @@ impl Window {
         let stays = Duration::from_millis((window + target) as u64);
         let limits =
             Limits { listed: edge - window, kept: edge - 2 * window - target, hot: edge - HOT_MS.max(6 * target) };
-        let mut next = Broadcast::clone(&self.current);
-        let (mut changed, newest) = (false, newest.number);
+        let newest = newest.number;
+        let mut changed = self.expire_events(limits.listed);
+        let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
             // The last of those that are over stays: what is listed is in the stretch that began there.
             let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
@@ -649,6 +674,7 @@ impl Window {
             published: now,
             media_at,
             ended,
+            events: Arc::clone(&self.events),
             ..Broadcast::clone(&self.current)
         };
         if let Some(last) = next.periods.last_mut() {
@@ -753,7 +779,7 @@ impl Feed {
     fn enter(&mut self, period: u64, face: Track, chunk: &Chunk, is_announced: bool) {
         let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
             .then(|| crate::content::vod::reduce(face.timescale.get(), chunk.sample_duration));
-        let face = Track { frame_rate: interval, events: chunk.events.clone(), ..face };
+        let face = Track { frame_rate: interval, events: Vec::new(), ..face };
         // What was never announced leaves no hole in the numbers: playlists count from their first.
         let next_number = if is_announced { self.live.next_number } else { self.live.listed_from };
         self.live = LiveTrack {

@@ -1,13 +1,19 @@
-//! Event messages (ISO/IEC 23009-1 §5.10.3.3): which scheme one belongs to. The message itself is carried as it is.
+//! Event messages (ISO/IEC 23009-1 §5.10.3.3): which scheme one belongs to, when it is, and what it says. In media it is carried as it is.
 //!
 //! ```text
-//!   version 0   scheme_id_uri\0 value\0 timescale presentation_time_delta …
-//!   version 1   timescale presentation_time:u64 event_duration id scheme_id_uri\0 value\0 …
+//!   version 0   scheme_id_uri\0 value\0 timescale presentation_time_delta event_duration id message_data
+//!   version 1   timescale presentation_time:u64 event_duration id scheme_id_uri\0 value\0 message_data
 //! ```
+
+use bytes::Bytes;
 
 use super::boxes::BoxRef;
 use crate::formats::error::Malformed;
 use crate::formats::fields::Fields;
+use crate::time::Timescale;
+
+/// The longest message that is looked at: a section of SCTE 35 has at most 4 KiB.
+const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
 /// A scheme of events.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,6 +24,32 @@ pub struct EventScheme {
     pub value: String,
 }
 
+/// When an event begins, in ticks of its message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EventTime {
+    /// After what carries it begins.
+    After(i64),
+    /// On the timeline of the media.
+    At(i64),
+}
+
+/// An event message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventMessage {
+    /// What understands it.
+    pub scheme: EventScheme,
+    /// Of its time and duration.
+    pub timescale: Timescale,
+    /// When it begins.
+    pub time: EventTime,
+    /// How long it lasts, if that is known.
+    pub duration: Option<u32>,
+    /// The same event has the same.
+    pub id: u32,
+    /// What it says.
+    pub data: Bytes,
+}
+
 /// The scheme of an `emsg`.
 pub fn event_scheme(emsg: BoxRef<'_>) -> Result<EventScheme, Malformed> {
     let mut fields = emsg.fields();
@@ -25,8 +57,60 @@ pub fn event_scheme(emsg: BoxRef<'_>) -> Result<EventScheme, Malformed> {
     if version == 1 {
         fields.skip(4 + 8 + 4 + 4)?;
     }
-    let uri = string(&mut fields)?;
-    Ok(EventScheme { uri, value: string(&mut fields)? })
+    scheme(&mut fields)
+}
+
+/// Reads an `emsg`.
+pub fn event_message(emsg: BoxRef<'_>) -> Result<EventMessage, Malformed> {
+    let mut fields = emsg.fields();
+    let (version, _) = fields.version_and_flags()?;
+    let first = if version == 0 { Some(scheme(&mut fields)?) } else { None };
+    let at = fields.offset();
+    let timescale = Timescale::new(fields.u32()?).ok_or_else(|| Malformed::new("a timescale of 0", at))?;
+    let time = match version {
+        0 => EventTime::After(fields.u32()?.into()),
+        _ => EventTime::At(signed(fields.u64()?)),
+    };
+    let (duration, id) = (duration(fields.u32()?), fields.u32()?);
+    let scheme = match first {
+        Some(scheme) => scheme,
+        None => scheme(&mut fields)?,
+    };
+    Ok(EventMessage { scheme, timescale, time, duration, id, data: data(&fields)? })
+}
+
+/// Reads an `emib`, an event in a sample of an event message track (ISO/IEC 23001-18 §6.1), whose ticks are of `timescale`.
+pub fn event_instance(emib: BoxRef<'_>, timescale: Timescale) -> Result<EventMessage, Malformed> {
+    let mut fields = emib.fields();
+    fields.version_and_flags()?;
+    fields.skip(4)?;
+    let time = EventTime::After(fields.u64()? as i64);
+    let (duration, id) = (duration(fields.u32()?), fields.u32()?);
+    let scheme = scheme(&mut fields)?;
+    Ok(EventMessage { scheme, timescale, time, duration, id, data: data(&fields)? })
+}
+
+fn signed(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
+/// 0xFFFFFFFF: not known.
+fn duration(ticks: u32) -> Option<u32> {
+    (ticks != u32::MAX).then_some(ticks)
+}
+
+fn data(fields: &Fields<'_>) -> Result<Bytes, Malformed> {
+    let rest = fields.rest();
+    if rest.len() > MESSAGE_BYTES_MAX {
+        let what = format!("a message of {} bytes, at most {MESSAGE_BYTES_MAX} are read", rest.len());
+        return Err(Malformed::new(what, fields.offset()));
+    }
+    Ok(Bytes::copy_from_slice(rest))
+}
+
+fn scheme(fields: &mut Fields<'_>) -> Result<EventScheme, Malformed> {
+    let uri = string(fields)?;
+    Ok(EventScheme { uri, value: string(fields)? })
 }
 
 /// A string that ends with a zero byte; what no manifest could carry is an error.
@@ -48,19 +132,47 @@ mod tests {
     use super::super::boxes::{Boxes, write_full_box};
     use super::*;
 
-    fn scheme(version: u8, payload: &[u8]) -> Result<EventScheme, Malformed> {
+    fn read<T>(version: u8, payload: &[u8], read: impl Fn(BoxRef<'_>) -> Result<T, Malformed>) -> Result<T, Malformed> {
         let mut bytes = Vec::new();
         write_full_box(&mut bytes, b"emsg", version, 0, |out| out.extend_from_slice(payload));
-        Boxes::new(&bytes, 0).next().expect("one").and_then(event_scheme)
+        Boxes::new(&bytes, 0).next().expect("one").and_then(read)
+    }
+
+    fn scte() -> EventScheme {
+        EventScheme { uri: "urn:scte:scte35:2013:bin".into(), value: "1".into() }
     }
 
     #[test]
     fn both_versions_say_their_scheme() {
-        let expected = EventScheme { uri: "urn:scte:scte35:2013:bin".into(), value: "1".into() };
-        assert_eq!(scheme(0, b"urn:scte:scte35:2013:bin\x001\0\0\0\0\x01"), Ok(expected.clone()));
-        assert_eq!(scheme(1, &[&[0; 20][..], b"urn:scte:scte35:2013:bin\x001\0"].concat()), Ok(expected));
+        let scheme = |version, payload: &[u8]| read(version, payload, event_scheme);
+        assert_eq!(scheme(0, b"urn:scte:scte35:2013:bin\x001\0\0\0\0\x01"), Ok(scte()));
+        assert_eq!(scheme(1, &[&[0; 20][..], b"urn:scte:scte35:2013:bin\x001\0"].concat()), Ok(scte()));
         assert!(scheme(0, b"urn:without:end").is_err());
         assert!(scheme(1, &[0; 8]).is_err());
         assert!(scheme(0, b"\xff\0\0").is_err());
+    }
+
+    #[test]
+    fn both_versions_say_when_and_what() {
+        let numbers = [90_000u32, 45_000, u32::MAX, 7].map(u32::to_be_bytes).concat();
+        let first = read(0, &[b"urn:scte:scte35:2013:bin\x001\0", &numbers[..], b"cue"].concat(), event_message);
+        let expected = EventMessage {
+            scheme: scte(),
+            timescale: Timescale::new(90_000).expect("not zero"),
+            time: EventTime::After(45_000),
+            duration: None,
+            id: 7,
+            data: Bytes::from_static(b"cue"),
+        };
+        assert_eq!(first, Ok(expected.clone()));
+        let numbers = [90_000u32, 0, 45_000, 900, 7].map(u32::to_be_bytes).concat();
+        let second = read(1, &[&numbers[..], b"urn:scte:scte35:2013:bin\x001\0cue"].concat(), event_message);
+        assert_eq!(second, Ok(EventMessage { time: EventTime::At(45_000), duration: Some(900), ..expected.clone() }));
+        let numbers = [0u32, u32::MAX, -45_000i32 as u32, 900, 7].map(u32::to_be_bytes).concat();
+        let instance = read(0, &[&numbers[..], b"urn:scte:scte35:2013:bin\x001\0cue"].concat(), |emib| {
+            event_instance(emib, expected.timescale)
+        });
+        assert_eq!(instance, Ok(EventMessage { time: EventTime::After(-45_000), duration: Some(900), ..expected }));
+        assert!(read(1, &[0; 24], event_message).is_err(), "a timescale of 0");
     }
 }

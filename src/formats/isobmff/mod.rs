@@ -3,12 +3,14 @@
 pub mod boxes;
 pub mod cenc;
 pub mod emsg;
+pub mod event_track;
 pub mod fragment;
 pub mod groups;
 pub mod movie;
 pub mod prft;
 pub mod sample_entry;
 pub mod sample_tables;
+pub mod second_reading;
 pub mod stpp;
 mod text_init;
 pub mod tx3g;

@@ -123,7 +123,7 @@ impl Movie {
     }
 }
 
-fn header_timescale(header: BoxRef<'_>, times: usize) -> Result<Timescale, Malformed> {
+pub(super) fn header_timescale(header: BoxRef<'_>, times: usize) -> Result<Timescale, Malformed> {
     let mut fields = header.fields();
     let (version, _) = fields.version_and_flags()?;
     fields.skip(if version == 1 { 2 * times } else { times })?;
@@ -131,7 +131,7 @@ fn header_timescale(header: BoxRef<'_>, times: usize) -> Result<Timescale, Malfo
     Timescale::new(fields.u32()?).ok_or_else(|| Malformed::new("a timescale of 0", at))
 }
 
-fn track_extends(trex: BoxRef<'_>) -> Result<(u32, TrackExtends), Malformed> {
+pub(super) fn track_extends(trex: BoxRef<'_>) -> Result<(u32, TrackExtends), Malformed> {
     let mut fields = trex.fields();
     fields.version_and_flags()?;
     let id = fields.u32()?;
@@ -139,7 +139,7 @@ fn track_extends(trex: BoxRef<'_>) -> Result<(u32, TrackExtends), Malformed> {
     Ok((id, TrackExtends { description_index, duration, size, flags }))
 }
 
-fn track_id(trak: BoxRef<'_>) -> Result<u32, Malformed> {
+pub(super) fn track_id(trak: BoxRef<'_>) -> Result<u32, Malformed> {
     let tkhd = trak.required(b"tkhd")?;
     let mut fields = tkhd.fields();
     let (version, _) = fields.version_and_flags()?;

@@ -7,6 +7,7 @@
 //!
 //! Two hours list half a million samples, so nothing is done a sample that can be done a run or a chunk.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::boxes::{BoxRef, FourCc, find};
@@ -43,7 +44,47 @@ pub struct Stretch {
     pub bytes: Range<u64>,
 }
 
+/// One sample of a [`Listed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListedSample {
+    /// In ticks.
+    pub duration: u32,
+    /// In bytes.
+    pub size: u32,
+    /// Whether decoding may begin with it.
+    pub is_sync: bool,
+    /// In ticks.
+    pub composition_offset: i32,
+    /// Where its bytes begin in the file.
+    pub place: u64,
+}
+
+impl fmt::Display for ListedSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ListedSample { duration, size, is_sync, composition_offset, place } = self;
+        let sync = if *is_sync { ", a sync sample" } else { "" };
+        write!(f, "{size} bytes at {place}, {duration} ticks, composition offset {composition_offset}{sync}")
+    }
+}
+
 impl Listed {
+    /// The samples, spelled out one by one.
+    pub fn samples(&self) -> impl Iterator<Item = ListedSample> + '_ {
+        let durations = self.durations.iter().flat_map(|&(run, duration)| std::iter::repeat_n(duration, run as usize));
+        let (mut flag, mut stretch, mut offset) = (0, 0, 0);
+        durations.zip(&self.sizes).enumerate().map(move |(index, (duration, &size))| {
+            flag += usize::from(self.flags.get(flag + 1).is_some_and(|run| run.0 as usize == index));
+            if let Some(next) = self.stretches.get(stretch).filter(|next| next.first_sample as usize == index) {
+                offset = next.bytes.start;
+                stretch += 1;
+            }
+            let place = offset;
+            offset += u64::from(size);
+            let composition_offset = self.composition_offsets.get(index).copied().unwrap_or(0);
+            ListedSample { duration, size, is_sync: self.flags[flag].1 == FLAGS[1], composition_offset, place }
+        })
+    }
+
     /// Leaves out the samples decoded after the last whose composition time is before `end`, in ticks from where decoding begins.
     /// Returns how many are left that are composed at `end` or later: others may need them to be decoded.
     pub fn end_before(&mut self, end: i64) -> usize {
@@ -273,11 +314,10 @@ fn stretches(sizes: &[u32], stsc: &[[u8; 12]], offsets: impl Iterator<Item = u64
 mod tests {
     use super::*;
     use crate::formats::isobmff::boxes::{Boxes, write_box, write_full_box};
+    use crate::formats::isobmff::second_reading::{self, SecondReading};
     use crate::formats::isobmff::wvtt;
     use crate::time::Timescale;
-    use mp4::{BoxHeader, MoovBox, ReadBox};
     use proptest::prelude::*;
-    use std::io::Cursor;
 
     /// A sample of a table: duration, size, whether it is a sync sample, composition offset.
     type One = (u32, u32, bool, i32);
@@ -415,38 +455,7 @@ mod tests {
 
     /// Each sample, and where it lies.
     fn spelled_out(listed: &Listed) -> Vec<(One, u64)> {
-        let durations =
-            listed.durations.iter().flat_map(|&(run, duration)| std::iter::repeat_n(duration, run as usize));
-        let (mut flag, mut stretch, mut offset) = (0, 0, 0);
-        let of = |(index, (duration, &size)): (usize, (u32, &u32))| {
-            flag += usize::from(listed.flags.get(flag + 1).is_some_and(|run| run.0 as usize == index));
-            if listed.stretches.get(stretch).is_some_and(|stretch| stretch.first_sample as usize == index) {
-                offset = listed.stretches[stretch].bytes.start;
-                stretch += 1;
-            }
-            let composition_offset = listed.composition_offsets.get(index).copied().unwrap_or(0);
-            offset += u64::from(size);
-            ((duration, size, listed.flags[flag].1 == FLAGS[1], composition_offset), offset - u64::from(size))
-        };
-        durations.zip(&listed.sizes).enumerate().map(of).collect()
-    }
-
-    /// What another reader makes of the same tables.
-    fn by_the_mp4_crate(moov: &[u8]) -> Vec<One> {
-        let mut reader = Cursor::new(moov);
-        let header = BoxHeader::read(&mut reader).expect("a head");
-        let movie = MoovBox::read_box(&mut reader, header.size).expect("it can be read");
-        let tables = &movie.traks[0].mdia.minf.stbl;
-        let sizes = match tables.stsz.sample_size {
-            0 => tables.stsz.sample_sizes.clone(),
-            size => vec![size; tables.stsz.sample_count as usize],
-        };
-        let durations = tables.stts.entries.iter().flat_map(|e| vec![e.sample_delta; e.sample_count as usize]);
-        let offsets = tables.ctts.iter().flat_map(|ctts| &ctts.entries);
-        let offsets = offsets.flat_map(|e| vec![e.sample_offset; e.sample_count as usize]).chain(std::iter::repeat(0));
-        let is_sync = |number| tables.stss.as_ref().is_none_or(|stss| stss.entries.contains(&number));
-        let all = durations.zip(sizes).zip(offsets).zip(1..);
-        all.map(|(((duration, size), offset), number)| (duration, size, is_sync(number), offset)).collect()
+        listed.samples().map(|s| ((s.duration, s.size, s.is_sync, s.composition_offset), s.place)).collect()
     }
 
     proptest! {
@@ -460,7 +469,12 @@ mod tests {
             let starts = listed.stretches.iter().skip(1).map(|stretch| stretch.bytes.start);
             prop_assert!(ends.iter().zip(starts).all(|(&end, start)| end < start), "neighbours are one");
             if how.compact.is_none() {
-                prop_assert_eq!(by_the_mp4_crate(&moov), list);
+                let moov = find(Boxes::new(&moov, 0), b"moov").expect("well formed").expect("there");
+                prop_assert_eq!(second_reading::compare(moov, 1, &listed).expect("well formed"), SecondReading::Agrees);
+                let mut other = listed.clone();
+                *other.sizes.last_mut().expect("there is one") += 1;
+                let said = second_reading::compare(moov, 1, &other).expect("well formed");
+                prop_assert!(matches!(said, SecondReading::Differs(_)), "{:?}", said);
             }
         }
 

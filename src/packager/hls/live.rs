@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Part};
 use crate::media::track::Track;
+use crate::packager::hls::dateranges;
 use crate::packager::hls::key::Keys;
 use crate::packager::hls::media::micros;
 use crate::packager::hls::{NoHls, Options};
@@ -80,6 +81,10 @@ pub fn playlist(
         out.extend_from_slice(b"#EXT-X-SKIP:SKIPPED-SEGMENTS=");
         push::decimal(&mut out, skipped);
         out.push(b'\n');
+    }
+    if !broadcast.events.is_empty() {
+        let from_us = first.map_or(0, |(period, track, segment)| after_start_us(period, track, segment.time));
+        dateranges::push(&mut out, broadcast, i64::try_from(from_us).unwrap_or(i64::MAX));
     }
     let mut list = List { out, broadcast, options, period: None, is_locked: false, after_gap: true };
     let is_parted = !broadcast.ended && has_parts(broadcast, &newest.face);

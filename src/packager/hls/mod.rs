@@ -1,5 +1,6 @@
 //! HLS playlists (RFC 8216, draft-pantos-hls-rfc8216bis), of presentations that have ended.
 
+mod dateranges;
 pub mod iframes;
 pub mod images;
 pub(crate) mod key;

@@ -105,6 +105,37 @@ async function refreshFigures() {
   last = { figures, now };
 }
 
+/** How the channel that is selected is. */
+async function refreshChannel() {
+  const panel = $("channel");
+  if (!panel || !selected) return;
+  let channels;
+  try {
+    const response = await fetch("/api/live", { signal: AbortSignal.timeout(5000) });
+    if (!response.ok) return;
+    channels = await response.json();
+  } catch {
+    return;
+  }
+  const one = channels.find((channel) => channel.name === selected?.name);
+  if (!one || panel !== $("channel")) return;
+  const seconds = (value) => `${value.toFixed(1)} s`;
+  const facts = [
+    one.state,
+    `media ${seconds(one.media_age_s)} ago`,
+    `segments of ${one.target_s} s`,
+    one.part_target_s ? `parts of ${one.part_target_s} s` : "no parts",
+    one.latency_s ? `DASH ${seconds(one.latency_s)} behind` : null,
+    `${number.format(one.waiting)} waiting`,
+  ].filter(Boolean).join(" · ");
+  const rows = one.tracks.map((track) => {
+    const gaps = track.gaps ? `, ${number.format(track.gaps)} missing` : "";
+    return el("li", {}, `${track.name}: segment ${track.next_number} next, ${seconds(track.behind_s)} behind, ${number.format(track.listed)} listed${gaps}`);
+  });
+  panel.dataset.state = one.state;
+  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows));
+}
+
 function state(name, text) {
   const node = $("state");
   if (node.dataset.state === name) return;
@@ -266,6 +297,7 @@ function select(one) {
     el("div", {}, el("h2", {}, one.name), el("p", { className: "rule" }, facts)),
     stage ?? drawStage(one),
     el("div", { className: "urls" }, drawUrl("HLS", one.hls), drawUrl("DASH", one.dash)),
+    ...(one.live ? [el("div", { id: "channel", className: "channel" })] : []),
     ...(one.warnings.length ? [el("div", { className: "warnings" }, el("h3", {}, one.warnings.length > 1 ? "Warnings" : "Warning"),
       el("ul", {}, ...one.warnings.map((warning) => el("li", {}, warning))))] : []),
     ...(one.periods.length > 1
@@ -749,4 +781,5 @@ const every = (ms, act) => {
   tick();
 };
 every(1000, refreshFigures);
+every(1000, refreshChannel);
 every(10000, loadPresentations);

@@ -9,7 +9,7 @@ use crate::content::live::cadence::Cadence;
 use crate::content::live::cut;
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::receiver::RawChunk;
-use crate::content::live::window::{EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, Window};
+use crate::content::live::window::{EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, KEPT_AT_FIRST, Window};
 use crate::media::live::{LiveSegment, LowLatency};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Utc};
@@ -197,7 +197,9 @@ impl Feed {
         }
         self.kept = 0;
         if segment.announced != segment.duration {
-            self.wanted = KEPT_AFTER_BREAK;
+            // Who only stumbled, by no more than clocks are rounded by, is believed again soon.
+            let has_stumbled = (segment.end() - due).abs() <= self.jitter();
+            self.wanted = if has_stumbled { KEPT_AT_FIRST } else { KEPT_AFTER_BREAK };
             // Not in its first half, so that the segment itself stays where it was announced.
             self.broken = Some(segment.end().max(segment.time + segment.announced / 4 * 3));
         }
@@ -226,6 +228,7 @@ impl Feed {
     /// How late `chunk` came, on its own media clock.
     pub(super) fn note_lateness(&mut self, chunk: &Chunk, now: Utc) {
         let end = MediaTime::new(chunk.end, self.init.face.timescale).to(crate::time::Timescale::MILLI, Rounding::Down);
-        self.late_ms = self.late_ms.max(i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end));
+        // The last, not the worst: who connects sends at first what gathered.
+        self.late_ms = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end);
     }
 }

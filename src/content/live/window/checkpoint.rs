@@ -37,6 +37,9 @@ struct Checkpoint {
     period: Option<Period>,
     gathering: Option<Gathered>,
     feeds: BTreeMap<String, Fed>,
+    /// Initialization segments of tracks of events, in hexadecimal digits.
+    #[serde(default)]
+    event_tracks: BTreeMap<String, String>,
 }
 
 /// Ticks and their timescale.
@@ -162,6 +165,7 @@ impl Window {
             next_period: self.next_period,
             period,
             gathering,
+            event_tracks: self.event_tracks.iter().map(|(name, init)| (name.clone(), hex(&init.raw))).collect(),
             feeds: self.feeds.iter().map(|(name, own)| (name.clone(), feed(own))).collect(),
         };
         serde_json::to_vec(&checkpoint).expect("numbers and strings")
@@ -184,6 +188,10 @@ impl Window {
         for (name, fed) in checkpoint.feeds {
             let feed = fed.feed(&name)?;
             window.feeds.insert(name, feed);
+        }
+        for (name, init) in checkpoint.event_tracks {
+            let init = Init::read(Bytes::from(unhex(&init)?), &name).ok()?;
+            window.event_tracks.insert(name, Arc::new(init));
         }
         let low_latency = (checkpoint.low_latency).map(|(chunk_ms, segment_ms, target_ms)| LowLatency {
             chunk_ms,

@@ -1,0 +1,113 @@
+//! How the channels are, for who watches over them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::content::live::channel::Channel;
+use crate::media::live::Broadcast;
+use crate::origin::serve::Origin;
+use crate::time::Utc;
+
+/// After so many target durations without media, manifests are not answered, so that a CDN takes another origin.
+const SILENT_TARGETS: u64 = 3;
+
+/// A channel as it is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ChannelFigures {
+    /// In URLs.
+    pub name: String,
+    /// `gathering`, `live`, `silent` or `ended`.
+    pub state: &'static str,
+    /// Seconds since media last came.
+    pub media_age_s: f64,
+    /// Seconds since what viewers are told last changed.
+    pub manifest_age_s: f64,
+    /// The longest segment, in seconds.
+    pub target_s: u64,
+    /// The longest part, in seconds, where there are parts.
+    pub part_target_s: Option<f64>,
+    /// How far from the live edge DASH is to be played, in seconds, where it may be at low latency.
+    pub latency_s: Option<f64>,
+    /// Requests that wait for what comes next.
+    pub waiting: usize,
+    /// Its tracks, those of the newest period.
+    pub tracks: Vec<TrackFigures>,
+}
+
+/// A track of a channel as it is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct TrackFigures {
+    /// In URLs.
+    pub name: String,
+    /// `video`, `audio` or `text`.
+    pub kind: String,
+    /// The media sequence number of the segment that comes next, or grows.
+    pub next_number: u64,
+    /// How far its end is from now, in seconds.
+    pub behind_s: f64,
+    /// Segments that are listed.
+    pub listed: usize,
+    /// Those of them that are missing.
+    pub gaps: usize,
+}
+
+impl ChannelFigures {
+    fn of(channel: &Channel, now: Utc) -> ChannelFigures {
+        let broadcast = channel.broadcast();
+        let age_s = |at: Utc| if at.0 == 0 { 0.0 } else { now.0.saturating_sub(at.0) as f64 / 1000.0 };
+        let state = match () {
+            () if broadcast.ended => "ended",
+            () if broadcast.periods.is_empty() => "gathering",
+            () if is_silent(&broadcast, now) => "silent",
+            () => "live",
+        };
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        ChannelFigures {
+            name: channel.name().to_owned(),
+            state,
+            media_age_s: age_s(broadcast.media_at),
+            manifest_age_s: age_s(broadcast.published),
+            target_s: broadcast.timing.target_s,
+            part_target_s: broadcast.timing.part_target_ms.map(seconds),
+            latency_s: broadcast.timing.low_latency.map(|own| seconds(own.target_ms)),
+            waiting: channel.waiting(),
+            tracks: tracks(&broadcast, now),
+        }
+    }
+
+    /// Segments that are listed as missing.
+    pub fn gaps(&self) -> usize {
+        self.tracks.iter().map(|track| track.gaps).sum()
+    }
+}
+
+fn tracks(broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
+    let Some(period) = broadcast.periods.last() else { return Vec::new() };
+    let figures = period.tracks.iter().map(|track| {
+        let end = track.end().unwrap_or(track.next_time);
+        let end_ms = broadcast.utc_us(period, end, track.face.timescale) / 1000;
+        TrackFigures {
+            name: track.face.name.clone(),
+            kind: track.face.kind.to_string(),
+            next_number: track.open.as_ref().map_or(track.next_number, |open| open.number),
+            behind_s: (now.0 as f64 - end_ms as f64) / 1000.0,
+            listed: track.listed().count(),
+            gaps: track.listed().filter(|segment| segment.is_gap).count(),
+        }
+    });
+    figures.collect()
+}
+
+/// Whether no media comes to `broadcast`, though it should.
+pub(crate) fn is_silent(broadcast: &Broadcast, now: Utc) -> bool {
+    let silence = Duration::from_secs(broadcast.timing.target_s * (SILENT_TARGETS + 1));
+    !broadcast.ended && now > broadcast.media_at.after(silence)
+}
+
+impl Origin {
+    /// All channels, by name.
+    pub fn channel_figures(&self, now: Utc) -> Vec<ChannelFigures> {
+        self.channels().all().iter().map(|channel| ChannelFigures::of(channel, now)).collect()
+    }
+}
