@@ -474,7 +474,7 @@ impl State {
     /// Begins another file of the spool, if this one is full.
     fn roll_if_full(&mut self, channel: &str, now: Utc) {
         let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_full()) else { return };
-        if !is_time(self.failed, now) || !is_time(self.unrolled, now) {
+        if self.window.is_gathering(now) || !is_time(self.failed, now) || !is_time(self.unrolled, now) {
             return;
         }
         let record = checkpoint(&self.window, Kind::Checkpoint, now);
