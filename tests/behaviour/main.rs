@@ -12,6 +12,7 @@ mod library;
 mod live;
 mod live_cadence;
 mod live_events;
+mod live_faults;
 mod live_long;
 mod live_order;
 mod live_shift;
