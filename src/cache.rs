@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::time::Utc;
 
@@ -173,7 +174,7 @@ where
         let ended = Ended { flights: Arc::clone(&self.flights), key: Arc::clone(&key) };
         let (map, purges) = (self.map.clone(), Arc::clone(&self.purges));
         let begun_at = purges.load(Ordering::SeqCst);
-        tokio::spawn(async move {
+        let flight = async move {
             let result = match map.get(&key).await.filter(|value| will_do(value)) {
                 Some(value) => Ok(value),
                 None => {
@@ -191,7 +192,9 @@ where
             // Off the board before it lands, so that who comes now finds the cache and not a flight that is over.
             drop(ended);
             let _ = sender.send(Some(result));
-        });
+        };
+        // In the trace of who asked first.
+        tokio::spawn(flight.in_current_span());
         (Role::Leader, landing)
     }
 

@@ -9,6 +9,7 @@ pub mod notify;
 pub mod serve;
 mod shelves;
 pub mod sign;
+mod traces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -127,6 +127,7 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
     origin.open_files_max = (machine.descriptors / SOURCES_SHARE / 2).max(1);
     origin.prefetch = bounded("prefetch", written.prefetch.unwrap_or(origin.prefetch), 0..=16)?;
     origin.flights_max = bounded("flights-max", written.flights_max.unwrap_or(origin.flights_max), 1..=1 << 16)?;
+    origin.reads_max = bounded("reads-max", written.reads_max.unwrap_or(origin.reads_max), 1..=1024)?;
     set("manifest-max-age", &mut origin.manifest_max_age, written.manifest_max_age, Duration::from_secs(1)..=DAY)?;
     if written.key_uri.as_ref().is_some_and(|template| !template.contains("{kid}")) {
         return Err(Error::Value { option: "key-uri", message: "the template has no {kid}".into() });

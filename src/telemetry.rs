@@ -165,6 +165,19 @@ label! {
 }
 
 label! {
+    /// What reads wait in line for.
+    ReadOf, "of":
+    /// Local files, where the disk has to be asked.
+    File = "file",
+    /// Segments of channels that memory has no more.
+    Spool = "spool",
+    /// Requests to a storage.
+    Storage = "storage",
+    /// Folders of a storage that are looked into, to see what their files are.
+    Folder = "folder",
+}
+
+label! {
     /// What a player asks for, as it says (CMCD's `ot`).
     CmcdObject, "object":
     /// `m`: text file, such as a manifest or playlist.
@@ -484,6 +497,9 @@ table! {
     negative_answers: Count, "negative_answers", "Requests answered from the memory of what does not exist.";
     source_reads: Count, "source_reads", "Reads of sources.";
     source_read_bytes: Count, "source_read_bytes", "Bytes read from sources.";
+    reads_under_way: By<ReadOf, Level>, "reads_under_way", "Reads that have their turn, by what is read.";
+    reads_waiting: By<ReadOf, Level>, "reads_waiting", "Reads that wait for it.";
+    reads_refused: By<ReadOf, Count>, "reads_refused", "Reads refused because too many waited.";
     storage_requests: Count, "storage_requests", "Requests sent to remote storage, listings and second attempts too.";
     storage_lists: Count, "storage_lists", "Listings among them.";
     storage_retries: Count, "storage_retries", "Attempts after one that failed.";
@@ -531,6 +547,8 @@ table! {
     live_media_age_seconds: Level, "live_media_age_seconds", "Seconds since media last came to the channel that waits longest for it.";
     live_gaps: Level, "live_gaps", "Segments that are listed as missing.";
     live_waiting: Level, "live_waiting", "Requests that wait for what comes next.";
+    live_encoders: Level, "live_encoders", "Encoders that push now, those that stand by too.";
+    live_takeovers: Level, "live_takeovers", "How often a track went on with another encoder, since the server began.";
     tls_sessions: By<TlsVersion, Count>, "tls_sessions", "TLS connections by version.";
 }
 

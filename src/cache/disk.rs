@@ -22,6 +22,7 @@ use foyer::{
     RecoverMode,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::telemetry::Telemetry;
 
@@ -38,6 +39,8 @@ const ENTRY_BYTES_MAX: u64 = 32 << 20;
 const QUEUE_BYTES_MAX: usize = 32 << 20;
 /// Purges that are remembered one by one, since a name is compared with each. Then a new era begins, in which nothing of the old one is found.
 const PURGES_MAX: usize = 1000;
+/// Reads of the disk at once, each on a thread that may block: as many as keep it busy.
+const READS_MAX: usize = 16;
 /// Between two looks whether another process has left the folder.
 const LOCKED_WAIT: Duration = Duration::from_secs(1);
 /// How foyer names the file of a block, before its number.
@@ -51,6 +54,7 @@ pub struct Disk {
     names: Mutex<Names>,
     /// Held while names are written, so that the latest are what stays.
     writing: tokio::sync::Mutex<()>,
+    reads: Semaphore,
     kept: OnceLock<Kept>,
 }
 
@@ -81,7 +85,7 @@ impl Disk {
     /// The folder at `folder`, which will hold up to `bytes_max`. Nothing is found in it, and nothing kept, before it is open.
     pub fn new(folder: PathBuf, bytes_max: u64, telemetry: Arc<Telemetry>) -> Disk {
         let (names, writing, kept) = (Mutex::default(), tokio::sync::Mutex::default(), OnceLock::new());
-        Disk { folder, bytes_max, telemetry, names, writing, kept }
+        Disk { folder, bytes_max, telemetry, names, writing, reads: Semaphore::new(READS_MAX), kept }
     }
 
     /// Opens it, once no other process has it open.
@@ -139,6 +143,7 @@ impl Disk {
     /// The `len` bytes called `name`, if they are there.
     pub async fn get(&self, name: &Name, len: u64) -> Option<Bytes> {
         let kept = self.kept.get()?;
+        let _turn = self.reads.acquire().await.ok()?;
         let found = match kept.cache.storage().load(&name.0).await {
             Ok(Load::Entry { value, .. }) => Some(value),
             Ok(Load::Piece { piece, .. }) => Some(piece.value().clone()),
@@ -191,7 +196,7 @@ impl Disk {
     async fn write_names(&self) -> io::Result<()> {
         let _one = self.writing.lock().await;
         let (folder, names) = (self.folder.clone(), self.names().clone());
-        blocking(move || names.write(&folder)).await
+        apart(move || names.write(&folder)).await
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -250,6 +255,14 @@ fn remove_blocks_from(folder: &Path, count: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// On a thread of its own, of which there is one at a time: who purges waits for this disk, and for nothing that others wait for.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let named = std::thread::Builder::new().name("names of the disk".to_owned());
+    named.spawn(move || drop(sender.send(work())))?;
+    receiver.await.map_err(io::Error::other)?
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

@@ -138,12 +138,12 @@ impl Report {
     fn write_sidecars(&self) -> io::Result<Vec<PathBuf>> {
         let mut written = Vec::new();
         for entry in self.entries.values() {
-            let Ok(parts) = &entry.parts else { continue };
-            if !matches!(entry.rule, Rule::Packaging | Rule::EqualTracks | Rule::SharedAudio) {
+            let Ok(parts) = &entry.group.parts else { continue };
+            if !matches!(entry.group.rule, Rule::Packaging | Rule::EqualTracks | Rule::SharedAudio) {
                 continue;
             }
-            let folder = self.root.join(&entry.name);
-            let Some(sidecar) = Sidecar::of(parts, &entry.texts, &folder) else { continue };
+            let folder = self.root.join(entry.name());
+            let Some(sidecar) = Sidecar::of(parts, &entry.group.texts, &folder) else { continue };
             let path = folder.join(sidecar::NAME);
             let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
@@ -151,7 +151,7 @@ impl Report {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(named(error)),
             }
-            written.push(Path::new(&self.folder).join(&entry.name).join(sidecar::NAME));
+            written.push(Path::new(&self.folder).join(entry.name()).join(sidecar::NAME));
         }
         Ok(written)
     }

@@ -32,6 +32,12 @@ pub fn filter(config: &Config) -> Result<EnvFilter, String> {
     EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))
 }
 
+/// The same, with the spans of requests, which are sent elsewhere.
+pub fn filter_with_spans(config: &Config) -> Result<EnvFilter, String> {
+    let spans = "headwater::spans=trace".parse().map_err(|error| format!("log: {error}"))?;
+    Ok(filter(config)?.add_directive(spans))
+}
+
 /// Says whether `serve` would take the same arguments.
 pub fn check(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     let config = load(target, options, Machine::read())?;

@@ -46,7 +46,7 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
                             while opening.len() >= AT_ONCE {
                                 progress.note(opening.join_next().await)?;
                             }
-                            opening.spawn_blocking(move || (entry.name.clone(), open(&entry)));
+                            opening.spawn_blocking(move || (entry.name().to_owned(), open(&entry)));
                         }
                     }
                     Err(error) => progress.failed(&folder.display().to_string(), &error.to_string())?,

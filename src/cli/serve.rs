@@ -13,9 +13,10 @@ use tokio::sync::{Notify, mpsc};
 use tracing_subscriber::EnvFilter;
 
 use crate::cache::disk::Disk;
-use crate::cli::config::{filter, load, unknown_variables};
+use crate::cli::config::{filter, filter_with_spans, load, unknown_variables};
 use crate::cli::notify::{READY, STOPPING, notify};
 use crate::cli::shelves;
+use crate::cli::traces::Traces;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
 use crate::config::machine::Machine;
@@ -23,6 +24,7 @@ use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
+use crate::content::remote::shelf::JUDGED_AT_ONCE;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
@@ -40,8 +42,9 @@ const WARNINGS_SHOWN_MAX: usize = 3;
 /// Presentations opened before serving begins, to say how they are; of a larger library the others are opened when they are asked
 /// for.
 const OPENED_MAX: usize = 100;
-/// Threads for reads that have to wait for storage: what keeps a disk or a network mount busy. More would only hold memory.
-const BLOCKING_THREADS_MAX: usize = 32;
+/// Threads that may block, beside those that wait for sources: for what encoders push, the disk of the second tier, names of hosts, and the looks of a
+/// server at its folders and files.
+const SPARE_THREADS: usize = 48;
 /// How often segments leave the windows of channels: a segment is seldom shorter.
 const TICK: Duration = Duration::from_millis(500);
 /// Time for reads under way when the server has ended.
@@ -50,15 +53,19 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Serves `target` until a signal says to stop.
 pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
     let config = load(target, options.clone(), Machine::read())?;
-    let set_filter = log(&config)?;
+    let traces = Traces::of_environment()?;
+    let set_filter = log(&config, traces.as_ref())?;
     for variable in unknown_variables() {
         tracing::warn!(variable, "no key has this name; it is not used");
     }
-    let runtime = runtime(config.threads)?;
-    let site = Site { target: target.to_owned(), options, set_filter };
+    let runtime = runtime(&config)?;
+    let site = Site { target: target.to_owned(), options, set_filter, has_spans: traces.is_some() };
     let result = runtime.block_on(serve(config, site));
     // A read that storage does not answer must not keep an ended server.
     runtime.shutdown_timeout(SHUTDOWN);
+    if let Some(traces) = traces {
+        traces.end();
+    }
     result
 }
 
@@ -119,6 +126,8 @@ struct Site {
     target: PathBuf,
     options: Written,
     set_filter: SetFilter,
+    /// Whether spans are sent, whatever is logged.
+    has_spans: bool,
 }
 
 /// Changes what of the log is written.
@@ -170,7 +179,7 @@ impl Site {
     /// What is in use after it was read again, and put into use where that can be done; and what that changed.
     fn reload(&self, config: &Config, current: &Current) -> Result<(Config, Reloaded), String> {
         let new = load(&self.target, self.options.clone(), config.machine).map_err(|error| error.to_string())?;
-        (self.set_filter)(filter(&new)?)?;
+        (self.set_filter)(if self.has_spans { filter_with_spans(&new) } else { filter(&new) }?)?;
         let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
         let taken = config.taking_over(&new);
         current.set_options(taken.server.clone());
@@ -259,28 +268,34 @@ async fn tick(origin: Arc<Origin>) {
 
 /// One thread runs everything itself, which spares the hand-over between threads (measured at 6 to 12 % of a request); more
 /// share one runtime, because a runtime a core gained nothing measurable and leaves cores idle when few connections are busy.
-fn runtime(threads: usize) -> io::Result<Runtime> {
-    let mut builder = match threads {
+///
+/// Of the threads that may block, more than all that may wait for sources together: what hangs then never keeps live, admin calls or other sources
+/// waiting. They come when they are needed, and go when they are not.
+fn runtime(config: &Config) -> io::Result<Runtime> {
+    let judging = config.storage.places.len() * JUDGED_AT_ONCE;
+    let blocking = Origin::waiting_threads_max(&config.origin) + judging + SPARE_THREADS;
+    let mut builder = match config.threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
-    builder.worker_threads(threads).max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
+    builder.worker_threads(config.threads).max_blocking_threads(blocking).enable_all().build()
 }
 
 /// Sends the log to the standard error stream; what is returned changes what of it is written.
-fn log(config: &Config) -> Result<SetFilter, Box<dyn Error>> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(io::stderr);
+fn log(config: &Config, traces: Option<&Traces>) -> Result<SetFilter, Box<dyn Error>> {
+    let filter = if traces.is_some() { filter_with_spans(config) } else { filter(config) }?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let is_terminal = io::stderr().is_terminal();
     let is_text = config.log_format == LogFormat::Text || (config.log_format == LogFormat::Auto && is_terminal);
     Ok(if is_text {
         let builder = builder.with_ansi(is_terminal).with_filter_reloading();
         let handle = builder.reload_handle();
-        builder.init();
+        Traces::install(traces, builder.finish());
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     } else {
         let builder = builder.json().flatten_event(true).with_filter_reloading();
         let handle = builder.reload_handle();
-        builder.init();
+        Traces::install(traces, builder.finish());
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     })
 }

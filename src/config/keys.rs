@@ -210,6 +210,13 @@ const PLAIN: &[Key] = &[
         |config| Some(config.origin.flights_max.to_string()),
     ),
     key(
+        "reads-max",
+        "32",
+        "Reads of local files at once that wait for a disk; four times as many wait for their turn, more are refused with 503. What memory has waits for none, and what is live has its own.",
+        "It keeps disks and a network mount busy; each keeps a thread.",
+        |config| Some(config.origin.reads_max.to_string()),
+    ),
+    key(
         "url-max",
         "\"4KiB\"",
         "Longest path and query of a request; longer ones are refused with 414.",
@@ -244,8 +251,8 @@ const PLAIN: &[Key] = &[
     key(
         "write-timeout",
         "\"30s\"",
-        "Time a peer may take no byte of an answer.",
-        "A player that pauses for longer asks again.",
+        "Time a peer has for each 16 KiB of an answer, or for what is left of it.",
+        "A player that pauses for longer asks again; who takes less than 4.4 kb/s plays nothing, and keeps memory.",
         |config| span(config.server.write_timeout),
     )
     .live(),
@@ -622,6 +629,13 @@ const STORAGE: &[Key] = &[
         |config| Some(config.storage.requests.requests_max.to_string()),
     ),
     key(
+        "waiting-max",
+        "256",
+        "Requests to one storage that wait for that; more are refused with 503.",
+        "So many have their turn within `timeout` even if each takes all the silence that it may; more would wait in vain.",
+        |config| Some(config.storage.requests.waiting_max.to_string()),
+    ),
+    key(
         "hedge",
         "none",
         "A request that is later than this percentile of the latest ones is sent a second time; 50 to 99.",
@@ -932,6 +946,7 @@ pub(super) mod tests {
         connections-peer-max = 20
         requests-max = 10
         flights-max = 5
+        reads-max = 7
         url-max = "1KiB"
         head-max = "16KiB"
         head-timeout = "5s"
@@ -946,6 +961,7 @@ pub(super) mod tests {
         silence = "1s"
         attempts-max = 3
         requests-max = 32
+        waiting-max = 100
         hedge = 95
         cache-dir = "cache"
         cache-dir-max = "1GiB"

@@ -77,6 +77,9 @@ pub struct StorageWritten {
         help_heading = "Remote storage"
     )]
     pub requests_max: Option<usize>,
+    /// Requests to a storage that wait for that; more are refused with 503 [default: 256]
+    #[arg(id = "storage-waiting-max", long = "storage-waiting-max", value_name = "N", help_heading = "Remote storage")]
+    pub waiting_max: Option<usize>,
     /// Send a request a second time that is later than this percentile of the latest ones [default: never]
     #[arg(id = "storage-hedge", long = "storage-hedge", value_name = "PERCENTILE", help_heading = "Remote storage")]
     pub hedge: Option<u8>,
@@ -120,7 +123,7 @@ pub struct StorageWritten {
 impl StorageWritten {
     /// These, and those of `under` where these say nothing.
     pub(crate) fn over(self, under: StorageWritten) -> StorageWritten {
-        over!(self, under; age, timeout, silence, attempts_max, requests_max, hedge, cache_dir, cache_dir_max,
+        over!(self, under; age, timeout, silence, attempts_max, requests_max, waiting_max, hedge, cache_dir, cache_dir_max,
             media_cache_dir, media_cache_max, open_wait)
     }
 }
@@ -163,6 +166,8 @@ pub fn resolve(
     requests.attempts_max = bounded("storage-attempts-max", attempts, 1..=16)?;
     let at_once = written.requests_max.unwrap_or(requests.requests_max);
     requests.requests_max = bounded("storage-requests-max", at_once, 1..=4096)?;
+    let waiting = written.waiting_max.unwrap_or(requests.waiting_max);
+    requests.waiting_max = bounded("storage-waiting-max", waiting, 0..=1 << 16)?;
     requests.hedge = written.hedge.map(|percentile| bounded("storage-hedge", percentile, 50..=99)).transpose()?;
     let Size(most) = written.cache_dir_max.unwrap_or(Size(CACHE_DIR_BYTES));
     let cache_dir_bytes = bounded("storage-cache-dir-max", most, 1 << 20..=1 << 50)?;

@@ -99,6 +99,9 @@ pub struct Written {
     /// Objects being made at once; more are refused with 503 [default: 256]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub flights_max: Option<usize>,
+    /// Reads of local files at once that wait for a disk; four times as many wait for their turn, more are refused with 503 [default: 32]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub reads_max: Option<usize>,
     /// Longest path and query of a request; longer ones are refused with 414 [default: 4KiB]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub url_max: Option<Size>,
@@ -111,7 +114,7 @@ pub struct Written {
     /// Time a connection may be kept without a request [default: 600s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub idle_timeout: Option<Span>,
-    /// Time a peer may take no byte of an answer [default: 30s]
+    /// Time a peer has for each 16 KiB of an answer, or for what is left of it [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Limits")]
     pub write_timeout: Option<Span>,
     /// Time for connections to finish after SIGTERM [default: 30s]
@@ -200,6 +203,7 @@ impl Written {
             connections_peer_max,
             requests_max,
             flights_max,
+            reads_max,
             url_max,
             head_max,
             head_timeout,

@@ -40,6 +40,23 @@ pub enum SourceError {
         /// What was wrong, after how many attempts.
         why: String,
     },
+    /// Too many others wait to be read.
+    #[error("{path}: too many reads wait in line")]
+    Busy {
+        /// Which file or object.
+        path: PathBuf,
+    },
+}
+
+impl SourceError {
+    /// Why it could not be read, where that says nothing of the file: another time it may be.
+    pub fn says_nothing_of_the_file(&self) -> Option<String> {
+        match self {
+            SourceError::Storage { why, .. } => Some(why.clone()),
+            SourceError::Busy { .. } => Some(self.to_string()),
+            SourceError::Replaced { .. } | SourceError::Short { .. } | SourceError::Io { .. } => None,
+        }
+    }
 }
 
 /// What tells one state of a file from another without reading it.

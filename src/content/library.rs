@@ -154,10 +154,10 @@ impl Library {
         let catalog = self.catalog.load();
         let local = catalog.entries.range::<str, _>((from, Unbounded)).take(limit).map(|(_, entry)| Arc::clone(entry));
         let remote = self.shelves.iter().flat_map(|shelf| shelf.known());
-        let remote = remote.filter(|entry| after.is_none_or(|after| entry.name.as_str() > after));
+        let remote = remote.filter(|entry| after.is_none_or(|after| entry.name() > after));
         let mut all: Vec<Arc<Entry>> = local.chain(remote).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all.dedup_by(|a, b| a.name == b.name);
+        all.sort_by(|a, b| a.name().cmp(b.name()));
+        all.dedup_by(|a, b| a.name() == b.name());
         all.truncate(limit);
         all
     }
@@ -216,7 +216,7 @@ impl Library {
         let mut taken = BTreeSet::new();
         for entry in held {
             taken.extend(entry.stamps.iter().map(|(path, _)| path));
-            catalog.entries.insert(entry.name.clone(), Arc::clone(entry));
+            catalog.entries.insert(entry.name().to_owned(), Arc::clone(entry));
         }
         let target = self.options.segment_target;
         for (group, stamps) in groups {
@@ -284,8 +284,9 @@ impl Library {
                     group.parts.iter().flatten().flat_map(|part| &part.files).filter_map(|file| file.parent());
                 claimed.extend(folders.filter(|below| *below != folder.path).map(Path::to_path_buf));
             }
+            let by_path = folder::by_path(&judgement.stamps);
             for group in &judgement.groups {
-                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &judgement.stamps)));
+                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &by_path)));
             }
             // A judgement over files that could not be read is made again next time.
             let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);
@@ -306,7 +307,7 @@ fn clash(a: &Entry, b: Entry) -> Entry {
             entry.stamps.first().map(|(path, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         first.unwrap_or_default()
     };
-    let why = format!("two things are called {}: {} and {}", a.name, files(a), files(&b));
+    let why = format!("two things are called {}: {} and {}", a.name(), files(a), files(&b));
     let stamps = a.stamps.iter().chain(&b.stamps).cloned().collect();
     b.refused(why, stamps)
 }

@@ -1,7 +1,7 @@
 //! Live: what encoders push becomes broadcasts.
 //!
 //! ```text
-//!   bytes -> receiver -> init | chunk -> channel: reorder, spool, then window -> Arc<Broadcast> -> who waits
+//!   bytes -> receiver -> init | chunk -> channel: encoders, reorder, spool, then window -> Arc<Broadcast> -> who waits
 //! ```
 
 pub mod archive;
@@ -9,6 +9,7 @@ pub mod cadence;
 pub mod channel;
 pub mod clip;
 pub mod cut;
+pub mod encoders;
 pub mod intake;
 pub mod pushed;
 pub mod receiver;

@@ -18,7 +18,7 @@ use crate::formats::ttml::document::Document;
 use crate::media::switching::Arranged;
 use crate::media::text::{self, TextSamples};
 use crate::media::timeline;
-use crate::media::track::{Fragment, Kind, Role, Track, Version};
+use crate::media::track::{Fragment, Kind, Role, Track};
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// A text that a track is to be made of.
@@ -168,30 +168,14 @@ fn track(text: &Text, name: String, form: Form, made: TextSamples, source: &mut 
         }
     };
     source.add_made(text.path.clone(), text.stamp, Bytes::from(bytes));
+    let entry =
+        SampleEntry { format: FourCc(format), codecs, supplemental_codecs: None, media: Media::Text, protection: None };
     Track {
-        name,
-        version: Version(0),
         id: text.id,
-        kind: Kind::Text,
-        timescale: scale,
-        entry: SampleEntry {
-            format: FourCc(format),
-            codecs,
-            supplemental_codecs: None,
-            media: Media::Text,
-            protection: None,
-        },
         language: tag,
         label: text.label.clone(),
         roles: text.roles.clone(),
-        as_imsc: None,
-        captions: None,
-        frame_rate: None,
-        media_time: 0,
         init: Bytes::from(init),
-        pssh: Vec::new(),
-        keys: Vec::new(),
-        events: Vec::new(),
         samples: table,
         // All of them are to be put in fragments.
         fragments: vec![Fragment {
@@ -202,7 +186,6 @@ fn track(text: &Text, name: String, form: Form, made: TextSamples, source: &mut 
             moof: None,
             protection_bytes: 0,
         }],
-        segments: Vec::new(),
-        clip_end: None,
+        ..Track::new(name, Kind::Text, scale, entry)
     }
 }

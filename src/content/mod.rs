@@ -5,6 +5,7 @@ pub mod clips;
 pub(crate) mod edits;
 pub mod file;
 pub mod library;
+pub mod line;
 pub mod live;
 pub mod made;
 pub mod pieces;

@@ -8,11 +8,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::content::file::{SourceError, Stamp};
+use crate::content::line::Line;
 use crate::content::pieces::{self, Pieces};
 use crate::content::remote::object::Object;
 use crate::content::storage::{OpenFile, Storage};
@@ -22,6 +24,9 @@ use crate::sys::{self, Wait};
 /// Up to so many files of a source are kept open, so that the bytes of a replaced file can still be read; the segment files
 /// of an existing packaging are opened for each read.
 const OPEN_FILES_MAX: usize = 32;
+
+/// How long a read of a local file waits for its turn: a player gives up after about as long.
+const TURN_WAIT: Duration = Duration::from_secs(20);
 
 /// One file of a source.
 #[derive(Debug)]
@@ -162,14 +167,18 @@ impl Source {
         self.fill(ranges, Wait::Forbidden)
     }
 
-    /// `read`, by `read_cached` where that does and on a thread that may block where not.
-    pub async fn read_soon(self: &Arc<Self>, ranges: Vec<SourceRange>) -> Result<Bytes, SourceError> {
+    /// `read`, by `read_cached` where that does and where not on a thread that may block, after those who came before in `line`.
+    pub async fn read_soon(self: &Arc<Self>, ranges: Vec<SourceRange>, line: &Line) -> Result<Bytes, SourceError> {
         if self.a_remote(&ranges).is_some() {
             return self.read_remote(&ranges).await;
         }
         if let Some(bytes) = self.read_cached(&ranges)? {
             return Ok(bytes);
         }
+        let Ok(Some(_turn)) = tokio::time::timeout(TURN_WAIT, line.turn()).await else {
+            let file = ranges.first().map_or(0, |range| range.file);
+            return Err(SourceError::Busy { path: self.path(file).to_path_buf() });
+        };
         let source = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || source.read(&ranges));
         read.await.expect("reading does not panic, and the runtime outlives its requests")
@@ -522,6 +531,32 @@ mod tests {
         file.set_len(5).expect("cut");
         assert!(matches!(source.read(&[range(0..2)]), Err(SourceError::Replaced { .. })));
         assert!(matches!(source.read(&[range(6..8)]), Err(SourceError::Short { .. } | SourceError::Replaced { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_read_waits_in_line_only_where_the_disk_has_to_be_asked() {
+        use crate::telemetry::{ReadOf, Telemetry};
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("a");
+        let file = File::create(&path).expect("made");
+        // A hole, of which no page is in memory.
+        file.set_len(1 << 32).expect("made longer");
+        (&file).write_all(b"0123456789").expect("written");
+        drop(file);
+        let source = Arc::new(Source::open(&Storage::Local, std::slice::from_ref(&path)).expect("opened"));
+        let telemetry = Arc::<Telemetry>::default();
+        let full = Line::new(ReadOf::File, 0, 0, Arc::clone(&telemetry));
+        let at = |offset: u64| vec![range(offset..offset + 4)];
+        assert_eq!(source.read_soon(at(0), &full).await.expect("read"), &b"0123"[..]);
+        assert_eq!(telemetry.reads_refused.at(ReadOf::File).get(), 0);
+        if source.read_cached(&at(1 << 30)).expect("read").is_some() {
+            // A file system in memory, which is never waited for.
+            return;
+        }
+        assert!(matches!(source.read_soon(at(2 << 30), &full).await, Err(SourceError::Busy { .. })));
+        assert_eq!(telemetry.reads_refused.at(ReadOf::File).get(), 1);
+        let free = Line::new(ReadOf::File, 1, 0, Arc::clone(&telemetry));
+        assert_eq!(source.read_soon(at(3 << 30), &free).await.expect("read"), &[0; 4][..]);
     }
 
     #[test]

@@ -407,8 +407,7 @@ mod tests {
     use crate::formats::isobmff::groups::KeyGroups;
     use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Protection, SampleEntry, Video};
     use crate::media::sample::{Sample, SampleFlags, SampleTable};
-    use crate::media::track::{KeyChange, Version};
-    use bytes::Bytes;
+    use crate::media::track::KeyChange;
 
     /// An encrypted track of `count` samples of `duration` ticks, every `gop`th a sync sample; its key changes at each of
     /// `rotations`.
@@ -448,34 +447,17 @@ mod tests {
             constant_iv: Vec::new(),
             groups: KeyGroups::default(),
         };
+        let entry = SampleEntry {
+            format: FourCc(*b"encv"),
+            codecs: String::new(),
+            supplemental_codecs: None,
+            media,
+            protection: Some(protection),
+        };
         Track {
-            name: name.into(),
-            version: Version(0),
-            id: 1,
-            kind,
-            timescale: Timescale::new(timescale).expect("not zero"),
-            entry: SampleEntry {
-                format: FourCc(*b"encv"),
-                codecs: String::new(),
-                supplemental_codecs: None,
-                media,
-                protection: Some(protection),
-            },
-            language: None,
-            label: None,
-            roles: Vec::new(),
-            as_imsc: None,
-            captions: None,
-            frame_rate: None,
-            media_time: 0,
-            init: Bytes::new(),
-            pssh: Vec::new(),
             keys: [0].iter().chain(rotations).enumerate().map(key).collect(),
-            events: Vec::new(),
             samples: table,
-            fragments: Vec::new(),
-            segments: Vec::new(),
-            clip_end: None,
+            ..Track::new(name, kind, Timescale::new(timescale).expect("not zero"), entry)
         }
     }
 

@@ -224,6 +224,33 @@ pub struct Track {
 }
 
 impl Track {
+    /// A track that is said nothing of but what it is.
+    pub fn new(name: impl Into<String>, kind: Kind, timescale: Timescale, entry: SampleEntry) -> Track {
+        Track {
+            name: name.into(),
+            version: Version(0),
+            id: 1,
+            kind,
+            timescale,
+            entry,
+            language: None,
+            label: None,
+            roles: Vec::new(),
+            as_imsc: None,
+            captions: None,
+            frame_rate: None,
+            media_time: 0,
+            init: Bytes::new(),
+            pssh: Vec::new(),
+            keys: Vec::new(),
+            events: Vec::new(),
+            samples: SampleTable::default(),
+            fragments: Vec::new(),
+            segments: Vec::new(),
+            clip_end: None,
+        }
+    }
+
     /// Samples of segment `index`.
     pub fn segment_samples(&self, index: usize) -> Range<u32> {
         let end = self.segments.get(index + 1).map_or(self.played_end(), |next| next.first_sample);

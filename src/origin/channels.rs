@@ -33,6 +33,27 @@ pub struct ChannelFigures {
     pub waiting: usize,
     /// Its tracks, those of the newest period.
     pub tracks: Vec<TrackFigures>,
+    /// The encoders that pushed to it, by name.
+    pub encoders: Vec<EncoderFigures>,
+    /// How often a track went on with another encoder, since the server began.
+    pub takeovers: u64,
+}
+
+/// An encoder of a channel as it is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct EncoderFigures {
+    /// What it calls itself, or the address that it pushes from.
+    pub name: String,
+    /// `active`, `standby` or `silent`.
+    pub state: &'static str,
+    /// Seconds since something of it came.
+    pub heard_s: f64,
+    /// Segments that began with its media, since the server began.
+    pub segments: u64,
+    /// Tracks whose media is its own.
+    pub active: Vec<String>,
+    /// Tracks that it stands by for.
+    pub standby: Vec<String>,
 }
 
 /// A track of a channel as it is.
@@ -63,6 +84,19 @@ impl ChannelFigures {
             () => "live",
         };
         let seconds = |ms: u64| ms as f64 / 1000.0;
+        let (encoders, takeovers) = channel.encoders(now);
+        let encoders = encoders.into_iter().map(|own| EncoderFigures {
+            state: match () {
+                () if !own.is_alive => "silent",
+                () if own.active.is_empty() => "standby",
+                () => "active",
+            },
+            heard_s: age_s(own.heard),
+            name: own.name,
+            segments: own.segments,
+            active: own.active,
+            standby: own.standby,
+        });
         ChannelFigures {
             name: channel.name().to_owned(),
             state,
@@ -73,6 +107,8 @@ impl ChannelFigures {
             latency_s: broadcast.timing.low_latency.map(|own| seconds(own.target_ms)),
             waiting: channel.waiting(),
             tracks: tracks(&broadcast, now),
+            encoders: encoders.collect(),
+            takeovers,
         }
     }
 

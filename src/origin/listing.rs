@@ -1,6 +1,9 @@
 //! What the library holds, as the admin listener and the terminal show it.
 
+use std::time::Duration;
+
 use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
 
 use crate::content::live::channel::Channel;
 use crate::media::presentation::Period;
@@ -8,8 +11,11 @@ use crate::media::thumbnails::Thumbnails;
 use crate::media::track::Track;
 use crate::origin::address::encode;
 use crate::origin::render::Render;
-use crate::origin::serve::Origin;
+use crate::origin::serve::{Origin, being_opened};
 use crate::time::Utc;
+
+/// How long all that has to be opened of storages for one answer is waited for: a person looks at the page.
+const STORAGES_WAIT: Duration = Duration::from_secs(3);
 
 /// A presentation, summed up.
 #[derive(Clone, Debug, Serialize)]
@@ -122,16 +128,25 @@ pub struct ClassFill {
 }
 
 impl Origin {
-    /// At most `limit` presentations whose names come after `after`, by name. Opens those that were not opened yet.
+    /// At most `limit` presentations whose names come after `after`, by name. Opens those that were not opened yet; of storages that do not answer
+    /// soon some are told of without what only opening shows.
     pub async fn listings(&self, after: Option<&str>, limit: usize, now: Utc) -> Vec<Listing> {
         let mut listings = Vec::new();
+        let until = Instant::now() + STORAGES_WAIT;
         for entry in self.library().listed(after, limit) {
-            let name = &entry.name;
-            let listing = match self.render_of(name, now).await {
+            let name = entry.name();
+            let rendered = match self.opened(&entry, now).await {
+                Some(render) => Ok(render),
+                None if entry.is_remote() => {
+                    timeout_at(until, self.render_of(name, now)).await.unwrap_or_else(|_| Err(being_opened()))
+                }
+                None => self.render_of(name, now).await,
+            };
+            let listing = match rendered {
                 Ok(render) => Listing::of(&render),
                 Err(problem) => Listing::refused(name, problem.message()),
             };
-            listings.push(Listing { rule: entry.rule.to_string(), ..listing });
+            listings.push(Listing { rule: entry.group.rule.to_string(), ..listing });
         }
         let channels = self.channels().all();
         let later = channels.iter().filter(|channel| after.is_none_or(|after| channel.name() > after));
@@ -245,7 +260,7 @@ impl Listing {
 
     fn of(render: &Render) -> Listing {
         let presentation = &render.indexed.opened.presentation;
-        let name = &render.indexed.entry.name;
+        let name = render.indexed.entry.name();
         let [hls, dash] = &render.indexed.refusals;
         let url = |refusal: &Option<String>, file: &str| refusal.is_none().then(|| format!("/{}/{file}", encode(name)));
         let periods = presentation.periods.iter().map(PeriodListing::of);
@@ -257,7 +272,7 @@ impl Listing {
         let refusals =
             refusals.into_iter().filter_map(|(what, why)| why.as_ref().map(|why| format!("no {what}: {why}")));
         Listing {
-            name: name.clone(),
+            name: name.to_owned(),
             live: false,
             duration_s: Some(presentation.duration().seconds()),
             hls: url(hls, "master.m3u8"),

@@ -324,8 +324,11 @@ impl Origin {
             return Err(gone());
         }
         let (channel, from, segment) = (Arc::clone(channel), Arc::clone(segment), Arc::clone(segment));
-        let telemetry = Arc::clone(self.telemetry());
+        let (telemetry, spool) = (Arc::clone(self.telemetry()), Arc::clone(&self.spool));
         let reading = async move {
+            let Some(_turn) = spool.turn().await else {
+                return Err(Problem::unavailable("reads_busy", "too many reads wait for the spool; try again"));
+            };
             telemetry.source_reads.inc();
             match tokio::task::spawn_blocking(move || channel.read(&from)).await {
                 Ok(Ok(bytes)) => {

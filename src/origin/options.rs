@@ -15,6 +15,9 @@ pub struct Options {
     pub prefetch: u32,
     /// Objects being made at once. Each keeps about a segment, a few megabytes, and one read of a source.
     pub flights_max: usize,
+    /// Reads of local files under way at once that wait for a disk, each on a thread of its own: what keeps disks and a network mount busy. Four times
+    /// as many wait for their turn; more would come too late for who asked.
+    pub reads_max: usize,
     /// Bytes that bodies may keep alive beside the cache: being read, or evicted and still held by readers who are slow. Beyond it nothing more
     /// is read.
     pub in_flight_bytes: u64,
@@ -40,6 +43,7 @@ impl Default for Options {
             key_uri: None,
             prefetch: 0,
             flights_max: 256,
+            reads_max: 32,
             in_flight_bytes: 256 << 20,
             requests_max: 4096,
             open_files_max: 4096,

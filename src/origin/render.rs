@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use tracing::Instrument;
 
 use crate::cache::disk::{Disk, Name};
 use crate::cache::{Lease, Weigh};
 use crate::content::file::SourceError;
 use crate::content::library::entry::Entry;
+use crate::content::line::Line;
 use crate::content::vod::{OpenError, Opened};
 use crate::formats::error::Malformed;
 use crate::formats::image::Format;
@@ -79,11 +81,11 @@ impl Indexed {
         let is_known = entry.is_refused();
         let opened = entry.open().map_err(|error| {
             if !is_known {
-                tracing::warn!(presentation = entry.name, %error, "can't be served");
+                tracing::warn!(presentation = entry.name(), %error, "can't be served");
             }
             match error {
                 OpenError::Nothing(why) => {
-                    Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name))
+                    Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name()))
                 }
                 OpenError::Source(error) => source_problem(&error),
             }
@@ -92,7 +94,7 @@ impl Indexed {
         let renditions = Renditions::of(&opened.presentation, &rates);
         let hls = hls::multivariant::playlist(&opened.presentation, &renditions, &hls_options(options)).err();
         for warning in opened.presentation.warnings.iter().chain(&renditions.notes) {
-            tracing::warn!(presentation = entry.name, "{warning}");
+            tracing::warn!(presentation = entry.name(), "{warning}");
         }
         let dash = dash::mpd(&opened.presentation, &rates).err();
         let refusals = [hls.map(|why| why.to_string()), dash.map(|why| why.to_string())];
@@ -140,6 +142,9 @@ pub(crate) fn source_problem(error: &SourceError) -> Problem {
             "storage_unavailable",
             "the storage that holds the source does not answer as it should",
         ),
+        SourceError::Busy { .. } => {
+            Problem::unavailable("reads_busy", "too many reads wait for what holds the source; try again")
+        }
         SourceError::Io { .. } => Problem::unavailable("source_unreadable", "the source file can't be read"),
     }
 }
@@ -159,6 +164,8 @@ pub struct Render {
     pub memory: Arc<Memory>,
     /// What is read is counted here.
     pub telemetry: Arc<Telemetry>,
+    /// Where reads of local files wait for their turn.
+    pub files: Arc<Line>,
     /// Where what was read of a storage is kept, too.
     pub disk: Option<Arc<Disk>>,
 }
@@ -398,19 +405,21 @@ impl Render {
     ) -> impl Future<Output = Result<Bytes, Problem>> + Send + '_ {
         let source = &self.indexed.opened.source;
         let kept = self.disk.as_deref().filter(|_| source.is_far(&ranges));
-        let kept = kept.and_then(|disk| Some((disk, disk_name(disk, &self.indexed.entry.name, of, &ranges)?)));
+        let kept = kept.and_then(|disk| Some((disk, disk_name(disk, self.indexed.entry.name(), of, &ranges)?)));
         async move {
             if let Some((disk, name)) = &kept {
                 let len = ranges.iter().map(SourceRange::len).sum();
-                if let Some(bytes) = disk.get(name, len).await {
+                let span = tracing::trace_span!(target: "headwater::spans", "disk", bytes = len);
+                if let Some(bytes) = disk.get(name, len).instrument(span).await {
                     return Ok(bytes);
                 }
             }
             self.telemetry.source_reads.add(ranges.len() as u64);
             let reading = self.telemetry.source_read_seconds.begin();
-            let bytes = source.read_soon(ranges).await.map_err(|error| {
+            let span = tracing::trace_span!(target: "headwater::spans", "read", ranges = ranges.len());
+            let bytes = source.read_soon(ranges, &self.files).instrument(span).await.map_err(|error| {
                 let entry = &self.indexed.entry;
-                tracing::warn!(presentation = entry.name, %error, "a read failed");
+                tracing::warn!(presentation = entry.name(), %error, "a read failed");
                 if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
                     if !entry.lease.is_live() {
                         return Problem::not_found("source_gone", "this version is not served any more");

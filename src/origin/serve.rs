@@ -15,11 +15,13 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::cache::disk::Disk;
 use crate::cache::{Cache, FlightError, Role, Weigh};
 use crate::content::library::Library;
 use crate::content::library::entry::Entry;
+use crate::content::line::Line;
 use crate::content::live::channel::Channels;
 use crate::media::track::Version;
 use crate::origin::address::{Address, Class, Item, TrackItem, decode};
@@ -28,7 +30,7 @@ use crate::origin::broadcasts::{self, Broadcasts};
 use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, COLLAPSED, Object, PASSED, Problem, Remembered, STORED};
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, MEMORY_FULL, Render, memory_full, no_such_object, source_problem};
-use crate::telemetry::{CacheClass, Refused, Telemetry};
+use crate::telemetry::{CacheClass, ReadOf, Refused, Telemetry};
 use crate::time::Utc;
 
 /// The classes of the cache, each with its share of the budget in hundredths.
@@ -40,6 +42,12 @@ const REMEMBERED_SHARE: u64 = 1;
 const RETIRED_MAX: usize = 64;
 /// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
 const REMOTE_OPENINGS_MAX: usize = 8;
+/// Presentations of this machine that are opened at once: enough for a disk, and a mount that hangs leaves threads for others.
+const LOCAL_OPENINGS_MAX: usize = 16;
+/// Segments of channels that are read of their spool at once: they wait for no other read, and the spool is a disk of this machine.
+const SPOOL_READS_MAX: usize = 16;
+/// How many times as many reads wait for their turn as have it.
+const WAITING_READS: usize = 4;
 /// What they may take beside the cache: the budget of indexes, divided by this.
 const RETIRED_SHARE: u64 = 4;
 /// How often an index is opened anew because its source changed meanwhile, before the request is told to come again.
@@ -75,8 +83,12 @@ pub struct Origin {
     admission: Arc<Admission>,
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
-    /// Bounds how many presentations of remote storage are opened at once.
-    openings: Arc<Semaphore>,
+    /// Bounds how many presentations of this machine are opened at once, and of remote storage.
+    openings: [Arc<Semaphore>; 2],
+    /// Where reads of local files wait for their turn.
+    files: Arc<Line>,
+    /// Where reads of what is live do, which is no line of others'.
+    pub(crate) spool: Arc<Line>,
     /// Keeps what is read of storages, behind memory.
     disk: Option<Arc<Disk>>,
 }
@@ -84,6 +96,8 @@ pub struct Origin {
 impl Origin {
     /// An origin of what `library` holds.
     pub fn new(library: Arc<Library>, options: Options, telemetry: Arc<Telemetry>) -> Origin {
+        let line = |of, at_once| Arc::new(Line::new(of, at_once, at_once * WAITING_READS, Arc::clone(&telemetry)));
+        let (files, spool) = (line(ReadOf::File, options.reads_max), line(ReadOf::Spool, SPOOL_READS_MAX));
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
         Origin {
             library,
@@ -97,7 +111,9 @@ impl Origin {
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
-            openings: Arc::new(Semaphore::new(REMOTE_OPENINGS_MAX)),
+            openings: [LOCAL_OPENINGS_MAX, REMOTE_OPENINGS_MAX].map(|count| Arc::new(Semaphore::new(count))),
+            files,
+            spool,
             disk: None,
             options: Arc::new(options),
         }
@@ -250,6 +266,7 @@ impl Origin {
             Class::Manifest | Class::Init => Work::Manifest,
             Class::Segment => Work::Segment,
         };
+        let shown = key.to_owned();
         let making = async move {
             let _place = match place {
                 Some(place) => place,
@@ -265,7 +282,8 @@ impl Origin {
                 }
             };
             let flight = telemetry.flight_seconds.begin();
-            let mut made = make().await;
+            let span = tracing::trace_span!(target: "headwater::spans", "make", key = shown);
+            let mut made = make().instrument(span).await;
             if made.as_ref().is_err_and(|problem| problem.code() == MEMORY_FULL) {
                 // What a burst has put above the ceiling may not have been evicted yet.
                 segments.settle().await;
@@ -366,8 +384,8 @@ impl Origin {
     fn render(&self, indexed: Arc<Indexed>, now: Utc) -> Render {
         let grace = self.grace(&indexed);
         let (options, memory) = (Arc::clone(&self.options), Arc::clone(&self.memory));
-        let (telemetry, disk) = (Arc::clone(&self.telemetry), self.disk.clone());
-        Render { indexed, grace, now, options, memory, telemetry, disk }
+        let (telemetry, files, disk) = (Arc::clone(&self.telemetry), Arc::clone(&self.files), self.disk.clone());
+        Render { indexed, grace, now, options, memory, telemetry, files, disk }
     }
 
     fn grace(&self, indexed: &Indexed) -> Duration {
@@ -405,19 +423,17 @@ impl Origin {
     }
 
     async fn open(&self, entry: Arc<Entry>) -> Result<Arc<Indexed>, Problem> {
-        let name = entry.name.clone();
+        let name = entry.name().to_owned();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
-        let wanted_turn = entry.is_remote().then(|| Arc::clone(&self.openings));
+        let turns = Arc::clone(&self.openings[usize::from(entry.is_remote())]);
         let options = Arc::clone(&self.options);
         let opening = async move {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
-            // Large windows of media are read for it: some at a time, while others wait.
-            let _turn = match wanted_turn {
-                Some(turns) => turns.acquire_owned().await.ok(),
-                None => None,
-            };
-            let opening = tokio::task::spawn_blocking(move || Indexed::open(entry, &options));
+            // It keeps a thread, and of a storage large windows of media are read for it: some at a time, while others wait.
+            let _turn = turns.acquire_owned().await.ok();
+            let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name());
+            let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options)));
             let opened = opening
                 .await
                 .map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;
@@ -443,7 +459,7 @@ impl Origin {
             return Ok(current);
         }
         let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = retired.iter().rev().find(|old| old.entry.name == name && has(old) && within_grace(old));
+        let found = retired.iter().rev().find(|old| old.entry.name() == name && has(old) && within_grace(old));
         found
             .cloned()
             .ok_or_else(|| Problem::not_found("unknown_version", "this version is not served, or not any more"))
@@ -488,7 +504,7 @@ impl Origin {
             }
         }
         let mut count = self.index.purge(of_name).await;
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(&old.entry.name));
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).retain(|old| !of_name(old.entry.name()));
         self.remembered.purge(of_path).await;
         for cache in [&self.inits, &self.manifests, &self.segments] {
             count += cache.purge(of_path).await;
@@ -512,9 +528,20 @@ impl Origin {
         &self.telemetry
     }
 
+    /// Renders of `entry`, if it is opened already.
+    pub(crate) async fn opened(&self, entry: &Arc<Entry>, now: Utc) -> Option<Render> {
+        let known = self.index.get(entry.name()).await.filter(|known| Arc::ptr_eq(&known.entry, entry))?;
+        Some(self.render(known, now))
+    }
+
     /// Renders of the presentation called `name`, as of `now`.
     pub(crate) async fn render_of(&self, name: &str, now: Utc) -> Result<Render, Problem> {
         self.current(name, now).await.map(|indexed| self.render(indexed, now))
+    }
+
+    /// Threads that an origin with these `options` may have waiting at once for files, spool and storages that may never answer.
+    pub fn waiting_threads_max(options: &Options) -> usize {
+        options.reads_max + SPOOL_READS_MAX + LOCAL_OPENINGS_MAX + REMOTE_OPENINGS_MAX
     }
 
     /// Waits until what is to be kept on disk is written. To be called at the end.
@@ -554,7 +581,7 @@ fn cache_class(class: Class) -> CacheClass {
     }
 }
 
-fn being_opened() -> Problem {
+pub(crate) fn being_opened() -> Problem {
     Problem::unavailable("being_opened", "the presentation is being opened; try again")
 }
 

@@ -1,7 +1,5 @@
 //! Model values for tests, built in a line.
 
-use bytes::Bytes;
-
 use crate::formats::captions::Service;
 use crate::formats::cicp::Colour;
 use crate::formats::image::Format;
@@ -9,7 +7,7 @@ use crate::formats::isobmff::boxes::FourCc;
 use crate::formats::isobmff::groups::KeyGroups;
 use crate::formats::isobmff::sample_entry::{Audio, ChannelLayout, Media, Protection, SampleEntry, Video};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
-use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
+use crate::media::sample::{Sample, SampleFlags, SourceRange};
 use crate::media::thumbnails::Thumbnails;
 use crate::media::track::{Caption, Fragment, KeyChange, Kind, Pssh, Role, Segment, Track, Version};
 use crate::time::{MediaTime, Timescale};
@@ -24,28 +22,11 @@ fn build(name: &str, kind: Kind, format: &[u8; 4], codecs: &str, media: Media, t
         media,
         protection: None,
     };
+    let timescale = Timescale::new(timescale).expect("not zero");
     Build(Track {
-        name: name.into(),
         version: Version(0x0123_4567_89ab_cdef),
-        id: 1,
-        kind,
-        timescale: Timescale::new(timescale).expect("not zero"),
-        entry,
-        language: None,
-        label: None,
-        roles: Vec::new(),
-        as_imsc: None,
-        captions: None,
         frame_rate: (kind == Kind::Video).then_some((25, 1)),
-        media_time: 0,
-        init: Bytes::new(),
-        pssh: Vec::new(),
-        keys: Vec::new(),
-        events: Vec::new(),
-        samples: SampleTable::default(),
-        fragments: Vec::new(),
-        segments: Vec::new(),
-        clip_end: None,
+        ..Track::new(name, kind, timescale, entry)
     })
 }
 

@@ -334,6 +334,9 @@ fn count_channels(state: &State, now: Utc) {
     counted.live_silent.set(level(running().filter(|channel| channel.state == "silent").count()));
     counted.live_gaps.set(level(channels.iter().map(ChannelFigures::gaps).sum()));
     counted.live_waiting.set(level(channels.iter().map(|channel| channel.waiting).sum()));
+    let encoders = || channels.iter().flat_map(|channel| &channel.encoders);
+    counted.live_encoders.set(level(encoders().filter(|encoder| encoder.state != "silent").count()));
+    counted.live_takeovers.set(channels.iter().map(|channel| i64::try_from(channel.takeovers).unwrap_or(0)).sum());
     let oldest_s = running().map(|channel| channel.media_age_s).fold(0.0, f64::max);
     counted.live_media_age_seconds.set(oldest_s as i64);
 }

@@ -1,6 +1,6 @@
 //! Answers under way on a connection. In HTTP/1 they say that it does not rest. In HTTP/2 the socket tells nothing of them: a peer
-//! that opens no flow-control window (RFC 9113 §5.2) takes no byte of an answer, though the socket takes every frame that is
-//! written.
+//! that opens no flow-control window (RFC 9113 §5.2), or one of a few bytes, takes next to nothing of an answer, though the socket takes every
+//! frame that is written.
 //!
 //! ```text
 //!   HTTP/1   request -> Share -> answer -> hyper            until it is made: then it is written at once
@@ -11,17 +11,23 @@
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 
+/// What a peer takes at least within the write deadline, or all that is left: less is no player's speed, and keeps bodies in memory.
+pub const TAKEN_BYTES_MIN: u64 = 16 * 1024;
+
 /// The answers of one connection that are under way.
 #[derive(Debug, Default)]
 pub struct Bodies {
     under_way: AtomicUsize,
-    has_moved: AtomicBool,
+    /// Whether the first of them began since somebody looked.
+    has_begun: AtomicBool,
+    /// Bytes that were taken since then, or since so many were as have to be.
+    taken: AtomicU64,
 }
 
 // Counts are looked at by the connection's own timer, seconds later; they order nothing else.
@@ -36,7 +42,7 @@ impl Bodies {
     pub fn begin(self: &Arc<Bodies>) -> Share {
         // More answers do not excuse that the first is not taken.
         if self.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.has_moved.store(true, Ordering::Relaxed);
+            self.has_begun.store(true, Ordering::Relaxed);
         }
         Share(self.clone())
     }
@@ -46,9 +52,15 @@ impl Bodies {
         self.under_way.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether some are under way of which no byte was taken since the last call.
+    /// Whether some are under way, and neither all that were have ended nor [`TAKEN_BYTES_MIN`] were taken since the last call that said no.
     pub fn are_stuck(&self) -> bool {
-        !self.has_moved.swap(false, Ordering::Relaxed) && self.are_under_way()
+        let have_begun = self.has_begun.swap(false, Ordering::Relaxed);
+        let is_enough = self.taken.load(Ordering::Relaxed) >= TAKEN_BYTES_MIN;
+        if have_begun || is_enough || !self.are_under_way() {
+            self.taken.store(0, Ordering::Relaxed);
+            return false;
+        }
+        true
     }
 }
 
@@ -113,7 +125,7 @@ impl<D: Buf> Buf for WatchedData<D> {
 
     fn advance(&mut self, count: usize) {
         if let Some(Share(bodies)) = self.share.as_deref() {
-            bodies.has_moved.store(true, Ordering::Relaxed);
+            bodies.taken.fetch_add(count as u64, Ordering::Relaxed);
         }
         self.data.advance(count);
     }
@@ -126,10 +138,11 @@ mod tests {
     use http_body_util::{BodyExt, Empty, Full};
 
     #[tokio::test]
-    async fn a_body_is_stuck_until_bytes_are_taken_and_gone_with_its_data() {
+    async fn a_body_is_stuck_until_enough_is_taken_and_gone_with_its_data() {
+        let enough = TAKEN_BYTES_MIN as usize;
         let bodies = Arc::<Bodies>::default();
         assert!(!bodies.are_stuck());
-        let mut body = bodies.watch(Full::new(Bytes::from_static(b"media")));
+        let mut body = bodies.watch(Full::new(Bytes::from(vec![7; enough + 1])));
         assert!(!bodies.are_stuck(), "it has only begun");
         assert!(bodies.are_stuck());
         let mut data = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -139,6 +152,8 @@ mod tests {
         assert!(bodies.are_stuck(), "another one is no excuse");
         drop(other);
         data.advance(1);
+        assert!(bodies.are_stuck(), "a byte is not enough");
+        data.advance(enough - 1);
         assert!(!bodies.are_stuck());
         assert!(bodies.are_stuck());
         drop(data);

@@ -7,8 +7,8 @@
 //! ```text
 //!   waiting to read,  no byte of a head yet   -> idle deadline        (a clean end)
 //!                     some bytes of a head    -> head deadline        (counted from its first byte)
-//!   waiting to write                          -> write deadline       (counted from the last byte the peer took of the kernel)
-//!   HTTP/2: waiting to read, answers under way -> write deadline       (likewise: its windows may be shut)
+//!   waiting to write                          -> write deadline       (for each 16 KiB that the peer takes of the kernel, or the rest)
+//!   HTTP/2: waiting to read, answers under way -> write deadline       (likewise, of bodies: its windows may be shut)
 //!   neither (an answer is being made)         -> none: who makes it has deadlines of its own
 //! ```
 //!
@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::server::bodies::Bodies;
+use crate::server::bodies::{Bodies, TAKEN_BYTES_MIN};
 use crate::server::drain::Drain;
 use crate::sys;
 use crate::telemetry::{Ending, Telemetry};
@@ -39,7 +39,7 @@ pub struct Deadlines {
     pub head: Duration,
     /// Without any byte of a request.
     pub idle: Duration,
-    /// Without the peer taking a byte while some wait.
+    /// In which the peer takes [`TAKEN_BYTES_MIN`] while so many wait.
     pub write: Duration,
     /// Whether requests have long bodies: then a head's deadline begins anew with every byte, and who takes the bodies bounds them.
     pub takes_bodies: bool,
@@ -103,9 +103,9 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
         None
     }
 
-    /// Bytes that went to the kernel so far, if the stream holds some back itself: they go on while no write is taken.
-    fn passed_on(&self) -> u64 {
-        0
+    /// Bytes that went to the kernel so far, if the stream holds some back itself: they go on while no write is taken. `None`: all that was written.
+    fn passed_on(&self) -> Option<u64> {
+        None
     }
 
     /// Lets the kernel hold at most about `bytes` that are not sent.
@@ -141,10 +141,12 @@ pub struct Conn<S> {
     protocol: Protocol,
     /// Bytes written in this period of the timer.
     written: usize,
+    /// And so far.
+    sent: u64,
     /// Whether the kernel may hold more for this peer.
     is_fast: bool,
-    /// Where the peer's acknowledgements stood at the last period that passed while waiting to write.
-    acknowledged: Option<i128>,
+    /// What the peer had taken when the write deadline began, which is at the end of a period.
+    taken: Option<i128>,
     /// Answers under way.
     bodies: Arc<Bodies>,
     /// Whole periods of the timer in which nothing of them was taken.
@@ -173,8 +175,9 @@ impl<S: Stream> Conn<S> {
             in_head: false,
             protocol: Protocol::Http1,
             written: 0,
+            sent: 0,
             is_fast: false,
-            acknowledged: None,
+            taken: None,
             bodies: Arc::default(),
             stuck_periods: 0,
             replay: Vec::new(),
@@ -247,7 +250,7 @@ impl<S: Stream> Conn<S> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let next = Instant::now() + self.deadlines.period();
             self.timer.as_mut().reset(next);
-            self.written = 0;
+            let written = std::mem::take(&mut self.written);
             let is_stuck = self.protocol == Protocol::Http2 && self.bodies.are_stuck();
             self.stuck_periods = if is_stuck { self.stuck_periods + 1 } else { 0 };
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
@@ -255,6 +258,10 @@ impl<S: Stream> Conn<S> {
             }
             if self.write_periods.is_some() {
                 self.look_at_the_queue();
+                if self.is_fast && written == 0 {
+                    self.is_fast = false;
+                    self.io.hold_unsent(UNSENT_BYTES_MAX);
+                }
             }
         }
         let limits = &self.deadlines;
@@ -275,27 +282,31 @@ impl<S: Stream> Conn<S> {
         (periods >= limits.periods(limit)).then_some(overdue)
     }
 
-    /// The socket took nothing for a period; that the peer takes something of what the kernel holds is progress all the same.
+    /// For a period not all was written that there was to write. What the peer took of it, the kernel knows.
     fn look_at_the_queue(&mut self) {
-        let before = self.acknowledged;
-        // What was passed on meanwhile is not acknowledged yet, and no step back.
-        let waiting = self.io.unacknowledged();
-        self.acknowledged = waiting.map(|waiting| i128::from(self.io.passed_on()) - waiting as i128);
-        if self.acknowledged.zip(before).is_some_and(|(now, before)| now > before) {
-            self.write_periods = Some(0);
+        let passed_on = self.io.passed_on().unwrap_or(self.sent);
+        let taken = i128::from(passed_on) - self.io.unacknowledged().unwrap_or(0) as i128;
+        match self.taken {
+            None => self.taken = Some(taken),
+            Some(before) if taken - before >= i128::from(TAKEN_BYTES_MIN) => {
+                self.taken = Some(taken);
+                self.write_periods = Some(0);
+            }
+            Some(_) => {}
         }
-        if self.is_fast {
-            self.is_fast = false;
-            self.io.hold_unsent(UNSENT_BYTES_MAX);
-        }
+    }
+
+    /// All is written that there was to write: what the peer takes of the kernel's is the kernel's concern.
+    fn has_flushed(&mut self) {
+        self.write_periods = None;
+        self.taken = None;
     }
 
     fn has_written(&mut self, result: &io::Result<usize>) {
         match result {
             Ok(count) => {
                 self.telemetry.bytes_out.add(*count as u64);
-                self.write_periods = None;
-                self.acknowledged = None;
+                self.sent += *count as u64;
                 self.written = self.written.saturating_add(*count);
                 if self.written >= FAST_BYTES && !self.is_fast {
                     self.is_fast = true;
@@ -399,7 +410,10 @@ impl<S: Stream> AsyncWrite for Conn<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_flush(cx) {
             Poll::Pending => self.wait_to_write(cx),
-            done => done,
+            done => {
+                self.has_flushed();
+                done
+            }
         }
     }
 
@@ -477,9 +491,9 @@ mod tests {
             Some(self.queued.saturating_sub(self.acknowledges * self.since.elapsed().as_secs() as usize))
         }
 
-        fn passed_on(&self) -> u64 {
+        fn passed_on(&self) -> Option<u64> {
             // Until 100 s are over.
-            self.passes_on as u64 * self.since.elapsed().as_secs().min(100)
+            Some(self.passes_on as u64 * self.since.elapsed().as_secs().min(100))
         }
 
         fn hold_unsent(&self, bytes: u32) {
@@ -522,10 +536,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_peer_that_dripped_was_kept_for_as_long_as_it_liked() {
+        // 16 KiB in 30 s are 546 bytes a second.
+        let (mut drips, _) = Full::conn(500);
+        let start = Instant::now();
+        drips.write_all(b"x").await.unwrap_err();
+        assert_about(start.elapsed(), DEADLINES.write);
+        // 600 a second empty 4 MiB in nearly two hours; the last 16 KiB are not whole.
+        let (mut slow, _) = Full::conn(600);
+        let start = Instant::now();
+        slow.write_all(b"x").await.unwrap_err();
+        let seconds = start.elapsed().as_secs();
+        assert!((6990..7040).contains(&seconds), "{seconds} s");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn records_that_tls_held_back_are_no_sign_of_a_peer_that_stopped() {
         // What is acknowledged is replaced by what was held back, so the kernel's queue does not become shorter.
         let io =
-            Full { queued: 1 << 20, acknowledges: 0, passes_on: 1000, since: Instant::now(), held: Arc::default() };
+            Full { queued: 1 << 20, acknowledges: 0, passes_on: 4000, since: Instant::now(), held: Arc::default() };
         let mut conn = Conn::new(io, DEADLINES, Arc::default(), Arc::default());
         let start = Instant::now();
         conn.write_all(b"x").await.unwrap_err();
@@ -620,21 +649,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_stops_reading_is_cut_off_and_one_that_reads_slowly_is_not() {
-        let (mut conn, mut client, telemetry) = pair(16);
+        let (mut conn, mut client, telemetry) = pair(20_000);
         let slow = tokio::spawn(async move {
             for _ in 0..10 {
                 sleep(Duration::from_secs(25)).await;
-                client.read_exact(&mut [0; 1]).await.unwrap();
+                client.read_exact(&mut [0; 20_000]).await.unwrap();
             }
             let since = Instant::now();
             std::future::pending::<()>().await;
             (client, since)
         });
         let start = Instant::now();
-        let error = conn.write_all(&[7; 100]).await.unwrap_err();
+        let error = conn.write_all(&[7; 1_000_000]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_about(start.elapsed() - Duration::from_secs(250), DEADLINES.write);
-        assert_eq!(telemetry.bytes_out.get(), 26);
+        let after = start.elapsed() - Duration::from_secs(250);
+        assert!(after >= DEADLINES.write && after <= DEADLINES.write + 2 * PERIOD_MAX, "{after:?}");
+        assert_eq!(telemetry.bytes_out.get(), 220_000);
         drop(conn);
         assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
         slow.abort();

@@ -27,6 +27,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use tracing::Instrument;
+
 use crate::origin::object::{ANYBODY, Body, EXPOSED, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
@@ -332,7 +334,16 @@ impl Answer for Media {
         let peer = access.client(peer, &request);
         let admitted = access.admit(&mut request, peer.ip(), now);
         let mut response = match (body, admitted) {
-            (Ok(()), Ok(())) => respond(&state, &request, now).await,
+            (Ok(()), Ok(())) => {
+                let span = observe::span(&request);
+                if span.is_disabled() {
+                    respond(&state, &request, now).await
+                } else {
+                    let response = Box::pin(respond(&state, &request, now)).instrument(span.clone()).await;
+                    observe::end_span(&span, &response);
+                    response
+                }
+            }
             (Ok(()), Err(denial)) => {
                 state.telemetry.requests_denied.at(denial).inc();
                 access::denied(denial, request.method())
@@ -680,6 +691,47 @@ mod tests {
         assert_eq!(telemetry.connections_open.get(), 1, "it was cut off");
     }
 
+    /// A connection in memory whose answers have `len` bytes, and which holds few of them.
+    fn http1_client(len: usize) -> (DuplexStream, Arc<Telemetry>, JoinHandle<Result<(), String>>) {
+        let (server, client) = duplex(64);
+        let telemetry = Arc::<Telemetry>::default();
+        let conn = Conn::new(server, DEADLINES, telemetry.clone(), Arc::default());
+        let service =
+            service_fn(move |_| async move { Ok(Response::new(Body::new(Rope::from(Bytes::from(vec![7; len]))))) });
+        let over = tokio::spawn(async move { converse(conn, &Drain::default(), 64 * 1024, service).await });
+        (client, telemetry, over)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http1_reader_that_drips_was_kept_for_as_long_as_it_liked() {
+        let (mut client, telemetry, over) = http1_client(100_000);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let start = tokio::time::Instant::now();
+        while client.read_exact(&mut [0; 100]).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        over.await.unwrap().unwrap_err();
+        assert!(start.elapsed() <= DEADLINES.write + Duration::from_secs(6), "{:?}", start.elapsed());
+        assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_little_because_little_is_left_is_not_cut_off() {
+        let (mut client, telemetry, _over) = http1_client(1000);
+        for _ in 0..20 {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(&[7; 1000]) {
+                let mut some = [0; 100];
+                let count = client.read(&mut some).await.unwrap();
+                assert!(count > 0, "it was cut off");
+                answer.extend_from_slice(&some[..count]);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        }
+        assert_eq!(telemetry.connections_open.get(), 1);
+    }
+
     /// A connection whose HTTP/2 client opens each stream's window by `window` bytes; its answers have 100 000.
     async fn http2_client(window: u32) -> (h2::client::SendRequest<Bytes>, Arc<Telemetry>, JoinHandle<()>) {
         let (server, client) = duplex(1 << 20);
@@ -726,19 +778,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_http2_reader_that_takes_a_byte_now_and_then_is_kept_and_then_may_be_idle() {
+    async fn an_http2_reader_that_drips_was_kept_for_as_long_as_it_liked() {
         let (requests, telemetry, over) = http2_client(10).await;
         let mut requests = requests.ready().await.unwrap();
         let (answer, _) = requests.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
         let mut body = answer.await.unwrap().into_body();
-        let mut read = 0;
+        let start = tokio::time::Instant::now();
+        while let Some(Ok(data)) = body.data().await {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if body.flow_control().release_capacity(data.len()).is_err() {
+                break;
+            }
+        }
+        over.await.unwrap();
+        assert!(start.elapsed() <= DEADLINES.write + Duration::from_secs(6), "{:?}", start.elapsed());
+        assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_reader_that_is_slow_is_kept_and_then_may_be_idle() {
+        let (requests, telemetry, over) = http2_client(20_000).await;
+        let mut requests = requests.ready().await.unwrap();
+        let (answer, _) = requests.send_request(Request::get("http://x/").body(()).unwrap(), true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        let (mut read, mut held) = (0, 0);
         while read < 100_000 {
             let data = body.data().await.unwrap().unwrap();
             read += data.len();
-            if read < 200 {
+            held += data.len();
+            if held >= 20_000 && read < 100_000 {
                 tokio::time::sleep(Duration::from_secs(25)).await;
+                body.flow_control().release_capacity(held).unwrap();
+                held = 0;
             }
-            body.flow_control().release_capacity(data.len()).unwrap();
         }
         let start = tokio::time::Instant::now();
         over.await.unwrap();

@@ -6,7 +6,8 @@
 //! | `/ingest/{channel}/Streams({track})` | likewise, as it was named before |
 //! | `/ingest/{channel}/{file}`, `/ingest/{channel}/{track}/{file}` | a file of a packager: `init-stream0.m4s`, `chunk-stream0-00001.m4s`, … |
 //!
-//! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here.
+//! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here. Encoders that push
+//! the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use crate::content::live::channel::{Channel, is_name};
 use crate::content::live::pushed::Refusal;
 use crate::content::live::receiver::{Event, Receiver};
 use crate::content::live::window::Source;
+use crate::formats::uri::percent_decoded;
 use crate::origin::object::Body;
 use crate::server::IngestOptions;
 use crate::server::http::{self as server_http, Answer};
@@ -135,7 +137,7 @@ impl Answer for Ingest {
     async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let request = Request::from_parts(parts, ());
-        let mut response = match respond(&state, &request, body).await {
+        let mut response = match respond(&state, peer, &request, body).await {
             Ok(()) => {
                 let mut response = Response::new(Body::empty());
                 response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -160,7 +162,7 @@ impl Answer for Ingest {
     }
 }
 
-async fn respond(state: &State, request: &Request<()>, body: Incoming) -> Result<(), Refused> {
+async fn respond(state: &State, peer: SocketAddr, request: &Request<()>, body: Incoming) -> Result<(), Refused> {
     let (channel, target) = target(request.uri().path())
         .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "not_found", "a push goes to /ingest/{channel}/{track}"))?;
     authorize(&state.options.ingest, channel, request.headers())?;
@@ -177,27 +179,61 @@ async fn respond(state: &State, request: &Request<()>, body: Incoming) -> Result
             "unsupported",
             "segments are CMAF here: with ffmpeg, -hls_segment_type fmp4",
         )),
-        Target::Track { name, named_segments } => push(state, channel, name, named_segments, body).await,
+        Target::Track { name, named_segments } => {
+            let encoder = encoder(request, peer)?;
+            push(state, channel, name, named_segments, &encoder, body).await
+        }
     }
+}
+
+/// What the encoder is called that pushes `request`, from `peer`.
+fn encoder(request: &Request<()>, peer: SocketAddr) -> Result<String, Refused> {
+    let pairs = request.uri().query().unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
+    let said = pairs.filter(|(name, _)| *name == "encoder").map(|(_, value)| percent_decoded(value)).next();
+    if let Some(said) = said {
+        let bad = || {
+            let what = "`encoder` is a name of letters, digits, _ and -";
+            Refused::new(StatusCode::BAD_REQUEST, "bad_query", what)
+        };
+        return said.filter(|name| is_name(name)).ok_or_else(bad);
+    }
+    let user = credentials(request.headers()).and_then(|credentials| match credentials {
+        Credentials::Basic { user, .. } => String::from_utf8(user).ok().filter(|user| is_name(user)),
+        Credentials::Bearer(_) => None,
+    });
+    Ok(user.unwrap_or_else(|| peer.ip().to_canonical().to_string()))
 }
 
 /// Whether the push knows what it has to: the token as a bearer's (RFC 6750), or as a password (RFC 7617).
 fn authorize(options: &IngestOptions, channel: &str, headers: &HeaderMap) -> Result<(), Refused> {
     let Some(expected) = options.tokens.get(channel).or(options.token.as_ref()) else { return Ok(()) };
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let given = match given.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().as_bytes().to_vec()),
-        Some((scheme, both)) if scheme.eq_ignore_ascii_case("basic") => {
-            let both = base64_decoded(both.trim()).unwrap_or_default();
-            both.iter().position(|byte| *byte == b':').map(|colon| both[colon + 1..].to_vec())
-        }
-        _ => None,
-    };
+    let given = credentials(headers).map(|credentials| match credentials {
+        Credentials::Bearer(token) => token,
+        Credentials::Basic { password, .. } => password,
+    });
     // Hashes, so that how long comparing takes tells nothing.
     match given.is_some_and(|given| blake3::hash(&given) == blake3::hash(expected.as_bytes())) {
         true => Ok(()),
         false => Err(Refused::new(StatusCode::UNAUTHORIZED, "unauthorized", "this channel asks for its token")),
     }
+}
+
+/// What a push says of who it is.
+enum Credentials {
+    /// RFC 6750.
+    Bearer(Vec<u8>),
+    /// RFC 7617.
+    Basic { user: Vec<u8>, password: Vec<u8> },
+}
+
+fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let (scheme, given) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Credentials::Bearer(given.trim().as_bytes().to_vec()));
+    }
+    let both = base64_decoded(given.trim()).filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let colon = both.iter().position(|byte| *byte == b':')?;
+    Some(Credentials::Basic { user: both[..colon].to_vec(), password: both[colon + 1..].to_vec() })
 }
 
 /// RFC 4648 §4.
@@ -223,12 +259,47 @@ fn base64_decoded(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-async fn push(state: &State, channel: &str, name: String, named_segments: bool, body: Incoming) -> Result<(), Refused> {
+/// A push that is under way; when it ends otherwise than well, whoever stands by is to know.
+struct UnderWay {
+    channel: Arc<Channel>,
+    track: String,
+    source: Source,
+    has_ended: bool,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let (channel, track, source) = (Arc::clone(&self.channel), std::mem::take(&mut self.track), self.source);
+        // Dropped with the connection, too. Not here: it may wait for a disk.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || channel.push_breaks(&track, source, server_http::utc()));
+        }
+    }
+}
+
+async fn push(
+    state: &State,
+    channel: &str,
+    name: String,
+    named_segments: bool,
+    encoder: &str,
+    body: Incoming,
+) -> Result<(), Refused> {
     let channels = Arc::clone(state.origin.channels());
-    let source = Source { push: channels.next_push(), begins_segment: false, named_segments };
-    let wanted = channel.to_owned();
-    let channel = blocking(move || channels.for_push(&wanted)).await??;
+    let push = channels.next_push();
+    let (wanted, called) = (channel.to_owned(), encoder.to_owned());
+    let (channel, encoder) = blocking(move || {
+        let channel = channels.for_push(&wanted)?;
+        let encoder = channel.encoder(&called, server_http::utc());
+        Ok::<_, Refusal>((channel, encoder))
+    })
+    .await??;
+    let source = Source { encoder, push, named_segments, ..Source::default() };
     let _pushing = channel.intake().begins()?;
+    let mut under_way = UnderWay { channel: Arc::clone(&channel), track: name.clone(), source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::default(), Vec::new(), Pin::from(Box::new(body)));
     let (mut target, mut begins_segment) = (name, true);
@@ -249,6 +320,7 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
             let now = server_http::utc();
             if named_segments && matches!(events[0], Event::Chunk(_)) {
                 target = known_name(&channel, target);
+                under_way.track.clone_from(&target);
             }
             let (channel, track, taken) = (Arc::clone(&channel), target.clone(), std::mem::take(&mut events));
             blocking(move || {
@@ -272,6 +344,7 @@ async fn push(state: &State, channel: &str, name: String, named_segments: bool, 
     if !receiver.is_at_rest() {
         return Err(Refused::new(StatusCode::BAD_REQUEST, "cut_short", "the body ends inside a box"));
     }
+    under_way.has_ended = true;
     blocking(move || channel.push_ends(&target, source, server_http::utc())).await
 }
 
@@ -384,6 +457,24 @@ mod tests {
         assert_eq!(patience.until(), at(129));
         patience.came(at(70), true, true);
         assert_eq!((patience.until(), patience.why()), (at(130), "no byte came for a minute"));
+    }
+
+    #[test]
+    fn an_encoder_is_known_by_what_it_says_or_by_where_it_is() {
+        let check = |path: &str, authorization: &str, expected: Result<&str, StatusCode>| {
+            let request = Request::put(path).header(header::AUTHORIZATION, authorization).body(()).expect("a request");
+            let peer = "[::ffff:192.0.2.1]:4000".parse().expect("an address");
+            let called = encoder(&request, peer).map_err(|refused| refused.status);
+            assert_eq!(called, expected.map(str::to_owned), "{path}");
+        };
+        check("/ingest/c/v", "Bearer secret", Ok("192.0.2.1"));
+        check("/ingest/c/v?x=y&encoder=b", "Basic YTpzZWNyZXQ=", Ok("b"));
+        check("/ingest/c/v?encoder=%62", "", Ok("b"));
+        // a:secret, and "a b:secret".
+        check("/ingest/c/v", "Basic YTpzZWNyZXQ=", Ok("a"));
+        check("/ingest/c/v", "Basic YSBiOnNlY3JldA==", Ok("192.0.2.1"));
+        check("/ingest/c/v?encoder=", "", Err(StatusCode::BAD_REQUEST));
+        check("/ingest/c/v?encoder=../b", "", Err(StatusCode::BAD_REQUEST));
     }
 
     #[test]

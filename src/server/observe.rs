@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::formats::cmcd::{self, Value};
 use crate::origin::object::{Body, CACHE_STATUS, HIT};
@@ -32,6 +34,53 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The span of `request`, where spans are wanted: of the trace that it names, if it names one.
+pub fn span(request: &Request<()>) -> Span {
+    let span = tracing::trace_span!(
+        target: "headwater::spans",
+        "request",
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        url.path = request.uri().path(),
+        http.response.status_code = Empty,
+        cache = Empty,
+    );
+    #[cfg(feature = "otel")]
+    if !span.is_disabled() {
+        adopt(&span, request.headers());
+    }
+    span
+}
+
+/// Notes in `span` what came of it.
+pub fn end_span(span: &Span, response: &Response<Body>) {
+    span.record("http.response.status_code", response.status().as_u16());
+    if let Some(cache) = response.headers().get(CACHE_STATUS).and_then(|value| value.to_str().ok()) {
+        span.record("cache", cache);
+    }
+}
+
+/// Makes `span` one of the trace that `headers` name (W3C Trace Context).
+#[cfg(feature = "otel")]
+fn adopt(span: &Span, headers: &HeaderMap) {
+    use opentelemetry::propagation::{Extractor, TextMapPropagator};
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+    struct Fields<'a>(&'a HeaderMap);
+    impl Extractor for Fields<'_> {
+        fn get(&self, key: &str) -> Option<&str> {
+            self.0.get(key)?.to_str().ok()
+        }
+
+        fn keys(&self) -> Vec<&str> {
+            self.0.keys().map(HeaderName::as_str).collect()
+        }
+    }
+    // A span that nobody sends has no parent to be given.
+    let _ = span.set_parent(TraceContextPropagator::new().extract(&Fields(headers)));
+}
 
 /// When an answer began to be made, if somebody wants to know how long that takes.
 pub fn begin(state: &State) -> Option<Instant> {

@@ -9,7 +9,14 @@ use headwater::content::library::folder::Rule;
 use crate::scene::{Scene, copy, same, testdata, touch, write};
 
 fn rules(scene: &Scene) -> Vec<(String, Rule)> {
-    scene.origin.library().catalog().entries.iter().map(|(name, entry)| (name.clone(), entry.rule.clone())).collect()
+    scene
+        .origin
+        .library()
+        .catalog()
+        .entries
+        .iter()
+        .map(|(name, entry)| (name.clone(), entry.group.rule.clone()))
+        .collect()
 }
 
 fn check(lay: impl Fn(&dyn Fn(&str, &str)), expected: &[(&str, Rule)]) -> Scene {

@@ -122,7 +122,7 @@ impl Encoder {
         let (mut receiver, mut events) = (Receiver::default(), Vec::new());
         receiver.push(bytes, &mut events).unwrap();
         let channel = studio.channels.for_push("tv").unwrap();
-        let source = Source { push: self.push, begins_segment: false, named_segments: false };
+        let source = Source { push: self.push, ..Source::default() };
         for event in events {
             channel.take(self.name, event, source, studio.now).unwrap();
         }
@@ -514,9 +514,7 @@ async fn the_end_closes_the_playlist_and_the_mpd() {
     run(&mut studio, &mut [&mut video], 9.0, NOW);
     assert!(studio.text("/tv/manifest.mpd").await.contains("type=\"dynamic\""));
     let channel = studio.channels.get("tv").unwrap();
-    channel
-        .take("v", Event::End, Source { push: 1, begins_segment: false, named_segments: false }, studio.now)
-        .unwrap();
+    channel.take("v", Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
     let list = studio.playlist("v").await;
     assert!(list.ended && list.hint.is_none());
     assert_eq!(list.segments.len(), 5, "what was begun is whole now");

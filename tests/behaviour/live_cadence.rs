@@ -172,7 +172,7 @@ async fn what_is_absent_of_a_channel_of_the_epoch_is_a_gap_with_its_number() {
     other.begin(&studio);
     let (mut receiver, mut events) = (Receiver::default(), Vec::new());
     receiver.push(&other.chunk(0), &mut events).unwrap();
-    let source = Source { push: 9, begins_segment: false, named_segments: false };
+    let source = Source { push: 9, ..Source::default() };
     let channel = studio.channels.get("tv").unwrap();
     let refused = channel.take("w", events.remove(0), source, studio.now).unwrap_err().to_string();
     assert!(refused.starts_with("the media times of w do not count from 1970"), "{refused}");
@@ -189,7 +189,7 @@ async fn an_encoder_that_never_keeps_the_cadence_of_its_channel_is_told() {
     for chunk in 0..32 {
         let (mut receiver, mut events) = (Receiver::default(), Vec::new());
         receiver.push(&video.chunk(chunk * 12), &mut events).unwrap();
-        let source = Source { push: 1, begins_segment: false, named_segments: false };
+        let source = Source { push: 1, ..Source::default() };
         let now = Utc(NOW.0 + 500 * chunk);
         refused = refused.or(channel.take("v", events.remove(0), source, now).err());
     }

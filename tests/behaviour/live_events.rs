@@ -94,7 +94,7 @@ fn chunk_of_events(ms: u64, sample: &[u8]) -> Vec<u8> {
 fn push(studio: &Studio, track: &str, bytes: &[u8]) {
     let (mut receiver, mut events) = (Receiver::default(), Vec::new());
     receiver.push(bytes, &mut events).unwrap();
-    let source = Source { push: 1, begins_segment: false, named_segments: false };
+    let source = Source { push: 1, ..Source::default() };
     for event in events {
         studio.channels.for_push("tv").unwrap().take(track, event, source, studio.now).unwrap();
     }

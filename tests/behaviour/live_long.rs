@@ -189,14 +189,20 @@ impl Pusher {
         for (index, bytes) in file.iter().enumerate() {
             self.take(studio, bytes, index == 0, dice);
         }
-        let source = Source { push: self.encoder.push, begins_segment: false, named_segments: true };
+        let source =
+            Source { push: self.encoder.push, begins_segment: false, named_segments: true, ..Source::default() };
         studio.channels.for_push("tv").unwrap().push_ends(self.encoder.name, source, studio.now);
     }
 
     /// Hands over `bytes`, cut anywhere.
     fn take(&mut self, studio: &Studio, bytes: &[u8], begins_segment: bool, dice: &mut Dice) {
         let channel = studio.channels.for_push("tv").unwrap();
-        let source = Source { push: self.encoder.push, begins_segment, named_segments: self.manner.sends_files };
+        let source = Source {
+            push: self.encoder.push,
+            begins_segment,
+            named_segments: self.manner.sends_files,
+            ..Source::default()
+        };
         let cut = dice.below(bytes.len() as u64) as usize;
         let again = cut + dice.below((bytes.len() - cut) as u64) as usize;
         for piece in [&bytes[..cut], &bytes[cut..again], &bytes[again..]] {
@@ -247,7 +253,12 @@ impl Pusher {
     }
 
     fn end(&self, studio: &Studio) {
-        let source = Source { push: self.encoder.push, begins_segment: false, named_segments: self.manner.sends_files };
+        let source = Source {
+            push: self.encoder.push,
+            begins_segment: false,
+            named_segments: self.manner.sends_files,
+            ..Source::default()
+        };
         studio.channels.for_push("tv").unwrap().take(self.encoder.name, Event::End, source, studio.now).unwrap();
     }
 }

@@ -18,11 +18,12 @@ impl Encoder {
         for index in chunks.clone() {
             let (mut receiver, mut events) = (Receiver::default(), Vec::new());
             receiver.push(&self.chunk(number * u64::from(self.gop) + index * each), &mut events).unwrap();
-            let source = Source { push: 10 + number, begins_segment: index == 0, named_segments: true };
+            let source =
+                Source { push: 10 + number, begins_segment: index == 0, named_segments: true, ..Source::default() };
             taken.push(channel.take(self.name, events.remove(0), source, studio.now).unwrap());
         }
         if chunks.end == u64::from(self.gop) / each {
-            let source = Source { push: 10 + number, begins_segment: false, named_segments: true };
+            let source = Source { push: 10 + number, begins_segment: false, named_segments: true, ..Source::default() };
             channel.push_ends(self.name, source, studio.now);
         }
         taken

@@ -128,7 +128,7 @@ async fn a_recording_goes_on_where_the_encoder_came_back() {
     audio.sample += 480;
     run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
     for name in ["v", "a"] {
-        let end = Source { push: 1, begins_segment: false, named_segments: false };
+        let end = Source { push: 1, ..Source::default() };
         studio.channels.get("tv").unwrap().take(name, Event::End, end, studio.now).unwrap();
     }
     let whole = format!("/~from={}/tv", seconds(0));

@@ -13,11 +13,11 @@ use headwater::cache::disk::Disk;
 use headwater::content::library::{self, Library};
 use headwater::content::remote::connect::Kind;
 use headwater::content::remote::index::IndexFolder;
-use headwater::content::remote::shelf::{self, Shelf};
+use headwater::content::remote::shelf::{self, JUDGED_AT_ONCE, Shelf};
 use headwater::content::remote::store::{self, Store};
 use headwater::origin::options::Options;
 use headwater::origin::serve::{Origin, Purge};
-use headwater::telemetry::Telemetry;
+use headwater::telemetry::{ReadOf, Telemetry};
 use headwater::time::Utc;
 use http::{Method, StatusCode};
 use object_store::memory::InMemory;
@@ -26,6 +26,8 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+
+use tokio::sync::Notify;
 
 use crate::scene::{Answer, NOW, Scene, ask, representations, testdata};
 
@@ -40,11 +42,20 @@ enum Fault {
     OtherTag,
 }
 
+/// Requests that have no answer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Hanging {
+    Reads,
+    Lists,
+}
+
 /// A storage that notes what is read, and fails when it was told to.
 #[derive(Debug, Default)]
 struct Faulty {
     memory: InMemory,
     noted: Mutex<Noted>,
+    /// Told when it hangs no more.
+    goes_on: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -53,11 +64,27 @@ struct Noted {
     lists: usize,
     faults: VecDeque<Fault>,
     is_down: bool,
+    /// What has no answer.
+    hangs: Option<Hanging>,
 }
 
 impl Faulty {
     fn noted(&self) -> std::sync::MutexGuard<'_, Noted> {
         self.noted.lock().unwrap()
+    }
+
+    /// Waits as long as such requests have no answer.
+    async fn answered(&self, request: Hanging) {
+        let mut goes_on = std::pin::pin!(self.goes_on.notified());
+        goes_on.as_mut().enable();
+        if self.noted().hangs == Some(request) {
+            goes_on.await;
+        }
+    }
+
+    fn hang(&self, hangs: Option<Hanging>) {
+        self.noted().hangs = hangs;
+        self.goes_on.notify_waiters();
     }
 
     fn down(&self) -> Result<()> {
@@ -112,6 +139,9 @@ impl ObjectStore for Faulty {
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
         self.down()?;
         let head = options.head;
+        if !head {
+            self.answered(Hanging::Reads).await;
+        }
         let result = self.memory.get_opts(key, options).await;
         let fault = {
             let mut noted = self.noted();
@@ -163,6 +193,7 @@ impl ObjectStore for Faulty {
 
     async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
         self.noted().lists += 1;
+        self.answered(Hanging::Lists).await;
         self.down()?;
         self.memory.list_with_delimiter(prefix).await
     }
@@ -194,16 +225,20 @@ impl Remote {
     }
 
     fn with_index(storage: Arc<Faulty>, index: Option<Arc<IndexFolder>>) -> Remote {
-        Remote::keeping(storage, index, None, Arc::default())
+        Remote::keeping(storage, index, None, Arc::default(), store::Options::default())
     }
 
     /// One that keeps indexes and media in `folder`.
     async fn with_disk(storage: Arc<Faulty>, folder: &Path) -> Remote {
+        Remote::with_disk_asking(storage, folder, store::Options::default()).await
+    }
+
+    async fn with_disk_asking(storage: Arc<Faulty>, folder: &Path, requests: store::Options) -> Remote {
         let telemetry = Arc::<Telemetry>::default();
         let index = Arc::new(IndexFolder::open(folder.join("index"), 1 << 30).unwrap());
         let disk = Arc::new(Disk::new(folder.join("media"), 32 << 20, Arc::clone(&telemetry)));
         disk.open().await.unwrap();
-        Remote::keeping(storage, Some(index), Some(disk), telemetry)
+        Remote::keeping(storage, Some(index), Some(disk), telemetry, requests)
     }
 
     fn keeping(
@@ -211,15 +246,11 @@ impl Remote {
         index: Option<Arc<IndexFolder>>,
         disk: Option<Arc<Disk>>,
         telemetry: Arc<Telemetry>,
+        requests: store::Options,
     ) -> Remote {
-        let store = Store::new(
-            storage.clone(),
-            Key::default(),
-            "memory://".to_owned(),
-            store::Options::default(),
-            Arc::clone(&telemetry),
-        )
-        .with_index(index);
+        let store =
+            Store::new(storage.clone(), Key::default(), "memory://".to_owned(), requests, Arc::clone(&telemetry))
+                .with_index(index);
         let options = shelf::Options { age: Duration::from_secs(30), segment_target: Duration::from_secs(6) };
         let shelf = Shelf::new("", Arc::new(store), Kind::Listed, options, Arc::clone(&telemetry));
         let mut local = library::Options::new(std::path::PathBuf::new());
@@ -488,4 +519,110 @@ async fn media_that_was_read_once_is_read_from_disk_after_a_restart() {
         assert_eq!(third.body(url).await, body, "{url}");
     }
     assert!(third.telemetry.disk_misses.get() > 0);
+}
+
+/// Asked so, a storage that does not answer is waited for as long as a test lasts.
+fn patient() -> store::Options {
+    let hour = Duration::from_secs(3600);
+    store::Options { silence: hour, timeout: hour, ..store::Options::default() }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Every look into a folder kept a thread that may block while it waited for the storage, and there were as many looks as names that were asked for.
+#[test]
+fn a_purge_waited_for_a_storage_that_hangs() {
+    const ASKED: usize = 40;
+    let threads = JUDGED_AT_ONCE + 1;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(threads).enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    runtime.block_on(async {
+        let storage = Arc::new(Faulty::default());
+        for number in 0..ASKED {
+            // What two files in one folder are shows in their heads.
+            storage.put_file(&testdata("progressive.mp4"), &format!("{number}/a.mp4")).await;
+            storage.put_file(&testdata("progressive.mp4"), &format!("{number}/b.mp4")).await;
+        }
+        let remote = Arc::new(Remote::with_disk_asking(Arc::clone(&storage), dir.path(), patient()).await);
+        storage.hang(Some(Hanging::Reads));
+        let asking = (0..ASKED).map(|number| {
+            let remote = Arc::clone(&remote);
+            tokio::spawn(async move { remote.get(&format!("/{number}/master.m3u8")).await.status })
+        });
+        let asking: Vec<_> = asking.collect();
+        let waiting = remote.telemetry.reads_waiting.at(ReadOf::Folder);
+        until(|| waiting.get() == (ASKED - JUDGED_AT_ONCE) as i64).await;
+        assert_eq!(remote.telemetry.reads_under_way.at(ReadOf::Folder).get(), JUDGED_AT_ONCE as i64);
+        // There is a thread for what waits for other things, and a purge needs none.
+        let (over, wait) = std::sync::mpsc::channel::<()>();
+        let last = tokio::task::spawn_blocking(move || wait.recv());
+        remote.origin.purge(&Purge::Presentation("0".to_owned())).await;
+        drop(over);
+        last.await.unwrap().unwrap_err();
+        storage.hang(None);
+        for asked in asking {
+            assert_eq!(asked.await.unwrap(), StatusCode::OK);
+        }
+    });
+}
+
+#[tokio::test]
+async fn when_too_many_reads_wait_for_a_storage_the_next_is_refused_and_what_is_cached_is_not() {
+    let remote = Remote::of(&["progressive"]).await;
+    let segments = remote.segments("progressive").await;
+    let requests = store::Options { requests_max: 1, waiting_max: 1, ..patient() };
+    let remote = Remote::keeping(Arc::clone(&remote.storage), None, None, Arc::default(), requests);
+    let remote = Arc::new(remote);
+    remote.body(&segments[0]).await;
+    remote.storage.hang(Some(Hanging::Reads));
+    let asking: Vec<_> = segments[1..3]
+        .iter()
+        .map(|url| {
+            let (remote, url) = (Arc::clone(&remote), url.clone());
+            tokio::spawn(async move { remote.get(&url).await.status })
+        })
+        .collect();
+    let telemetry = Arc::clone(&remote.telemetry);
+    let count = |level: fn(&Telemetry) -> i64| level(&telemetry);
+    until(|| count(|all| all.reads_waiting.at(ReadOf::Storage).get()) == 1).await;
+    let (code, _) = remote.get(&segments[3]).await.problem(503, "public, max-age=1");
+    assert_eq!(code, "reads_busy");
+    assert_eq!(remote.telemetry.reads_refused.at(ReadOf::Storage).get(), 1);
+    assert_eq!(remote.telemetry.storage_failures.get(), 0);
+    remote.body(&segments[0]).await;
+    remote.storage.hang(None);
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), StatusCode::OK);
+    }
+    remote.body(&segments[3]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_of_presentations_does_not_wait_for_a_storage_that_hangs() {
+    let storage = Arc::new(Faulty::default());
+    for name in ["progressive", "av1", "hevc"] {
+        storage.put_testdata(name).await;
+    }
+    let mut remote = Remote::keeping(Arc::clone(&storage), None, None, Arc::default(), patient());
+    remote.body("/progressive/master.m3u8").await;
+    let listed = remote.origin.listings(None, 10, remote.now).await;
+    assert_eq!((listed.len(), listed[0].tracks.len()), (1, 2));
+    storage.hang(Some(Hanging::Lists));
+    remote.now = remote.now.after(Duration::from_secs(3600));
+    let listed = remote.origin.listings(None, 10, remote.now).await;
+    assert_eq!(listed[0].tracks.len(), 2, "what is opened is told of without asking the storage");
+    // Evicted: it has to be asked.
+    remote.origin.purge(&Purge::All).await;
+    let before = tokio::time::Instant::now();
+    let listed = remote.origin.listings(None, 10, remote.now).await;
+    assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
+    assert_eq!((listed.len(), listed[0].tracks.len(), listed[0].warnings.len()), (1, 0, 1));
+    storage.hang(None);
+    remote.body("/progressive/master.m3u8").await;
+    assert_eq!(remote.origin.listings(None, 10, remote.now).await[0].tracks.len(), 2);
 }

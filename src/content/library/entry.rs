@@ -5,29 +5,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::cache::Lease;
-use crate::content::clips::{self, Clip};
+use crate::content::clips;
 use crate::content::file::Stamp;
-use crate::content::library::folder::{Group, Rule};
+use crate::content::library::folder::Group;
 use crate::content::storage::Storage;
-use crate::content::subtitles::{self, TextFile};
-use crate::content::thumbnails::ThumbnailFiles;
-use crate::content::vod::{self, OpenError, Opened, Part};
+use crate::content::subtitles;
+use crate::content::vod::{self, OpenError, Opened};
 
 /// A presentation that the library holds.
 #[derive(Debug)]
 pub struct Entry {
-    /// Path under the root, `/` between its parts; of a file without its extension.
-    pub name: String,
-    /// Which rule made it one.
-    pub rule: Rule,
-    /// What it is made of; or why it can't be served.
-    pub parts: Result<Vec<Part>, String>,
-    /// Subtitles beside them.
-    pub texts: Vec<TextFile>,
-    /// The clips of them that play one after another; none: they are one whole.
-    pub clips: Vec<Clip>,
-    /// Sheets of thumbnails.
-    pub thumbnails: Vec<ThumbnailFiles>,
+    /// What it is called, and made of.
+    pub group: Group,
     /// Ends when its files change.
     pub lease: Arc<Lease>,
     /// The files and what they were like.
@@ -42,14 +31,17 @@ pub struct Entry {
 impl Entry {
     /// What `group` is, made of files like `stamps` in `storage`, to be cut into segments of about `target`.
     pub fn new(group: Group, stamps: Vec<(PathBuf, Stamp)>, target: Duration, storage: Storage) -> Entry {
-        let Group { name, rule, parts, texts, clips, thumbnails } = group;
-        let lease = Arc::default();
-        Entry { name, rule, parts, texts, clips, thumbnails, lease, stamps, target, storage, refused: OnceLock::new() }
+        Entry { group, lease: Arc::default(), stamps, target, storage, refused: OnceLock::new() }
+    }
+
+    /// Path under the root, `/` between its parts; of a file without its extension.
+    pub fn name(&self) -> &str {
+        &self.group.name
     }
 
     /// The same, but not to be served: it stands in the way of another one, made of files like `stamps` together with it.
     pub fn refused(self, why: String, stamps: Vec<(PathBuf, Stamp)>) -> Entry {
-        Entry { parts: Err(why), stamps, ..self }
+        Entry { group: Group { parts: Err(why), ..self.group }, stamps, ..self }
     }
 
     /// Opens it. Blocks, unless it is known already that nothing of it can be served.
@@ -78,21 +70,20 @@ impl Entry {
     }
 
     fn read(&self) -> Result<Opened, OpenError> {
-        let parts = self.parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
+        let Group { parts, texts, clips, thumbnails, .. } = &self.group;
+        let parts = parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
         let mut warnings = Vec::new();
-        let texts = subtitles::read_all(&self.storage, &self.texts, &mut warnings);
-        let mut opened = match &self.clips[..] {
-            [] => vod::open(&self.storage, parts, texts, &self.thumbnails, self.target)?,
+        let texts = subtitles::read_all(&self.storage, texts, &mut warnings);
+        let mut opened = match &clips[..] {
+            [] => vod::open(&self.storage, parts, texts, thumbnails, self.target)?,
             clips => clips::open(&self.storage, parts, &texts, clips, self.target)?,
         };
         opened.presentation.warnings.extend(warnings);
         Ok(opened)
     }
 
-    /// Whether both are made of the same files in the same state.
+    /// Whether both, of one name, are made of the same files in the same state.
     pub fn is_same(&self, other: &Entry) -> bool {
-        let made_of = (&self.rule, &self.parts, &self.texts, &self.clips, &self.thumbnails);
-        made_of == (&other.rule, &other.parts, &other.texts, &other.clips, &other.thumbnails)
-            && self.stamps == other.stamps
+        self.stamps == other.stamps && self.group == other.group
     }
 }

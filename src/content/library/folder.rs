@@ -1,6 +1,6 @@
 //! Which files of a folder are one presentation: by what `presentation.toml` says, by what they are, or on proof.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl std::fmt::Display for Rule {
 }
 
 /// Files that are one presentation.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Path under the root, `/` between its parts; of a file without its extension.
     pub name: String,
@@ -92,21 +92,21 @@ impl Folder {
         self.media.iter().chain(&self.texts).chain(&self.sidecar).cloned().collect()
     }
 
-    /// Of `stamps`, those of the files that `group`, found here in `storage`, is made of. Blocks.
-    pub fn stamps_of(&self, storage: &Storage, group: &Group, stamps: &[(PathBuf, Stamp)]) -> Vec<(PathBuf, Stamp)> {
-        let by_path: BTreeMap<&PathBuf, &Stamp> = stamps.iter().map(|(path, stamp)| (path, stamp)).collect();
+    /// Of `stamps`, those of the files that `group`, found here in `storage`, is made of, in the order of their paths. Blocks.
+    pub fn stamps_of(&self, storage: &Storage, group: &Group, stamps: &HashMap<&Path, Stamp>) -> Vec<(PathBuf, Stamp)> {
         let files = group.parts.iter().flatten().flat_map(|part| &part.files);
         let files = files.chain(group.texts.iter().map(|text| &text.path));
-        let files = files.chain(self.sidecar.iter().map(|(path, _)| path));
-        let made_of: BTreeMap<&PathBuf, &Stamp> =
-            files.filter_map(|path| by_path.get(path).map(|stamp| (path, *stamp))).collect();
-        let mut made_of: Vec<(PathBuf, Stamp)> =
-            made_of.into_iter().map(|(path, stamp)| (path.clone(), *stamp)).collect();
+        let files: BTreeSet<&PathBuf> = files.chain(self.sidecar.iter().map(|(path, _)| path)).collect();
+        let made_of = files.into_iter().filter_map(|path| Some((path.clone(), *stamps.get(path.as_path())?)));
         // Pictures are not looked for, so these are asked for by name.
         let sheets = group.thumbnails.iter().flat_map(|thumbnails| &thumbnails.files);
-        made_of.extend(sheets.filter_map(|path| Some((path.clone(), storage.stamp(path)?))));
-        made_of
+        made_of.chain(sheets.filter_map(|path| Some((path.clone(), storage.stamp(path)?)))).collect()
     }
+}
+
+/// `stamps` by path.
+pub fn by_path(stamps: &[(PathBuf, Stamp)]) -> HashMap<&Path, Stamp> {
+    stamps.iter().map(|(path, stamp)| (path.as_path(), *stamp)).collect()
 }
 
 /// Where folders are judged.

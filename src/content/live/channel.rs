@@ -1,5 +1,7 @@
 //! Channels: what is pushed to one goes through its spool into its window, and whoever waits for the next state is woken.
 
+mod standby;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
+use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
@@ -88,6 +91,8 @@ struct State {
     spool: Option<Spool>,
     /// By track: what waits for what comes before it.
     held: BTreeMap<String, Held<Waiting>>,
+    /// Who pushes, and what is held of those that stand by.
+    encoders: Encoders<Waiting>,
     /// When writing failed last: that is said once, and what is written next says where the window stood.
     failed: Option<Utc>,
     /// Whether the last write was slow: it is said once.
@@ -253,6 +258,18 @@ impl Channel {
         lock(&self.state).window.names().map(str::to_owned).collect()
     }
 
+    /// What the encoder called `name` is, as of `now`: for [`Source::encoder`].
+    pub fn encoder(&self, name: &str, now: Utc) -> u32 {
+        lock(&self.state).encoders.enter(name, now)
+    }
+
+    /// The encoders that pushed to it, by name, as of `now`, and how often a track went on with another one.
+    pub fn encoders(&self, now: Utc) -> (Vec<encoders::Figures>, u64) {
+        let state = lock(&self.state);
+        let active = |track: &str| state.window.standing(track).map(|standing| standing.encoder);
+        (state.encoders.figures(active, state.window.silence(), now), state.encoders.takeovers())
+    }
+
     /// What viewers see now.
     pub fn broadcast(&self) -> Arc<Broadcast> {
         Arc::clone(&self.published.borrow())
@@ -300,7 +317,7 @@ impl Channel {
             Event::Init(bytes) => self.record(record(Kind::Init, bytes, source), None),
             Event::End => self.record(record(Kind::End, Bytes::new(), source), None),
             Event::Chunk(raw) => {
-                let pieces = lock(&self.state).window.pieces(track, raw)?;
+                let pieces = lock(&self.state).window.pieces(track, source.encoder, raw)?;
                 let mut taken = Taken::Dropped;
                 for (index, piece) in pieces.into_iter().enumerate() {
                     let source = Source { begins_segment: source.begins_segment && index == 0, ..source };
@@ -321,14 +338,22 @@ impl Channel {
         let _ = self.record(record, None);
     }
 
+    /// A push of `track` ended otherwise than well: its connection is gone, or it was refused.
+    pub fn push_breaks(&self, track: &str, source: Source, now: Utc) {
+        let mut state = lock(&self.state);
+        state.breaks(&self.name, track, source, now);
+        self.publish(&state);
+    }
+
     /// Time has passed.
     pub fn tick(&self, now: Utc) {
         let mut state = lock(&self.state);
+        state.stand_in(&self.name, now);
         for track in state.held.keys().cloned().collect::<Vec<_>>() {
             state.release(&self.name, &track, now);
         }
         if state.window.tick(now) {
-            let source = Source { push: 0, begins_segment: false, named_segments: false };
+            let source = Source::default();
             let record = Record { kind: Kind::Tick, at: now, track: String::new(), source, payload: Bytes::new() };
             state.append(&self.name, &record);
             state.note(&self.name);
@@ -364,6 +389,7 @@ impl State {
             window,
             spool,
             held: BTreeMap::new(),
+            encoders: Encoders::default(),
             failed: None,
             is_slow: false,
             unrolled: None,
@@ -404,11 +430,13 @@ impl State {
     /// Takes `record`, or holds it until what comes before it has come.
     fn admit(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
         let (track, now) = (record.track.clone(), record.at);
-        let result = match self.hold(&track, Waiting { record, input }, now) {
+        let Some(waiting) = self.stand_by(channel, Waiting { record, input }, now) else { return Ok(Taken::Held) };
+        let result = match self.hold(&track, waiting, now) {
             None => Ok(Taken::Held),
             Some(Waiting { record, input }) => {
                 // What ends or changes a track comes after all that was pushed of it.
-                if matches!(record.kind, Kind::Init | Kind::End) {
+                let is_of_another = || self.window.is_of_another(&track, record.source.encoder);
+                if record.kind == Kind::End || (record.kind == Kind::Init && !is_of_another()) {
                     self.release_all(channel, &track, now);
                 }
                 self.take(channel, record, input)
@@ -440,7 +468,12 @@ impl State {
         loop {
             let Some(held) = self.held.get_mut(track) else { return };
             let (end, slack) = self.window.next_decode_time(track).unwrap_or((i64::MAX, 0));
-            match held.next(end, slack).or_else(|| held.overdue(now)) {
+            let next = match held.next(end, slack) {
+                None if held.is_overdue(now) && self.hand_over(channel, track, Need::NoHole, now) => return,
+                None => self.held.get_mut(track).and_then(|held| held.overdue(now)),
+                next => next,
+            };
+            match next {
                 Some(waiting) => self.take_held(channel, waiting, now),
                 None => break,
             }
@@ -466,7 +499,16 @@ impl State {
     fn take(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
         self.roll_if_full(channel, record.at);
         let place = self.append(channel, &record);
+        let (track, encoder) = (record.track.clone(), record.source.encoder);
+        let before = self.window.next_number(&track);
+        let is_chunk = record.kind == Kind::Chunk;
         let taken = apply(&mut self.window, record, input, place);
+        if is_chunk && self.window.next_number(&track) != before {
+            self.encoders.gave(encoder);
+        }
+        if let Some(standing) = self.window.standing(&track) {
+            self.encoders.let_go(&track, &standing);
+        }
         self.note(channel);
         taken
     }
@@ -532,7 +574,7 @@ fn is_time(failed: Option<Utc>, now: Utc) -> bool {
 
 /// What `window` is, as a record.
 fn checkpoint(window: &Window, kind: Kind, at: Utc) -> Record {
-    let source = Source { push: 0, begins_segment: false, named_segments: false };
+    let source = Source::default();
     Record { kind, at, track: String::new(), source, payload: Bytes::from(window.checkpoint()) }
 }
 
@@ -547,7 +589,10 @@ enum Input {
 fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result<Input, Refusal> {
     Ok(match (record.kind, raw) {
         (Kind::Init, _) => Input::Init(Box::new(Init::read(record.payload.clone(), &record.track)?)),
-        (Kind::Chunk, Some(raw)) => Input::Chunk(window.init_of(&record.track).ok_or(Refusal::NoInit)?.chunk(raw)?),
+        (Kind::Chunk, Some(raw)) => {
+            let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
+            Input::Chunk(init.chunk(raw)?)
+        }
         _ => Input::Nothing,
     })
 }
@@ -556,7 +601,7 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
 fn apply(window: &mut Window, record: Record, input: Input, place: Option<SourceRange>) -> Result<Taken, Refusal> {
     let Record { kind, at, track, source, .. } = record;
     match (kind, input) {
-        (_, Input::Init(init)) => window.init(&track, *init, at)?,
+        (_, Input::Init(init)) => window.init(&track, *init, source.encoder, at)?,
         (_, Input::Chunk(chunk)) => return window.chunk(&track, chunk, source, place, at),
         (Kind::PushEnds, _) => window.push_ends(&track, source, at),
         (Kind::End, _) => window.end(&track, at),
@@ -621,6 +666,14 @@ mod tests {
         }
     }
 
+    /// Has the spool of `channel` lie on a disk that may become full; says so.
+    fn on_a_disk(channel: &Channel) -> Arc<AtomicBool> {
+        let is_full = Arc::<AtomicBool>::default();
+        let spool = lock(&channel.state).spool.take().expect("a spool");
+        lock(&channel.state).spool = Some(spool.through(|file| Box::new(Disk(file, Arc::clone(&is_full)))));
+        is_full
+    }
+
     fn init() -> Event {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging/video/init.mp4");
         Event::Init(Bytes::from(std::fs::read(file).expect("a file of the repository")))
@@ -651,7 +704,8 @@ mod tests {
         Utc(NOW.0 + (index + 1) * 500)
     }
 
-    const PUSH: Source = Source { push: 1, begins_segment: false, named_segments: false };
+    const PUSH: Source =
+        Source { encoder: 0, push: 1, begins_segment: false, named_segments: false, is_doubled: false };
 
     /// Number, time and whether it is a gap, of all that is listed.
     fn listed(channel: &Channel) -> Vec<(u64, i64, bool)> {
@@ -666,9 +720,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let open = || Channel::open("tv", window::Options::default(), Some(dir.path()), &Options::default());
         let channel = open();
-        let is_full = Arc::<AtomicBool>::default();
-        let spool = lock(&channel.state).spool.take().expect("a spool");
-        lock(&channel.state).spool = Some(spool.through(|file| Box::new(Disk(file, Arc::clone(&is_full)))));
+        let is_full = on_a_disk(&channel);
         channel.take("v", init(), PUSH, NOW).expect("taken");
         for index in 0..22 {
             // In the middle of the third segment, for a second and a half.
@@ -692,9 +744,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let open = || Channel::open("tv", window::Options::default(), Some(dir.path()), &Options::default());
         let channel = open();
-        let is_full = Arc::<AtomicBool>::default();
-        let spool = lock(&channel.state).spool.take().expect("a spool");
-        lock(&channel.state).spool = Some(spool.through(|file| Box::new(Disk(file, Arc::clone(&is_full)))));
+        let is_full = on_a_disk(&channel);
         channel.take("v", init(), PUSH, NOW).expect("taken");
         for index in 0..22 {
             // One chunk, and the next, because nobody tries again within a second.

@@ -126,27 +126,15 @@ impl Init {
         hasher.update(&FORMAT_VERSION.to_be_bytes());
         hasher.update(&init);
         let face = Track {
-            name: name.to_owned(),
             version: Version(first_u64(hasher.finalize().as_bytes())),
             id: header.id,
-            kind,
-            timescale: header.timescale,
-            entry: header.entry.clone(),
             language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
             label: label(&header.name),
             roles: roles(&header.kinds),
-            frame_rate: None,
             media_time,
             init,
             pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
-            keys: Vec::new(),
-            events: Vec::new(),
-            samples: SampleTable::default(),
-            fragments: Vec::new(),
-            segments: Vec::new(),
-            clip_end: None,
-            as_imsc: None,
-            captions: None,
+            ..Track::new(name, kind, header.timescale, header.entry.clone())
         };
         Ok(Init { raw, face, events: None, trex: header.trex, delay })
     }
@@ -160,29 +148,7 @@ impl Init {
             media: Media::Text,
             protection: None,
         };
-        let face = Track {
-            name: name.to_owned(),
-            version: Version(0),
-            id: track.id,
-            kind: Kind::Text,
-            timescale: track.timescale,
-            entry,
-            language: None,
-            label: None,
-            roles: Vec::new(),
-            frame_rate: None,
-            media_time: 0,
-            init: Bytes::new(),
-            pssh: Vec::new(),
-            keys: Vec::new(),
-            events: Vec::new(),
-            samples: SampleTable::default(),
-            fragments: Vec::new(),
-            segments: Vec::new(),
-            clip_end: None,
-            as_imsc: None,
-            captions: None,
-        };
+        let face = Track { id: track.id, ..Track::new(name, Kind::Text, track.timescale, entry) };
         Init { raw, face, events: Some(track), trex: track.trex, delay: 0 }
     }
 

@@ -16,8 +16,8 @@ use crate::time::Utc;
 pub const HELD_MAX: Duration = Duration::from_secs(2);
 /// How far ahead of what was taken a chunk may be to be held: more is an outage, and nobody is late.
 pub const AHEAD_MAX: Duration = Duration::from_secs(20);
-/// The most that is held of a track: a few segments of many chunks.
-const ITEMS_MAX: usize = 256;
+/// The most that is held of a track: a few segments of many chunks, ten seconds of which every picture is one.
+const ITEMS_MAX: usize = 1024;
 /// The most bytes that are held of a track: a segment of ten seconds at 50 Mb/s.
 const BYTES_MAX: usize = 64 << 20;
 
@@ -76,9 +76,14 @@ impl<T> Held<T> {
         self.take_if(|first| first.time <= end.saturating_add(slack))
     }
 
+    /// Whether something was held too long as of `now`.
+    pub fn is_overdue(&self, now: Utc) -> bool {
+        self.items.iter().any(|item| now >= item.since.after(HELD_MAX))
+    }
+
     /// The first, if something was held too long as of `now`.
     pub fn overdue(&mut self, now: Utc) -> Option<T> {
-        let is_overdue = self.items.iter().any(|item| now >= item.since.after(HELD_MAX));
+        let is_overdue = self.is_overdue(now);
         self.take_if(|_| is_overdue)
     }
 
@@ -92,6 +97,26 @@ impl<T> Held<T> {
         let item = self.items.remove(0);
         self.bytes -= item.bytes;
         Some(item.what)
+    }
+
+    /// The first.
+    pub fn peek(&self) -> Option<&Item<T>> {
+        self.items.first()
+    }
+
+    /// Where the first is that `is_wanted`.
+    pub fn position(&self, is_wanted: impl Fn(&T) -> bool) -> Option<usize> {
+        self.items.iter().position(|item| is_wanted(&item.what))
+    }
+
+    /// All of it, in order.
+    pub fn into_items(self) -> impl Iterator<Item = Item<T>> {
+        self.items.into_iter()
+    }
+
+    /// What it keeps alive.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether nothing is held.

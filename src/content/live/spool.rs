@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   file    "HWSPOOL1" record…
-//!   record  payload_len:u32 kind:u8 flags:u8 name_len:u16 utc_ms:u64 push:u64 name payload hash:8
+//!   record  payload_len:u32 kind:u8 flags:u8 name_len:u16 utc_ms:u64 encoder:u32 push:u32 name payload hash:8
 //! ```
 //!
 //! Records are only appended; the hash covers all before it. A record that is not whole, as a kill or a full disk leaves it, ends the
@@ -180,10 +180,12 @@ impl Spool {
         let mut head = Vec::with_capacity(HEAD_BYTES + name.len());
         head.extend_from_slice(&payload_len.to_be_bytes());
         head.push(record.kind as u8);
-        head.push(u8::from(record.source.begins_segment) | u8::from(record.source.named_segments) << 1);
+        let Source { encoder, push, begins_segment, named_segments, is_doubled } = record.source;
+        head.push(u8::from(begins_segment) | u8::from(named_segments) << 1 | u8::from(is_doubled) << 2);
         head.extend_from_slice(&(name.len() as u16).to_be_bytes());
         head.extend_from_slice(&record.at.0.to_be_bytes());
-        head.extend_from_slice(&record.source.push.to_be_bytes());
+        head.extend_from_slice(&encoder.to_be_bytes());
+        head.extend_from_slice(&(push as u32).to_be_bytes());
         head.extend_from_slice(name);
         let hash = hash(&head, &record.payload);
         let written = (self.file.write_all(&head))
@@ -297,7 +299,7 @@ fn read(reader: &mut impl Read) -> io::Result<Option<(Record, usize)>> {
     let payload_len = (u64_at(0) >> 32) as usize;
     let (kind, flags, name_len) =
         (KINDS.get(usize::from(head[4])), head[5], usize::from(head[6]) << 8 | usize::from(head[7]));
-    let (at, push) = (Utc(u64_at(8)), u64_at(16));
+    let (at, encoder, push) = (Utc(u64_at(8)), (u64_at(16) >> 32) as u32, u64_at(16) & u64::from(u32::MAX));
     let Some(&kind) = kind.filter(|_| payload_len as u64 <= CHUNK_BYTES_MAX && name_len <= NAME_BYTES_MAX) else {
         return Ok(None);
     };
@@ -316,7 +318,8 @@ fn read(reader: &mut impl Read) -> io::Result<Option<(Record, usize)>> {
         Ok(track) if found == hash(&head, &payload) => track,
         _ => return Ok(None),
     };
-    let source = Source { push, begins_segment: flags & 1 != 0, named_segments: flags & 2 != 0 };
+    let has = |flag: u8| flags & flag != 0;
+    let source = Source { encoder, push, begins_segment: has(1), named_segments: has(2), is_doubled: has(4) };
     let payload = Bytes::from(payload.into_boxed_slice());
     Ok(Some((Record { kind, at, track, source, payload }, head.len())))
 }
@@ -335,7 +338,8 @@ mod tests {
     use super::*;
 
     fn record(kind: Kind, track: &str, payload: &[u8]) -> Record {
-        let source = Source { push: 7, begins_segment: true, named_segments: false };
+        let source =
+            Source { encoder: 0xfedc_ba98, push: 7, begins_segment: true, named_segments: false, is_doubled: true };
         Record {
             kind,
             at: Utc(1_900_000_000_000),

@@ -12,6 +12,7 @@
 mod cadence;
 mod checkpoint;
 mod events;
+pub mod handover;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -86,14 +87,18 @@ impl Default for Options {
 }
 
 /// Where a chunk comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Source {
-    /// One push, of which a feed has one at a time.
+    /// Which encoder pushes it (`content::live::encoders`); 0 if that is not known.
+    pub encoder: u32,
+    /// One push, of which a feed has one at a time. A log has its last 32 bits.
     pub push: u64,
     /// Whether the chunk is the first of a request that is one segment.
     pub begins_segment: bool,
     /// Whether requests are segments, so that nothing else begins one.
     pub named_segments: bool,
+    /// Whether another encoder pushes the track, too, so that the end of what this one pushes is not the end of it.
+    pub is_doubled: bool,
 }
 
 /// What became of a chunk.
@@ -153,6 +158,10 @@ struct Feed {
     init: Arc<Init>,
     /// Which second names its media.
     named_s: u64,
+    /// Whose its media is.
+    encoder: u32,
+    /// Initialization segments of other encoders.
+    others: Vec<(u32, Arc<Init>)>,
     /// Which period its media is in.
     period: Option<u64>,
     live: LiveTrack,
@@ -258,13 +267,24 @@ impl Window {
         Some((feed.decode_end, feed.ticks(Duration::from_millis(JITTER_MS as u64))))
     }
 
+    /// The number of the segment of `name` that begins next.
+    pub fn next_number(&self, name: &str) -> Option<u64> {
+        self.feeds.get(name).map(|feed| feed.live.next_number)
+    }
+
+    /// How long an encoder is waited for before another one takes its place: half as long again as its segments are.
+    pub fn silence(&self) -> Duration {
+        let announced = Duration::from_secs(self.current.timing.target_s);
+        self.options.target.max(announced) * 3 / 2
+    }
+
     /// The names of what is pushed.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.feeds.keys().chain(self.event_tracks.keys()).map(String::as_str)
     }
 
-    /// An initialization segment came.
-    pub fn init(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
+    /// An initialization segment came, of `encoder`.
+    pub fn init(&mut self, name: &str, init: Init, encoder: u32, now: Utc) -> Result<(), Refusal> {
         if init.events.is_some() {
             return self.init_events(name, init);
         }
@@ -272,24 +292,27 @@ impl Window {
             return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
         }
         if let Some(feed) = self.feeds.get_mut(name) {
-            if feed.init.face.version != init.face.version {
-                if feed.init.face.kind != init.face.kind {
-                    let what =
-                        format!("{name} was {}, and is {} now: use another name", feed.init.face.kind, init.face.kind);
-                    return Err(Refusal::Conflict(what));
-                }
+            if feed.init.face.kind != init.face.kind {
+                let what =
+                    format!("{name} was {}, and is {} now: use another name", feed.init.face.kind, init.face.kind);
+                return Err(Refusal::Conflict(what));
+            }
+            if feed.is_of_another(encoder) {
+                feed.remember(encoder, Arc::new(init));
+            } else if feed.init.face.version != init.face.version {
                 feed.close(now, None, self.options.cadence);
+                self.publish(now);
+                let Some(feed) = self.feeds.get_mut(name) else { return Ok(()) };
                 feed.init = Arc::new(init);
                 feed.period = None;
                 feed.chunk_max = 0;
-                self.publish(now);
             }
             return Ok(());
         }
         if self.feeds.len() >= TRACKS_MAX {
             return Err(Refusal::TooMuch(format!("{TRACKS_MAX} tracks are pushed already, {name} is one too many")));
         }
-        self.feeds.insert(name.to_owned(), Feed::new(init, now));
+        self.feeds.insert(name.to_owned(), Feed { encoder, ..Feed::new(init, now) });
         Ok(())
     }
 
@@ -306,6 +329,7 @@ impl Window {
             self.chunk_of_events(&chunk, now);
             return Ok(Taken::Added);
         }
+        let handed_over_at = self.hand_over(name, &chunk, &source, now);
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let is_named = source.named_segments;
@@ -344,6 +368,9 @@ impl Window {
             Some(Course::Jumps) | None => {
                 feed.close(now, None, cadence);
                 self.begin_period(name, &chunk, now);
+                if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
+                    gathering.goes_on.get_or_insert(at);
+                }
             }
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
@@ -364,7 +391,7 @@ impl Window {
         if let Some(cadence) = locked.filter(|_| feed.live.open.is_none()) {
             feed.fill_locked(cadence, chunk.time, now);
         }
-        let is_last = chunk.is_last;
+        let is_last = chunk.is_last && !source.is_doubled;
         let begins = feed.live.open.as_ref().map_or(chunk.time, |open| open.time);
         let begins = MediaTime::new(begins, feed.init.face.timescale);
         let said = (feed.period, std::mem::take(&mut chunk.events));
@@ -794,6 +821,8 @@ impl Feed {
         Feed {
             init: Arc::new(init),
             named_s: 0,
+            encoder: 0,
+            others: Vec::new(),
             period: None,
             live,
             first_time: 0,

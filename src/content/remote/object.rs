@@ -143,8 +143,8 @@ impl Object {
     /// Waits for a read on a thread that may block.
     pub fn wait<T>(&self, read: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
         let read = self.store.wait(read);
-        if let Err(SourceError::Storage { why, .. }) = &read {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.clone());
+        if let Some(why) = read.as_ref().err().and_then(SourceError::says_nothing_of_the_file) {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
         }
         read
     }

@@ -17,13 +17,14 @@ use crate::cache::{Cache, FlightError, Weigh};
 use crate::content::file::{SourceError, Stamp};
 use crate::content::library::entry::Entry;
 use crate::content::library::folder::{self, Folder, Group, has_extension, is_media, lone, stem};
+use crate::content::line::Line;
 use crate::content::remote::connect::Kind;
 use crate::content::remote::store::Store;
 use crate::content::remote::view::{View, stamp};
 use crate::content::sidecar;
 use crate::content::storage::Storage;
 use crate::content::subtitles;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{ReadOf, Telemetry};
 use crate::time::Utc;
 
 /// How a storage is looked at.
@@ -43,6 +44,11 @@ const FOUND_BYTES_MAX: u64 = 64 << 20;
 const BELOW_MAX: usize = 64;
 /// Objects that begin with a name and may belong to it: its media, and its subtitles in many languages.
 const BESIDE_MAX: usize = 256;
+/// Folders of one storage that are looked into at once. Each keeps a thread that waits for the storage, so that one which hangs leaves threads for
+/// all others.
+pub const JUDGED_AT_ONCE: usize = 4;
+/// Folders that wait for that: as many as a storage may have requests waiting.
+const JUDGED_WAITING_MAX: usize = 256;
 /// The extensions that are tried of a file on a web server, which can't be listed.
 const TRIED: [&str; 4] = ["mp4", "m4v", "mov", "m4a"];
 
@@ -55,6 +61,7 @@ pub struct Shelf {
     kind: Kind,
     options: Options,
     found: Cache<Found, Arc<str>>,
+    judging: Line,
     telemetry: Arc<Telemetry>,
 }
 
@@ -82,7 +89,8 @@ impl Shelf {
     /// What `store` holds, under names that begin with `prefix` and a slash, or as they are if it is empty.
     pub fn new(prefix: &str, store: Arc<Store>, kind: Kind, options: Options, telemetry: Arc<Telemetry>) -> Shelf {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), telemetry }
+        let judging = Line::new(ReadOf::Folder, JUDGED_AT_ONCE, JUDGED_WAITING_MAX, Arc::clone(&telemetry));
+        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), judging, telemetry }
     }
 
     /// What all its names begin with.
@@ -254,7 +262,7 @@ impl Shelf {
         own: &str,
     ) -> Result<Option<Entry>, SourceError> {
         let all = self.judge(folders, listed).await?;
-        let mut named = all.into_iter().filter(|entry| entry.name[self.prefix.len()..] == *own);
+        let mut named = all.into_iter().filter(|entry| entry.name()[self.prefix.len()..] == *own);
         let found = named.next();
         Ok(match named.next() {
             None => found,
@@ -275,6 +283,9 @@ impl Shelf {
             return Ok(Vec::new());
         }
         let storage = Storage::Remote(Arc::new(View::new(Arc::clone(&self.store), listed)));
+        let Some(_turn) = self.judging.turn().await else {
+            return Err(SourceError::Busy { path: PathBuf::from(self.url()) });
+        };
         let judging = {
             let storage = storage.clone();
             // It may read the heads of files.
@@ -283,8 +294,9 @@ impl Shelf {
                 let (folder, below) = folders.split_first().expect("there is a folder");
                 let groups = shelf.judge(folder, &below.iter().collect::<Vec<_>>());
                 let stamps: Vec<_> = folders.iter().flat_map(Folder::all_stamps).collect();
+                let by_path = folder::by_path(&stamps);
                 let with_stamps = groups.into_iter().map(|group| {
-                    let stamps = folder.stamps_of(&storage, &group, &stamps);
+                    let stamps = folder.stamps_of(&storage, &group, &by_path);
                     (group, stamps)
                 });
                 let with_stamps: Vec<_> = with_stamps.collect();

@@ -12,19 +12,23 @@ use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ListResult, ObjectMeta, ObjectStore};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::Instrument;
 
 use crate::content::file::SourceError;
+use crate::content::line::Line;
 use crate::content::remote::index::IndexFolder;
 use crate::content::remote::tag::Tag;
-use crate::telemetry::{StorageOutcome, Telemetry};
+use crate::telemetry::{ReadOf, StorageOutcome, Telemetry};
 
 /// How a storage is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Requests under way at once: a few hundred megabits at usual round trips. Others wait, and their time counts.
     pub requests_max: usize,
+    /// Requests that wait for that: as many as would have their turn within `timeout` if each took all the time it may be silent. More would wait in
+    /// vain, and are refused at once.
+    pub waiting_max: usize,
     /// How often one thing is asked for: a storage that fails three times in a row is down or too busy to be asked more.
     pub attempts_max: u32,
     /// Until an answer begins, and between two pieces of it: longer than a slow request takes, short enough for another attempt.
@@ -40,6 +44,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             requests_max: 64,
+            waiting_max: 256,
             attempts_max: 4,
             silence: Duration::from_secs(5),
             timeout: Duration::from_secs(20),
@@ -64,7 +69,7 @@ pub struct Store {
     /// Where it is, for people: no credentials are in it.
     url: String,
     options: Options,
-    permits: Semaphore,
+    line: Line,
     latencies: Latencies,
     telemetry: Arc<Telemetry>,
     runtime: Handle,
@@ -94,19 +99,9 @@ impl Store {
         options: Options,
         telemetry: Arc<Telemetry>,
     ) -> Store {
-        let permits = Semaphore::new(options.requests_max);
+        let line = Line::new(ReadOf::Storage, options.requests_max, options.waiting_max, Arc::clone(&telemetry));
         let runtime = Handle::current();
-        Store {
-            objects,
-            prefix,
-            url,
-            options,
-            permits,
-            latencies: Latencies::default(),
-            telemetry,
-            runtime,
-            index: None,
-        }
+        Store { objects, prefix, url, options, line, latencies: Latencies::default(), telemetry, runtime, index: None }
     }
 
     /// The same, keeping in `index` what is read of objects when they are opened.
@@ -288,10 +283,13 @@ impl Store {
                 }
             }
             let permitted = async {
-                let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-                asked().await
+                match self.line.turn().await {
+                    Some(_turn) => asked().await,
+                    None => Err(Failure::Lasting(SourceError::Busy { path: self.shown(key) })),
+                }
             };
-            match timeout_at(deadline, permitted).await {
+            let span = tracing::trace_span!(target: "headwater::spans", "storage", key = %key, attempt);
+            match timeout_at(deadline, permitted.instrument(span)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::Passing(passing))) => why = passing,
                 Ok(Err(Failure::Lasting(error))) => return Err(error),

@@ -56,8 +56,8 @@ impl View {
     }
 
     fn failed(&self, error: SourceError) -> SourceError {
-        if let SourceError::Storage { why, .. } = &error {
-            self.opened().failure.get_or_insert_with(|| why.clone());
+        if let Some(why) = error.says_nothing_of_the_file() {
+            self.opened().failure.get_or_insert(why);
         }
         error
     }

@@ -132,8 +132,13 @@ async function refreshChannel() {
     const gaps = track.gaps ? `, ${number.format(track.gaps)} missing` : "";
     return el("li", {}, `${track.name}: segment ${track.next_number} next, ${seconds(track.behind_s)} behind, ${number.format(track.listed)} listed${gaps}`);
   });
+  const given = (own) => `${number.format(own.segments)} ${own.segments === 1 ? "segment" : "segments"}`;
+  const encoders = one.encoders.map((own) => {
+    const tracks = own.state === "standby" ? ` for ${own.standby.join(", ")}` : own.active.length ? `: ${own.active.join(", ")}` : "";
+    return el("li", {}, `encoder ${own.name}, ${own.state}${tracks} · heard ${seconds(own.heard_s)} ago · ${given(own)}`);
+  });
   panel.dataset.state = one.state;
-  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows));
+  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows, ...encoders));
 }
 
 function state(name, text) {

@@ -194,8 +194,8 @@ impl<S: Stream> Stream for Secured<S> {
         self.stream.get_ref().0.io.hold_unsent(bytes);
     }
 
-    fn passed_on(&self) -> u64 {
-        self.stream.get_ref().0.written
+    fn passed_on(&self) -> Option<u64> {
+        Some(self.stream.get_ref().0.written)
     }
 }
 

@@ -61,9 +61,10 @@ impl Window {
     }
 
     /// `raw`, cut where segments begin if it is sound, which may be cut at every frame.
-    pub fn pieces(&self, name: &str, raw: RawChunk) -> Result<Vec<RawChunk>, Refusal> {
-        let (Some(cadence), Some(feed)) = (self.options.cadence, self.feeds.get(name)) else { return Ok(vec![raw]) };
-        let init = &feed.init;
+    pub fn pieces(&self, name: &str, encoder: u32, raw: RawChunk) -> Result<Vec<RawChunk>, Refusal> {
+        let (Some(cadence), Some(init)) = (self.options.cadence, self.init_by(name, encoder)) else {
+            return Ok(vec![raw]);
+        };
         if init.face.kind != Kind::Audio || !init.is_verbatim() {
             return Ok(vec![raw]);
         }
@@ -128,7 +129,7 @@ impl Feed {
         }
     }
 
-    fn jitter(&self) -> i64 {
+    pub(super) fn jitter(&self) -> i64 {
         self.ticks(std::time::Duration::from_millis(JITTER_MS as u64))
     }
 

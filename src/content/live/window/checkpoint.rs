@@ -80,6 +80,11 @@ struct Fed {
     shift: i64,
     last_at: u64,
     push: u64,
+    #[serde(default)]
+    encoder: u32,
+    /// Of other encoders: their initialization segments, in hexadecimal digits.
+    #[serde(default)]
+    others: Vec<(u32, String)>,
     chunk_max: i64,
     ended: bool,
     rate: (u64, u64),
@@ -147,6 +152,8 @@ impl Window {
             shift: feed.shift,
             last_at: feed.last_at.0,
             push: feed.push,
+            encoder: feed.encoder,
+            others: feed.others.iter().map(|(encoder, init)| (*encoder, hex(&init.raw))).collect(),
             chunk_max: feed.chunk_max,
             ended: feed.ended,
             rate: feed.live.rate,
@@ -293,6 +300,10 @@ impl Fed {
         ((feed.first_time, feed.first_hash), feed.decode_end) = (self.first, self.decode_end);
         feed.shift = self.shift;
         feed.push = self.push;
+        feed.encoder = self.encoder;
+        for (encoder, init) in self.others {
+            feed.remember(encoder, Arc::new(Init::read(Bytes::from(unhex(&init)?), name).ok()?));
+        }
         feed.chunk_max = self.chunk_max;
         feed.ended = self.ended;
         feed.frame = self.frame;
