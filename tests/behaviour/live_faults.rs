@@ -85,7 +85,7 @@ async fn what_is_sent_again_from_the_very_beginning_begins_no_other_timeline() {
     (0..10).for_each(|chunk| video.push(&studio, &video.chunk(chunk * 12)));
     run(&mut studio, &mut [&mut video], 12.0, NOW);
     let text = studio.text("/tv/v/media.m3u8").await;
-    assert!(!text.contains("DISCONTINUITY\n") && studio.playlist("v").await.segments.len() == 6, "{text}");
+    assert!(!text.contains("DISCONTINUITY\n") && studio.playlist("v").await.segments.len() == 5, "{text}");
 }
 
 #[tokio::test]
