@@ -854,6 +854,32 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn the_help_names_the_same_defaults() {
+        use clap::CommandFactory;
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            _written: Written,
+        }
+        let mut compared = 0;
+        for argument in Cli::command().get_arguments() {
+            let Some((option, help)) = argument.get_long().zip(argument.get_help()) else { continue };
+            let help = help.to_string();
+            let (Some((_, said)), Some((_, key))) = (
+                help.rsplit_once("[default: "),
+                all().find(|(table, key)| option == key.name || option == format!("{}-{}", table.name, key.name)),
+            ) else {
+                continue;
+            };
+            if key.has_value_as_default() {
+                assert_eq!(said.trim_end_matches(']'), key.default.trim_matches('"'), "--{option}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 20, "{compared} compared");
+    }
+
+    #[test]
     fn what_is_printed_comes_to_the_same() {
         let options = Written { prefetch: Some(2), key_uri: Some("skd://{kid}".into()), ..Written::default() };
         let config = config(options);

@@ -60,7 +60,7 @@ pub struct Written {
     /// How long the old version of a replaced file is still answered [default: its duration, at most 6h, manifest-max-age, and at most 30s]
     #[arg(long, value_name = "DURATION", help_heading = "Library")]
     pub grace: Option<Span>,
-    /// Let symbolic links lead out of the folder [default: they do not]
+    /// Let symbolic links lead out of the folder [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Library")]
     pub follow_symlinks: Option<bool>,
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::content::live::channel::Channel;
 use crate::media::live::Broadcast;
+use crate::origin::clips::{Recording, recording};
 use crate::origin::serve::Origin;
 use crate::time::Utc;
 
@@ -37,6 +38,8 @@ pub struct ChannelFigures {
     pub encoders: Vec<EncoderFigures>,
     /// How often a track went on with another encoder, since the server began.
     pub takeovers: u64,
+    /// Where what was broadcast remains, if it has ended and an archive is kept.
+    pub recording: Option<Recording>,
 }
 
 /// An encoder of a channel as it is.
@@ -67,6 +70,8 @@ pub struct TrackFigures {
     pub next_number: u64,
     /// How far its end is from now, in seconds.
     pub behind_s: f64,
+    /// How much that has grown since media began to come, in seconds, because the encoder's clock is another: `null` within the first minutes.
+    pub drift_s: Option<f64>,
     /// Segments that are listed.
     pub listed: usize,
     /// Those of them that are missing.
@@ -106,9 +111,10 @@ impl ChannelFigures {
             part_target_s: broadcast.timing.part_target_ms.map(seconds),
             latency_s: broadcast.timing.low_latency.map(|own| seconds(own.target_ms)),
             waiting: channel.waiting(),
-            tracks: tracks(&broadcast, now),
+            tracks: tracks(channel, &broadcast, now),
             encoders: encoders.collect(),
             takeovers,
+            recording: None,
         }
     }
 
@@ -118,7 +124,7 @@ impl ChannelFigures {
     }
 }
 
-fn tracks(broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
+fn tracks(channel: &Channel, broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
     let Some(period) = broadcast.periods.last() else { return Vec::new() };
     let figures = period.tracks.iter().map(|track| {
         let end = track.end().unwrap_or(track.next_time);
@@ -128,6 +134,7 @@ fn tracks(broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
             kind: track.face.kind.to_string(),
             next_number: track.open.as_ref().map_or(track.next_number, |open| open.number),
             behind_s: (now.0 as f64 - end_ms as f64) / 1000.0,
+            drift_s: channel.drift_ms(&track.face.name).map(|ms| ms as f64 / 1000.0),
             listed: track.listed().count(),
             gaps: track.listed().filter(|segment| segment.is_gap).count(),
         }
@@ -145,5 +152,15 @@ impl Origin {
     /// All channels, by name.
     pub fn channel_figures(&self, now: Utc) -> Vec<ChannelFigures> {
         self.channels().all().iter().map(|channel| ChannelFigures::of(channel, now)).collect()
+    }
+
+    /// The same, with what remains of those that have ended, which the disk says.
+    pub async fn channels_listed(&self, now: Utc) -> Vec<ChannelFigures> {
+        let all = self.channels().all();
+        let listed = move || {
+            let of = |channel| ChannelFigures { recording: recording(channel), ..ChannelFigures::of(channel, now) };
+            all.iter().map(of).collect()
+        };
+        tokio::task::spawn_blocking(listed).await.unwrap_or_default()
     }
 }

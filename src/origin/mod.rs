@@ -4,6 +4,7 @@ pub mod address;
 pub mod admission;
 pub mod broadcasts;
 pub mod channels;
+pub mod clips;
 pub mod conditional;
 pub mod listing;
 pub mod live;

@@ -408,15 +408,15 @@ impl Render {
         let kept = kept.and_then(|disk| Some((disk, disk_name(disk, self.indexed.entry.name(), of, &ranges)?)));
         async move {
             if let Some((disk, name)) = &kept {
-                let len = ranges.iter().map(SourceRange::len).sum();
-                let span = tracing::trace_span!(target: "headwater::spans", "disk", bytes = len);
+                let len: u64 = ranges.iter().map(SourceRange::len).sum();
+                let span = tracing::trace_span!(target: "headwater::spans", "disk", bytes = len as i64);
                 if let Some(bytes) = disk.get(name, len).instrument(span).await {
                     return Ok(bytes);
                 }
             }
             self.telemetry.source_reads.add(ranges.len() as u64);
             let reading = self.telemetry.source_read_seconds.begin();
-            let span = tracing::trace_span!(target: "headwater::spans", "read", ranges = ranges.len());
+            let span = tracing::trace_span!(target: "headwater::spans", "read", ranges = ranges.len() as i64);
             let bytes = source.read_soon(ranges, &self.files).instrument(span).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name(), %error, "a read failed");

@@ -24,7 +24,7 @@ use crate::origin::written::{Written, written};
 use crate::time::{MediaTime, Utc};
 
 /// The longest stretch: a day of segments of two seconds is a playlist of three megabytes.
-const STRETCH_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const STRETCH_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What a path is of that begins with when.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,7 +8,10 @@
 //! | `/api/live` | how the channels are, as a JSON array |
 //! | `/metrics` | OpenMetrics text |
 //! | `POST /api/purge`, `POST /api/reload` | empties caches; reads the configuration again |
+//! | `POST /api/clips` | makes a presentation of what was broadcast |
 //! | `/healthz`, `/readyz` | as on the media listener |
+
+mod live;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +99,15 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
     if request.uri().path() == "/api/purge" {
         return purge(state, request).await;
     }
+    if request.uri().path() == "/api/clips" {
+        return match may_not_change(state, request) {
+            Some(refusal) => refusal,
+            None => match live::clip(state, request).await {
+                Ok(clip) => as_json(&clip),
+                Err(refused) => refused.response(),
+            },
+        };
+    }
     if request.uri().path() == "/api/reload" {
         return reload(state, request).await;
     }
@@ -105,20 +117,18 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
+    // Who asks from elsewhere may look, and need not be one who may fetch.
+    let access = &state.options.access;
+    let may_play = is_local || access.may_change(request.headers());
+    let key = access.tokens.first().filter(|_| may_play);
     match request.uri().path() {
         "/" => text("text/html; charset=utf-8", PAGE),
         "/page.css" => text("text/css; charset=utf-8", STYLE),
         "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
-        "/api/presentations" => {
-            // Who asks from elsewhere may look, and need not be one who may fetch.
-            let access = &state.options.access;
-            let may_play = is_local || access.may_change(request.headers());
-            let key = access.tokens.first().filter(|_| may_play);
-            presentations(state, base, key, request.uri().query().unwrap_or(""), now).await
-        }
+        "/api/presentations" => presentations(state, base, key, request.uri().query().unwrap_or(""), now).await,
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
-        "/api/live" => as_json(&state.origin.channel_figures(now)),
+        "/api/live" => as_json(&live::channels(state, base, key, token_expires_s(now), now).await),
         "/metrics" => metrics(state, now),
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
@@ -221,9 +231,14 @@ async fn presentations(state: &State, base: &str, key: Option<&Key>, query: &str
     as_json(&listings.into_iter().map(|listing| playable(listing, base, key, now)).collect::<Vec<_>>())
 }
 
+/// Until when tokens of the API's URLs are good, in seconds since 1970.
+fn token_expires_s(now: Utc) -> u64 {
+    (now.0 / 1000 / TOKEN_SECONDS + 2) * TOKEN_SECONDS
+}
+
 /// `listing` with URLs that a player can be given: absolute, and with a token of `key` for what lies under its name.
 fn playable(listing: Listing, base: &str, key: Option<&Key>, now: Utc) -> Listing {
-    let expires_s = (now.0 / 1000 / TOKEN_SECONDS + 2) * TOKEN_SECONDS;
+    let expires_s = token_expires_s(now);
     let depth = listing.name.matches('/').count() + 1;
     let token = key.and_then(|key| key.sign(&format!("/{}/", listing.name), depth, expires_s));
     let token = token.map(|token| format!("/~t={token}")).unwrap_or_default();
@@ -543,12 +558,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_who_brings_the_token_empties_caches() {
+    async fn only_who_brings_the_token_empties_caches_and_makes_clips() {
         let ask = |token: Option<&'static str>, is_set: bool, method: Method, query: &'static str| async move {
+            let path = if query.starts_with("channel") { "clips" } else { "purge" };
             let mut state = State::for_tests();
             let secret = crate::server::access::secret::Secret::new(b"what admins bring along").unwrap();
             state.options.access.admin = is_set.then_some(secret);
-            let mut request = Request::builder().method(method).uri(format!("/api/purge?{query}"));
+            let mut request = Request::builder().method(method).uri(format!("/api/{path}?{query}"));
             request = request.header(header::HOST, "localhost");
             if let Some(token) = token {
                 request = request.header(header::AUTHORIZATION, token);
@@ -566,6 +582,17 @@ mod tests {
         assert_eq!(ask(Some("Bearer what admins bring"), true, Method::POST, "all").await, 401);
         assert_eq!(ask(right, false, Method::POST, "all").await, 403);
         assert_eq!(ask(right, true, Method::GET, "all").await, 405);
+        for (query, status) in [
+            ("channel=tv&presentation=a/b&from=1&to=2026-11-25T22:29:07Z", 404),
+            ("channel=tv", 400),
+            ("channel=tv&presentation=a&from=x", 400),
+            ("channel=tv&presentation=a&from=2&to=1", 400),
+            ("channel=tv&presentation=a&until=1", 400),
+            ("channel=tv&presentation", 400),
+        ] {
+            assert_eq!(ask(right, true, Method::POST, query).await, status, "{query}");
+        }
+        assert_eq!(ask(None, true, Method::POST, "channel=tv&presentation=a").await, 401);
     }
 
     #[test]

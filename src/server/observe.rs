@@ -55,7 +55,7 @@ pub fn span(request: &Request<()>) -> Span {
 
 /// Notes in `span` what came of it.
 pub fn end_span(span: &Span, response: &Response<Body>) {
-    span.record("http.response.status_code", response.status().as_u16());
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
     if let Some(cache) = response.headers().get(CACHE_STATUS).and_then(|value| value.to_str().ok()) {
         span.record("cache", cache);
     }

@@ -32,6 +32,8 @@ impl Studio {
     }
 
     pub(crate) fn of(options: Options, now: Utc) -> Studio {
+        // However slow the disk of this machine is.
+        let options = Options { spool_patience: Duration::from_secs(60), ..options };
         let channels = Arc::new(Channels::open(options, now).unwrap());
         let library = Library::new(library::Options::new("there-is-no-such-library".into()));
         let telemetry = Arc::<Telemetry>::default();

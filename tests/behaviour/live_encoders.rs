@@ -423,6 +423,17 @@ async fn a_channel_of_the_epoch_keeps_its_numbers() {
     let first = NOW.0 / 2000;
     let expected = (0..7).map(|n| (first + n, n as i64 * 24_576, false));
     assert_eq!(all, expected.collect::<Vec<_>>(), "the fifth is what came of it");
+    let promised_file = promised.url.strip_prefix("/tv/v/").unwrap().to_owned();
+    // HLS has its number for all of it, and says that the rest is missing.
+    let text = studio.text("/tv/v/media.m3u8").await;
+    assert_eq!(text.matches("#EXT-X-PROGRAM-DATE-TIME:").count(), 2, "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    let gap = lines.iter().position(|line| *line == "#EXT-X-GAP").unwrap();
+    assert!(
+        lines[gap - 1].starts_with("#EXT-X-PART:DURATION=1.000000,") && lines[gap - 1].ends_with(",GAP=YES"),
+        "{text}"
+    );
+    assert_eq!((lines[gap + 1], lines[gap + 2]), ("#EXTINF:2.000000,", promised_file.as_str()), "{text}");
     // In DASH it is what it was announced as, and the next Period begins where the other encoder does.
     let found = studio.dash().await;
     let same = found.iter().flat_map(|r| &r.segments).find(|segment| segment.url == promised.url).unwrap();

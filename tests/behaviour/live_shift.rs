@@ -1,13 +1,18 @@
 //! What was broadcast is played later: stretches under names that begin with when, from disk.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use headwater::content::library::{self, Library};
 use headwater::content::live::archive::{self, Shelf};
 use headwater::content::live::channel::Options;
 use headwater::content::live::clip;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::Source;
 use headwater::media::shift::Shift;
+use headwater::origin::clips::NoClip;
+use headwater::origin::options::Options as OriginOptions;
+use headwater::origin::serve::Origin;
 use headwater::time::Utc;
 
 use crate::live::{Encoder, Studio, parsed, quick, run, run_for};
@@ -206,6 +211,42 @@ async fn a_clip_is_on_demand_and_stays_when_the_archive_goes() {
         [("1", "v"), ("1", "a"), ("2", "v"), ("2", "a")]
     );
     scene::same(&payloads(&scene.whole(&found[2]).await), &media(&Encoder::video("v"), 1680..2160), "after the gap");
+}
+
+#[tokio::test]
+async fn what_has_ended_has_a_url_and_becomes_a_presentation_when_asked_to() {
+    let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut studio, mut video, mut audio) = studio(options(data.path()));
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..60, NOW);
+    let recording = |studio: &Studio| {
+        let (origin, now) = (Arc::clone(&studio.origin), studio.now);
+        async move { origin.channels_listed(now).await.remove(0).recording }
+    };
+    assert_eq!(recording(&studio).await, None, "it goes on");
+    for name in ["v", "a"] {
+        let end = Source { push: 1, ..Source::default() };
+        studio.channels.get("tv").unwrap().take(name, Event::End, end, studio.now).unwrap();
+    }
+    assert!(studio.playlist("v").await.segments.len() < 15, "the last window");
+    let found = recording(&studio).await.unwrap();
+    let path = found.hls.replace("master.m3u8", "v/media.m3u8");
+    let list = parsed(&path, &studio.text(&path).await);
+    assert!(list.ended && list.segments.len() == 30, "all of it: {list:?}");
+    let mpd = studio.text(&found.dash).await;
+    assert!(mpd.contains("type=\"static\"") && mpd.contains("mediaPresentationDuration=\"PT1M\""), "{mpd}");
+    // In a library that is served.
+    let here = Library::new(library::Options::new(library.path().to_path_buf()));
+    let origin = Origin::new(Arc::new(here), OriginOptions::default(), Arc::default());
+    let origin = origin.broadcasting(Arc::clone(&studio.channels));
+    let shift = Shift { from: Utc(seconds(20) * 1000), to: Some(Utc(seconds(40) * 1000)) };
+    let made = origin.clip("tv", shift, "monday").await.unwrap();
+    assert_eq!((made.presentation.as_str(), made.clips), ("monday", 1));
+    assert!(library.path().join("monday/presentation.toml").is_file());
+    assert!(
+        matches!(origin.clip("tv", shift, "monday").await, Err(NoClip::Failed(why)) if why.contains("is there already"))
+    );
+    assert!(matches!(origin.clip("radio", shift, "tuesday").await, Err(NoClip::NoChannel(_))));
+    assert!(matches!(origin.clip("tv", shift, "../tuesday").await, Err(NoClip::BadName(_))));
 }
 
 #[tokio::test]

@@ -1,33 +1,36 @@
 //! Channels: what is pushed to one goes through its spool into its window, and whoever waits for the next state is woken.
 
 mod standby;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
+use crate::content::live::clip;
+use crate::content::live::disk::Disk;
+use crate::content::live::drift::Drift;
 use crate::content::live::encoders::{self, Encoders, Need};
+use crate::content::live::hand::Hand;
 use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::reorder::{Held, Item};
-use crate::content::live::spool::{Keep, Kind, NAME_BYTES_MAX, Record, Spool, read_places};
+use crate::content::live::spool::{Kind, NAME_BYTES_MAX, Record, Spool, read_places};
 use crate::content::live::window::{self, Source, Taken, Window};
 use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::sample::SourceRange;
 use crate::media::shift::{Shift, shifted};
 use crate::time::Utc;
 
-/// A write to the spool that takes longer is said: media waits for it.
-const SLOW: Duration = Duration::from_millis(500);
 /// How often files of the spool that are old are looked for.
 const FORGETS_EVERY: Duration = Duration::from_secs(10);
 /// How often a spool that could not be written is tried again.
@@ -54,6 +57,8 @@ pub struct Options {
     pub bytes_s_max: u64,
     /// A file of a spool is left for the next when it has so many bytes: old media goes file by file.
     pub spool_file_bytes: u64,
+    /// A write to a spool is waited for so long; then the channel goes on from memory until the disk is done.
+    pub spool_patience: Duration,
 }
 
 impl Default for Options {
@@ -69,6 +74,8 @@ impl Default for Options {
             bytes_s_max: 48 << 20,
             // Some ten seconds of a ladder: a small part of what is kept.
             spool_file_bytes: 64 << 20,
+            // Less than a chunk lasts, and a hundred times what a disk takes that is well.
+            spool_patience: Duration::from_millis(400),
         }
     }
 }
@@ -88,19 +95,23 @@ pub struct Channel {
 #[derive(Debug)]
 struct State {
     window: Window,
-    spool: Option<Spool>,
+    /// The spool and the index of the archive, if there are any.
+    disk: Option<Hand<Disk>>,
     /// By track: what waits for what comes before it.
     held: BTreeMap<String, Held<Waiting>>,
     /// Who pushes, and what is held of those that stand by.
     encoders: Encoders<Waiting>,
+    /// By track: how the clock runs of whose media it is.
+    drifts: BTreeMap<String, Drift>,
     /// When writing failed last: that is said once, and what is written next says where the window stood.
     failed: Option<Utc>,
-    /// Whether the last write was slow: it is said once.
-    is_slow: bool,
+    /// Whether it is time for another file of the spool.
+    is_full: bool,
+    /// The state of the broadcast that the archive was told of last.
+    noted: u64,
     /// When another file could not be begun last: that is said once.
     unrolled: Option<Utc>,
     kept: archive::Options,
-    archive: Option<Archive>,
     /// When old files were looked for last.
     forgot_at: Utc,
     /// Ends when something is not kept any more.
@@ -230,15 +241,19 @@ impl Channel {
         let published = watch::Sender::new(Arc::clone(window.broadcast()));
         let dir = dir.map(Path::to_path_buf);
         let kept = *all.archives.get(name).unwrap_or(&all.archive);
-        let mut state = State::new(window, spool, kept);
-        let mut shelf = None;
-        if let Some(dir) = dir.as_ref().filter(|_| !kept.kept.is_zero() && state.spool.is_some()) {
+        let (mut archive, mut shelf) = (None, None);
+        if let Some(dir) = dir.as_ref().filter(|_| !kept.kept.is_zero() && spool.is_some()) {
             match Archive::open(dir) {
-                Ok(archive) => (state.archive, shelf) = (Some(archive), Some(Shelf::of(dir))),
+                Ok(opened) => (archive, shelf) = (Some(opened), Some(Shelf::of(dir))),
                 Err(error) => tracing::error!(channel = name, %error, "the archive can't be used"),
             }
         }
-        state.note(name);
+        let disk = spool.map(|spool| Hand::of(Disk { spool, archive }, all.spool_patience)).transpose();
+        let disk = disk.unwrap_or_else(|error| {
+            tracing::error!(channel = name, %error, "there is no thread for the spool: nothing of the channel survives a restart");
+            None
+        });
+        let state = State::new(window, disk, kept);
         let intake = Intake::new(all.bytes_s_max);
         Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), published }
     }
@@ -268,6 +283,11 @@ impl Channel {
         let state = lock(&self.state);
         let active = |track: &str| state.window.standing(track).map(|standing| standing.encoder);
         (state.encoders.figures(active, state.window.silence(), now), state.encoders.takeovers())
+    }
+
+    /// How much later media of `track` comes than it did when it began, in milliseconds; `None` if that is not known yet.
+    pub fn drift_ms(&self, track: &str) -> Option<i64> {
+        lock(&self.state).drifts.get(track).and_then(Drift::ms)
     }
 
     /// What viewers see now.
@@ -305,6 +325,13 @@ impl Channel {
         self.shelf.as_ref()
     }
 
+    /// Makes the folder `into`, which is not there yet, a presentation of the stretch that `shift` names. Blocks.
+    pub fn clip(&self, shift: &Shift, into: &Path) -> io::Result<clip::Made> {
+        let nothing = || io::Error::other(format!("no archive is kept of {}", self.name));
+        let (dir, shelf) = self.dir.as_deref().zip(self.shelf.as_ref()).ok_or_else(nothing)?;
+        clip::make(&shelf.stretch(shift)?.ok_or_else(nothing)?, dir, into)
+    }
+
     /// A lease that ends when something is not kept any more.
     pub fn lease(&self) -> Arc<Lease> {
         Arc::clone(&lock(&self.state).lease)
@@ -317,7 +344,11 @@ impl Channel {
             Event::Init(bytes) => self.record(record(Kind::Init, bytes, source), None),
             Event::End => self.record(record(Kind::End, Bytes::new(), source), None),
             Event::Chunk(raw) => {
-                let pieces = lock(&self.state).window.pieces(track, source.encoder, raw)?;
+                let pieces = {
+                    let state = lock(&self.state);
+                    let raw = state.window.whole(track, source.encoder, raw, now)?;
+                    state.window.pieces(track, source.encoder, raw)?
+                };
                 let mut taken = Taken::Dropped;
                 for (index, piece) in pieces.into_iter().enumerate() {
                     let source = Source { begins_segment: source.begins_segment && index == 0, ..source };
@@ -356,9 +387,8 @@ impl Channel {
             let source = Source::default();
             let record = Record { kind: Kind::Tick, at: now, track: String::new(), source, payload: Bytes::new() };
             state.append(&self.name, &record);
-            state.note(&self.name);
         }
-        state.forget(&self.name, now);
+        state.keep_up(&self.name, now);
         self.publish(&state);
     }
 
@@ -384,46 +414,20 @@ impl Channel {
 }
 
 impl State {
-    fn new(window: Window, spool: Option<Spool>, kept: archive::Options) -> State {
+    fn new(window: Window, disk: Option<Hand<Disk>>, kept: archive::Options) -> State {
         State {
             window,
-            spool,
+            disk,
             held: BTreeMap::new(),
             encoders: Encoders::default(),
+            drifts: BTreeMap::new(),
             failed: None,
-            is_slow: false,
+            is_full: false,
+            noted: 0,
             unrolled: None,
             kept,
-            archive: None,
             forgot_at: Utc(0),
             lease: Arc::default(),
-        }
-    }
-
-    /// Notes in the archive what became whole.
-    fn note(&mut self, channel: &str) {
-        let (Some(archive), Some(spool)) = (&mut self.archive, &self.spool) else { return };
-        if let Err(error) = archive.follow(self.window.broadcast(), spool.number()) {
-            tracing::warn!(channel, %error, "the archive's index can't be written");
-        }
-    }
-
-    /// Lets go of the files of the spool that are not to be kept any more.
-    fn forget(&mut self, channel: &str, now: Utc) {
-        let Some(spool) = self.spool.as_mut().filter(|_| now >= self.forgot_at.after(FORGETS_EVERY)) else { return };
-        self.forgot_at = now;
-        let needed_from = self.window.needed_from();
-        let kept_ms = u64::try_from(self.kept.kept.as_millis()).unwrap_or(u64::MAX);
-        let wanted_from = Utc(now.0.saturating_sub(kept_ms)).min(needed_from);
-        let gone = spool.forget(&Keep { needed_from, wanted_from, bytes_max: self.kept.bytes_max });
-        let removed = gone.and_then(|gone| match &self.archive {
-            Some(archive) => archive.forget(&gone).map(|()| !gone.is_empty()),
-            None => Ok(false),
-        });
-        match removed {
-            Ok(false) => {}
-            Ok(true) => std::mem::take(&mut self.lease).end(now),
-            Err(error) => tracing::warn!(channel, %error, "old files of the spool can't be removed"),
         }
     }
 
@@ -497,79 +501,37 @@ impl State {
     }
 
     fn take(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
-        self.roll_if_full(channel, record.at);
         let place = self.append(channel, &record);
         let (track, encoder) = (record.track.clone(), record.source.encoder);
+        let (now, ends) = (record.at, self.end_ms(&record, &input));
         let before = self.window.next_number(&track);
         let is_chunk = record.kind == Kind::Chunk;
         let taken = apply(&mut self.window, record, input, place);
         if is_chunk && self.window.next_number(&track) != before {
             self.encoders.gave(encoder);
         }
+        if let (Some(ends), Ok(Taken::Added)) = (ends, &taken)
+            && let Some(drift_ms) = self.drifts.entry(track.clone()).or_default().came(ends, now)
+        {
+            tracing::warn!(
+                channel,
+                track,
+                drift_ms,
+                "the encoder's clock drifts: media comes later by so much than it did"
+            );
+        }
         if let Some(standing) = self.window.standing(&track) {
             self.encoders.let_go(&track, &standing);
         }
-        self.note(channel);
         taken
     }
 
-    /// Begins another file of the spool, if this one is full.
-    fn roll_if_full(&mut self, channel: &str, now: Utc) {
-        let Some(spool) = self.spool.as_mut().filter(|spool| spool.is_full()) else { return };
-        if self.window.is_gathering(now) || !is_time(self.failed, now) || !is_time(self.unrolled, now) {
-            return;
-        }
-        let record = checkpoint(&self.window, Kind::Checkpoint, now);
-        match spool.roll(&record) {
-            Ok(()) => {
-                self.unrolled = None;
-                self.forgot_at = Utc(0);
-                self.forget(channel, now);
-            }
-            Err(error) => {
-                if self.unrolled.replace(now).is_none() {
-                    tracing::error!(channel, %error, "the spool can't begin another file: the one that is full goes on");
-                }
-            }
-        }
+    /// When `input` ends on its own clock, in milliseconds, if it is a chunk of media.
+    fn end_ms(&self, record: &Record, input: &Input) -> Option<i64> {
+        let Input::Chunk(chunk) = input else { return None };
+        let init = self.window.init_by(&record.track, record.source.encoder)?;
+        init.events.is_none().then(|| init.ms(chunk.end))
     }
-
-    /// Appends `record` to the spool, if there is one that works.
-    fn append(&mut self, channel: &str, record: &Record) -> Option<SourceRange> {
-        let spool = self.spool.as_mut()?;
-        if !is_time(self.failed, record.at) {
-            return None;
-        }
-        let began = Instant::now();
-        // Reading back must not run over the hole: it goes on from where the window stands.
-        let resumed = self.failed.map(|_| checkpoint(&self.window, Kind::Resumed, record.at));
-        let written = resumed.map_or(Ok(()), |resumed| spool.append(&resumed).map(|_| ()));
-        let written = written.and_then(|()| spool.append(record));
-        let took = began.elapsed();
-        let was_slow = std::mem::replace(&mut self.is_slow, took > SLOW);
-        if took > SLOW && !was_slow {
-            tracing::warn!(channel, took_ms = took.as_millis() as u64, "the spool is slow: media waits for it");
-        }
-        match written {
-            Ok(place) => {
-                if self.failed.take().is_some() {
-                    tracing::info!(channel, "the spool is written again");
-                }
-                Some(place)
-            }
-            Err(error) => {
-                if self.failed.replace(record.at).is_none() {
-                    tracing::error!(channel, %error, "the spool can't be written: the channel goes on from memory");
-                }
-                None
-            }
-        }
-    }
-}
-
-/// Whether to try to write, when that failed at `failed`.
-fn is_time(failed: Option<Utc>, now: Utc) -> bool {
-    failed.is_none_or(|failed| now >= failed.after(TRIED_AGAIN))
 }
 
 /// What `window` is, as a record.
@@ -645,9 +607,9 @@ mod tests {
 
     /// A disk that is full while `is_full` says so.
     #[derive(Debug)]
-    struct Disk(Box<dyn Sink>, Arc<AtomicBool>);
+    struct Full(Box<dyn Sink>, Arc<AtomicBool>);
 
-    impl Write for Disk {
+    impl Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             match self.1.load(Ordering::Relaxed) {
                 true => Err(io::ErrorKind::StorageFull.into()),
@@ -660,17 +622,27 @@ mod tests {
         }
     }
 
-    impl Sink for Disk {
+    impl Sink for Full {
         fn cut(&self, len: u64) -> io::Result<()> {
             self.0.cut(len)
         }
     }
 
+    /// Has the spool of `channel` written through what `wrap` makes of its file.
+    fn through(channel: &Channel, wrap: impl FnOnce(Box<dyn Sink>) -> Box<dyn Sink>) {
+        let mut state = lock(&channel.state);
+        let disk = state.disk.as_mut().expect("a spool");
+        disk.map(|disk| Disk { spool: disk.spool.through(wrap), ..disk });
+    }
+
+    fn open(dir: &Path, spool_patience: Duration) -> Channel {
+        Channel::open("tv", window::Options::default(), Some(dir), &Options { spool_patience, ..Options::default() })
+    }
+
     /// Has the spool of `channel` lie on a disk that may become full; says so.
     fn on_a_disk(channel: &Channel) -> Arc<AtomicBool> {
         let is_full = Arc::<AtomicBool>::default();
-        let spool = lock(&channel.state).spool.take().expect("a spool");
-        lock(&channel.state).spool = Some(spool.through(|file| Box::new(Disk(file, Arc::clone(&is_full)))));
+        through(channel, |file| Box::new(Full(file, Arc::clone(&is_full))));
         is_full
     }
 
@@ -718,7 +690,7 @@ mod tests {
     #[test]
     fn a_full_disk_ends_no_broadcast_and_what_was_not_written_is_a_gap_after_a_restart() {
         let dir = tempfile::tempdir().expect("a folder");
-        let open = || Channel::open("tv", window::Options::default(), Some(dir.path()), &Options::default());
+        let open = || open(dir.path(), Duration::from_secs(60));
         let channel = open();
         let is_full = on_a_disk(&channel);
         channel.take("v", init(), PUSH, NOW).expect("taken");
@@ -742,7 +714,7 @@ mod tests {
     #[test]
     fn what_ends_within_a_segment_that_was_not_written_is_a_gap_of_the_same_number() {
         let dir = tempfile::tempdir().expect("a folder");
-        let open = || Channel::open("tv", window::Options::default(), Some(dir.path()), &Options::default());
+        let open = || open(dir.path(), Duration::from_secs(60));
         let channel = open();
         let is_full = on_a_disk(&channel);
         channel.take("v", init(), PUSH, NOW).expect("taken");
@@ -760,5 +732,64 @@ mod tests {
         assert_eq!(spooled, Some(vec![true, true, false, true, true]), "from memory alone");
         let channel = open();
         assert_eq!(listed(&channel), [(2, ticks(2), true), (3, ticks(3), false), (4, ticks(4), false)]);
+    }
+
+    /// A disk that does not get on while somebody holds the lock.
+    #[derive(Debug)]
+    struct Slow(Box<dyn Sink>, Arc<Mutex<()>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _held = lock(&self.1);
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl Sink for Slow {
+        fn cut(&self, len: u64) -> io::Result<()> {
+            self.0.cut(len)
+        }
+    }
+
+    #[test]
+    fn a_slow_disk_holds_nobody_up() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // What is in time and what is not does not depend on how fast this machine is: a disk that is held is waited for a moment.
+        let channel = open(dir.path(), Duration::from_secs(60));
+        let disk = Arc::<Mutex<()>>::default();
+        through(&channel, |file| Box::new(Slow(file, Arc::clone(&disk))));
+        let patience = |length| lock(&channel.state).disk.as_mut().expect("a spool").wait(length);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        let mut held = None;
+        for index in 0..22 {
+            // From the middle of the third segment on, for two seconds and a half.
+            if index == 9 {
+                held = Some(lock(&disk));
+                patience(Duration::from_millis(1));
+            }
+            if index == 14 {
+                held = None;
+                patience(Duration::from_secs(60));
+                lock(&channel.state).disk.as_mut().expect("a spool").settle();
+            }
+            channel.take("v", chunk(index), PUSH, at(index)).expect("taken");
+        }
+        assert!(held.is_none());
+        let ticks = |segment: i64| segment * 48 * 512;
+        assert_eq!(listed(&channel), (0..5).map(|n| (n as u64, ticks(n), false)).collect::<Vec<_>>());
+        let spooled = channel
+            .broadcast()
+            .tracks_called("v")
+            .last()
+            .map(|(_, track)| track.segments.iter().map(|segment| !segment.places.is_empty()).collect::<Vec<_>>());
+        assert_eq!(spooled, Some(vec![true, true, false, false, true]), "from memory alone");
+        drop(channel);
+        // The chunk that was late is in the log; those after it are not, and are a gap.
+        let channel = open(dir.path(), Duration::from_secs(60));
+        assert_eq!(listed(&channel), [(3, ticks(3), true), (4, ticks(4), false)]);
     }
 }

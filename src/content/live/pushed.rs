@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::content::edits::{self, Edits};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
+use crate::content::live::retime;
 use crate::content::vod::{label, pssh, roles};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes, FourCc};
@@ -175,6 +176,11 @@ impl Init {
         self.delay == 0
     }
 
+    /// `raw`, which is decoded within `slack` of `expected`, in ticks after the edit; with the whole of its time, if 32 bits of that began anew.
+    pub fn whole(&self, raw: RawChunk, expected: i64, slack: i64) -> Result<RawChunk, Refusal> {
+        Ok(retime::whole(raw, expected.saturating_sub(self.delay), slack)?)
+    }
+
     /// The samples of `raw` and their bytes, if nothing but a plain run of them is in it.
     pub fn plain_run<'a>(&self, raw: &'a RawChunk) -> Option<(NewFragment, &'a [u8])> {
         let moof = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64).ok()?;
@@ -205,7 +211,7 @@ impl Init {
 
     /// Reads a chunk of the track.
     pub fn chunk(&self, raw: RawChunk) -> Result<Chunk, Refusal> {
-        let raw = if self.delay == 0 { raw } else { delayed(raw, self.delay)? };
+        let raw = if self.delay == 0 { raw } else { retime::later(raw, self.delay)? };
         let moof_box = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
         let moof = MovieFragment::parse(moof_box)?;
         let at = raw.moof.start as u64;
@@ -315,25 +321,6 @@ pub fn segment_of(face: &Track, segment: &[u8]) -> Result<(Track, Vec<u8>), Refu
     }
     let segments = vec![Segment { first_sample: 0, time: 0, duration: samples.end().max(1), starts_with_sync: true }];
     Ok((Track { samples, segments, ..face.clone() }, data))
-}
-
-/// `raw` with `delay` added to its baseMediaDecodeTime.
-fn delayed(raw: RawChunk, delay: i64) -> Result<RawChunk, Refusal> {
-    let moof = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
-    let tfdt = moof.required(b"traf")?.required(b"tfdt").map_err(|error| error.within("moof"))?;
-    let mut fields = tfdt.fields();
-    let (version, _) = fields.version_and_flags()?;
-    let at = tfdt.payload_offset() as usize + 4;
-    let time = fields.u32_or_u64(version == 1)?.saturating_add_signed(delay);
-    let mut bytes = raw.bytes.to_vec();
-    if version == 1 {
-        bytes[at..at + 8].copy_from_slice(&time.to_be_bytes());
-    } else {
-        let time = u32::try_from(time)
-            .map_err(|_| Malformed::new("a decode time that its box can't hold after its edit", tfdt.offset))?;
-        bytes[at..at + 4].copy_from_slice(&time.to_be_bytes());
-    }
-    Ok(RawChunk { bytes: Bytes::from(bytes), ..raw })
 }
 
 /// What the samples of `run` are in.

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
+use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
 use crate::media::event::LiveEvent;
 use crate::media::live::{
@@ -259,6 +260,20 @@ impl Window {
         source.named_segments
             && source.push != feed.push
             && ahead.contains(&feed.init.ms(chunk.decode_time - feed.decode_end))
+    }
+
+    /// `raw`, a chunk of `encoder` for `name`, with the whole of its decode time, if the encoder has only 32 bits for it and they began anew.
+    pub fn whole(&self, name: &str, encoder: u32, raw: RawChunk, now: Utc) -> Result<RawChunk, Refusal> {
+        let (Some(feed), Some(init)) = (self.feeds.get(name), self.init_by(name, encoder)) else { return Ok(raw) };
+        if feed.period.is_none() {
+            return Ok(raw);
+        }
+        let timescale = init.face.timescale;
+        let ticks = |ms| rescale(ms, Timescale::MILLI, timescale, Rounding::Nearest);
+        // It goes on, or does so after an outage.
+        let passed_ms = i64::try_from(now.0.saturating_sub(feed.last_at.0)).unwrap_or(i64::MAX);
+        let end = rescale(feed.decode_end, feed.init.face.timescale, timescale, Rounding::Nearest);
+        init.whole(raw, end.saturating_add(ticks(passed_ms)), ticks(AHEAD_MAX.as_millis() as i64))
     }
 
     /// When the next chunk of `name` is decoded, and how far from it that may be, in ticks.

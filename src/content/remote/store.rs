@@ -288,7 +288,8 @@ impl Store {
                     None => Err(Failure::Lasting(SourceError::Busy { path: self.shown(key) })),
                 }
             };
-            let span = tracing::trace_span!(target: "headwater::spans", "storage", key = %key, attempt);
+            let span =
+                tracing::trace_span!(target: "headwater::spans", "storage", key = %key, attempt = i64::from(attempt));
             match timeout_at(deadline, permitted.instrument(span)).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::Passing(passing))) => why = passing,

@@ -89,13 +89,18 @@ pub fn playlist(
     let mut list = List { out, broadcast, options, period: None, is_locked: false, end: None };
     let is_parted = !broadcast.ended && has_parts(broadcast, &newest.face);
     let parts_from_us = end_us.saturating_sub(PARTS_TARGETS * timing.target_s * 1_000_000);
-    for (index, (period, track, segment)) in listed().enumerate() {
+    let mut segments = listed().enumerate().peekable();
+    while let Some((index, (period, track, segment))) = segments.next() {
         if (index as u64) < skipped {
             (list.period, list.is_locked) = (Some(period.number), Keys::of(&track.face, options)?.is_some());
             continue;
         }
         let has_parts = is_parted && after_start_us(period, track, segment.end()) > parts_from_us;
-        list.segment(period, track, segment, has_parts)?;
+        let next = match segments.peek() {
+            Some((_, (of, _, next))) => (of.number == period.number).then_some(next.time),
+            None => track.open.as_ref().map(|open| open.time),
+        };
+        list.segment(period, track, segment, next.filter(|next| *next > segment.end()), has_parts)?;
     }
     if is_parted {
         list.growing(edge_period, newest)?;
@@ -198,23 +203,28 @@ impl List<'_> {
         self.text("/");
     }
 
+    /// `segment`; the rest until `cut_until` is missing, and has no number of its own: those follow from times.
     fn segment(
         &mut self,
         period: &LivePeriod,
         track: &LiveTrack,
         segment: &LiveSegment,
+        cut_until: Option<i64>,
         has_parts: bool,
     ) -> Result<(), NoHls> {
         self.before(period, track, segment.time)?;
         if has_parts {
             segment.parts.iter().for_each(|part| self.part(track, part));
+            if let Some(until) = cut_until {
+                self.part_of(track, segment.end(), until, ",GAP=YES");
+            }
         }
-        if segment.is_gap {
+        if segment.is_gap || cut_until.is_some() {
             self.text("#EXT-X-GAP\n");
         }
         self.end = Some(segment.end()).filter(|_| !segment.is_gap);
         self.text("#EXTINF:");
-        self.length(segment.time, segment.end(), track.face.timescale);
+        self.length(segment.time, cut_until.unwrap_or(segment.end()), track.face.timescale);
         self.text(",\n");
         self.folder(track);
         push::decimal(&mut self.out, u64::try_from(segment.time).unwrap_or(0));
@@ -223,15 +233,18 @@ impl List<'_> {
     }
 
     fn part(&mut self, track: &LiveTrack, part: &Part) {
+        let end = part.time + part.duration;
+        self.part_of(track, part.time, end, if part.is_independent { ",INDEPENDENT=YES" } else { "" });
+    }
+
+    fn part_of(&mut self, track: &LiveTrack, time: i64, end: i64, what: &str) {
         self.text("#EXT-X-PART:DURATION=");
-        self.length(part.time, part.time + part.duration, track.face.timescale);
+        self.length(time, end, track.face.timescale);
         self.text(",URI=\"");
         self.folder(track);
-        push::decimal(&mut self.out, u64::try_from(part.time).unwrap_or(0));
+        push::decimal(&mut self.out, u64::try_from(time).unwrap_or(0));
         self.text(".part.m4s\"");
-        if part.is_independent {
-            self.text(",INDEPENDENT=YES");
-        }
+        self.text(what);
         self.text("\n");
     }
 

@@ -128,17 +128,22 @@ async function refreshChannel() {
     one.latency_s ? `DASH ${seconds(one.latency_s)} behind` : null,
     `${number.format(one.waiting)} waiting`,
   ].filter(Boolean).join(" · ");
+  const drift = (value) => Math.abs(value ?? 0) < 0.1 ? "" : ` (clock ${value > 0 ? "slow" : "fast"} by ${seconds(Math.abs(value))})`;
   const rows = one.tracks.map((track) => {
     const gaps = track.gaps ? `, ${number.format(track.gaps)} missing` : "";
-    return el("li", {}, `${track.name}: segment ${track.next_number} next, ${seconds(track.behind_s)} behind, ${number.format(track.listed)} listed${gaps}`);
+    return el("li", {}, `${track.name}: segment ${track.next_number} next, ${seconds(track.behind_s)} behind${drift(track.drift_s)}, ${number.format(track.listed)} listed${gaps}`);
   });
   const given = (own) => `${number.format(own.segments)} ${own.segments === 1 ? "segment" : "segments"}`;
   const encoders = one.encoders.map((own) => {
     const tracks = own.state === "standby" ? ` for ${own.standby.join(", ")}` : own.active.length ? `: ${own.active.join(", ")}` : "";
     return el("li", {}, `encoder ${own.name}, ${own.state}${tracks} · heard ${seconds(own.heard_s)} ago · ${given(own)}`);
   });
+  const recording = one.recording
+    ? [el("h3", {}, `Recording, ${one.recording.from} to ${one.recording.to}`),
+      el("div", { className: "urls" }, drawUrl("HLS", one.recording.hls), drawUrl("DASH", one.recording.dash))]
+    : [];
   panel.dataset.state = one.state;
-  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows, ...encoders));
+  panel.replaceChildren(el("p", { className: "rule" }, facts), el("ul", {}, ...rows, ...encoders), ...recording);
 }
 
 function state(name, text) {

@@ -95,6 +95,8 @@ impl State {
             let (from, to) = (self.encoders.name(standing.encoder), self.encoders.name(encoder));
             tracing::warn!(channel, track, from, to, "another encoder takes over");
             self.encoders.took_over();
+            // Another clock.
+            self.drifts.remove(track);
             let before = self.held.remove(track);
             for waiting in found {
                 self.take_held(channel, waiting, now);
