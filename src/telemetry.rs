@@ -175,6 +175,8 @@ label! {
     Storage = "storage",
     /// Folders of a storage that are looked into, to see what their files are.
     Folder = "folder",
+    /// Presentations that are opened.
+    Opening = "opening",
 }
 
 label! {

@@ -45,6 +45,8 @@ const OPENED_MAX: usize = 100;
 /// Threads that may block, beside those that wait for sources: for what encoders push, the disk of the second tier, names of hosts, and the looks of a
 /// server at its folders and files.
 const SPARE_THREADS: usize = 48;
+/// How often caches evict what is above their ceilings: a burst of a second is what they may exceed them by.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How often segments leave the windows of channels: a segment is seldom shorter.
 const TICK: Duration = Duration::from_millis(500);
 /// Time for reads under way when the server has ended.
@@ -74,6 +76,7 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let origin = open(&config, &telemetry).await?;
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
+    tokio::spawn(settle(Arc::clone(&origin)));
     tokio::spawn(tick(Arc::clone(&origin)));
     let inherited = Inherited::take().map_err(|error| format!("LISTEN_FDS: {error}"))?;
     let server = Server::take(inherited, config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
@@ -234,13 +237,20 @@ async fn rescan(origin: &Arc<Origin>) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks for changed files, at once when told to, and lets the caches settle, as long as the server runs.
+/// Lets the caches settle, as long as the server runs.
+async fn settle(origin: Arc<Origin>) {
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        origin.settle(utc()).await;
+    }
+}
+
+/// Looks for changed files, at once when told to, as long as the server runs. A look at a mount that hangs does not end.
 async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
     let interval = origin.library().options().scan_interval;
     let (mut wait, mut scanned) = (interval, Instant::now());
     loop {
         let is_told = tokio::time::timeout(Duration::from_secs(1).min(interval), look.notified()).await.is_ok();
-        origin.settle(utc()).await;
         if scanned.elapsed() < wait && !is_told {
             continue;
         }

@@ -14,7 +14,6 @@ use http::header::{
     ALLOW, CACHE_CONTROL, IF_NONE_MATCH,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use crate::cache::disk::Disk;
@@ -42,6 +41,9 @@ const REMEMBERED_SHARE: u64 = 1;
 const RETIRED_MAX: usize = 64;
 /// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
 const REMOTE_OPENINGS_MAX: usize = 8;
+/// Presentations of one kind that wait for that. Those of both kinds together leave places: a mount that hangs lets storages be opened, and the other
+/// way round.
+const WAITING_OPENINGS: [usize; 2] = [32, 64];
 /// Presentations of this machine that are opened at once: enough for a disk, and a mount that hangs leaves threads for others.
 const LOCAL_OPENINGS_MAX: usize = 16;
 /// Segments of channels that are read of their spool at once: they wait for no other read, and the spool is a disk of this machine.
@@ -84,7 +86,7 @@ pub struct Origin {
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
     /// Bounds how many presentations of this machine are opened at once, and of remote storage.
-    openings: [Arc<Semaphore>; 2],
+    openings: [Arc<Line>; 2],
     /// Where reads of local files wait for their turn.
     files: Arc<Line>,
     /// Where reads of what is live do, which is no line of others'.
@@ -97,6 +99,10 @@ impl Origin {
     /// An origin of what `library` holds.
     pub fn new(library: Arc<Library>, options: Options, telemetry: Arc<Telemetry>) -> Origin {
         let line = |of, at_once| Arc::new(Line::new(of, at_once, at_once * WAITING_READS, Arc::clone(&telemetry)));
+        let [local, remote] = WAITING_OPENINGS;
+        let openings = [(LOCAL_OPENINGS_MAX, local), (REMOTE_OPENINGS_MAX, remote)].map(|(at_once, waiting_max)| {
+            Arc::new(Line::new(ReadOf::Opening, at_once, waiting_max, Arc::clone(&telemetry)))
+        });
         let (files, spool) = (line(ReadOf::File, options.reads_max), line(ReadOf::Spool, SPOOL_READS_MAX));
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
         Origin {
@@ -111,7 +117,7 @@ impl Origin {
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
-            openings: [LOCAL_OPENINGS_MAX, REMOTE_OPENINGS_MAX].map(|count| Arc::new(Semaphore::new(count))),
+            openings,
             files,
             spool,
             disk: None,
@@ -431,7 +437,7 @@ impl Origin {
         let opening = async move {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
             // It keeps a thread, and of a storage large windows of media are read for it: some at a time, while others wait.
-            let _turn = turns.acquire_owned().await.ok();
+            let _turn = turns.turn().await.ok_or_else(|| busy(&telemetry, Work::Opening))?;
             let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name());
             let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options)));
             let opened = opening

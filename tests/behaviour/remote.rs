@@ -626,3 +626,34 @@ async fn the_list_of_presentations_does_not_wait_for_a_storage_that_hangs() {
     remote.body("/progressive/master.m3u8").await;
     assert_eq!(remote.origin.listings(None, 10, remote.now).await[0].tracks.len(), 2);
 }
+
+#[tokio::test]
+async fn presentations_of_a_storage_that_hangs_took_the_places_of_all_others() {
+    let storage = Arc::new(Faulty::default());
+    for number in 0..100 {
+        storage.put_file(&testdata("progressive.mp4"), &format!("{number}.mp4")).await;
+    }
+    let remote = Arc::new(Remote::keeping(Arc::clone(&storage), None, None, Arc::default(), patient()));
+    storage.hang(Some(Hanging::Reads));
+    let asking: Vec<_> = (0..100)
+        .map(|number| {
+            let remote = Arc::clone(&remote);
+            tokio::spawn(async move { remote.get(&format!("/{number}/master.m3u8")).await })
+        })
+        .collect();
+    let (refused, waiting) =
+        (remote.telemetry.reads_refused.at(ReadOf::Opening), remote.telemetry.reads_waiting.at(ReadOf::Opening));
+    until(|| refused.get() > 0 && refused.get() as i64 + waiting.get() + 8 == 100).await;
+    // Half of 256 places are for openings.
+    assert!(waiting.get() + 8 < 128 - 32, "{waiting:?} wait");
+    storage.hang(None);
+    let mut busy = 0;
+    for asked in asking {
+        let answer = asked.await.unwrap();
+        if answer.status != StatusCode::OK {
+            assert_eq!(answer.problem(503, "public, max-age=1").0, "busy");
+            busy += 1;
+        }
+    }
+    assert_eq!(busy, refused.get());
+}
