@@ -97,10 +97,12 @@ pub fn playlist(
         }
         let has_parts = is_parted && after_start_us(period, track, segment.end()) > parts_from_us;
         let next = match segments.peek() {
-            Some((_, (of, _, next))) => (of.number == period.number).then_some(next.time),
-            None => track.open.as_ref().map(|open| open.time),
+            Some((_, (of, _, next))) => (of.number == period.number).then_some((next.time, next.begun)),
+            None => track.open.as_ref().map(|open| (open.time, open.begun)),
         };
-        list.segment(period, track, segment, next.filter(|next| *next > segment.end()), has_parts)?;
+        // If it was known when the segment was closed: what is listed is not listed otherwise later.
+        let cut_until = next.filter(|(next, begun)| *next > segment.end() && *begun == segment.closed);
+        list.segment(period, track, segment, cut_until.map(|(until, _)| until), has_parts)?;
     }
     if is_parted {
         list.growing(edge_period, newest)?;
@@ -222,7 +224,7 @@ impl List<'_> {
         if segment.is_gap || cut_until.is_some() {
             self.text("#EXT-X-GAP\n");
         }
-        self.end = Some(segment.end()).filter(|_| !segment.is_gap);
+        self.end = Some(segment.end()).filter(|_| !segment.is_gap && cut_until.is_none());
         self.text("#EXTINF:");
         self.length(segment.time, cut_until.unwrap_or(segment.end()), track.face.timescale);
         self.text(",\n");
