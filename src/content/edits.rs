@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::formats::isobmff::movie::Edit;
+use crate::media::sample::SampleTable;
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
 
 /// What a track's edit list comes to, in ticks of the track.
@@ -96,9 +97,28 @@ fn stretches(edits: &[Edit], movie: Timescale, media: Timescale) -> Vec<Range<i6
     all
 }
 
+/// What is to be said of pictures, `samples`, that are presented from `begins` on, if that lies between sync samples: browsers drop the sync sample before it, and with that
+/// whatever is decoded from it (W3C Media Source Extensions, coded frame processing: "need random access point flag").
+pub(crate) fn hidden_sync(samples: &SampleTable, begins: i64, timescale: Timescale) -> Option<String> {
+    let (_, first) = samples.syncs().next()?;
+    if first >= begins {
+        return None;
+    }
+    let seconds = |ticks: i64| MediaTime::new(ticks, timescale).seconds();
+    let shown = match samples.sync_from(0, begins) {
+        Some((_, next)) => format!("no picture of its first {:.3} s", seconds(next - begins)),
+        None => "no picture of it".to_owned(),
+    };
+    let hidden = seconds(begins - first);
+    Some(format!(
+        "its edit list begins {hidden:.3} s after the picture that the first ones are decoded from: browsers show {shown}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::sample::{Sample, SampleFlags};
 
     /// Edits (milliseconds, ticks of 48 kHz) of a progressive file: what they come to, and what is said.
     fn check(edits: &[(u64, i64)]) -> ((i64, i64, Option<i64>), Vec<String>) {
@@ -120,6 +140,27 @@ mod tests {
         assert_eq!(check(&three), ((0, 1024, Some(169_000)), nothing.clone()), "to within a tick of the movie");
         assert_eq!(check(&[(1000, 0), (0, 48_000)]), ((0, 0, None), nothing.clone()));
         assert_eq!(check(&[(1000, 0), (500, -1)]), ((0, 0, Some(48_000)), nothing), "nothing is shown at its end");
+    }
+
+    #[test]
+    fn a_beginning_between_sync_samples_is_said() {
+        let mut pictures = SampleTable::default();
+        for index in 0..4 {
+            let flags = if index % 2 == 0 { SampleFlags::SYNC } else { SampleFlags::NON_SYNC };
+            pictures.push(
+                Sample { decode_time: index * 40, duration: 40, size: 1, flags, composition_offset: 10 },
+                0,
+                0,
+            );
+        }
+        let said = |begins| hidden_sync(&pictures, begins, Timescale::MILLI);
+        assert_eq!([said(0), said(10)], [None, None]);
+        let what =
+            "its edit list begins 0.040 s after the picture that the first ones are decoded from: browsers show ";
+        assert_eq!(said(50), Some(format!("{what}no picture of its first 0.040 s")));
+        let what =
+            "its edit list begins 0.120 s after the picture that the first ones are decoded from: browsers show ";
+        assert_eq!(said(130), Some(format!("{what}no picture of it")));
     }
 
     #[test]

@@ -49,12 +49,13 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Why it could not be read, where that says nothing of the file: another time it may be.
-    pub fn says_nothing_of_the_file(&self) -> Option<String> {
+    /// The same, if the object as it was listed is not to blame: its storage did not give it, or has another one by now.
+    pub fn of_the_moment(&self) -> Option<SourceError> {
         match self {
-            SourceError::Storage { why, .. } => Some(why.clone()),
-            SourceError::Busy { .. } => Some(self.to_string()),
-            SourceError::Replaced { .. } | SourceError::Short { .. } | SourceError::Io { .. } => None,
+            SourceError::Storage { path, why } => Some(SourceError::Storage { path: path.clone(), why: why.clone() }),
+            SourceError::Busy { path } => Some(SourceError::Busy { path: path.clone() }),
+            SourceError::Replaced { path } => Some(SourceError::Replaced { path: path.clone() }),
+            SourceError::Short { .. } | SourceError::Io { .. } => None,
         }
     }
 }

@@ -805,7 +805,7 @@ fn build(
 ) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
     let of_list = edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut notes);
-    let Edits { delay, mut media_time, end } = of_list;
+    let Edits { delay, mut media_time, mut end } = of_list;
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
@@ -817,6 +817,12 @@ fn build(
         budget.take(count, if header.sample_size.is_some() { count } else { 0 })?;
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
+        if !movie.is_fragmented {
+            // As if the file began there: what comes before is neither shown nor needed.
+            let skipped = listed.begin_at(media_time, lead(kind, header.timescale));
+            media_time -= skipped;
+            end = end.map(|end| end - skipped);
+        }
         if let Some(end) = end.filter(|_| !movie.is_fragmented) {
             // ISO/IEC 14496-12 §8.6.6: what is decoded after the last sample that is presented.
             let late = listed.end_before(end);
@@ -873,6 +879,9 @@ fn build(
     }
     table.shrink_to_fit();
     fragments.shrink_to_fit();
+    if kind == Kind::Video {
+        notes.extend(edits::hidden_sync(&table, media_time.saturating_add(delay), header.timescale));
+    }
     if clips && kind == Kind::Video && is_shift(&table, media_time) {
         let without_edit = |_, mut sample: Sample| {
             sample.composition_offset = sample.composition_offset.saturating_sub(media_time as i32);
@@ -911,6 +920,15 @@ fn build(
         clip_end: None,
     };
     Ok((track, notes))
+}
+
+/// How much before its first sample that is presented a track begins, besides what that is decoded from, in ticks: sound has to settle. An
+/// encoder's priming is less than half a second.
+fn lead(kind: Kind, timescale: Timescale) -> i64 {
+    match kind {
+        Kind::Audio => i64::from(timescale.get()) / 2,
+        Kind::Video | Kind::Text => 0,
+    }
 }
 
 /// Whether an edit takes off what composition offsets add, and no picture with it: signed offsets say the same without an edit. hls.js

@@ -77,7 +77,7 @@ impl Weigh for Indexed {
 
 impl Indexed {
     /// Opens `entry`. Blocks.
-    pub fn open(entry: Arc<Entry>, options: &Options) -> Result<Indexed, Problem> {
+    pub fn open(entry: Arc<Entry>, options: &Options, now: Utc) -> Result<Indexed, Problem> {
         let is_known = entry.is_refused();
         let opened = entry.open().map_err(|error| {
             if !is_known {
@@ -87,7 +87,13 @@ impl Indexed {
                 OpenError::Nothing(why) => {
                     Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name()))
                 }
-                OpenError::Source(error) => source_problem(&error),
+                OpenError::Source(error) => {
+                    if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
+                        // What was listed is not there any more: it is listed anew.
+                        entry.lease.end(now);
+                    }
+                    source_problem(&error)
+                }
             }
         })?;
         let rates = rate::measure(&opened.presentation);

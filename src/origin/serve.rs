@@ -416,7 +416,7 @@ impl Origin {
             }
             self.telemetry.cache_misses.at(CacheClass::Index).inc();
             // Opened all the same if it takes longer, for who comes again.
-            let opening = self.open(Arc::clone(&entry));
+            let opening = self.open(Arc::clone(&entry), now);
             let indexed = match entry.is_remote() {
                 false => opening.await?,
                 true => tokio::time::timeout(self.options.open_wait, opening).await.map_err(|_| being_opened())??,
@@ -428,7 +428,7 @@ impl Origin {
         Err(Problem::unavailable("source_replaced", "the source is being replaced"))
     }
 
-    async fn open(&self, entry: Arc<Entry>) -> Result<Arc<Indexed>, Problem> {
+    async fn open(&self, entry: Arc<Entry>, now: Utc) -> Result<Arc<Indexed>, Problem> {
         let name = entry.name().to_owned();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
@@ -439,7 +439,7 @@ impl Origin {
             // It keeps a thread, and of a storage large windows of media are read for it: some at a time, while others wait.
             let _turn = turns.turn().await.ok_or_else(|| busy(&telemetry, Work::Opening))?;
             let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name());
-            let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options)));
+            let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options, now)));
             let opened = opening
                 .await
                 .map_err(|_| Problem::unavailable("lost", "opening the presentation failed; try again"))?;

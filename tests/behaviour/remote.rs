@@ -34,6 +34,8 @@ use crate::scene::{Answer, NOW, Scene, ask, representations, testdata};
 /// What goes wrong with a request.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
+    /// Nothing yet.
+    Not,
     /// An error of the server's.
     Error,
     /// The body ends early.
@@ -154,7 +156,7 @@ impl ObjectStore for Faulty {
         };
         let mut result = result?;
         match fault {
-            None => {}
+            None | Some(Fault::Not) => {}
             Some(Fault::Error) => return Err(broken()),
             Some(Fault::OtherTag) => result.meta.e_tag = Some("another".to_owned()),
             Some(Fault::Cut) => {
@@ -390,6 +392,32 @@ async fn another_entity_tag_is_another_object() {
     remote.fail(&[Fault::OtherTag]);
     remote.get(&segments[0]).await.problem(503, "public, max-age=1");
     remote.body(&remote.segments("progressive").await[0]).await;
+}
+
+/// Tracks that could not be read because their object was another one just then were left out, and the others cut as if they were not there.
+#[tokio::test]
+async fn a_presentation_is_opened_whole_or_not_at_all() {
+    for name in ["tour", "muxed", "packaging-flat"] {
+        let path = format!("/{name}/master.m3u8");
+        let names = |text: &[u8]| {
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            text.matches("media.m3u8").count()
+        };
+        let whole = Remote::of(&[name]).await;
+        let listed = names(&whole.body(&path).await);
+        let reads = whole.take_reads().len();
+        for spoiled in 0..reads {
+            let remote = Remote::of(&[name]).await;
+            remote.fail(&vec![Fault::Not; spoiled]);
+            remote.fail(&[Fault::OtherTag]);
+            let answer = remote.get(&path).await;
+            match answer.status {
+                StatusCode::OK => assert_eq!(names(&answer.body), listed, "{name}, read {spoiled} of {reads}"),
+                _ => _ = answer.problem(503, "public, max-age=1"),
+            }
+            assert_eq!(names(&remote.body(&path).await), listed, "{name}, read {spoiled} of {reads}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub struct Object {
     /// What it is called in the index on disk, if there is one.
     index: Option<(Arc<IndexFolder>, String)>,
     /// Why something could not be read while opening, if that says nothing of the object.
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<SourceError>>,
 }
 
 /// Pieces of an object, by where they begin.
@@ -143,14 +143,14 @@ impl Object {
     /// Waits for a read on a thread that may block.
     pub fn wait<T>(&self, read: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
         let read = self.store.wait(read);
-        if let Some(why) = read.as_ref().err().and_then(SourceError::says_nothing_of_the_file) {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        if let Some(failure) = read.as_ref().err().and_then(SourceError::of_the_moment) {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         }
         read
     }
 
     /// Why something could not be read since this was last asked.
-    pub fn take_failure(&self) -> Option<String> {
+    pub fn take_failure(&self) -> Option<SourceError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

@@ -22,7 +22,7 @@ pub struct View {
 struct Opened {
     objects: BTreeMap<PathBuf, Arc<Object>>,
     /// The first failure that was no answer about an object.
-    failure: Option<String>,
+    failure: Option<SourceError>,
 }
 
 /// What the listing says an object is like.
@@ -56,8 +56,8 @@ impl View {
     }
 
     fn failed(&self, error: SourceError) -> SourceError {
-        if let Some(why) = error.says_nothing_of_the_file() {
-            self.opened().failure.get_or_insert(why);
+        if let Some(failure) = error.of_the_moment() {
+            self.opened().failure.get_or_insert(failure);
         }
         error
     }
@@ -65,13 +65,10 @@ impl View {
     /// Ends an opening: forgets what was read for it. An error is the first failure to read meanwhile.
     pub fn settle(&self) -> Result<(), SourceError> {
         let mut opened = self.opened();
-        let failures: Vec<String> = opened.objects.values().filter_map(|object| object.take_failure()).collect();
+        let failures: Vec<SourceError> = opened.objects.values().filter_map(|object| object.take_failure()).collect();
         let failure = failures.into_iter().next().or(opened.failure.take());
         opened.objects.values().for_each(|object| object.forget());
-        match failure {
-            Some(why) => Err(SourceError::Storage { path: PathBuf::from(self.store.url()), why }),
-            None => Ok(()),
-        }
+        failure.map_or(Ok(()), Err)
     }
 
     fn opened(&self) -> std::sync::MutexGuard<'_, Opened> {

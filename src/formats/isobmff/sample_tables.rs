@@ -115,6 +115,57 @@ impl Listed {
         late
     }
 
+    /// Leaves out the samples before the last sync sample that is composed by `begin` less `lead`, in ticks from where decoding begins, unless
+    /// something before it is composed at `begin` or later. Returns the ticks of decoding that are left out.
+    pub fn begin_at(&mut self, begin: i64, lead: i64) -> i64 {
+        let by = begin.saturating_sub(lead);
+        if by <= 0 {
+            return 0;
+        }
+        let earliest = self.composition_offsets.iter().min().copied().unwrap_or(0);
+        let (mut time, mut latest, mut flag) = (0i64, i64::MIN, 0);
+        let mut first = (0, 0);
+        let durations = self.durations.iter().flat_map(|&(run, duration)| std::iter::repeat_n(duration, run as usize));
+        for (index, duration) in durations.enumerate() {
+            if time + i64::from(earliest) > by || latest >= begin {
+                break;
+            }
+            flag += usize::from(self.flags.get(flag + 1).is_some_and(|run| run.0 as usize == index));
+            let composed = time + i64::from(self.composition_offsets.get(index).copied().unwrap_or(0));
+            if composed <= by && self.flags[flag].1 == FLAGS[1] {
+                first = (index, time);
+            }
+            latest = latest.max(composed);
+            time += i64::from(duration);
+        }
+        self.skip(first.0);
+        first.1
+    }
+
+    fn skip(&mut self, count: usize) {
+        let covers = |first: u32| first as usize <= count;
+        let stretch = self.stretches.partition_point(|stretch| covers(stretch.first_sample)).saturating_sub(1);
+        self.stretches.drain(..stretch);
+        if let Some(first) = self.stretches.first_mut() {
+            first.bytes.start += sum(&self.sizes[first.first_sample as usize..count]);
+        }
+        let flag = self.flags.partition_point(|&(first, _)| covers(first)).saturating_sub(1);
+        self.flags.drain(..flag);
+        self.stretches
+            .iter_mut()
+            .for_each(|stretch| stretch.first_sample = stretch.first_sample.saturating_sub(count as u32));
+        self.flags.iter_mut().for_each(|(first, _)| *first = first.saturating_sub(count as u32));
+        self.sizes.drain(..count);
+        self.composition_offsets.drain(..count.min(self.composition_offsets.len()));
+        let mut left = count as u32;
+        for (run, _) in &mut self.durations {
+            let gone = left.min(*run);
+            *run -= gone;
+            left -= gone;
+        }
+        self.durations.retain(|&(run, _)| run > 0);
+    }
+
     fn truncate(&mut self, count: usize) {
         let is_kept = |first: u32| (first as usize) < count;
         self.sizes.truncate(count);
@@ -499,6 +550,29 @@ mod tests {
             let last = &listed.stretches.last().expect("a sample is left").bytes;
             let ((_, size, ..), offset) = whole[kept - 1];
             prop_assert_eq!(last.end, offset + u64::from(size));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_no_sample_that_is_shown_needs_is_left_out(list in samples(), how in how(), begin in -5i64..130, lead in 0i64..20) {
+            let mut listed = read_moov(&written(&list, how).0, 1000).expect("well formed");
+            let whole = spelled_out(&listed);
+            let skipped = listed.begin_at(begin, lead);
+            let (mut time, mut latest, mut first, mut expected) = (0, i64::MIN, 0, 0);
+            for (index, ((duration, _, is_sync, offset), _)) in whole.iter().enumerate() {
+                let composed = time + i64::from(*offset);
+                if begin > lead && *is_sync && composed <= begin - lead && latest < begin {
+                    (first, expected) = (index, time);
+                }
+                latest = latest.max(composed);
+                time += i64::from(*duration);
+            }
+            prop_assert_eq!(skipped, expected);
+            prop_assert_eq!(spelled_out(&listed), &whole[first..]);
+            prop_assert_eq!(listed.durations.iter().map(|run| run.0 as usize).sum::<usize>(), whole.len() - first);
+            let bytes: u64 = listed.stretches.iter().map(|stretch| stretch.bytes.end - stretch.bytes.start).sum();
+            prop_assert_eq!(bytes, whole[first..].iter().map(|((_, size, ..), _)| u64::from(*size)).sum::<u64>());
         }
     }
 
