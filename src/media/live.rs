@@ -148,6 +148,8 @@ pub struct LiveSegment {
     pub len: u64,
     /// A hash of its bytes.
     pub hash: u64,
+    /// When the first of it came.
+    pub begun: Utc,
     /// When it became whole.
     pub closed: Utc,
     /// Where the spool has it, as ranges of numbered files; empty if it does not.
@@ -178,6 +180,8 @@ pub struct OpenSegment {
     pub number: u64,
     /// Earliest presentation time in ticks: its name.
     pub time: i64,
+    /// When the first of it came.
+    pub begun: Utc,
     /// Whether decoding may begin with it.
     pub starts_with_sync: bool,
     /// Those that are whole.
@@ -197,7 +201,8 @@ pub struct OpenSegment {
 /// The segments of a track that are whole, by number, without a hole.
 #[derive(Clone, Debug, Default)]
 pub struct Segments {
-    sealed: Vec<Arc<[Arc<LiveSegment>]>>,
+    /// Shared whole: a state is made for every chunk, a block for every 128 segments.
+    sealed: Arc<Vec<Arc<[Arc<LiveSegment>]>>>,
     tail: Vec<Arc<LiveSegment>>,
 }
 
@@ -207,14 +212,16 @@ impl Segments {
         debug_assert!(self.last().is_none_or(|last| last.number < segment.number && last.time < segment.time));
         self.tail.push(segment);
         if self.tail.len() == BLOCK_SEGMENTS {
-            self.sealed.push(std::mem::take(&mut self.tail).into());
+            Arc::make_mut(&mut self.sealed).push(std::mem::take(&mut self.tail).into());
         }
     }
 
     /// Lets go of the blocks in which `is_over` holds of every segment.
     pub fn forget(&mut self, is_over: impl Fn(&LiveSegment) -> bool) {
         let over = self.sealed.iter().take_while(|block| block.last().is_some_and(|last| is_over(last))).count();
-        self.sealed.drain(..over);
+        if over > 0 {
+            Arc::make_mut(&mut self.sealed).drain(..over);
+        }
     }
 
     /// All of them, in order.
@@ -270,6 +277,7 @@ impl LiveSegment {
             parts: open.parts.iter().chain(&open.growing).cloned().collect(),
             len: body.len(),
             hash: first_u64(hasher.finalize().as_bytes()),
+            begun: open.begun,
             closed: now,
             places,
             lease: Arc::default(),
@@ -289,6 +297,7 @@ impl LiveSegment {
             parts: Vec::new(),
             len: 0,
             hash: 0,
+            begun: now,
             closed: now,
             places: Vec::new(),
             lease: Arc::default(),
@@ -354,6 +363,15 @@ pub enum Found<'a> {
     Open(&'a Arc<OpenSegment>),
 }
 
+/// A part that is asked for by its name.
+#[derive(Debug)]
+pub enum FoundPart<'a> {
+    /// Its bytes.
+    Here(Rope),
+    /// What it is of, whose bytes are not in memory.
+    Of(&'a Arc<LiveSegment>, &'a Part),
+}
+
 impl LiveTrack {
     /// Those that are listed.
     pub fn listed(&self) -> impl Iterator<Item = &Arc<LiveSegment>> {
@@ -368,14 +386,17 @@ impl LiveTrack {
         self.segments.at(time).map(Found::Whole)
     }
 
-    /// The bytes of the part whose name is `time`.
-    pub fn part(&self, time: i64) -> Option<Rope> {
+    /// The part whose name is `time`.
+    pub fn part(&self, time: i64) -> Option<FoundPart<'_>> {
         if let Some(open) = self.open.as_ref().filter(|open| open.time <= time) {
-            return open.parts.iter().find(|part| part.time == time).map(|part| open.part(part));
+            return open.parts.iter().find(|part| part.time == time).map(|part| FoundPart::Here(open.part(part)));
         }
         let segment = self.segments.at_or_before(time)?;
         let part = segment.parts.iter().find(|part| part.time == time)?;
-        Some(segment.body()?.slice(part.bytes.clone()))
+        Some(match segment.body() {
+            Some(body) => FoundPart::Here(body.slice(part.bytes.clone())),
+            None => FoundPart::Of(segment, part),
+        })
     }
 
     /// When what came of it ends, in ticks.
@@ -469,6 +490,7 @@ impl Broadcast {
         let shifted = |cut: i64| if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
         let (from, until) = (shifted(range.start), shifted(range.end));
         let mut end = i64::MIN;
+        let cut = range.end;
         let tracks = period.tracks.iter().filter_map(|live| {
             let is_inside = |s: &&Arc<LiveSegment>| {
                 let begins = after_start_us(period, live, s.time);
@@ -504,6 +526,8 @@ impl Broadcast {
                 (format!("{}.{}", period.number, later / 1000), micros(range.start), micros(us(period.origin) + later))
             }
         };
+        // Nor where one ends that is cut: sound that was under way there may be listed later than what comes after the hole.
+        let end = if cut == i64::MAX { end } else { cut };
         let end = period.end.map_or(end, |limit| end.min(us(limit)).max(us(start)));
         let duration = micros(end - us(start));
         let mut sets = switching::group(tracks);

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
-use crate::media::live::{Broadcast, Found, LiveSegment};
+use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment};
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
@@ -228,7 +228,16 @@ impl Origin {
         let time = canonical(stem).ok_or_else(no_such_object)?;
         match extension {
             "part.m4s" => {
-                let part = part(channel, &broadcast, name, version, time).await?;
+                let part = match part(channel, &broadcast, name, version, time).await? {
+                    Located::Here(part) => part,
+                    Located::Of(segment, bytes) => {
+                        // After an outage what is young is old: a moment of it is read as all of it is.
+                        let (folder, _) = key.rsplit_once('/').ok_or_else(no_such_object)?;
+                        let whole = format!("{folder}/{}.m4s", segment.time);
+                        let (cold, _) = self.cold(channel, &whole, &segment, media_type(&face), now).await?;
+                        cold.body().slice(bytes)
+                    }
+                };
                 let etag = blake3::hash(&part.to_vec()).to_hex()[..16].to_owned();
                 let cache_control = format!("public, max-age={}", broadcast.timing.target_s * 3);
                 Ok(answered(&object(media_type(&face), etag, cache_control, part, Vec::new()), PASSED))
@@ -415,14 +424,26 @@ async fn wait(
     waited.ok()?.ok().map(|broadcast| Arc::clone(&broadcast))
 }
 
+/// Where a part is.
+enum Located {
+    Here(Rope),
+    /// In a segment that has to be read.
+    Of(Arc<LiveSegment>, std::ops::Range<u64>),
+}
+
 async fn part(
     channel: &Channel,
     broadcast: &Broadcast,
     name: &str,
     version: Version,
     time: i64,
-) -> Result<Rope, Problem> {
-    let found = |broadcast: &Broadcast| broadcast.versions(name, version).find_map(|track| track.part(time));
+) -> Result<Located, Problem> {
+    let found = |broadcast: &Broadcast| {
+        broadcast.versions(name, version).find_map(|track| match track.part(time)? {
+            FoundPart::Here(part) => Some(Located::Here(part)),
+            FoundPart::Of(segment, part) => Some(Located::Of(Arc::clone(segment), part.bytes.clone())),
+        })
+    };
     if let Some(part) = found(broadcast) {
         return Ok(part);
     }

@@ -358,7 +358,7 @@ async fn playlists_never_step_back_and_what_leaves_them_stays_for_a_while() {
         // For its own length and the longest playlist that had it.
         match 89.0 - seconds {
             ..22.0 => assert_eq!(status, 200, "{url} left {} s ago", 89.0 - seconds),
-            27.0.. => assert_eq!(status, 410, "{url} left {} s ago", 89.0 - seconds),
+            28.0.. => assert_eq!(status, 410, "{url} left {} s ago", 89.0 - seconds),
             _ => {}
         }
     }

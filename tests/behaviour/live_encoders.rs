@@ -441,3 +441,105 @@ async fn a_channel_of_the_epoch_keeps_its_numbers() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(marks(&studio.get(&promised.url).await.body).iter().all(|mark| *mark == b'a'));
 }
+
+/// Numbers that are as good as any, and the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[tokio::test]
+async fn whatever_happens_to_them_no_segment_is_of_two_and_no_name_has_two_contents() {
+    for seed in (0..8).chain([42]) {
+        let mut dice = Dice(seed);
+        let cadence = (seed % 3 == 0).then(|| "2s".parse().unwrap());
+        let every = if seed % 2 == 0 { quick() } else { without_parts() };
+        let dir = tempfile::tempdir().unwrap();
+        let options = || {
+            let every = window::Options { cadence, ..every.clone() };
+            Options { dir: Some(dir.path().to_path_buf()), every, open: true, ..Options::default() }
+        };
+        let mut studio = Studio::of(options(), NOW);
+        let mut machines = [Machine::new("a", 0.0), Machine::new("b", 0.1 * dice.throw(30) as f64)];
+        if seed % 6 == 0 {
+            machines[1].encoder.init = in_german(&machines[0].encoder.init);
+        }
+        for machine in &mut machines {
+            machine.encoder.origin = if seed % 3 == 0 { NOW.0 / 1000 * 12_288 } else { 0 };
+            machine.by_segment = seed % 4 == 1;
+            machine.begin(&studio);
+        }
+        let (mut known, mut last_msn) = (std::collections::BTreeMap::<String, Vec<u8>>::new(), 0);
+        for step in 1..=100 {
+            let seconds = f64::from(step) * 0.7;
+            let [a, b] = &mut machines;
+            run(&mut studio, &mut [a, b], seconds);
+            let machine = &mut machines[dice.throw(2) as usize];
+            match (dice.throw(12), machine.is_on) {
+                (0, true) => machine.dies(&studio),
+                (1, true) => machine.falls_silent(),
+                (2, true) => machine.encoder.sample += 12 * dice.throw(6),
+                (3..=6, false) => {
+                    machine.again((seconds - machine.late_s).max(0.0));
+                    machine.begin(&studio);
+                }
+                (11, _) => studio = Studio::of(options(), studio.now),
+                _ => {}
+            }
+            let broadcast = studio.channels.get("tv").unwrap().broadcast();
+            let now = studio.get("/tv/v/media.m3u8").await;
+            if broadcast.periods.is_empty() || now.status == 503 {
+                continue;
+            }
+            let list = studio.playlist("v").await;
+            assert!(list.msn >= last_msn, "seed {seed}, step {step}: {list:?}");
+            last_msn = list.msn;
+            for (url, length, _) in &list.segments {
+                assert!(
+                    length.round() <= list.target_s,
+                    "seed {seed}, step {step}: {url} of {length} s: {:?}",
+                    listed(&studio)
+                );
+                let answer = studio.get(url).await;
+                if answer.status == 404 {
+                    continue;
+                }
+                assert_eq!(answer.status, 200, "seed {seed}, step {step}: {url}");
+                let mut whose = marks(&answer.body);
+                whose.dedup();
+                assert_eq!(whose.len(), 1, "seed {seed}, step {step}: {url}");
+                let before = known.entry(url.clone()).or_insert_with(|| answer.body.to_vec());
+                assert!(*before == answer.body, "seed {seed}, step {step}: {url} has two contents");
+            }
+            let parts = list.open.iter().chain(list.segments.iter().flat_map(|(_, _, parts)| parts));
+            for (part, _) in parts {
+                let answer = studio.get(part).await;
+                assert!(answer.status == 200 || answer.status == 404, "seed {seed}, step {step}: {part}");
+                let before = known.entry(part.clone()).or_insert_with(|| answer.body.to_vec());
+                assert!(
+                    answer.status == 404 || *before == answer.body,
+                    "seed {seed}, step {step}: {part} has two contents"
+                );
+            }
+            let tracks: Vec<_> = broadcast.tracks_called("v").map(|(_, track)| track.clone()).collect();
+            for track in tracks {
+                let segments: Vec<_> = track.listed().collect();
+                assert!(
+                    segments
+                        .windows(2)
+                        .all(|pair| pair[0].number + 1 == pair[1].number && pair[0].end() <= pair[1].time)
+                );
+            }
+        }
+        assert!(
+            known.len() > 10,
+            "seed {seed}: hardly anything was broadcast: {:?} {:?}",
+            listed(&studio),
+            figures(&studio)
+        );
+    }
+}

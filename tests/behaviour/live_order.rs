@@ -36,6 +36,20 @@ fn after(studio: &mut Studio, seconds: f64) {
 }
 
 #[tokio::test]
+async fn a_first_segment_that_the_second_overtook_begins_no_other_timeline() {
+    let mut studio = Studio::with(quick());
+    let video = Encoder::video("v");
+    video.begin(&studio);
+    for (number, seconds) in [(1, 4.0), (0, 4.1), (2, 6.0), (3, 8.0), (4, 10.0)] {
+        after(&mut studio, seconds);
+        video.send(&studio, number, 0..4);
+    }
+    let text = studio.text("/tv/v/media.m3u8").await;
+    let list = studio.playlist("v").await;
+    assert_eq!((list.segments.len(), list.gaps, text.contains("DISCONTINUITY\n")), (4, 0, false), "{text}");
+}
+
+#[tokio::test]
 async fn a_segment_that_a_second_connection_brings_late_is_no_gap() {
     let mut studio = Studio::with(quick());
     let video = Encoder::video("v");

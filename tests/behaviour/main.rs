@@ -13,6 +13,8 @@ mod live;
 mod live_cadence;
 mod live_encoders;
 mod live_events;
+mod live_faults;
+mod live_long;
 mod live_order;
 mod live_shift;
 mod live_wrap;

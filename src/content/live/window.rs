@@ -14,6 +14,7 @@ mod checkpoint;
 mod events;
 pub mod handover;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,9 @@ use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
 use crate::media::event::LiveEvent;
-use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing};
+use crate::media::live::{
+    Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,
+};
 use crate::media::sample::SourceRange;
 use crate::media::track::{KeyChange, Kind, Track};
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
@@ -36,8 +39,9 @@ const SEGMENT_CHUNKS_MAX: usize = 4096;
 const SEGMENT_MAX: Duration = Duration::from_secs(60);
 /// Decode times of two chunks that follow one another may differ by so much from what durations say: clocks are rounded.
 const JITTER_MS: i64 = 100;
-/// A jump of decode times that differs by less from the time that passed is an outage; else it is another timeline.
-const OUTAGE_SLACK_MS: i64 = 5_000;
+/// A jump of decode times that differs by less from the time that passed is an outage; else it is another timeline. Segments may be sent
+/// when they are whole, one after the next, and be held.
+const OUTAGE_SLACK_MS: i64 = 10_000;
 /// The longest outage that is listed as gaps, in segments.
 const GAPS_MAX: i64 = 1_000;
 /// Media times that lie so near to the time of day count from 1970 (DASH-IF Live Media Ingest §6: epoch-locked).
@@ -122,12 +126,24 @@ pub struct Window {
     /// The number of the period that gathers its tracks, and since when.
     gathering: Option<Gathering>,
     next_period: u64,
-    /// By period and track: which segments left the window when. What a player has of a playlist he may ask for as long again.
-    left: BTreeMap<(u64, String), VecDeque<(u64, Utc)>>,
+    /// By period and track: what left the window. What a player has of a playlist he may ask for as long again.
+    left: BTreeMap<(u64, String), Left>,
     /// Whether records are missing before what it was restored from, of media that is still listed.
     is_resumed: bool,
     /// Whether there is a cadence, and media times count from 1970: numbers follow from times then.
     is_locked: bool,
+    /// The furthest that media has come, in milliseconds after the broadcast's start. It is taken back where another encoder takes over, or
+    /// another period begins; but what has left the window does not come back.
+    edge_ms: i64,
+}
+
+/// What is past of a track.
+#[derive(Debug, Default)]
+struct Left {
+    /// Which segments left the window when: those below a number.
+    listed: VecDeque<(u64, Utc)>,
+    /// Those below are not in memory, if the spool has them.
+    cool: u64,
 }
 
 #[derive(Debug)]
@@ -144,6 +160,8 @@ struct Gathering {
 #[derive(Debug)]
 struct Feed {
     init: Arc<Init>,
+    /// Which second names its media.
+    named_s: u64,
     /// Whose its media is.
     encoder: u32,
     /// Initialization segments of other encoders.
@@ -151,6 +169,9 @@ struct Feed {
     /// Which period its media is in.
     period: Option<u64>,
     live: LiveTrack,
+    /// When the first segment of this stretch begins, in ticks, and a hash of its first chunk.
+    first_time: i64,
+    first_hash: u64,
     /// When the next chunk is decoded, in ticks.
     decode_end: i64,
     /// How much later the open segment is presented than decoded, in ticks.
@@ -194,6 +215,7 @@ impl Window {
             left: BTreeMap::new(),
             is_resumed: false,
             is_locked: false,
+            edge_ms: i64::MIN,
         }
     }
 
@@ -202,13 +224,27 @@ impl Window {
         &self.options
     }
 
-    /// Since when what came is needed: the oldest segment that is answered for lies in it.
+    /// Since when what came is needed: all of every segment that is answered for, which may have taken long to come.
     pub fn needed_from(&self) -> Utc {
-        let tracks = self.current.periods.iter().flat_map(|period| &period.tracks);
-        let is_read = |segment: &&Arc<LiveSegment>| segment.lease.is_live() && !segment.places.is_empty();
-        let closed = tracks.filter_map(|track| track.segments.iter().find(is_read)).map(|segment| segment.closed.0);
-        let longest_ms = 2000 * self.current.timing.target_s;
-        Utc(closed.min().map_or(0, |closed| closed.saturating_sub(longest_ms)))
+        let tracks = || self.current.periods.iter().flat_map(|period| &period.tracks);
+        let is_answered = |segment: &&Arc<LiveSegment>| segment.lease.is_live() && !segment.is_gap;
+        let whole = tracks().filter_map(|track| track.segments.iter().find(is_answered)).map(|segment| segment.begun);
+        // Who never ends what was begun is not waited for without end.
+        let stays = Duration::from_millis(2 * self.current.timing.window_ms);
+        let is_young = |begun: &Utc| begun.after(stays) > self.current.media_at;
+        let open = tracks().filter_map(|track| track.open.as_ref()).map(|open| open.begun).filter(is_young);
+        whole.chain(open).min().unwrap_or_default()
+    }
+
+    /// Whether what is to be announced next follows from records that a log would lack which began with a checkpoint of `now`. After a
+    /// while nothing comes of it.
+    pub fn is_gathering(&self, now: Utc) -> bool {
+        self.gathering.as_ref().is_some_and(|gathering| now < gathering.since.after(2 * self.patience()))
+    }
+
+    /// How long what is there waits for what is not.
+    fn patience(&self) -> Duration {
+        self.options.gather.max(self.options.target * 3)
     }
 
     /// What viewers see.
@@ -315,7 +351,9 @@ impl Window {
         let handed_over_at = self.hand_over(name, &chunk, &source, now);
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
-        let course = feed.period.map(|_| feed.goes_on(&chunk, now, target, self.locked(), self.gaps_max()));
+        let is_named = source.named_segments;
+        let course = feed.period.map(|_| feed.goes_on(&chunk, is_named, now, target, self.locked(), self.gaps_max()));
+        let whole_before = feed.live.segments.last().map(|last| last.number);
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
         }
@@ -334,6 +372,7 @@ impl Window {
             Some(Course::Gap) => {
                 feed.close(now, None, cadence);
                 if !is_boundary {
+                    self.publish(now);
                     return Ok(Taken::Dropped);
                 }
                 let hole = [feed.live.next_time, chunk.time];
@@ -395,6 +434,11 @@ impl Window {
         }
         self.settle(now);
         self.publish(now);
+        let whole = self.feeds.get(name).and_then(|feed| feed.live.segments.last()).map(|last| last.number);
+        if whole != whole_before {
+            // With every segment, so that no playlist becomes longer than what leaves it stays.
+            self.expire(now);
+        }
         Ok(Taken::Added)
     }
 
@@ -414,6 +458,7 @@ impl Window {
             feed.close(now, None, self.options.cadence);
             self.settle(now);
             self.publish(now);
+            self.expire(now);
         }
     }
 
@@ -424,6 +469,7 @@ impl Window {
         feed.ended = true;
         self.settle(now);
         self.publish(now);
+        self.expire(now);
     }
 
     /// Time has passed: the gathering may be over, and segments leave the window. Says whether anything is new that media did not bring.
@@ -476,8 +522,9 @@ impl Window {
             gathering.anchor = Some((Utc(now.0.saturating_sub(length_ms)), media));
         }
         let locked = self.options.cadence.filter(|_| self.is_locked);
-        // Who is locked to the epoch names its media by that, whenever it began.
-        let started_s = if locked.is_some() { 0 } else { now.0 / 1000 };
+        // Who is locked to the epoch names its media by that, whenever it began. Others may begin twice within a second.
+        let started_s = if locked.is_some() { 0 } else { (now.0 / 1000).max(feed.named_s + 1) };
+        feed.named_s = started_s;
         let is_announced = feed.period.is_some_and(|own| self.current.periods.iter().any(|p| p.number == own));
         feed.enter(number, feed.init.face_from(started_s), chunk, is_announced);
         if let Some(cadence) = locked {
@@ -501,8 +548,9 @@ impl Window {
         let timescale = feed.init.face.timescale;
         let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
         gathering.goes_on.get_or_insert((start, MediaTime::new(chunk.time, timescale)));
-        let face = Track::clone(&feed.live.face);
+        let (face, first) = (Track::clone(&feed.live.face), (feed.first_time, feed.first_hash));
         feed.enter(gathering.number, face, chunk, true);
+        (feed.first_time, feed.first_hash) = first;
     }
 
     /// Announces the period that gathers its tracks, if they are all there.
@@ -510,7 +558,7 @@ impl Window {
         let Some(gathering) = &self.gathering else { return };
         let number = gathering.number;
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
-        let patience = self.options.gather.max(self.options.target * 3);
+        let patience = self.patience();
         let waits_for = |feed: &Feed| {
             let is_active = !feed.ended && now < feed.last_at.after(self.options.target * 2);
             is_active && (feed.period != Some(number) || feed.live.segments.last().is_none())
@@ -550,11 +598,8 @@ impl Window {
         }
         let after = next.periods.last().and_then(|last| self.end_of(last));
         let (start, origin) = match gathering.goes_on {
-            // The same timeline: what was at the old place is at the new.
-            Some((start, media)) => {
-                let back = ms(media) - ms(first);
-                (MediaTime::new(ms(start) - back, Timescale::MILLI), first)
-            }
+            // The same timeline, where the first went on: a track that comes late has begun a little before.
+            Some(place) => place,
             None if self.is_locked => (MediaTime::ZERO, MediaTime::ZERO),
             None if is_epoch && next.started == Utc(0) => (first, first),
             None => {
@@ -611,8 +656,10 @@ impl Window {
         };
         let part_target_ms = match self.options.cadence {
             Some(_) => timed().map(longest).max(),
-            None => parts.max(),
+            None => None,
         };
+        // What was gathered before is listed, too.
+        let part_target_ms = part_target_ms.max(parts.max());
         // With one chunk a segment parts would only say everything twice.
         let part_target_ms =
             part_target_ms.filter(|_| chunk_ms * 20 <= part_ms * 21).and_then(|ms| u64::try_from(ms).ok());
@@ -624,15 +671,23 @@ impl Window {
         }
     }
 
+    /// Where what came ends, in milliseconds after the broadcast's start.
+    fn edge_ms(&self) -> Option<i64> {
+        let ends = self.current.periods.iter().filter_map(|period| self.end_of(period));
+        ends.max().map(|edge| edge.to(Timescale::MILLI, Rounding::Down))
+    }
+
     /// Lets segments leave the window, and those that left it long ago be forgotten.
     fn expire(&mut self, now: Utc) {
         let Some(newest) = self.current.periods.last() else { return };
-        let Some(edge) = self.end_of(newest).map(|edge| edge.to(Timescale::MILLI, Rounding::Down)) else { return };
+        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
-        let stays = Duration::from_millis((window + target) as u64);
-        let limits =
-            Limits { listed: edge - window, kept: edge - 2 * window - target, hot: edge - HOT_MS.max(6 * target) };
+        // As long as the longest playlist that had it, which has all of the segment that the window begins in, and its own length
+        // (rfc8216bis §6.2.2).
+        let stays = window + 2 * (target + 499);
+        let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
+        let stays = Duration::from_millis(stays as u64);
         let newest = newest.number;
         let mut changed = self.expire_events(limits.listed);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
@@ -644,21 +699,21 @@ impl Window {
                 changed = true;
             }
             for index in 0..period.tracks.len() {
-                period.tracks[index].segments.iter().for_each(|segment| {
-                    if ended_ms(period, &period.tracks[index], segment) < limits.hot {
-                        segment.cool();
-                    }
-                });
                 let number = period.number;
                 let track = &period.tracks[index];
                 let listed_from = listed_from(period, track, &limits);
                 // By when it left, not by when it ended: after an outage many leave at once.
                 let left = self.left.entry((number, track.face.name.clone())).or_default();
-                if listed_from != track.listed_from {
-                    left.push_back((listed_from, now));
+                let is_cool = |segment: &&Arc<LiveSegment>| ended_ms(period, track, segment) < limits.hot;
+                for segment in track.segments.from(left.cool).take_while(is_cool) {
+                    segment.cool();
+                    left.cool = segment.number + 1;
                 }
-                let over = left.iter().take_while(|(_, at)| now >= at.after(stays)).count();
-                let gone = left.drain(..over).next_back().map(|(below, _)| below);
+                if listed_from != track.listed_from {
+                    left.listed.push_back((listed_from, now));
+                }
+                let over = left.listed.iter().take_while(|(_, at)| now >= at.after(stays)).count();
+                let gone = left.listed.drain(..over).next_back().map(|(below, _)| below);
                 if listed_from == track.listed_from && gone.is_none() {
                     continue;
                 }
@@ -667,8 +722,8 @@ impl Window {
                 leave(track, listed_from, gone, now);
                 let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
                 if let Some(feed) = feed.filter(|_| number == newest) {
-                    feed.live.listed_from = listed_from;
-                    feed.live.segments = track.segments.clone();
+                    // It may have more than is published.
+                    leave(&mut feed.live, listed_from, gone, now);
                 }
             }
         }
@@ -708,6 +763,11 @@ impl Window {
                 *track = Arc::new(feed.live.clone());
             }
         }
+        let longest_ms = members.iter().filter_map(|feed| feed.longest_part_ms()).max();
+        if let Some(most_ms) = self.timing.as_mut().and_then(|timing| timing.part_target_ms.as_mut()) {
+            // A chunk that is longer than any before is a part, too.
+            *most_ms = longest_ms.map_or(*most_ms, |ms| ms.max(*most_ms));
+        }
         let feeds = || self.feeds.values().filter(|feed| feed.period.is_some());
         let ended = feeds().count() > 0 && feeds().all(|feed| feed.ended) && self.gathering.is_none();
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
@@ -717,12 +777,14 @@ impl Window {
             media_at,
             ended,
             events: Arc::clone(&self.events),
+            timing: self.timing.unwrap_or_default(),
             ..Broadcast::clone(&self.current)
         };
         if let Some(last) = next.periods.last_mut() {
             *last = Arc::new(period);
         }
         self.current = Arc::new(next);
+        self.edge_ms = self.edge_ms.max(self.edge_ms().unwrap_or(i64::MIN));
     }
 }
 
@@ -745,7 +807,9 @@ fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i6
 /// Which segment of `track` is the first to be listed.
 fn listed_from(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> u64 {
     let listed = track.segments.from(track.listed_from).find(|s| ended_ms(period, track, s) >= limits.listed);
-    listed.map_or(track.next_number, |s| s.number)
+    // Or the one that grows, when it is whole.
+    let next = track.open.as_ref().map_or(track.next_number, |open| open.number);
+    listed.map_or(next, |s| s.number)
 }
 
 /// The first that is listed is number `listed_from`; those below `gone` are forgotten.
@@ -782,10 +846,13 @@ impl Feed {
         };
         Feed {
             init: Arc::new(init),
+            named_s: 0,
             encoder: 0,
             others: Vec::new(),
             period: None,
             live,
+            first_time: 0,
+            first_hash: 0,
             decode_end: 0,
             shift: 0,
             last_at: now,
@@ -819,6 +886,14 @@ impl Feed {
             || track.listed_from != self.live.listed_from
     }
 
+    /// The longest of the parts that were whole last, if they are offered.
+    fn longest_part_ms(&self) -> Option<u64> {
+        let last = self.live.segments.last().and_then(|last| last.parts.last());
+        let open = self.live.open.iter().flat_map(|open| &open.parts);
+        let longest = open.chain(last).map(|part| part.duration).max().filter(|_| self.init.face.kind != Kind::Text)?;
+        u64::try_from(self.init.ms_up(longest)).ok()
+    }
+
     /// Begins in another period, with `chunk`.
     fn enter(&mut self, period: u64, face: Track, chunk: &Chunk, is_announced: bool) {
         let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
@@ -839,12 +914,20 @@ impl Feed {
         self.frame = i64::from(chunk.sample_duration);
         self.late_ms = i64::MIN;
         self.period = Some(period);
-        self.decode_end = chunk.decode_time;
+        (self.first_time, self.first_hash, self.decode_end) = (chunk.time, hash(chunk), chunk.decode_time);
         (self.peak, self.bits, self.ticks) = (0, 0, 0);
         self.ended = false;
     }
 
-    fn goes_on(&self, chunk: &Chunk, now: Utc, target: i64, locked: Option<Cadence>, gaps_max: i64) -> Course {
+    fn goes_on(
+        &self,
+        chunk: &Chunk,
+        named_segments: bool,
+        now: Utc,
+        target: i64,
+        locked: Option<Cadence>,
+        gaps_max: i64,
+    ) -> Course {
         let jump = chunk.decode_time - self.decode_end;
         let jump_ms = self.init.ms(jump);
         if jump_ms.abs() <= JITTER_MS {
@@ -862,9 +945,15 @@ impl Feed {
             };
         }
         if jump < 0 {
-            let first = self.live.segments.iter().next().map_or(i64::MAX, |first| first.time);
+            let first = self.first_time;
             let is_recent = -jump <= REPEATED_TARGETS * target;
-            return if is_recent && chunk.time > first { Course::Repeats } else { Course::Jumps };
+            // Who begins anew begins where he began, and mostly otherwise. A file may have been overtaken by the first that came.
+            let is_repeated = match chunk.time.cmp(&first) {
+                Ordering::Less => named_segments,
+                Ordering::Equal => hash(chunk) == self.first_hash,
+                Ordering::Greater => true,
+            };
+            return if is_recent && is_repeated { Course::Repeats } else { Course::Jumps };
         }
         let passed_ms = i64::try_from(now.0.saturating_sub(self.last_at.0)).unwrap_or(i64::MAX);
         let is_outage = (jump_ms - passed_ms).abs() <= OUTAGE_SLACK_MS && jump / target.max(1) <= gaps_max;
@@ -934,6 +1023,7 @@ impl Feed {
                 OpenSegment {
                     number: self.live.next_number,
                     time: chunk.time.max(self.live.segments.last().map_or(0, |last| last.end())),
+                    begun: now,
                     starts_with_sync: chunk.starts_with_sync,
                     parts: Vec::new(),
                     growing: None,
@@ -1030,6 +1120,10 @@ impl Feed {
         self.live.rate = (step_up(self.peak), step_up(average).min(step_up(self.peak)));
         self.live.segments.push(Arc::new(segment));
     }
+}
+
+fn hash(chunk: &Chunk) -> u64 {
+    first_u64(blake3::hash(&chunk.bytes).as_bytes())
 }
 
 /// `rate` rounded up to two digits.

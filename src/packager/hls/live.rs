@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Part};
-use crate::media::track::Track;
+use crate::media::track::{Kind, Track};
 use crate::packager::hls::dateranges;
 use crate::packager::hls::key::Keys;
 use crate::packager::hls::media::micros;
@@ -27,9 +27,9 @@ pub fn edge(broadcast: &Broadcast, name: &str) -> Option<(u64, usize)> {
     Some((track.open.as_ref().map_or(track.next_number, |open| open.number), parts.map_or(0, |open| open.parts.len())))
 }
 
-/// Whether `track` is listed by parts, too: WebVTT is made of whole segments.
+/// Whether `track` is listed by parts, too: text comes seldom, and WebVTT is made of whole segments.
 pub fn has_parts(broadcast: &Broadcast, track: &Track) -> bool {
-    broadcast.timing.part_target_ms.is_some() && !is_web_vtt(track)
+    broadcast.timing.part_target_ms.is_some() && track.kind != Kind::Text
 }
 
 /// Whether segments of `track` are offered as WebVTT: players take no `wvtt` in fragmented MP4.
@@ -64,7 +64,7 @@ pub fn playlist(
     push::decimal(&mut out, timing.target_s);
     out.push(b'\n');
     if !broadcast.ended {
-        server_control(&mut out, timing.target_s, part_target_ms, is_web_vtt(&newest.face));
+        server_control(&mut out, timing.target_s, part_target_ms, has_parts(broadcast, &newest.face));
     }
     if broadcast.starts_over {
         out.extend_from_slice(b"#EXT-X-START:TIME-OFFSET=0\n");
@@ -72,7 +72,7 @@ pub fn playlist(
     out.extend_from_slice(b"#EXT-X-MEDIA-SEQUENCE:");
     push::decimal(&mut out, first.map_or(newest.next_number, |(_, _, segment)| segment.number));
     out.extend_from_slice(b"\n#EXT-X-DISCONTINUITY-SEQUENCE:");
-    push::decimal(&mut out, first.map_or(0, |(period, _, _)| period.number));
+    push::decimal(&mut out, first.map_or(edge_period.number, |(period, _, _)| period.number));
     out.push(b'\n');
     if listed().all(|(_, _, segment)| segment.starts_with_sync) {
         out.extend_from_slice(b"#EXT-X-INDEPENDENT-SEGMENTS\n");
@@ -86,7 +86,7 @@ pub fn playlist(
         let from_us = first.map_or(0, |(period, track, segment)| after_start_us(period, track, segment.time));
         dateranges::push(&mut out, broadcast, i64::try_from(from_us).unwrap_or(i64::MAX));
     }
-    let mut list = List { out, broadcast, options, period: None, is_locked: false, after_gap: true };
+    let mut list = List { out, broadcast, options, period: None, is_locked: false, end: None };
     let is_parted = !broadcast.ended && has_parts(broadcast, &newest.face);
     let parts_from_us = end_us.saturating_sub(PARTS_TARGETS * timing.target_s * 1_000_000);
     let mut segments = listed().enumerate().peekable();
@@ -97,10 +97,12 @@ pub fn playlist(
         }
         let has_parts = is_parted && after_start_us(period, track, segment.end()) > parts_from_us;
         let next = match segments.peek() {
-            Some((_, (of, _, next))) => (of.number == period.number).then_some(next.time),
-            None => track.open.as_ref().map(|open| open.time),
+            Some((_, (of, _, next))) => (of.number == period.number).then_some((next.time, next.begun)),
+            None => track.open.as_ref().map(|open| (open.time, open.begun)),
         };
-        list.segment(period, track, segment, next.filter(|next| *next > segment.end()), has_parts)?;
+        // If it was known when the segment was closed: what is listed is not listed otherwise later.
+        let cut_until = next.filter(|(next, begun)| *next > segment.end() && *begun == segment.closed);
+        list.segment(period, track, segment, cut_until.map(|(until, _)| until), has_parts)?;
     }
     if is_parted {
         list.growing(edge_period, newest)?;
@@ -124,7 +126,7 @@ fn skippable<'a>(
 }
 
 /// rfc8216bis §4.4.3.8: hold-backs of three parts and three target durations.
-fn server_control(out: &mut Vec<u8>, target_s: u64, part_target_ms: Option<u64>, is_web_vtt: bool) {
+fn server_control(out: &mut Vec<u8>, target_s: u64, part_target_ms: Option<u64>, has_parts: bool) {
     out.extend_from_slice(b"#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,CAN-SKIP-UNTIL=");
     push::seconds(out, SKIP_TARGETS * target_s * 1_000_000);
     out.extend_from_slice(b",HOLD-BACK=");
@@ -133,7 +135,7 @@ fn server_control(out: &mut Vec<u8>, target_s: u64, part_target_ms: Option<u64>,
         out.extend_from_slice(b",PART-HOLD-BACK=");
         push::seconds(out, 3 * part_target_ms * 1000);
     }
-    if let Some(part_target_ms) = part_target_ms.filter(|_| !is_web_vtt) {
+    if let Some(part_target_ms) = part_target_ms.filter(|_| has_parts) {
         out.extend_from_slice(b"\n#EXT-X-PART-INF:PART-TARGET=");
         push::seconds(out, part_target_ms * 1000);
     }
@@ -155,8 +157,8 @@ struct List<'a> {
     is_locked: bool,
     /// The number of the period that the last segment is in.
     period: Option<u64>,
-    /// Whether the next segment does not go on where the last one ended.
-    after_gap: bool,
+    /// When the last segment ended that has media, in ticks.
+    end: Option<i64>,
 }
 
 impl List<'_> {
@@ -167,11 +169,13 @@ impl List<'_> {
     /// What comes before the first part or segment that begins at `time`.
     fn before(&mut self, period: &LivePeriod, track: &LiveTrack, time: i64) -> Result<(), NoHls> {
         if self.period != Some(period.number) {
-            if self.period.is_some() {
+            // One for each period that began since, of which this track may have nothing: a discontinuity sequence number is that of the
+            // first segment and a tag each (rfc8216bis §4.4.3.3), and the same in every playlist.
+            for _ in self.period.unwrap_or(period.number)..period.number {
                 self.text("#EXT-X-DISCONTINUITY\n");
             }
             self.period = Some(period.number);
-            self.after_gap = true;
+            self.end = None;
             let keys = Keys::of(&track.face, self.options)?;
             match &keys {
                 Some(keys) => keys.segments().enumerate().for_each(|(change, _)| keys.write(&mut self.out, change)),
@@ -186,8 +190,8 @@ impl List<'_> {
                 self.text("init.mp4\"\n");
             }
         }
-        if self.after_gap {
-            self.after_gap = false;
+        // Where a segment does not go on where the last one ended.
+        if self.end != Some(time) {
             let us = self.broadcast.utc_us(period, time, track.face.timescale);
             self.text("#EXT-X-PROGRAM-DATE-TIME:");
             self.text(&Utc((us + 500) / 1000).to_string());
@@ -219,8 +223,8 @@ impl List<'_> {
         }
         if segment.is_gap || cut_until.is_some() {
             self.text("#EXT-X-GAP\n");
-            self.after_gap = true;
         }
+        self.end = Some(segment.end()).filter(|_| !segment.is_gap && cut_until.is_none());
         self.text("#EXTINF:");
         self.length(segment.time, cut_until.unwrap_or(segment.end()), track.face.timescale);
         self.text(",\n");

@@ -25,7 +25,9 @@ impl State {
         }
         // Reading back must not run over the hole: it goes on from where the window stands.
         let resumed = self.failed.map(|_| checkpoint(&self.window, Kind::Resumed, record.at));
-        let is_full = self.is_full && self.failed.is_none() && is_time(self.unrolled, record.at);
+        // A log that began while a period gathers could not repeat how it was announced.
+        let may_roll = self.failed.is_none() && !self.window.is_gathering(record.at);
+        let is_full = self.is_full && may_roll && is_time(self.unrolled, record.at);
         let next = is_full.then(|| checkpoint(&self.window, Kind::Checkpoint, record.at));
         let (owned, broadcast) = (record.clone(), self.unnoted());
         let write = move |disk: &mut Disk| disk.write(&owned, resumed.as_ref(), next.as_ref(), broadcast.as_deref());

@@ -210,11 +210,13 @@ impl Feed {
     pub(super) fn fill_locked(&mut self, cadence: Cadence, time: i64, now: Utc) {
         let timescale = self.init.face.timescale;
         let number = self.number_at(cadence, time);
-        while self.live.next_number < number && self.live.next_time < time {
-            let (own, from) = (self.live.next_number, self.live.next_time);
-            let next = cadence.start(i64::try_from(own).unwrap_or(i64::MAX).saturating_add(1), timescale);
-            let until = if own + 1 == number { time } else { self.due(cadence, from).unwrap_or(next).min(time) };
-            self.live.segments.push(Arc::new(LiveSegment::gap(own, from, (until - from).max(1), now)));
+        while self.live.next_number < number {
+            let own = self.live.next_number;
+            let start = |number: u64| cadence.start(i64::try_from(number).unwrap_or(i64::MAX), timescale);
+            let until = if own + 1 == number { time } else { start(own + 1).min(time) };
+            // What a segment lacks that was cut short has no number.
+            let from = self.live.next_time.max(start(own)).min(until - 1);
+            self.live.segments.push(Arc::new(LiveSegment::gap(own, from, until - from, now)));
             self.live.next_number += 1;
             self.live.next_time = until;
         }

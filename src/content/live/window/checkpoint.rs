@@ -66,11 +66,16 @@ struct Gathered {
 struct Fed {
     /// The initialization segment, in hexadecimal digits.
     init: String,
+    #[serde(default)]
+    named_s: u64,
     period: Option<u64>,
     version: u64,
     frame_rate: Option<(u32, u32)>,
     next_number: u64,
     next_time: i64,
+    /// Of its stretch: when it begins, and a hash of its first chunk.
+    #[serde(default)]
+    first: (i64, u64),
     decode_end: i64,
     shift: i64,
     last_at: u64,
@@ -136,11 +141,13 @@ impl Window {
         });
         let feed = |feed: &Feed| Fed {
             init: hex(&feed.init.raw),
+            named_s: feed.named_s,
             period: feed.period,
             version: feed.live.face.version.0,
             frame_rate: feed.live.face.frame_rate,
             next_number: feed.live.next_number,
             next_time: feed.live.next_time,
+            first: (feed.first_time, feed.first_hash),
             decode_end: feed.decode_end,
             shift: feed.shift,
             last_at: feed.last_at.0,
@@ -265,6 +272,7 @@ impl Fed {
             Arc::new(OpenSegment {
                 number,
                 time,
+                begun: Utc(self.last_at),
                 starts_with_sync,
                 parts: Vec::new(),
                 growing: None,
@@ -288,8 +296,8 @@ impl Fed {
             }),
             ..feed.live
         };
-        feed.period = self.period;
-        feed.decode_end = self.decode_end;
+        (feed.period, feed.named_s) = (self.period, self.named_s);
+        ((feed.first_time, feed.first_hash), feed.decode_end) = (self.first, self.decode_end);
         feed.shift = self.shift;
         feed.push = self.push;
         feed.encoder = self.encoder;

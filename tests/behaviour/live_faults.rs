@@ -1,0 +1,198 @@
+//! What once went wrong in broadcasts of minutes, found by `live_long`: each by itself.
+
+use std::time::Duration;
+
+use headwater::content::live::channel::Options;
+use headwater::content::live::window;
+
+use crate::live::{Encoder, Studio, quick, run, run_for};
+use crate::live_long::lines;
+use crate::scene::NOW;
+
+/// Files of the spool have some two seconds.
+fn spooled(dir: &std::path::Path) -> Options {
+    Options { dir: Some(dir.to_path_buf()), every: quick(), open: true, spool_file_bytes: 5_000, ..Options::default() }
+}
+
+fn begun(studio: &Studio) -> (Encoder, Encoder) {
+    let (video, audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(studio);
+    audio.begin(studio);
+    (video, audio)
+}
+
+#[tokio::test]
+async fn a_segment_that_took_long_to_come_is_no_gap_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(spooled(dir.path()), NOW);
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..20, NOW);
+    // A segment begins, and ends eight seconds later, when the encoder is back.
+    run(&mut studio, &mut [&mut video, &mut audio], 20.6, NOW);
+    run_for(&mut studio, &mut [&mut audio], 20..28, NOW);
+    video.sample = 28 * 24;
+    let mut answered = 0;
+    for second in 28..75 {
+        run_for(&mut studio, &mut [&mut video, &mut audio], second..second + 1, NOW);
+        let list = studio.playlist("v").await;
+        let url = format!("{}/{}.m4s", list.segments[0].0.rsplit_once('/').unwrap().0, 20 * 12_288);
+        let again = Studio::of(spooled(dir.path()), studio.now);
+        let (before, after) = (studio.get(&url).await, again.get(&url).await);
+        assert!(before.status != 200 || after.status == 200, "after {second} s: {}", after.text());
+        answered += usize::from(before.status == 200);
+    }
+    assert!(answered > 20);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_after_a_checkpoint_begins_no_other_timeline() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(spooled(dir.path()), NOW);
+    let (mut video, mut audio) = begun(&studio);
+    for second in 0..70 {
+        run_for(&mut studio, &mut [&mut video, &mut audio], second..second + 1, NOW);
+        for encoder in [&mut video, &mut audio] {
+            // Not sure what arrived: the last two seconds again, by another push.
+            encoder.push += 1;
+            encoder.begin(&studio);
+            let each = u64::from(encoder.chunk_samples);
+            for back in (1..=4).rev().filter(|back| encoder.sample >= back * each) {
+                encoder.push(&studio, &encoder.chunk(encoder.sample - back * each));
+            }
+        }
+    }
+    let mut left = Vec::new();
+    for second in 70..76 {
+        left.push(studio.playlist("v").await.segments[0].0.clone());
+        run_for(&mut studio, &mut [&mut video, &mut audio], second..second + 1, NOW);
+    }
+    let before = (studio.playlist("v").await, studio.playlist("a").await);
+    let studio = Studio::of(spooled(dir.path()), studio.now);
+    assert_eq!((studio.playlist("v").await, studio.playlist("a").await), before);
+    for url in left {
+        assert_eq!(studio.get(&url).await.status, 200, "{url} left before the restart");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_again_from_the_very_beginning_begins_no_other_timeline() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 5.0, NOW);
+    video.push += 1;
+    video.begin(&studio);
+    (0..10).for_each(|chunk| video.push(&studio, &video.chunk(chunk * 12)));
+    run(&mut studio, &mut [&mut video], 12.0, NOW);
+    let text = studio.text("/tv/v/media.m3u8").await;
+    assert!(!text.contains("DISCONTINUITY\n") && studio.playlist("v").await.segments.len() == 5, "{text}");
+}
+
+#[tokio::test]
+async fn who_begins_twice_within_a_second_has_two_names() {
+    let mut studio = Studio::with(quick());
+    let (mut video, other) = (Encoder::video("v"), Encoder::video("w"));
+    video.begin(&studio);
+    other.begin(&studio);
+    run(&mut studio, &mut [&mut video], 3.0, NOW);
+    // A whole segment at once, which is announced at once, and the same times again with something else.
+    for push in [1, 2] {
+        studio.now = studio.now.after(Duration::from_millis(200));
+        let other = Encoder { push, init: other.init.clone(), ..Encoder::video("w") };
+        other.begin(&studio);
+        for chunk in 0..5 {
+            let mut bytes = other.chunk(chunk * 12);
+            *bytes.last_mut().unwrap() ^= push as u8;
+            other.push(&studio, &bytes);
+        }
+    }
+    let mut other = Encoder { push: 2, sample: 5 * 12, ..other };
+    run(&mut studio, &mut [&mut video, &mut other], 14.0, NOW);
+    let text = studio.text("/tv/w/media.m3u8").await;
+    let mut maps: Vec<&str> = text.lines().filter(|line| line.starts_with("#EXT-X-MAP")).collect();
+    let count = maps.len();
+    maps.dedup();
+    assert!(count >= 2 && maps.len() == count, "{text}");
+}
+
+#[tokio::test]
+async fn parts_that_an_outage_made_old_are_read_from_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(Options { spool_file_bytes: 1 << 20, ..spooled(dir.path()) }, NOW);
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 11.6, NOW);
+    let list = studio.playlist("v").await;
+    let parts: Vec<String> =
+        list.segments.iter().flat_map(|own| &own.2).chain(&list.open).map(|p| p.0.clone()).collect();
+    let mut before = Vec::new();
+    for part in &parts {
+        before.push(studio.get(part).await.body);
+    }
+    video.sample += 32 * 24;
+    run(&mut studio, &mut [&mut video], 46.0, NOW);
+    assert!(parts.len() >= 4);
+    for (part, before) in parts.iter().zip(before) {
+        let answer = studio.get(part).await;
+        assert_eq!((answer.status.as_u16(), &answer.body), (200, &before), "{part}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_longer_than_all_before_is_no_longer_than_what_is_said_of_parts() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    let said = studio.playlist("v").await.part_target_s.unwrap();
+    video.chunk_samples = 36;
+    run(&mut studio, &mut [&mut video], 11.5, NOW);
+    video.chunk_samples = 12;
+    run(&mut studio, &mut [&mut video], 12.6, NOW);
+    let list = studio.playlist("v").await;
+    let longest = list.segments.iter().flat_map(|own| &own.2).map(|part| part.1).fold(0.0, f64::max);
+    assert!(longest > said && longest <= list.part_target_s.unwrap(), "{said}, {longest}: {list:?}");
+}
+
+#[tokio::test]
+async fn a_track_that_missed_a_period_counts_its_discontinuity_all_the_same() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let (mut video, mut audio) = begun(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 8.0, NOW);
+    let anew = |encoder: Encoder, origin_s: u64, push| {
+        let origin = origin_s * u64::from(encoder.timescale);
+        Encoder { origin, push, ..encoder }
+    };
+    let mut video = anew(Encoder::video("v"), 500, 2);
+    video.begin(&studio);
+    let began = studio.now;
+    run(&mut studio, &mut [&mut video], 8.0, began);
+    let (mut video, mut audio) = (anew(Encoder::video("v"), 900, 3), anew(Encoder::audio("a"), 900, 3));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let began = studio.now;
+    run(&mut studio, &mut [&mut video, &mut audio], 8.0, began);
+    let numbers = |text: &str| lines(text).into_iter().map(|line| line.discontinuity).collect::<Vec<_>>();
+    let of_video = numbers(&studio.text("/tv/v/media.m3u8").await);
+    let of_audio = numbers(&studio.text("/tv/a/media.m3u8").await);
+    assert_eq!((of_video.first(), of_video.last(), of_audio.last()), (Some(&0), Some(&2), Some(&2)));
+    assert!(of_audio.iter().all(|number| *number != 1), "{of_audio:?}");
+}
+
+#[tokio::test]
+async fn a_period_that_ended_does_not_end_later() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let (mut video, mut audio) = begun(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 10.3, NOW);
+    (video.sample, audio.sample) = (16 * 24, 750);
+    // Pictures come back first: the last segment of sound is not whole for anybody yet.
+    let duration = |text: &str| {
+        text.split("<Period ").nth(1).and_then(|p| p.split("duration=\"").nth(1)?.split('"').next().map(str::to_owned))
+    };
+    run(&mut studio, &mut [&mut video], 18.6, NOW);
+    let first = duration(&studio.text("/tv/manifest.mpd").await);
+    run(&mut studio, &mut [&mut video, &mut audio], 26.0, NOW);
+    let then = duration(&studio.text("/tv/manifest.mpd").await);
+    assert!(first.is_some());
+    assert_eq!(first, then);
+}
