@@ -17,13 +17,12 @@ use common::{Wire, connection, copy, head, open, origin, paths, runtime, serve, 
 use headwater::origin::serve::Origin;
 use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{dash, hls, rate, text};
-use headwater::server::http::utc;
 use mp4::{BoxHeader, MoovBox, ReadBox};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// Each case and how many times its work is done.
-const CASES: [(&str, u64); 14] = [
+const CASES: [(&str, u64); 13] = [
     ("hot_hit", 1000),
     ("playlist_hit", 1000),
     ("not_modified", 1000),
@@ -37,7 +36,6 @@ const CASES: [(&str, u64); 14] = [
     ("open_2h", 5),
     ("open_2h_progressive", 5),
     ("mp4_crate_2h_progressive", 5),
-    ("rescan_2000", 2),
 ];
 
 fn main() {
@@ -55,7 +53,6 @@ fn main() {
         "webvtt_segment" => webvtt_segment(count),
         "open_2h_progressive" | "mp4_crate_2h_progressive" => progressive(case, count),
         "playlist_2h" | "mpd_2h" | "rates_2h" | "open_2h" => two_hours(case, count),
-        "rescan_2000" => rescan(2000, count),
         _ => hit(&runtime, case, count),
     }
 }
@@ -127,24 +124,6 @@ fn two_hours(case: &str, count: usize) {
                 "rates_2h" => drop(black_box(rate::measure(&presentation))),
                 _ => drop(black_box(open(&origin, &name))),
             }
-        }
-    });
-}
-
-/// Looking through a folder of so many files of which none has changed.
-fn rescan(files: usize, count: usize) {
-    let folder = TempDir::new().expect("a folder");
-    let source = folder.path().join("0.mp4");
-    copy(&testdata().join("muxed.mp4"), &source);
-    for number in 1..files {
-        std::fs::hard_link(&source, folder.path().join(format!("{number}.mp4")))
-            .expect("a folder that can be written to");
-    }
-    let origin = origin(folder.path(), 1 << 20);
-    assert_eq!(origin.library().catalog().entries.len(), files);
-    measured(|| {
-        for _ in 0..count {
-            origin.library().rescan(utc()).expect("the folder is there");
         }
     });
 }
