@@ -97,8 +97,8 @@ fn stretches(edits: &[Edit], movie: Timescale, media: Timescale) -> Vec<Range<i6
     all
 }
 
-/// What is to be said of pictures, `samples`, that are presented from `begins` on, if that lies between sync samples: browsers drop the sync sample before it, and with that
-/// whatever is decoded from it (W3C Media Source Extensions, coded frame processing: "need random access point flag").
+/// What is to be said of pictures, `samples`, that are presented from `begins` on, if that lies between sync samples: browsers drop the
+/// sync sample before it, and with that whatever is decoded from it (W3C Media Source Extensions, coded frame processing).
 pub(crate) fn hidden_sync(samples: &SampleTable, begins: i64, timescale: Timescale) -> Option<String> {
     let (_, first) = samples.syncs().next()?;
     if first >= begins {
