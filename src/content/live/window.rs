@@ -23,6 +23,7 @@ use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
+use crate::content::live::window::cadence::Pace;
 use crate::media::event::LiveEvent;
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,
@@ -310,6 +311,7 @@ impl Window {
         if self.event_tracks.contains_key(name) {
             return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
         }
+        let pace = self.pace();
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.kind != init.face.kind {
                 let what =
@@ -319,7 +321,7 @@ impl Window {
             if feed.is_of_another(encoder) {
                 feed.remember(encoder, Arc::new(init));
             } else if feed.init.face.version != init.face.version {
-                feed.close(now, None, self.options.cadence);
+                feed.close(now, None, pace);
                 self.publish(now);
                 let Some(feed) = self.feeds.get_mut(name) else { return Ok(()) };
                 feed.init = Arc::new(init);
@@ -358,7 +360,7 @@ impl Window {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
         }
         let is_boundary = self.is_boundary(feed, &chunk);
-        let (cadence, locked) = (self.options.cadence, self.locked());
+        let (cadence, locked, pace) = (self.options.cadence, self.locked(), self.pace());
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
             Window::asked_of_epoch(name, feed, &chunk, now)?;
         }
@@ -370,11 +372,12 @@ impl Window {
             Some(Course::Repeats) => return Ok(Taken::Dropped),
             Some(Course::Goes) => {}
             Some(Course::Gap) => {
-                feed.close(now, None, cadence);
                 if !is_boundary {
+                    feed.finish(now, None, pace);
                     self.publish(now);
                     return Ok(Taken::Dropped);
                 }
+                feed.close(now, locked.map(|_| chunk.time), pace);
                 let hole = [feed.live.next_time, chunk.time];
                 match locked {
                     Some(cadence) => feed.fill_locked(cadence, chunk.time, now),
@@ -385,7 +388,7 @@ impl Window {
             }
             Some(Course::Jumps) | None if !is_boundary => return Ok(Taken::Dropped),
             Some(Course::Jumps) | None => {
-                feed.close(now, None, cadence);
+                feed.close(now, None, pace);
                 self.begin_period(name, &chunk, now);
                 if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
                     gathering.goes_on.get_or_insert(at);
@@ -394,12 +397,13 @@ impl Window {
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         if feed.begins_segment(&chunk, &source, target, self.timing, cadence) {
-            feed.close(now, Some(chunk.time), cadence);
             if locked.is_some() && !is_boundary {
                 // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
+                feed.finish(now, Some(chunk.time), pace);
                 self.publish(now);
                 return Ok(Taken::Dropped);
             }
+            feed.close(now, Some(chunk.time), pace);
             self.move_on(name, &chunk, now);
         }
         let (part_target, timing) = (self.options.part_target, self.timing);
@@ -422,16 +426,17 @@ impl Window {
             let is_whole = due.is_some_and(|due| open.time + open.duration >= due);
             feed.announce_end(due);
             if is_whole {
-                feed.close(now, None, cadence);
+                feed.close(now, None, pace);
             }
         }
         if is_last {
-            feed.close(now, None, cadence);
+            feed.finish(now, None, pace);
             feed.ended = true;
         }
         if let (Some(period), messages) = said {
             self.note_events(&messages, period, begins, true);
         }
+        self.close_over(now);
         self.settle(now);
         self.publish(now);
         let whole = self.feeds.get(name).and_then(|feed| feed.live.segments.last()).map(|last| last.number);
@@ -452,10 +457,11 @@ impl Window {
     /// A push of `name` ended well: what came of the open segment is all of it, if it is of this push and requests are segments, or it is
     /// long enough.
     pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
+        let pace = self.pace();
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.push == source.push) else { return };
         let target = feed.ticks(self.options.target);
         if feed.live.open.as_ref().is_some_and(|open| source.named_segments || open.duration * 4 >= target * 3) {
-            feed.close(now, None, self.options.cadence);
+            feed.finish(now, None, pace);
             self.settle(now);
             self.publish(now);
             self.expire(now);
@@ -464,9 +470,11 @@ impl Window {
 
     /// The encoder of `name` says that nothing more will come.
     pub fn end(&mut self, name: &str, now: Utc) {
+        let pace = self.pace();
         let Some(feed) = self.feeds.get_mut(name) else { return };
-        feed.close(now, None, self.options.cadence);
+        feed.finish(now, None, pace);
         feed.ended = true;
+        self.close_over(now);
         self.settle(now);
         self.publish(now);
         self.expire(now);
@@ -481,8 +489,9 @@ impl Window {
             .end_after
             .is_some_and(|limit| self.current.media_at.0 > 0 && now > self.current.media_at.after(limit));
         if is_silent && !self.current.ended {
+            let pace = self.pace();
             for feed in self.feeds.values_mut() {
-                feed.close(now, None, self.options.cadence);
+                feed.close(now, None, pace);
                 feed.ended = true;
             }
             self.publish(now);
@@ -985,7 +994,7 @@ impl Feed {
         timing: Option<Timing>,
         cadence: Option<Cadence>,
     ) -> bool {
-        let Some(open) = &self.live.open else { return true };
+        let Some(open) = self.live.open.as_ref().filter(|open| !open.is_over) else { return true };
         if source.named_segments && source.begins_segment {
             return true;
         }
@@ -1030,6 +1039,7 @@ impl Feed {
                     chunks: Vec::new(),
                     duration: 0,
                     is_torn: false,
+                    is_over: false,
                     due: None,
                 }
             }
@@ -1085,13 +1095,12 @@ impl Feed {
     }
 
     /// Ends the open segment, where the next one begins if that is known.
-    fn close(&mut self, now: Utc, next: Option<i64>, cadence: Option<Cadence>) {
+    fn close(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
         let Some(open) = self.live.open.take() else { return };
         // Samples may be presented a little later or sooner than those before them last.
-        let near = |next: &i64| {
-            (next - open.time - open.duration).abs() <= self.ticks(Duration::from_millis(JITTER_MS as u64))
-        };
+        let near = |next: &i64| (next - open.time - open.duration).abs() <= self.jitter();
         let duration = next.filter(near).map_or(open.duration, |next| next - open.time).max(1);
+        let lacks_until = self.lacks_until(pace, open.number, open.time + duration, next);
         self.live.next_time = open.time + duration;
         let mut open = Arc::unwrap_or_clone(open);
         if let Some(part) = open.growing.as_mut().or(open.parts.last_mut()) {
@@ -1101,11 +1110,12 @@ impl Feed {
         let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
         if open.is_torn {
             self.torn = Some([open.time, open.time + duration]);
-            self.live.segments.push(Arc::new(LiveSegment::gap(open.number, open.time, duration, now)));
+            let gap = LiveSegment::gap(open.number, open.time, duration, now);
+            self.live.segments.push(Arc::new(gap.lacking(lacks_until)));
             return;
         }
-        let segment = LiveSegment::close(&open, duration, now, places);
-        self.kept_or_not(cadence, &segment);
+        let segment = LiveSegment::close(&open, duration, now, places).lacking(lacks_until);
+        self.kept_or_not(pace, &segment);
         let scale = i64::from(self.init.face.timescale.get());
         let bits = segment.len * 8;
         let rate = u64::try_from(i128::from(bits) * i128::from(scale) / i128::from(duration)).unwrap_or(u64::MAX);

@@ -106,6 +106,7 @@ impl Window {
         let is_published = self.is_published(feed);
         let init = Arc::clone(self.init_by(name, source.encoder)?);
         let period = self.current.periods.last().filter(|period| feed.period == Some(period.number)).cloned();
+        let pace = self.pace();
         let feed = self.feeds.get_mut(name)?;
         let before = std::mem::replace(&mut feed.encoder, source.encoder);
         let timescale = init.face.timescale;
@@ -122,7 +123,7 @@ impl Window {
         let ours = std::mem::replace(&mut feed.init, init);
         feed.remember(before, ours);
         if !is_same {
-            feed.close(now, None, self.options.cadence);
+            feed.close(now, None, pace);
         }
         if replaces || !is_same {
             self.publish(now);
