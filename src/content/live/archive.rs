@@ -377,7 +377,7 @@ impl Shelf {
         let indexes = self.indexes(|_, _, _| true)?;
         let Some(track) = indexes.iter().flat_map(|index| &index.tracks).next_back() else { return Ok(None) };
         let timing = Timing { target_s: track.target_s, ..Timing::default() };
-        let nothing = Broadcast { started: track.started, timing, ended: true, ..Broadcast::default() };
+        let nothing = Broadcast { started: track.started, timing, ..Broadcast::default() };
         Ok(Some(shifted(&joined(&nothing, &indexes), shift, true)))
     }
 
