@@ -13,6 +13,7 @@ mod cadence;
 mod checkpoint;
 mod events;
 pub mod handover;
+mod timeline;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
@@ -199,6 +200,8 @@ struct Feed {
     broken: Option<i64>,
     /// Since when no sync sample was where a segment may begin, in ticks.
     astray: Option<i64>,
+    /// Since when its times are far from those of the tracks that it is to be played with.
+    elsewhere: Option<Utc>,
 }
 
 impl Window {
@@ -311,7 +314,7 @@ impl Window {
         if self.event_tracks.contains_key(name) {
             return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
         }
-        let pace = self.pace();
+        let (pace, gathers) = (self.pace(), self.gathering.as_ref().map(|gathering| gathering.number));
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.kind != init.face.kind {
                 let what =
@@ -325,8 +328,7 @@ impl Window {
                 self.publish(now);
                 let Some(feed) = self.feeds.get_mut(name) else { return Ok(()) };
                 feed.init = Arc::new(init);
-                feed.period = None;
-                feed.chunk_max = 0;
+                feed.leave_period(gathers);
             }
             return Ok(());
         }
@@ -360,6 +362,15 @@ impl Window {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
         }
         let is_boundary = self.is_boundary(feed, &chunk);
+        // Others went on without it: its next segment begins in another period, together with theirs.
+        let may_begin = || feed.begins_segment(&chunk, &source, target, self.timing, self.options.cadence);
+        let course = match course {
+            Some(Course::Gap) if is_boundary && self.is_left_behind(feed) => Some(Course::Follows(None)),
+            Some(Course::Goes) if is_boundary && self.is_left_behind(feed) && may_begin() => {
+                Some(Course::Follows(Some(chunk.time)))
+            }
+            course => course,
+        };
         let (cadence, locked, pace) = (self.options.cadence, self.locked(), self.pace());
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
             Window::asked_of_epoch(name, feed, &chunk, now)?;
@@ -387,7 +398,16 @@ impl Window {
                 self.cut(name, hole);
             }
             Some(Course::Jumps) | None if !is_boundary => return Ok(Taken::Dropped),
-            Some(Course::Jumps) | None => {
+            Some(Course::Jumps | Course::Follows(_)) | None => {
+                let next = if let Some(Course::Follows(next)) = course { next } else { None };
+                if next.is_some() {
+                    feed.close(now, next, pace);
+                }
+                if !self.keeps_time(name, &chunk, now)? {
+                    self.publish(now);
+                    return Ok(Taken::Dropped);
+                }
+                let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
                 feed.close(now, None, pace);
                 self.begin_period(name, &chunk, now);
                 if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
@@ -534,8 +554,12 @@ impl Window {
         // Who is locked to the epoch names its media by that, whenever it began. Others may begin twice within a second.
         let started_s = if locked.is_some() { 0 } else { (now.0 / 1000).max(feed.named_s + 1) };
         feed.named_s = started_s;
-        let is_announced = feed.period.is_some_and(|own| self.current.periods.iter().any(|p| p.number == own));
-        feed.enter(number, feed.init.face_from(started_s), chunk, is_announced);
+        feed.forget_gathered(Some(number));
+        if let Some(cadence) = locked {
+            self.fill_before(name, cadence, chunk, now);
+        }
+        let Some(feed) = self.feeds.get_mut(name) else { return };
+        feed.enter(number, feed.init.face_from(started_s), chunk);
         if let Some(cadence) = locked {
             let number = feed.live.next_number.max(feed.number_at(cadence, chunk.time));
             (feed.live.next_number, feed.live.listed_from) = (number, number);
@@ -548,17 +572,19 @@ impl Window {
             return;
         }
         self.publish(now);
+        // Who goes on where he was while others begin anew is not moved to their timeline.
+        let is_elsewhere = self.elsewhere(name, chunk, None).is_some();
         let Some(gathering) = &mut self.gathering else { return };
         let Some(period) = self.current.periods.last() else { return };
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.period == Some(period.number)) else { return };
-        if !chunk.starts_with_sync {
+        if !chunk.starts_with_sync || is_elsewhere {
             return;
         }
         let timescale = feed.init.face.timescale;
         let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
         gathering.goes_on.get_or_insert((start, MediaTime::new(chunk.time, timescale)));
         let (face, first) = (Track::clone(&feed.live.face), (feed.first_time, feed.first_hash));
-        feed.enter(gathering.number, face, chunk, true);
+        feed.enter(gathering.number, face, chunk);
         (feed.first_time, feed.first_hash) = first;
     }
 
@@ -688,7 +714,6 @@ impl Window {
 
     /// Lets segments leave the window, and those that left it long ago be forgotten.
     fn expire(&mut self, now: Utc) {
-        let Some(newest) = self.current.periods.last() else { return };
         let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
@@ -697,7 +722,6 @@ impl Window {
         let stays = window + 2 * (target + 499);
         let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
         let stays = Duration::from_millis(stays as u64);
-        let newest = newest.number;
         let mut changed = self.expire_events(limits.listed);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
@@ -730,7 +754,7 @@ impl Window {
                 let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
                 leave(track, listed_from, gone, now);
                 let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
-                if let Some(feed) = feed.filter(|_| number == newest) {
+                if let Some(feed) = feed {
                     // It may have more than is published.
                     leave(&mut feed.live, listed_from, gone, now);
                 }
@@ -761,6 +785,7 @@ impl Window {
         }
         let Some(period) = self.current.periods.last() else { return };
         let mut period = LivePeriod::clone(period);
+        let behind = self.left_behind();
         let mut members: Vec<&Feed> = self.feeds.values().filter(|feed| feed.period == Some(period.number)).collect();
         members.sort_by(|a, b| a.live.face.name.cmp(&b.live.face.name));
         if period.tracks.is_empty() {
@@ -791,6 +816,9 @@ impl Window {
         };
         if let Some(last) = next.periods.last_mut() {
             *last = Arc::new(period);
+        }
+        for (index, period) in behind {
+            next.periods[index] = Arc::new(period);
         }
         self.current = Arc::new(next);
         self.edge_ms = self.edge_ms.max(self.edge_ms().unwrap_or(i64::MIN));
@@ -839,6 +867,8 @@ enum Course {
     Gap,
     /// On another timeline.
     Jumps,
+    /// In a later period than the one that it was left behind in; where its segment begins, if nothing is missing before.
+    Follows(Option<i64>),
 }
 
 impl Feed {
@@ -879,6 +909,7 @@ impl Feed {
             wanted: KEPT_AT_FIRST,
             broken: None,
             astray: None,
+            elsewhere: None,
         }
     }
 
@@ -903,13 +934,27 @@ impl Feed {
         u64::try_from(self.init.ms_up(longest)).ok()
     }
 
+    /// Leaves what it has of the period `gathers`, which is not announced: that leaves no hole in the numbers, as playlists count from their
+    /// first.
+    fn forget_gathered(&mut self, gathers: Option<u64>) {
+        if self.period.is_some() && self.period == gathers {
+            self.live.next_number = self.live.listed_from;
+        }
+    }
+
+    /// Waits for a period, with another initialization segment.
+    fn leave_period(&mut self, gathers: Option<u64>) {
+        self.forget_gathered(gathers);
+        self.period = None;
+        self.chunk_max = 0;
+    }
+
     /// Begins in another period, with `chunk`.
-    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk, is_announced: bool) {
+    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk) {
         let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
             .then(|| crate::content::vod::reduce(face.timescale.get(), chunk.sample_duration));
         let face = Track { frame_rate: interval, events: Vec::new(), ..face };
-        // What was never announced leaves no hole in the numbers: playlists count from their first.
-        let next_number = if is_announced { self.live.next_number } else { self.live.listed_from };
+        let next_number = self.live.next_number;
         self.live = LiveTrack {
             face: Arc::new(face),
             rate: (0, 0),

@@ -10,7 +10,7 @@ use crate::content::live::cut;
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::window::{EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, KEPT_AT_FIRST, Window};
-use crate::media::live::{LiveSegment, LowLatency};
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, LowLatency};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
@@ -140,6 +140,26 @@ impl Window {
         if self.is_locked { GAPS_MAX.max(in_window) } else { GAPS_MAX }
     }
 
+    /// Lists as missing, in the last period that the track called `name` was in, what has numbers before that of a segment that begins with
+    /// `chunk` in another one: a playlist has all numbers.
+    pub(super) fn fill_before(&mut self, name: &str, cadence: Cadence, chunk: &Chunk, now: Utc) {
+        let Some(feed) = self.feeds.get(name) else { return };
+        let number = feed.number_at(cadence, chunk.time);
+        let mut next = Broadcast::clone(&self.current);
+        let has_it = |period: &&mut Arc<LivePeriod>| period.track(name).is_some();
+        let Some(period) = next.periods.iter_mut().rev().find(has_it) else { return };
+        let Some(at) = period.tracks.iter().position(|track| track.face.name == name) else { return };
+        let mut track = LiveTrack::clone(&period.tracks[at]);
+        let missing = number.saturating_sub(track.next_number);
+        if missing == 0 || missing > self.gaps_max().unsigned_abs() {
+            return;
+        }
+        let time = rescale(chunk.time, feed.init.face.timescale, track.face.timescale, Rounding::Nearest);
+        fill(&mut track, cadence, number, time, now);
+        Arc::make_mut(period).tracks[at] = Arc::new(track);
+        self.current = Arc::new(next);
+    }
+
     /// Ends the Period in DASH where a segment ended otherwise than was announced.
     pub(super) fn mend(&mut self) {
         let broken: Vec<(String, i64)> = (self.feeds.iter_mut())
@@ -264,7 +284,7 @@ impl Feed {
 
     /// When the segment with this `number` begins, in ticks.
     fn start(&self, cadence: Cadence, number: u64) -> i64 {
-        cadence.start(i64::try_from(number).unwrap_or(i64::MAX), self.init.face.timescale)
+        start(cadence, number, self.init.face.timescale)
     }
 
     /// A segment ended: was it as long as it should be?
@@ -287,15 +307,7 @@ impl Feed {
     /// Lists as missing what has numbers before that of a segment that begins at `time`.
     pub(super) fn fill_locked(&mut self, cadence: Cadence, time: i64, now: Utc) {
         let number = self.number_at(cadence, time);
-        while self.live.next_number < number {
-            let own = self.live.next_number;
-            let until = if own + 1 == number { time } else { self.start(cadence, own + 1).min(time) };
-            // What a segment lacks that was cut short has no number.
-            let from = self.live.next_time.max(self.start(cadence, own)).min(until - 1);
-            self.live.segments.push(Arc::new(LiveSegment::gap(own, from, until - from, now)));
-            self.live.next_number += 1;
-            self.live.next_time = until;
-        }
+        fill(&mut self.live, cadence, number, time, now);
         self.live.next_number = self.live.next_number.max(number);
     }
 
@@ -309,5 +321,24 @@ impl Feed {
         let end = MediaTime::new(chunk.end, self.init.face.timescale).to(Timescale::MILLI, Rounding::Down);
         // The last, not the worst: who connects sends at first what gathered.
         self.late_ms = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end);
+    }
+}
+
+/// When the segment with this `number` begins, in ticks of `timescale`.
+fn start(cadence: Cadence, number: u64, timescale: Timescale) -> i64 {
+    cadence.start(i64::try_from(number).unwrap_or(i64::MAX), timescale)
+}
+
+/// Lists as missing what `live` lacks before the segment with this `number`, which begins at `time`.
+fn fill(live: &mut LiveTrack, cadence: Cadence, number: u64, time: i64, now: Utc) {
+    let timescale = live.face.timescale;
+    while live.next_number < number {
+        let own = live.next_number;
+        let until = if own + 1 == number { time } else { start(cadence, own + 1, timescale).min(time) };
+        // What a segment lacks that was cut short has no number.
+        let from = live.next_time.max(start(cadence, own, timescale)).min(until - 1);
+        live.segments.push(Arc::new(LiveSegment::gap(own, from, until - from, now)));
+        live.next_number += 1;
+        live.next_time = until;
     }
 }
