@@ -192,7 +192,8 @@ impl Feed {
     /// sample belong to it.
     fn slack(&self, chunk: &Chunk) -> i64 {
         match self.init.face.kind {
-            Kind::Audio => i64::from(chunk.sample_duration),
+            // A file that is looped ends with a frame as short as the file's length wants it.
+            Kind::Audio => i64::from(chunk.sample_duration).max(self.frame),
             _ => self.jitter(),
         }
     }
