@@ -20,11 +20,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::content::live::cadence::Cadence;
+use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
-use crate::content::live::window::cadence::Pace;
 use crate::media::event::LiveEvent;
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::content::live::cadence::Cadence;
+use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::cut;
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::receiver::RawChunk;
@@ -27,20 +27,6 @@ const PASSED_TARGETS: u32 = 3;
 const ASTRAY_SEGMENTS: i64 = 3;
 /// The most that is believed of how late an encoder is.
 const LATE_MS_MAX: i64 = 60_000;
-
-/// What a channel's segments keep.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    cadence: Option<Cadence>,
-    is_locked: bool,
-}
-
-impl Pace {
-    /// The cadence, if numbers follow from times.
-    fn locked(self) -> Option<Cadence> {
-        self.cadence.filter(|_| self.is_locked)
-    }
-}
 
 impl Window {
     pub(super) fn pace(&self) -> Pace {
