@@ -196,3 +196,21 @@ async fn a_period_that_ended_does_not_end_later() {
     assert!(first.is_some());
     assert_eq!(first, then);
 }
+
+#[tokio::test]
+async fn a_playlist_of_which_all_has_left_goes_on_with_the_number_of_what_grows() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = begun(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 10.6, NOW);
+    // After an outage the pictures are back first.
+    (video.sample, audio.sample) = (40 * 24, 40 * 48_000 / 1024);
+    run(&mut studio, &mut [&mut video], 45.0, NOW);
+    let empty = studio.playlist("a").await;
+    assert!(empty.segments.is_empty() && !empty.open.is_empty(), "{empty:?}");
+    run(&mut studio, &mut [&mut video, &mut audio], 46.0, NOW);
+    let list = studio.playlist("a").await;
+    assert!(list.segments[0].0.rsplit_once('/').unwrap().1 != "0.m4s" && list.msn >= empty.msn, "{empty:?} {list:?}");
+    let broadcast = studio.channels.get("tv").unwrap().broadcast();
+    let first = broadcast.periods[0].track("a").unwrap().listed().next().unwrap().number;
+    assert_eq!(list.msn, first);
+}

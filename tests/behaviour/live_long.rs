@@ -17,11 +17,15 @@ use crate::scene::{NOW, representations};
 
 /// Half a second of a test each, without optimization; each of them found something once.
 const SEEDS: [u64; 6] = [3, 9, 14, 29, 40, 46];
+/// Of those in which tracks come late and stand still.
+const LOOSE_SEEDS: [u64; 2] = [1, 21];
 const SECONDS: u64 = 150;
 const STEP_MS: u64 = 100;
 /// After something happened nothing else does for so long.
 const QUIET_MS: u64 = 12_000;
 const TRACKS: [&str; 3] = ["v", "w", "a"];
+/// The one that comes late, if one does.
+const LATE: usize = 1;
 
 /// splitmix64: the same numbers from the same seed, everywhere.
 struct Dice(u64);
@@ -503,8 +507,10 @@ fn state(studio: &Studio) -> String {
     for (period, track) in broadcast.periods.iter().flat_map(|p| p.tracks.iter().map(move |track| (p, track))) {
         let start_s = period.start.seconds();
         let open = track.open.as_ref().map(|open| (open.number, open.time, open.is_torn, &open.parts));
-        text +=
-            &format!("\n{} at {start_s} {} from {} on, {open:?}:", period.number, track.face.name, track.listed_from);
+        text += &format!(
+            "\n{} at {start_s} {} {} from {} on, {open:?}:",
+            period.number, track.face.name, track.face.version, track.listed_from
+        );
         for segment in track.segments.iter() {
             let mark = match (segment.is_gap, segment.lease.is_live()) {
                 (true, _) => "-",
@@ -578,7 +584,8 @@ fn lasts_ms(body: &[u8], track: &str) -> f64 {
     samples as f64 * if track == "a" { 1024.0 / 48.0 } else { 1000.0 / 24.0 }
 }
 
-async fn broadcast(seed: u64, dir: &Path) {
+/// `is_loose`: a track comes late, and tracks stand still for longer than others wait.
+async fn broadcast(seed: u64, dir: &Path, is_loose: bool) {
     let mut dice = Dice(seed);
     let manner = Manner::of(&mut dice);
     println!("seed {seed}: {manner:?}");
@@ -593,17 +600,37 @@ async fn broadcast(seed: u64, dir: &Path) {
     let mut studio = Studio::of(options(), NOW);
     let encoders = [Encoder::video("v"), Encoder::video("w"), Encoder::audio("a")];
     let mut pushers: Vec<Pusher> = encoders.into_iter().map(|encoder| Pusher::new(encoder, manner)).collect();
-    pushers.iter_mut().for_each(|pusher| pusher.begin(&studio, &mut dice));
+    let mut late_ms = is_loose.then(|| 20_000 + dice.below(40_000));
+    for (index, pusher) in pushers.iter_mut().enumerate() {
+        match late_ms.filter(|_| index == LATE) {
+            Some(late_ms) => pusher.due_ms = late_ms,
+            None => pusher.begin(&studio, &mut dice),
+        }
+    }
     let mut viewer = Viewer::default();
     let mut quiet_until = QUIET_MS;
     for now_ms in (STEP_MS..=SECONDS * 1000).step_by(STEP_MS as usize) {
         studio.now = Utc(NOW.0 + now_ms);
+        if late_ms.is_some_and(|late_ms| now_ms >= late_ms) {
+            println!("{now_ms} ms: {} comes", TRACKS[LATE]);
+            late_ms = None;
+            pushers[LATE].miss(now_ms);
+            pushers[LATE].begin(&studio, &mut dice);
+            if dice.one_in(2) {
+                stand_still(&mut pushers, now_ms, &mut dice);
+            }
+            quiet_until = now_ms + QUIET_MS;
+        }
+        if let Some(late_ms) = late_ms {
+            pushers[LATE].due_ms = pushers[LATE].due_ms.max(late_ms);
+        }
         for pusher in &mut pushers {
             pusher.send(&studio, now_ms, &mut dice);
         }
         if now_ms > quiet_until && dice.one_in(120) {
             quiet_until = now_ms + QUIET_MS;
             match dice.below(4) {
+                _ if is_loose && dice.one_in(2) => stand_still(&mut pushers, now_ms, &mut dice),
                 0 => {
                     // At times for so long that the channel is silent.
                     let lasts = if dice.one_in(4) { 9_000 + dice.below(20_000) } else { 2_000 + dice.below(6_000) };
@@ -611,7 +638,7 @@ async fn broadcast(seed: u64, dir: &Path) {
                     pushers.iter_mut().for_each(|pusher| pusher.miss(now_ms + lasts));
                     quiet_until += lasts;
                 }
-                1 if !manner.is_of_epoch => {
+                1 if !manner.is_of_epoch && late_ms.is_none() => {
                     // Near the end of 32 bits at times.
                     let origin_s = if dice.one_in(2) { dice.below(1000) } else { (1 << 32) / 48_000 - 20 };
                     println!("{now_ms} ms: a timeline from {origin_s} s on");
@@ -624,10 +651,7 @@ async fn broadcast(seed: u64, dir: &Path) {
                 }
                 _ => {
                     println!("{now_ms} ms: encoders connect again");
-                    for pusher in &mut pushers {
-                        pusher.reconnect();
-                        pusher.begin(&studio, &mut dice);
-                    }
+                    connect(&mut pushers, &studio, late_ms.is_some(), &mut dice);
                 }
             }
         }
@@ -635,10 +659,7 @@ async fn broadcast(seed: u64, dir: &Path) {
             println!("{now_ms} ms: a kill");
             // Nobody says goodbye.
             studio = Studio::of(options(), studio.now);
-            for pusher in &mut pushers {
-                pusher.reconnect();
-                pusher.begin(&studio, &mut dice);
-            }
+            connect(&mut pushers, &studio, late_ms.is_some(), &mut dice);
             viewer.look_again(&studio).await;
         }
         if now_ms % 1000 == 0 {
@@ -662,17 +683,45 @@ async fn broadcast(seed: u64, dir: &Path) {
     assert!(viewer.states > 100 && viewer.segments.len() > 100);
 }
 
-#[tokio::test]
-async fn what_viewers_are_told_holds_whatever_encoders_do() {
-    let seeds = match std::env::var("HEADWATER_SEEDS") {
+/// A track stands still, and then sends what was made meanwhile.
+fn stand_still(pushers: &mut [Pusher], now_ms: u64, dice: &mut Dice) {
+    let (one, lasts) = (dice.below(3) as usize, 4_000 + dice.below(12_000));
+    println!("{now_ms} ms: {} stands still for {lasts} ms", TRACKS[one]);
+    pushers[one].due_ms = pushers[one].due_ms.max(now_ms + lasts);
+}
+
+/// All connect again, but who has not come yet.
+fn connect(pushers: &mut [Pusher], studio: &Studio, one_is_late: bool, dice: &mut Dice) {
+    for (index, pusher) in pushers.iter_mut().enumerate() {
+        pusher.reconnect();
+        if index != LATE || !one_is_late {
+            pusher.begin(studio, dice);
+        }
+    }
+}
+
+fn seeds(usual: &[u64]) -> Vec<u64> {
+    match std::env::var("HEADWATER_SEEDS") {
         Ok(range) => {
             let (from, until) = range.split_once('-').expect("FROM-UNTIL");
             (from.parse().unwrap()..until.parse().unwrap()).collect()
         }
-        Err(_) => SEEDS.to_vec(),
-    };
-    for seed in seeds {
+        Err(_) => usual.to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn what_viewers_are_told_holds_whatever_encoders_do() {
+    for seed in seeds(&SEEDS) {
         let dir = tempfile::tempdir().unwrap();
-        broadcast(seed, dir.path()).await;
+        broadcast(seed, dir.path(), false).await;
+    }
+}
+
+#[tokio::test]
+async fn what_viewers_are_told_holds_when_tracks_come_late_and_stand_still() {
+    for seed in seeds(&LOOSE_SEEDS) {
+        let dir = tempfile::tempdir().unwrap();
+        broadcast(seed, dir.path(), true).await;
     }
 }

@@ -356,7 +356,7 @@ impl Window {
         let target = feed.ticks(self.options.target);
         let is_named = source.named_segments;
         let course = feed.period.map(|_| feed.goes_on(&chunk, is_named, now, target, self.locked(), self.gaps_max()));
-        let whole_before = feed.live.segments.last().map(|last| last.number);
+        let before = (feed.live.segments.last().map(|last| last.number), self.current.periods.len());
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
         }
@@ -459,8 +459,8 @@ impl Window {
         self.settle(now);
         self.publish(now);
         let whole = self.feeds.get(name).and_then(|feed| feed.live.segments.last()).map(|last| last.number);
-        if whole != whole_before {
-            // With every segment, so that no playlist becomes longer than what leaves it stays.
+        if before != (whole, self.current.periods.len()) {
+            // With every segment and what was gathered, so that no playlist becomes longer than what leaves it stays.
             self.expire(now);
         }
         Ok(Taken::Added)
@@ -1152,14 +1152,16 @@ impl Feed {
         }
         let places = std::mem::take(&mut self.places);
         let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
+        let announced = open.due.map_or(duration, |due| due - open.time);
         if open.is_torn {
             self.torn = Some([open.time, open.time + duration]);
+            self.kept_or_not(pace, open.time, duration, announced);
             let gap = LiveSegment::gap(open.number, open.time, duration, now);
             self.live.segments.push(Arc::new(gap.lacking(lacks_until)));
             return;
         }
         let segment = LiveSegment::close(&open, duration, now, places).lacking(lacks_until);
-        self.kept_or_not(pace, &segment);
+        self.kept_or_not(pace, open.time, duration, announced);
         let scale = i64::from(self.init.face.timescale.get());
         let bits = segment.len * 8;
         let rate = u64::try_from(i128::from(bits) * i128::from(scale) / i128::from(duration)).unwrap_or(u64::MAX);

@@ -70,7 +70,9 @@ pub fn playlist(
         out.extend_from_slice(b"#EXT-X-START:TIME-OFFSET=0\n");
     }
     out.extend_from_slice(b"#EXT-X-MEDIA-SEQUENCE:");
-    push::decimal(&mut out, first.map_or(newest.next_number, |(_, _, segment)| segment.number));
+    // Where nothing is listed: of the segment that comes next, or grows.
+    let next = newest.open.as_ref().map_or(newest.next_number, |open| open.number);
+    push::decimal(&mut out, first.map_or(next, |(_, _, segment)| segment.number));
     out.extend_from_slice(b"\n#EXT-X-DISCONTINUITY-SEQUENCE:");
     push::decimal(&mut out, first.map_or(edge_period.number, |(period, _, _)| period.number));
     out.push(b'\n');

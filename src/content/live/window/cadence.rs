@@ -274,20 +274,21 @@ impl Feed {
         start(cadence, number, self.init.face.timescale)
     }
 
-    /// A segment ended: was it as long as it should be?
-    pub(super) fn kept_or_not(&mut self, pace: Pace, segment: &LiveSegment) {
-        let Some(due) = pace.cadence.and_then(|cadence| self.due(cadence, segment.time)) else { return };
-        if segment.end() == due {
+    /// A segment that began at `time` ended, and was announced with another duration or the same: was it as long as it should be?
+    pub(super) fn kept_or_not(&mut self, pace: Pace, time: i64, duration: i64, announced: i64) {
+        let end = time + duration;
+        let Some(due) = pace.cadence.and_then(|cadence| self.due(cadence, time)) else { return };
+        if end == due {
             self.kept = self.kept.saturating_add(1);
             return;
         }
         self.kept = 0;
-        if segment.announced != segment.duration {
+        if announced != duration {
             // Who only stumbled, by no more than clocks are rounded by, is believed again soon.
-            let has_stumbled = (segment.end() - due).abs() <= self.jitter();
+            let has_stumbled = (end - due).abs() <= self.jitter();
             self.wanted = if has_stumbled { KEPT_AT_FIRST } else { KEPT_AFTER_BREAK };
             // Not in its first half, so that the segment itself stays where it was announced.
-            self.broken = Some(segment.end().max(segment.time + segment.announced / 4 * 3));
+            self.broken = Some(end.max(time + announced / 4 * 3));
         }
     }
 
