@@ -142,6 +142,9 @@ pub struct LiveSegment {
     pub starts_with_sync: bool,
     /// Whether there is no media: it was lost, or never came.
     pub is_gap: bool,
+    /// When the rest of what its number stands for ends, in ticks, if that is missing: where numbers follow from times the rest has none of
+    /// its own. It is known when the segment is closed, or the segment is not closed yet.
+    pub lacks_until: Option<i64>,
     /// What it was while it grew.
     pub parts: Vec<Part>,
     /// Bytes.
@@ -194,6 +197,8 @@ pub struct OpenSegment {
     pub duration: i64,
     /// Whether its beginning was lost: it will be a gap.
     pub is_torn: bool,
+    /// Whether nothing more comes of it, and it is not known yet what follows.
+    pub is_over: bool,
     /// When it ends, in ticks, if that is known: it may be announced then.
     pub due: Option<i64>,
 }
@@ -274,6 +279,7 @@ impl LiveSegment {
             announced: open.due.map_or(duration, |due| due - open.time),
             starts_with_sync: open.starts_with_sync,
             is_gap: false,
+            lacks_until: None,
             parts: open.parts.iter().chain(&open.growing).cloned().collect(),
             len: body.len(),
             hash: first_u64(hasher.finalize().as_bytes()),
@@ -294,6 +300,7 @@ impl LiveSegment {
             announced: duration,
             starts_with_sync: true,
             is_gap: true,
+            lacks_until: None,
             parts: Vec::new(),
             len: 0,
             hash: 0,
@@ -303,6 +310,11 @@ impl LiveSegment {
             lease: Arc::default(),
             body: Mutex::new(None),
         }
+    }
+
+    /// The same, of which the rest until `lacks_until` is missing.
+    pub fn lacking(self, lacks_until: Option<i64>) -> LiveSegment {
+        LiveSegment { lacks_until, ..self }
     }
 
     /// Its bytes, if they are in memory.

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, after_start_us};
-use crate::time::{MediaTime, Rounding, Timescale, Utc};
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing, after_start_us};
+use crate::media::track::Kind;
+use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 /// When a stretch ends is known that long after it, whether media came or not.
 const LATE_TARGETS: u64 = 3;
+/// Tracks that begin or end less apart do so together: about a chunk of sound.
+const TOGETHER_US: i64 = 500_000;
+/// How often what ends later than others is left out, until what is left ends together.
+const CUTS_MAX: usize = 8;
 
 /// From when until when.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -48,6 +53,13 @@ pub fn shifted(all: &Broadcast, shift: &Shift, is_over: bool) -> Broadcast {
     let mut periods: Vec<LivePeriod> = periods.collect();
     let mut out = Broadcast { ended: is_over, periods: Vec::new(), starts_over: !is_over, ..Broadcast::clone(all) };
     if is_over {
+        if let Some(first) = periods.first_mut() {
+            begin_together(first, out.timing);
+        }
+        if let Some(last) = periods.last_mut().filter(|last| !all.ended || is_cut(all, last)) {
+            end_together(last, out.timing);
+        }
+        periods.retain(|period| !period.tracks.is_empty());
         (out.timing.part_target_ms, out.timing.low_latency) = (None, None);
         let begin_ms = begin_us(&periods).div_euclid(1000);
         out.started = Utc(all.started.0.saturating_add_signed(begin_ms));
@@ -77,6 +89,97 @@ fn inside(all: &Broadcast, period: &LivePeriod, track: &LiveTrack, shift: &Shift
         next_number: if goes_on { track.next_number } else { next },
         ..track.clone()
     }
+}
+
+/// Lets sound and pictures of `period`, the first, begin together: of what overlaps the begin of the stretch one may begin much earlier.
+fn begin_together(period: &mut LivePeriod, timing: Timing) {
+    let begins = |period: &LivePeriod| ends_of(period, |track| track.segments.iter().next().map(|first| first.time));
+    let Some(earliest) = begins(period).into_iter().min() else { return };
+    let near = begins(period).into_iter().filter(|begin| begin - earliest <= late_us(timing));
+    let Some(common) = near.max() else { return };
+    keep(period, |period, track, s| after_start_us(period, track, s.time) >= common - TOGETHER_US);
+}
+
+/// Lets sound and pictures of `period`, the last, end together: where the encoder or the server ended, one has a segment more than the other,
+/// which is left out. What a track lacks for longer is a gap.
+fn end_together(period: &mut LivePeriod, timing: Timing) {
+    let ends = |period: &LivePeriod| ends_of(period, |track| track.segments.last().map(|last| last.end()));
+    let mut end = i64::MAX;
+    for _ in 0..CUTS_MAX {
+        let ends = ends(period);
+        let Some(latest) = ends.iter().copied().max() else { return };
+        end = ends.into_iter().filter(|end| latest - end <= late_us(timing)).min().unwrap_or(latest);
+        if latest - end <= TOGETHER_US {
+            break;
+        }
+        keep(period, |period, track, s| after_start_us(period, track, s.end()) <= end + TOGETHER_US);
+    }
+    for index in 0..period.tracks.len() {
+        let track = Arc::clone(&period.tracks[index]);
+        let own = track.segments.last().map(|last| after_start_us(period, &track, last.end()));
+        if is_timed(&track) && own.is_some_and(|own| end - own > TOGETHER_US) {
+            let (filled, from) = filled(period, &track, end, timing.target_s);
+            period.cut(&filled, [from, from], timing.near_us());
+            period.tracks[index] = Arc::new(filled);
+        }
+    }
+}
+
+/// Text comes when there is some.
+fn is_timed(track: &LiveTrack) -> bool {
+    track.face.kind != Kind::Text
+}
+
+/// What is further apart is not one end.
+fn late_us(timing: Timing) -> i64 {
+    i64::try_from(timing.target_s * LATE_TARGETS * 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// What `end` says of sound and pictures of `period`, in microseconds after the broadcast's start.
+fn ends_of(period: &LivePeriod, end: impl Fn(&LiveTrack) -> Option<i64>) -> Vec<i64> {
+    let timed = period.tracks.iter().filter(|track| is_timed(track));
+    timed.filter_map(|track| Some(after_start_us(period, track, end(track)?))).collect()
+}
+
+/// Leaves out the segments of sound and pictures that `is_kept` does not hold of.
+fn keep(period: &mut LivePeriod, is_kept: impl Fn(&LivePeriod, &LiveTrack, &LiveSegment) -> bool) {
+    let kept = |track: &Arc<LiveTrack>| {
+        let is_kept = |segment: &&Arc<LiveSegment>| is_kept(period, track, segment);
+        if !is_timed(track) || track.segments.iter().all(|segment| is_kept(&segment)) {
+            return Arc::clone(track);
+        }
+        let mut segments = Segments::default();
+        track.segments.iter().filter(is_kept).for_each(|segment| segments.push(Arc::clone(segment)));
+        let listed_from = segments.iter().next().map_or(track.listed_from, |first| first.number);
+        let next_number = segments.last().map_or(listed_from, |last| last.number + 1);
+        Arc::new(LiveTrack { segments, listed_from, next_number, ..LiveTrack::clone(track) })
+    };
+    let tracks: Vec<Arc<LiveTrack>> = period.tracks.iter().map(kept).collect();
+    period.tracks = tracks.into_iter().filter(|track| track.segments.last().is_some()).collect();
+}
+
+/// `track`, with what it lacks until `end_us` as gaps, and since when it lacks it, in ticks.
+fn filled(period: &LivePeriod, track: &LiveTrack, end_us: i64, target_s: u64) -> (LiveTrack, i64) {
+    let timescale = track.face.timescale;
+    let micros = |ticks| rescale(ticks, Timescale::MICRO, timescale, Rounding::Nearest);
+    let (mut filled, target) = (track.clone(), i64::try_from(target_s).unwrap_or(1) * i64::from(timescale.get()));
+    let (begin, closed) = track.segments.last().map_or((0, Utc(0)), |last| (last.end(), last.closed));
+    let end = begin.saturating_add(micros(end_us - after_start_us(period, track, begin)));
+    let mut from = begin;
+    while from < end {
+        let to = end.min(from + target);
+        filled.segments.push(Arc::new(LiveSegment::gap(filled.next_number, from, to - from, closed)));
+        filled.next_number += 1;
+        from = to;
+    }
+    (filled, begin)
+}
+
+/// Whether `all` has more of `period` than that does.
+fn is_cut(all: &Broadcast, period: &LivePeriod) -> bool {
+    let last = |track: &Arc<LiveTrack>| track.segments.last().map(|last| last.number);
+    let whole = all.periods.iter().find(|whole| whole.number == period.number);
+    whole.is_some_and(|whole| whole.tracks.iter().any(|own| period.track(&own.face.name).and_then(last) != last(own)))
 }
 
 /// When the first media begins, in microseconds after the broadcast's start.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::content::library::Root;
 use crate::content::live::channel::{Channel, is_name};
+use crate::media::live::{LivePeriod, LiveTrack};
 use crate::media::shift::Shift;
 use crate::origin::serve::Origin;
 use crate::origin::shift::STRETCH_MAX;
@@ -90,11 +91,18 @@ fn folder(roots: &[Root], name: &str) -> Option<PathBuf> {
 
 /// What remains of the broadcast of `channel`, if it has ended and an archive is kept. Blocks.
 pub(crate) fn recording(channel: &Arc<Channel>) -> Option<Recording> {
-    if !channel.broadcast().ended {
+    let live = channel.broadcast();
+    if !live.ended {
         return None;
     }
     let (first, last) = channel.shelf()?.span().ok()??;
-    // The last begins before the end.
+    // The last begins before the end; it may be in no index yet.
+    let last_of = |period: &Arc<LivePeriod>, track: &LiveTrack| {
+        let last = track.segments.last()?;
+        Some(Utc(live.utc_us(period, last.time, track.face.timescale) / 1000))
+    };
+    let newest = live.periods.last()?;
+    let last = newest.tracks.iter().filter_map(|track| last_of(newest, track)).fold(last, Utc::max);
     let to = last.after(Duration::from_millis(1));
     let from = first.max(Utc(to.0.saturating_sub(STRETCH_MAX.as_millis() as u64)));
     let path = format!("/~from={from}/~to={to}/{}", channel.name());

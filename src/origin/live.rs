@@ -537,7 +537,7 @@ async fn follow(
                 Some(body) => (body, true),
                 None => return,
             },
-            Some(Found::Open(open)) => (crate::media::live::rope(&open.chunks), false),
+            Some(Found::Open(open)) => (crate::media::live::rope(&open.chunks), open.is_over),
             None => return,
         };
         if rope.len() > sent {

@@ -205,6 +205,7 @@ pub(crate) fn parsed(path: &str, text: &str) -> Playlist {
             "#EXT-X-TARGETDURATION" => list.target_s = value.parse().unwrap(),
             "#EXT-X-PART-INF" => list.part_target_s = attribute(value, "PART-TARGET").map(|s| s.parse().unwrap()),
             "#EXTINF" => duration = value.trim_end_matches(',').parse().unwrap(),
+            "#EXT-X-PART" if value.ends_with(",GAP=YES") => {}
             "#EXT-X-PART" => {
                 let url = resolve(path, &attribute(value, "URI").unwrap());
                 list.open.push((url, attribute(value, "DURATION").unwrap().parse().unwrap()));

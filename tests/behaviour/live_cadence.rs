@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::content::live::receiver::Receiver;
+use headwater::content::live::channel::Options;
+use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
+use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
 use headwater::time::Utc;
 use http::Method;
 
 use crate::live::{Encoder, Studio, quick, run};
+use crate::live_long::lines;
 use crate::scene::{self, NOW, Representation};
 
 /// Segments of exactly two seconds.
@@ -176,6 +179,137 @@ async fn what_is_absent_of_a_channel_of_the_epoch_is_a_gap_with_its_number() {
     let channel = studio.channels.get("tv").unwrap();
     let refused = channel.take("w", events.remove(0), source, studio.now).unwrap_err().to_string();
     assert!(refused.starts_with("the media times of w do not count from 1970"), "{refused}");
+}
+
+/// By number, what is listed of `track`: its URL and length, and whether it is a gap. Nothing that `before` has is otherwise, and nothing
+/// is missing between one and the next.
+async fn listed(
+    studio: &Studio,
+    track: &str,
+    before: &BTreeMap<u64, (String, f64, bool)>,
+) -> BTreeMap<u64, (String, f64, bool)> {
+    let text = studio.text(&format!("/tv/{track}/media.m3u8")).await;
+    let (list, lines) = (studio.playlist(track).await, lines(&text));
+    for ((line, next), (url, seconds, _)) in lines.iter().zip(&lines[1..]).zip(&list.segments) {
+        let ends_ms = line.utc_ms + (seconds * 1000.0).round() as u64;
+        assert!(ends_ms.abs_diff(next.utc_ms) < 30, "a hole after {url}: {text}");
+    }
+    let numbered = (list.msn..).zip(list.segments.iter().zip(&lines));
+    let now: BTreeMap<_, _> =
+        numbered.map(|(number, ((url, s, _), line))| (number, (url.clone(), *s, line.is_gap))).collect();
+    for (number, known) in before {
+        assert!(now.get(number).is_none_or(|own| own == known), "{number} was {known:?}: {text}");
+    }
+    let part_target = list.part_target_s.unwrap_or(f64::MAX);
+    for part in text.lines().filter_map(|line| line.strip_prefix("#EXT-X-PART:DURATION=")) {
+        assert!(part.split(',').next().unwrap().parse::<f64>().unwrap() <= part_target, "{part}: {text}");
+    }
+    now
+}
+
+#[tokio::test]
+async fn what_a_segment_lacks_is_told_when_it_is_first_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let every = window::Options { window: Duration::from_secs(60), ..even() };
+    let options =
+        || Options { dir: Some(dir.path().to_path_buf()), every: every.clone(), open: true, ..Options::default() };
+    let mut studio = Studio::of(options(), NOW);
+    let (mut video, mut audio) = (of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a")));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 11.3, NOW);
+    // Sound is away from the middle of a segment on, and comes back in the middle of another.
+    audio.sample += 24 * 6;
+    let (mut seen, mut missing_parts) = (BTreeMap::new(), 0);
+    for step in 0..30 {
+        run(&mut studio, &mut [&mut video, &mut audio], 11.3 + 0.5 * f64::from(step), NOW);
+        let now = listed(&studio, "a", &seen).await;
+        seen.extend(now);
+        let text = studio.text("/tv/a/media.m3u8").await;
+        missing_parts = missing_parts.max(text.matches(",GAP=YES\n").count());
+        if step % 10 == 9 {
+            studio = Studio::of(options(), studio.now);
+            listed(&studio, "a", &seen).await;
+        }
+    }
+    let first = NOW.0 / 2000;
+    let gaps: Vec<u64> = seen.iter().filter(|(_, (_, _, is_gap))| *is_gap).map(|(number, _)| number - first).collect();
+    assert_eq!(gaps, [5, 6, 7], "from 10 to 16: {seen:?}");
+    assert_eq!(missing_parts, 1, "what came of the first of them can be had by its parts");
+    let found = studio.dash().await;
+    let periods: Vec<Vec<&str>> = found
+        .chunk_by(|a, b| a.period == b.period)
+        .map(|period| period.iter().map(|representation| representation.id.as_str()).collect())
+        .collect();
+    assert_eq!(periods, [vec!["v", "a"], vec!["v"], vec!["v", "a"]]);
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_short_where_a_file_is_looped_costs_no_segment() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..even() });
+    let (mut video, mut audio) = (of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a")));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 9.9, NOW);
+    // The last frame of the file is the first of a segment, 256 ticks behind where that begins, and lasts a tick; ffmpeg has it so.
+    let first = audio.sample;
+    let durations: Vec<u32> = (first..first + 24).map(|sample| if sample == 469 { 1 } else { 1024 }).collect();
+    assert!(durations.contains(&1));
+    let fragment = NewFragment {
+        track_id: 1,
+        description_index: 1,
+        base_media_decode_time: audio.origin + first * 1024,
+        samples: durations
+            .iter()
+            .map(|duration| RunSample { duration: *duration, size: 50, flags: 0x0200_0000, composition_offset: 1024 })
+            .collect(),
+        ..NewFragment::default()
+    };
+    audio.push(&studio, &[fragment.write(), vec![7; 24 * 50]].concat());
+    audio.sample += 24;
+    audio.origin -= 1023;
+    run(&mut studio, &mut [&mut video, &mut audio], 20.9, NOW);
+    let list = listed(&studio, "a", &BTreeMap::new()).await;
+    assert!(list.len() == 10 && list.values().all(|(_, _, is_gap)| !is_gap), "{list:?}");
+}
+
+#[tokio::test]
+async fn what_everybody_ends_lacks_nothing_and_what_one_ends_lacks_the_rest() {
+    let every = window::Options { window: Duration::from_secs(60), ..even() };
+    let end = |studio: &Studio, name: &str| {
+        let source = Source { push: 1, ..Source::default() };
+        studio.channels.get("tv").unwrap().take(name, Event::End, source, studio.now).unwrap();
+    };
+    for both in [true, false] {
+        let mut studio = Studio::with(every.clone());
+        let (mut video, mut audio) = (of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a")));
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 11.3, NOW);
+        end(&studio, "a");
+        let before = listed(&studio, "a", &BTreeMap::new()).await;
+        if both {
+            end(&studio, "v");
+            for track in ["v", "a"] {
+                let list = studio.playlist(track).await;
+                assert!(list.ended && list.gaps == 0, "{list:?}");
+                assert!((1.0..1.3).contains(&list.segments.last().unwrap().1), "as long as it is: {list:?}");
+            }
+            continue;
+        }
+        run(&mut studio, &mut [&mut video], 17.9, NOW);
+        assert_eq!(listed(&studio, "a", &before).await, before, "more may come of it");
+        run(&mut studio, &mut [&mut video], 20.9, NOW);
+        let after = listed(&studio, "a", &before).await;
+        assert_eq!(after.len(), before.len() + 1);
+        let (_, (_, seconds, is_gap)) = after.last_key_value().unwrap();
+        assert!((seconds - 2.0).abs() < 0.03 && *is_gap, "{after:?}");
+        // It comes back.
+        audio.sample = 26 * 48_000 / 1024;
+        run(&mut studio, &mut [&mut video, &mut audio], 34.9, NOW);
+        let back = listed(&studio, "a", &after).await;
+        assert_eq!(back.values().filter(|(_, _, is_gap)| *is_gap).count(), 8, "from 10 to 26: {back:?}");
+    }
 }
 
 #[tokio::test]

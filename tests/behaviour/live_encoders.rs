@@ -288,7 +288,7 @@ async fn who_is_a_segment_behind_takes_over_with_the_next() {
 }
 
 /// The same in another language: another initialization segment.
-fn in_german(init: &[u8]) -> Vec<u8> {
+pub(crate) fn in_german(init: &[u8]) -> Vec<u8> {
     let mut init = init.to_vec();
     let at = init.windows(4).position(|four| four == b"mdhd").unwrap() + 24;
     init[at..at + 2].copy_from_slice(&0x10b5_u16.to_be_bytes());

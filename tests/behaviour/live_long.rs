@@ -352,10 +352,19 @@ impl Viewer {
         }
         let longest = list.segments.iter().map(|(_, seconds, _)| seconds.round() as u64).max().unwrap_or(0);
         assert!(longest as f64 <= list.target_s, "{track}: a segment of {longest} s: {list:?}");
+        // What is missing is listed: a segment begins where the one before it ends.
+        for ((one, next), (url, seconds, _)) in lines.iter().zip(&lines[1.min(lines.len())..]).zip(&list.segments) {
+            let end_ms = one.utc_ms + (seconds * 1000.0) as u64;
+            let is_same = one.discontinuity == next.discontinuity;
+            assert!(!is_same || end_ms.abs_diff(next.utc_ms) <= 110, "{track}: a hole after {url}: {}", state(studio));
+        }
         self.gaps = self.gaps.max(lines.iter().filter(|line| line.is_gap).count());
         for ((url, seconds, parts), line) in list.segments.iter().zip(lines) {
             if line.is_gap {
                 assert!(!self.segments.contains_key(url), "{url} was there, and is a gap");
+                for (part, _) in parts {
+                    self.part(studio, part).await;
+                }
                 continue;
             }
             if !self.segments.contains_key(url) {
@@ -511,9 +520,9 @@ fn state(studio: &Studio) -> String {
 /// What a playlist says of a segment besides what it is.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Line {
-    is_gap: bool,
+    pub(crate) is_gap: bool,
     pub(crate) discontinuity: u64,
-    utc_ms: u64,
+    pub(crate) utc_ms: u64,
 }
 
 pub(crate) fn lines(text: &str) -> Vec<Line> {

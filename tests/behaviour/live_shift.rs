@@ -279,3 +279,62 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
         assert_eq!(studio.get(url).await.status, 200, "{url}");
     }
 }
+
+/// How long `track` of the stretch under `base` is in HLS, in seconds, and how many gaps it has.
+async fn lasts(studio: &Studio, base: &str, track: &str) -> (f64, usize) {
+    let path = format!("{base}/{track}/media.m3u8");
+    let list = parsed(&path, &studio.text(&path).await);
+    assert!(list.ended, "{list:?}");
+    (list.segments.iter().map(|(_, seconds, _)| seconds).sum(), list.gaps)
+}
+
+#[tokio::test]
+async fn a_stretch_that_ends_where_the_server_was_killed_ends_in_sound_as_in_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 29.6, NOW);
+    // The pictures are a segment further when it happens, and nobody comes back.
+    run(&mut studio, &mut [&mut video], 30.6, NOW);
+    let studio = Studio::of(options(dir.path()), studio.now.after(Duration::from_secs(20)));
+    let base = format!("/~from={}/~to={}/tv", seconds(10), seconds(40));
+    let ((pictures, _), (sound, gaps)) = (lasts(&studio, &base, "v").await, lasts(&studio, &base, "a").await);
+    assert_eq!((pictures, gaps), (18.0, 0));
+    assert!((pictures - sound).abs() < 0.5, "pictures {pictures} s, sound {sound} s");
+    let mpd = studio.text(&format!("{base}/manifest.mpd")).await;
+    assert!(mpd.contains("mediaPresentationDuration=\"PT18") && mpd.matches("<Period ").count() == 1, "{mpd}");
+}
+
+#[tokio::test]
+async fn sound_that_a_stretch_lacks_at_its_end_is_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 30.6, NOW);
+    run(&mut studio, &mut [&mut video], 62.6, NOW);
+    let base = format!("/~from={}/~to={}/tv", seconds(10), seconds(50));
+    let ((pictures, _), (sound, gaps)) = (lasts(&studio, &base, "v").await, lasts(&studio, &base, "a").await);
+    assert!(
+        pictures == 40.0 && (pictures - sound).abs() < 0.5 && (10..=11).contains(&gaps),
+        "{pictures} s, {sound} s, {gaps} gaps"
+    );
+    let path = format!("{base}/manifest.mpd");
+    let found = representations(&studio.text(&path).await, &path);
+    assert_eq!(found.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["v", "a", "v"]);
+}
+
+#[tokio::test]
+async fn a_stretch_begins_and_ends_in_sound_as_in_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 80.0, NOW);
+    for (from, to) in [(10, 40), (20, 22), (32, 64)] {
+        let base = format!("/~from={}/~to={}/tv", seconds(from), seconds(to));
+        let mut begins = Vec::new();
+        for track in ["v", "a"] {
+            let path = format!("{base}/{track}/media.m3u8");
+            begins.push(crate::live_long::lines(&studio.text(&path).await)[0].utc_ms);
+        }
+        assert!(begins[0].abs_diff(begins[1]) < 500, "{from}: {begins:?}");
+        let (pictures, sound) = (lasts(&studio, &base, "v").await.0, lasts(&studio, &base, "a").await.0);
+        assert!((pictures - sound).abs() < 0.5, "to {to}: pictures {pictures} s, sound {sound} s");
+    }
+}

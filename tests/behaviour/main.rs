@@ -17,6 +17,7 @@ mod live_faults;
 mod live_long;
 mod live_order;
 mod live_shift;
+mod live_timeline;
 mod live_wrap;
 mod mp4;
 mod overload;

@@ -83,6 +83,9 @@ struct SegmentLine {
     /// When it began, in milliseconds since 1970.
     utc: u64,
     closed: u64,
+    /// When what it lacks ends, in ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lacks_until: Option<i64>,
     /// Spool file, and the bytes from one to another.
     places: Vec<(u32, u64, u64)>,
 }
@@ -235,6 +238,7 @@ impl SegmentLine {
             rate,
             utc,
             closed: segment.closed.0,
+            lacks_until: segment.lacks_until,
             places: segment.places.iter().map(|place| (place.file, place.range.start, place.range.end)).collect(),
         }
     }
@@ -322,6 +326,7 @@ impl SegmentLine {
         segment.is_gap = self.gap || places.is_empty();
         segment.len = places.iter().map(SourceRange::len).sum();
         segment.hash = self.hash;
+        segment.lacks_until = self.lacks_until;
         segment.places = places;
         Entry { track, number: self.number, utc: Utc(self.utc), segment: Arc::new(segment), rate: self.rate }
     }
@@ -372,7 +377,7 @@ impl Shelf {
         let indexes = self.indexes(|_, _, _| true)?;
         let Some(track) = indexes.iter().flat_map(|index| &index.tracks).next_back() else { return Ok(None) };
         let timing = Timing { target_s: track.target_s, ..Timing::default() };
-        let nothing = Broadcast { started: track.started, timing, ended: true, ..Broadcast::default() };
+        let nothing = Broadcast { started: track.started, timing, ..Broadcast::default() };
         Ok(Some(shifted(&joined(&nothing, &indexes), shift, true)))
     }
 
@@ -546,10 +551,13 @@ impl Joined {
 /// Where media is missing, in ticks.
 fn holes(track: &LiveTrack) -> impl Iterator<Item = [i64; 2]> {
     let mut holes: Vec<[i64; 2]> = Vec::new();
-    for gap in track.segments.iter().filter(|segment| segment.is_gap) {
-        match holes.last_mut().filter(|hole| hole[1] == gap.time) {
-            Some(hole) => hole[1] = gap.end(),
-            None => holes.push([gap.time, gap.end()]),
+    for segment in track.segments.iter() {
+        let until = segment.lacks_until.unwrap_or(segment.end());
+        let from = if segment.is_gap { segment.time } else { segment.end() };
+        match holes.last_mut().filter(|hole| hole[1] == from) {
+            Some(hole) => hole[1] = until,
+            None if from < until => holes.push([from, until]),
+            None => {}
         }
     }
     holes.into_iter()

@@ -104,6 +104,22 @@ impl fmt::Display for Cadence {
     }
 }
 
+/// What a channel's segments keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long they exactly are, if that is declared.
+    pub cadence: Option<Cadence>,
+    /// Whether numbers follow from times, too.
+    pub is_locked: bool,
+}
+
+impl Pace {
+    /// The cadence, if numbers follow from times.
+    pub fn locked(self) -> Option<Cadence> {
+        self.cadence.filter(|_| self.is_locked)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

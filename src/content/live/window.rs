@@ -13,13 +13,14 @@ mod cadence;
 mod checkpoint;
 mod events;
 pub mod handover;
+mod timeline;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::content::live::cadence::Cadence;
+use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
@@ -198,6 +199,8 @@ struct Feed {
     broken: Option<i64>,
     /// Since when no sync sample was where a segment may begin, in ticks.
     astray: Option<i64>,
+    /// Since when its times are far from those of the tracks that it is to be played with.
+    elsewhere: Option<Utc>,
 }
 
 impl Window {
@@ -310,6 +313,7 @@ impl Window {
         if self.event_tracks.contains_key(name) {
             return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
         }
+        let (pace, gathers) = (self.pace(), self.gathering.as_ref().map(|gathering| gathering.number));
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.kind != init.face.kind {
                 let what =
@@ -319,12 +323,11 @@ impl Window {
             if feed.is_of_another(encoder) {
                 feed.remember(encoder, Arc::new(init));
             } else if feed.init.face.version != init.face.version {
-                feed.close(now, None, self.options.cadence);
+                feed.close(now, None, pace);
                 self.publish(now);
                 let Some(feed) = self.feeds.get_mut(name) else { return Ok(()) };
                 feed.init = Arc::new(init);
-                feed.period = None;
-                feed.chunk_max = 0;
+                feed.leave_period(gathers);
             }
             return Ok(());
         }
@@ -358,7 +361,16 @@ impl Window {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
         }
         let is_boundary = self.is_boundary(feed, &chunk);
-        let (cadence, locked) = (self.options.cadence, self.locked());
+        // Others went on without it: its next segment begins in another period, together with theirs.
+        let may_begin = || feed.begins_segment(&chunk, &source, target, self.timing, self.options.cadence);
+        let course = match course {
+            Some(Course::Gap) if is_boundary && self.is_left_behind(feed) => Some(Course::Follows(None)),
+            Some(Course::Goes) if is_boundary && self.is_left_behind(feed) && may_begin() => {
+                Some(Course::Follows(Some(chunk.time)))
+            }
+            course => course,
+        };
+        let (cadence, locked, pace) = (self.options.cadence, self.locked(), self.pace());
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
             Window::asked_of_epoch(name, feed, &chunk, now)?;
         }
@@ -370,11 +382,12 @@ impl Window {
             Some(Course::Repeats) => return Ok(Taken::Dropped),
             Some(Course::Goes) => {}
             Some(Course::Gap) => {
-                feed.close(now, None, cadence);
                 if !is_boundary {
+                    feed.finish(now, None, pace);
                     self.publish(now);
                     return Ok(Taken::Dropped);
                 }
+                feed.close(now, locked.map(|_| chunk.time), pace);
                 let hole = [feed.live.next_time, chunk.time];
                 match locked {
                     Some(cadence) => feed.fill_locked(cadence, chunk.time, now),
@@ -384,8 +397,17 @@ impl Window {
                 self.cut(name, hole);
             }
             Some(Course::Jumps) | None if !is_boundary => return Ok(Taken::Dropped),
-            Some(Course::Jumps) | None => {
-                feed.close(now, None, cadence);
+            Some(Course::Jumps | Course::Follows(_)) | None => {
+                let next = if let Some(Course::Follows(next)) = course { next } else { None };
+                if next.is_some() {
+                    feed.close(now, next, pace);
+                }
+                if !self.keeps_time(name, &chunk, now)? {
+                    self.publish(now);
+                    return Ok(Taken::Dropped);
+                }
+                let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+                feed.close(now, None, pace);
                 self.begin_period(name, &chunk, now);
                 if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
                     gathering.goes_on.get_or_insert(at);
@@ -394,12 +416,13 @@ impl Window {
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         if feed.begins_segment(&chunk, &source, target, self.timing, cadence) {
-            feed.close(now, Some(chunk.time), cadence);
             if locked.is_some() && !is_boundary {
                 // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
+                feed.finish(now, Some(chunk.time), pace);
                 self.publish(now);
                 return Ok(Taken::Dropped);
             }
+            feed.close(now, Some(chunk.time), pace);
             self.move_on(name, &chunk, now);
         }
         let (part_target, timing) = (self.options.part_target, self.timing);
@@ -422,16 +445,17 @@ impl Window {
             let is_whole = due.is_some_and(|due| open.time + open.duration >= due);
             feed.announce_end(due);
             if is_whole {
-                feed.close(now, None, cadence);
+                feed.close(now, None, pace);
             }
         }
         if is_last {
-            feed.close(now, None, cadence);
+            feed.finish(now, None, pace);
             feed.ended = true;
         }
         if let (Some(period), messages) = said {
             self.note_events(&messages, period, begins, true);
         }
+        self.close_over(now);
         self.settle(now);
         self.publish(now);
         let whole = self.feeds.get(name).and_then(|feed| feed.live.segments.last()).map(|last| last.number);
@@ -452,10 +476,11 @@ impl Window {
     /// A push of `name` ended well: what came of the open segment is all of it, if it is of this push and requests are segments, or it is
     /// long enough.
     pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
+        let pace = self.pace();
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.push == source.push) else { return };
         let target = feed.ticks(self.options.target);
         if feed.live.open.as_ref().is_some_and(|open| source.named_segments || open.duration * 4 >= target * 3) {
-            feed.close(now, None, self.options.cadence);
+            feed.finish(now, None, pace);
             self.settle(now);
             self.publish(now);
             self.expire(now);
@@ -464,9 +489,11 @@ impl Window {
 
     /// The encoder of `name` says that nothing more will come.
     pub fn end(&mut self, name: &str, now: Utc) {
+        let pace = self.pace();
         let Some(feed) = self.feeds.get_mut(name) else { return };
-        feed.close(now, None, self.options.cadence);
+        feed.finish(now, None, pace);
         feed.ended = true;
+        self.close_over(now);
         self.settle(now);
         self.publish(now);
         self.expire(now);
@@ -481,8 +508,9 @@ impl Window {
             .end_after
             .is_some_and(|limit| self.current.media_at.0 > 0 && now > self.current.media_at.after(limit));
         if is_silent && !self.current.ended {
+            let pace = self.pace();
             for feed in self.feeds.values_mut() {
-                feed.close(now, None, self.options.cadence);
+                feed.close(now, None, pace);
                 feed.ended = true;
             }
             self.publish(now);
@@ -525,8 +553,12 @@ impl Window {
         // Who is locked to the epoch names its media by that, whenever it began. Others may begin twice within a second.
         let started_s = if locked.is_some() { 0 } else { (now.0 / 1000).max(feed.named_s + 1) };
         feed.named_s = started_s;
-        let is_announced = feed.period.is_some_and(|own| self.current.periods.iter().any(|p| p.number == own));
-        feed.enter(number, feed.init.face_from(started_s), chunk, is_announced);
+        feed.forget_gathered(Some(number));
+        if let Some(cadence) = locked {
+            self.fill_before(name, cadence, chunk, now);
+        }
+        let Some(feed) = self.feeds.get_mut(name) else { return };
+        feed.enter(number, feed.init.face_from(started_s), chunk);
         if let Some(cadence) = locked {
             let number = feed.live.next_number.max(feed.number_at(cadence, chunk.time));
             (feed.live.next_number, feed.live.listed_from) = (number, number);
@@ -539,17 +571,19 @@ impl Window {
             return;
         }
         self.publish(now);
+        // Who goes on where he was while others begin anew is not moved to their timeline.
+        let is_elsewhere = self.elsewhere(name, chunk, None).is_some();
         let Some(gathering) = &mut self.gathering else { return };
         let Some(period) = self.current.periods.last() else { return };
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.period == Some(period.number)) else { return };
-        if !chunk.starts_with_sync {
+        if !chunk.starts_with_sync || is_elsewhere {
             return;
         }
         let timescale = feed.init.face.timescale;
         let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
         gathering.goes_on.get_or_insert((start, MediaTime::new(chunk.time, timescale)));
         let (face, first) = (Track::clone(&feed.live.face), (feed.first_time, feed.first_hash));
-        feed.enter(gathering.number, face, chunk, true);
+        feed.enter(gathering.number, face, chunk);
         (feed.first_time, feed.first_hash) = first;
     }
 
@@ -679,7 +713,6 @@ impl Window {
 
     /// Lets segments leave the window, and those that left it long ago be forgotten.
     fn expire(&mut self, now: Utc) {
-        let Some(newest) = self.current.periods.last() else { return };
         let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
@@ -688,7 +721,6 @@ impl Window {
         let stays = window + 2 * (target + 499);
         let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
         let stays = Duration::from_millis(stays as u64);
-        let newest = newest.number;
         let mut changed = self.expire_events(limits.listed);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
@@ -721,7 +753,7 @@ impl Window {
                 let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
                 leave(track, listed_from, gone, now);
                 let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
-                if let Some(feed) = feed.filter(|_| number == newest) {
+                if let Some(feed) = feed {
                     // It may have more than is published.
                     leave(&mut feed.live, listed_from, gone, now);
                 }
@@ -752,6 +784,7 @@ impl Window {
         }
         let Some(period) = self.current.periods.last() else { return };
         let mut period = LivePeriod::clone(period);
+        let behind = self.left_behind();
         let mut members: Vec<&Feed> = self.feeds.values().filter(|feed| feed.period == Some(period.number)).collect();
         members.sort_by(|a, b| a.live.face.name.cmp(&b.live.face.name));
         if period.tracks.is_empty() {
@@ -782,6 +815,9 @@ impl Window {
         };
         if let Some(last) = next.periods.last_mut() {
             *last = Arc::new(period);
+        }
+        for (index, period) in behind {
+            next.periods[index] = Arc::new(period);
         }
         self.current = Arc::new(next);
         self.edge_ms = self.edge_ms.max(self.edge_ms().unwrap_or(i64::MIN));
@@ -830,6 +866,8 @@ enum Course {
     Gap,
     /// On another timeline.
     Jumps,
+    /// In a later period than the one that it was left behind in; where its segment begins, if nothing is missing before.
+    Follows(Option<i64>),
 }
 
 impl Feed {
@@ -870,6 +908,7 @@ impl Feed {
             wanted: KEPT_AT_FIRST,
             broken: None,
             astray: None,
+            elsewhere: None,
         }
     }
 
@@ -894,13 +933,27 @@ impl Feed {
         u64::try_from(self.init.ms_up(longest)).ok()
     }
 
+    /// Leaves what it has of the period `gathers`, which is not announced: that leaves no hole in the numbers, as playlists count from their
+    /// first.
+    fn forget_gathered(&mut self, gathers: Option<u64>) {
+        if self.period.is_some() && self.period == gathers {
+            self.live.next_number = self.live.listed_from;
+        }
+    }
+
+    /// Waits for a period, with another initialization segment.
+    fn leave_period(&mut self, gathers: Option<u64>) {
+        self.forget_gathered(gathers);
+        self.period = None;
+        self.chunk_max = 0;
+    }
+
     /// Begins in another period, with `chunk`.
-    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk, is_announced: bool) {
+    fn enter(&mut self, period: u64, face: Track, chunk: &Chunk) {
         let interval = (chunk.sample_duration > 0 && face.kind == Kind::Video)
             .then(|| crate::content::vod::reduce(face.timescale.get(), chunk.sample_duration));
         let face = Track { frame_rate: interval, events: Vec::new(), ..face };
-        // What was never announced leaves no hole in the numbers: playlists count from their first.
-        let next_number = if is_announced { self.live.next_number } else { self.live.listed_from };
+        let next_number = self.live.next_number;
         self.live = LiveTrack {
             face: Arc::new(face),
             rate: (0, 0),
@@ -985,7 +1038,7 @@ impl Feed {
         timing: Option<Timing>,
         cadence: Option<Cadence>,
     ) -> bool {
-        let Some(open) = &self.live.open else { return true };
+        let Some(open) = self.live.open.as_ref().filter(|open| !open.is_over) else { return true };
         if source.named_segments && source.begins_segment {
             return true;
         }
@@ -1030,6 +1083,7 @@ impl Feed {
                     chunks: Vec::new(),
                     duration: 0,
                     is_torn: false,
+                    is_over: false,
                     due: None,
                 }
             }
@@ -1085,13 +1139,12 @@ impl Feed {
     }
 
     /// Ends the open segment, where the next one begins if that is known.
-    fn close(&mut self, now: Utc, next: Option<i64>, cadence: Option<Cadence>) {
+    fn close(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
         let Some(open) = self.live.open.take() else { return };
         // Samples may be presented a little later or sooner than those before them last.
-        let near = |next: &i64| {
-            (next - open.time - open.duration).abs() <= self.ticks(Duration::from_millis(JITTER_MS as u64))
-        };
+        let near = |next: &i64| (next - open.time - open.duration).abs() <= self.jitter();
         let duration = next.filter(near).map_or(open.duration, |next| next - open.time).max(1);
+        let lacks_until = self.lacks_until(pace, open.number, open.time + duration, next);
         self.live.next_time = open.time + duration;
         let mut open = Arc::unwrap_or_clone(open);
         if let Some(part) = open.growing.as_mut().or(open.parts.last_mut()) {
@@ -1101,11 +1154,12 @@ impl Feed {
         let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
         if open.is_torn {
             self.torn = Some([open.time, open.time + duration]);
-            self.live.segments.push(Arc::new(LiveSegment::gap(open.number, open.time, duration, now)));
+            let gap = LiveSegment::gap(open.number, open.time, duration, now);
+            self.live.segments.push(Arc::new(gap.lacking(lacks_until)));
             return;
         }
-        let segment = LiveSegment::close(&open, duration, now, places);
-        self.kept_or_not(cadence, &segment);
+        let segment = LiveSegment::close(&open, duration, now, places).lacking(lacks_until);
+        self.kept_or_not(pace, &segment);
         let scale = i64::from(self.init.face.timescale.get());
         let bits = segment.len * 8;
         let rate = u64::try_from(i128::from(bits) * i128::from(scale) / i128::from(duration)).unwrap_or(u64::MAX);

@@ -11,7 +11,7 @@ use crate::packager::hls::key::Keys;
 use crate::packager::hls::media::micros;
 use crate::packager::hls::{NoHls, Options};
 use crate::packager::push;
-use crate::time::{Timescale, Utc};
+use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Bytes that a segment takes, with its name.
 const SEGMENT_BYTES: usize = 64;
@@ -89,20 +89,13 @@ pub fn playlist(
     let mut list = List { out, broadcast, options, period: None, is_locked: false, end: None };
     let is_parted = !broadcast.ended && has_parts(broadcast, &newest.face);
     let parts_from_us = end_us.saturating_sub(PARTS_TARGETS * timing.target_s * 1_000_000);
-    let mut segments = listed().enumerate().peekable();
-    while let Some((index, (period, track, segment))) = segments.next() {
+    for (index, (period, track, segment)) in listed().enumerate() {
         if (index as u64) < skipped {
             (list.period, list.is_locked) = (Some(period.number), Keys::of(&track.face, options)?.is_some());
             continue;
         }
         let has_parts = is_parted && after_start_us(period, track, segment.end()) > parts_from_us;
-        let next = match segments.peek() {
-            Some((_, (of, _, next))) => (of.number == period.number).then_some((next.time, next.begun)),
-            None => track.open.as_ref().map(|open| (open.time, open.begun)),
-        };
-        // If it was known when the segment was closed: what is listed is not listed otherwise later.
-        let cut_until = next.filter(|(next, begun)| *next > segment.end() && *begun == segment.closed);
-        list.segment(period, track, segment, cut_until.map(|(until, _)| until), has_parts)?;
+        list.segment(period, track, segment, has_parts)?;
     }
     if is_parted {
         list.growing(edge_period, newest)?;
@@ -205,28 +198,28 @@ impl List<'_> {
         self.text("/");
     }
 
-    /// `segment`; the rest until `cut_until` is missing, and has no number of its own: those follow from times.
+    /// A segment of which the end is missing is a gap, too, and its parts stay: it has one number for both.
     fn segment(
         &mut self,
         period: &LivePeriod,
         track: &LiveTrack,
         segment: &LiveSegment,
-        cut_until: Option<i64>,
         has_parts: bool,
     ) -> Result<(), NoHls> {
         self.before(period, track, segment.time)?;
         if has_parts {
             segment.parts.iter().for_each(|part| self.part(track, part));
-            if let Some(until) = cut_until {
-                self.part_of(track, segment.end(), until, ",GAP=YES");
+            if let Some(until) = segment.lacks_until.filter(|_| !segment.parts.is_empty()) {
+                self.missing_parts(track, segment.end(), until);
             }
         }
-        if segment.is_gap || cut_until.is_some() {
+        let is_gap = segment.is_gap || segment.lacks_until.is_some();
+        if is_gap {
             self.text("#EXT-X-GAP\n");
         }
-        self.end = Some(segment.end()).filter(|_| !segment.is_gap && cut_until.is_none());
+        self.end = Some(segment.end()).filter(|_| !is_gap);
         self.text("#EXTINF:");
-        self.length(segment.time, cut_until.unwrap_or(segment.end()), track.face.timescale);
+        self.length(segment.time, segment.lacks_until.unwrap_or(segment.end()), track.face.timescale);
         self.text(",\n");
         self.folder(track);
         push::decimal(&mut self.out, u64::try_from(segment.time).unwrap_or(0));
@@ -237,6 +230,18 @@ impl List<'_> {
     fn part(&mut self, track: &LiveTrack, part: &Part) {
         let end = part.time + part.duration;
         self.part_of(track, part.time, end, if part.is_independent { ",INDEPENDENT=YES" } else { "" });
+    }
+
+    /// Parts that never came, none longer than was announced.
+    fn missing_parts(&mut self, track: &LiveTrack, mut from: i64, until: i64) {
+        let timescale = track.face.timescale;
+        let most_ms = self.broadcast.timing.part_target_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(i64::MAX);
+        let most = rescale(most_ms, Timescale::MILLI, timescale, Rounding::Down).max(1);
+        while from < until {
+            let end = until.min(from.saturating_add(most));
+            self.part_of(track, from, end, ",GAP=YES");
+            from = end;
+        }
     }
 
     fn part_of(&mut self, track: &LiveTrack, time: i64, end: i64, what: &str) {

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use crate::content::live::cadence::Cadence;
+use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::cut;
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::window::{EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, KEPT_AT_FIRST, Window};
-use crate::media::live::{LiveSegment, LowLatency};
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, LowLatency};
 use crate::media::track::Kind;
-use crate::time::{MediaTime, Rounding, Utc};
+use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 /// Segments that have to be as long as they should be before one is announced again, after one was not.
 const KEPT_AFTER_BREAK: u32 = 10;
@@ -21,12 +21,46 @@ const PIECES_MAX: usize = 8;
 /// A player learns of a segment by asking for the MPD, once a second (dash.js 5.2 asks no sooner); a cache between keeps one for
 /// another.
 const LEARNT_MS: u64 = 2_000;
+/// A track of which nothing more seems to come is waited for until others are so much further, in segments.
+const PASSED_TARGETS: u32 = 3;
 /// How long an encoder may have no sync sample where a segment begins, in segments.
 const ASTRAY_SEGMENTS: i64 = 3;
 /// The most that is believed of how late an encoder is.
 const LATE_MS_MAX: i64 = 60_000;
 
 impl Window {
+    pub(super) fn pace(&self) -> Pace {
+        Pace { cadence: self.options.cadence, is_locked: self.is_locked }
+    }
+
+    /// Closes segments of which nothing more comes, where it was not known what follows: nothing follows what everybody has ended, and
+    /// what others have long passed lacks its end.
+    pub(super) fn close_over(&mut self, now: Utc) {
+        let Some(cadence) = self.locked() else { return };
+        let pace = self.pace();
+        let has_ended = self.feeds.values().filter(|feed| feed.period.is_some()).all(|feed| feed.ended);
+        let edge_ms = self.edge_ms().unwrap_or(i64::MIN);
+        let passed_ms = (self.options.target * PASSED_TARGETS).as_millis() as i64;
+        let period = self.current.periods.last().cloned();
+        let mut holes = Vec::new();
+        for (name, feed) in &mut self.feeds {
+            let Some(open) = feed.live.open.as_ref().filter(|open| open.is_over) else { continue };
+            if has_ended {
+                feed.close(now, None, pace);
+                continue;
+            }
+            let Some(period) = period.as_ref().filter(|period| feed.period == Some(period.number)) else { continue };
+            let (end, until) = (open.time + open.duration, feed.start(cadence, open.number + 1));
+            let timescale = feed.init.face.timescale;
+            let until_ms = rescale(period.offset(until, timescale), timescale, Timescale::MILLI, Rounding::Down);
+            if edge_ms >= until_ms.saturating_add(passed_ms) {
+                feed.close(now, Some(until), pace);
+                holes.push((name.clone(), [end, end]));
+            }
+        }
+        holes.into_iter().for_each(|(name, hole)| self.cut(&name, hole));
+    }
+
     /// The cadence, if media times count from 1970 as well: segments then have the numbers that follow from it.
     pub(super) fn locked(&self) -> Option<Cadence> {
         self.options.cadence.filter(|_| self.is_locked)
@@ -92,6 +126,26 @@ impl Window {
         if self.is_locked { GAPS_MAX.max(in_window) } else { GAPS_MAX }
     }
 
+    /// Lists as missing, in the last period that the track called `name` was in, what has numbers before that of a segment that begins with
+    /// `chunk` in another one: a playlist has all numbers.
+    pub(super) fn fill_before(&mut self, name: &str, cadence: Cadence, chunk: &Chunk, now: Utc) {
+        let Some(feed) = self.feeds.get(name) else { return };
+        let number = feed.number_at(cadence, chunk.time);
+        let mut next = Broadcast::clone(&self.current);
+        let has_it = |period: &&mut Arc<LivePeriod>| period.track(name).is_some();
+        let Some(period) = next.periods.iter_mut().rev().find(has_it) else { return };
+        let Some(at) = period.tracks.iter().position(|track| track.face.name == name) else { return };
+        let mut track = LiveTrack::clone(&period.tracks[at]);
+        let missing = number.saturating_sub(track.next_number);
+        if missing == 0 || missing > self.gaps_max().unsigned_abs() {
+            return;
+        }
+        let time = rescale(chunk.time, feed.init.face.timescale, track.face.timescale, Rounding::Nearest);
+        fill(&mut track, cadence, number, time, now);
+        Arc::make_mut(period).tracks[at] = Arc::new(track);
+        self.current = Arc::new(next);
+    }
+
     /// Ends the Period in DASH where a segment ended otherwise than was announced.
     pub(super) fn mend(&mut self) {
         let broken: Vec<(String, i64)> = (self.feeds.iter_mut())
@@ -124,7 +178,8 @@ impl Feed {
     /// sample belong to it.
     fn slack(&self, chunk: &Chunk) -> i64 {
         match self.init.face.kind {
-            Kind::Audio => i64::from(chunk.sample_duration),
+            // A file that is looped ends with a frame as short as the file's length wants it.
+            Kind::Audio => i64::from(chunk.sample_duration).max(self.frame),
             _ => self.jitter(),
         }
     }
@@ -189,9 +244,39 @@ impl Feed {
         (self.kept >= self.wanted).then_some(due)
     }
 
+    /// What came of the open segment is all of it; what follows begins at `next`, if anything is known of it. If numbers follow from times
+    /// and its end is missing it stays open, so that it is listed once it is known what follows.
+    pub(super) fn finish(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
+        let Some(open) = &mut self.live.open else { return };
+        let (number, end) = (open.number, open.time + open.duration);
+        if pace.locked().is_some_and(|cadence| self.is_short(cadence, number, end)) {
+            if let Some(open) = &mut self.live.open {
+                Arc::make_mut(open).is_over = true;
+            }
+            return;
+        }
+        self.close(now, next, pace);
+    }
+
+    /// Whether the segment with this `number`, which ends at `end`, lacks its end.
+    fn is_short(&self, cadence: Cadence, number: u64, end: i64) -> bool {
+        self.start(cadence, number + 1) - end > self.jitter()
+    }
+
+    /// When what the segment with this `number` lacks ends, in ticks, where it ends at `end` and what follows begins at `next`.
+    pub(super) fn lacks_until(&self, pace: Pace, number: u64, end: i64, next: Option<i64>) -> Option<i64> {
+        let cadence = pace.locked()?;
+        next.filter(|_| self.is_short(cadence, number, end)).map(|next| next.min(self.start(cadence, number + 1)))
+    }
+
+    /// When the segment with this `number` begins, in ticks.
+    fn start(&self, cadence: Cadence, number: u64) -> i64 {
+        start(cadence, number, self.init.face.timescale)
+    }
+
     /// A segment ended: was it as long as it should be?
-    pub(super) fn kept_or_not(&mut self, cadence: Option<Cadence>, segment: &LiveSegment) {
-        let Some(due) = cadence.and_then(|cadence| self.due(cadence, segment.time)) else { return };
+    pub(super) fn kept_or_not(&mut self, pace: Pace, segment: &LiveSegment) {
+        let Some(due) = pace.cadence.and_then(|cadence| self.due(cadence, segment.time)) else { return };
         if segment.end() == due {
             self.kept = self.kept.saturating_add(1);
             return;
@@ -208,18 +293,8 @@ impl Feed {
 
     /// Lists as missing what has numbers before that of a segment that begins at `time`.
     pub(super) fn fill_locked(&mut self, cadence: Cadence, time: i64, now: Utc) {
-        let timescale = self.init.face.timescale;
         let number = self.number_at(cadence, time);
-        while self.live.next_number < number {
-            let own = self.live.next_number;
-            let start = |number: u64| cadence.start(i64::try_from(number).unwrap_or(i64::MAX), timescale);
-            let until = if own + 1 == number { time } else { start(own + 1).min(time) };
-            // What a segment lacks that was cut short has no number.
-            let from = self.live.next_time.max(start(own)).min(until - 1);
-            self.live.segments.push(Arc::new(LiveSegment::gap(own, from, until - from, now)));
-            self.live.next_number += 1;
-            self.live.next_time = until;
-        }
+        fill(&mut self.live, cadence, number, time, now);
         self.live.next_number = self.live.next_number.max(number);
     }
 
@@ -230,8 +305,27 @@ impl Feed {
 
     /// How late `chunk` came, on its own media clock.
     pub(super) fn note_lateness(&mut self, chunk: &Chunk, now: Utc) {
-        let end = MediaTime::new(chunk.end, self.init.face.timescale).to(crate::time::Timescale::MILLI, Rounding::Down);
+        let end = MediaTime::new(chunk.end, self.init.face.timescale).to(Timescale::MILLI, Rounding::Down);
         // The last, not the worst: who connects sends at first what gathered.
         self.late_ms = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(end);
+    }
+}
+
+/// When the segment with this `number` begins, in ticks of `timescale`.
+fn start(cadence: Cadence, number: u64, timescale: Timescale) -> i64 {
+    cadence.start(i64::try_from(number).unwrap_or(i64::MAX), timescale)
+}
+
+/// Lists as missing what `live` lacks before the segment with this `number`, which begins at `time`.
+fn fill(live: &mut LiveTrack, cadence: Cadence, number: u64, time: i64, now: Utc) {
+    let timescale = live.face.timescale;
+    while live.next_number < number {
+        let own = live.next_number;
+        let until = if own + 1 == number { time } else { start(cadence, own + 1, timescale).min(time) };
+        // What a segment lacks that was cut short has no number.
+        let from = live.next_time.max(start(cadence, own, timescale)).min(until - 1);
+        live.segments.push(Arc::new(LiveSegment::gap(own, from, until - from, now)));
+        live.next_number += 1;
+        live.next_time = until;
     }
 }

@@ -94,6 +94,9 @@ struct Fed {
     /// When that one ends, if it is known.
     #[serde(default)]
     due: Option<i64>,
+    /// Whether nothing more comes of it.
+    #[serde(default)]
+    is_over: bool,
     #[serde(default)]
     frame: i64,
     #[serde(default)]
@@ -160,6 +163,7 @@ impl Window {
             measured: (feed.peak, feed.bits, feed.ticks),
             open: feed.live.open.as_ref().map(|open| (open.number, open.time, open.duration, open.starts_with_sync)),
             due: feed.live.open.as_ref().and_then(|open| open.due),
+            is_over: feed.live.open.as_ref().is_some_and(|open| open.is_over),
             frame: feed.frame,
             late_ms: Some(feed.late_ms),
             kept: Some((feed.kept, feed.wanted)),
@@ -279,6 +283,7 @@ impl Fed {
                 chunks,
                 duration,
                 is_torn: true,
+                is_over: self.is_over,
                 due: self.due,
             })
         });

@@ -106,6 +106,7 @@ impl Window {
         let is_published = self.is_published(feed);
         let init = Arc::clone(self.init_by(name, source.encoder)?);
         let period = self.current.periods.last().filter(|period| feed.period == Some(period.number)).cloned();
+        let (pace, gathers) = (self.pace(), self.gathering.as_ref().map(|gathering| gathering.number));
         let feed = self.feeds.get_mut(name)?;
         let before = std::mem::replace(&mut feed.encoder, source.encoder);
         let timescale = init.face.timescale;
@@ -122,14 +123,13 @@ impl Window {
         let ours = std::mem::replace(&mut feed.init, init);
         feed.remember(before, ours);
         if !is_same {
-            feed.close(now, None, self.options.cadence);
+            feed.close(now, None, pace);
         }
         if replaces || !is_same {
             self.publish(now);
         }
         let feed = self.feeds.get_mut(name).filter(|_| !is_same)?;
-        feed.period = None;
-        feed.chunk_max = 0;
+        feed.leave_period(gathers);
         let is_near = ahead_ms.unsigned_abs() <= AHEAD_MAX.as_millis() as u64;
         let period = period.filter(|_| is_near)?;
         Some((MediaTime::new(period.offset(chunk.time, timescale), timescale), MediaTime::new(chunk.time, timescale)))

@@ -1,0 +1,103 @@
+//! The timeline that the tracks of a period share: what belongs to it, what is left behind in a period that is over, and what counts time
+//! from elsewhere.
+//!
+//! ```text
+//!   v   |--period 0--|--period 1-----------|--period 2--
+//!   a   |--period 0-----------|            |--period 2--    it stayed behind, and goes on in a period of its own, with all that go on
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::content::live::pushed::{Chunk, Refusal};
+use crate::content::live::window::{Feed, OUTAGE_SLACK_MS, Window};
+use crate::media::live::LivePeriod;
+use crate::media::track::Kind;
+use crate::time::{MediaTime, Rounding, Timescale, Utc};
+
+impl Window {
+    /// Whether `feed` is in a period that is over, because nothing of it came when the next one was announced.
+    pub(super) fn is_left_behind(&self, feed: &Feed) -> bool {
+        let gathers = self.gathering.as_ref().map(|gathering| gathering.number);
+        let newest = self.current.periods.last().map(|period| period.number);
+        feed.period.is_some_and(|own| Some(own) != gathers && newest.is_some_and(|newest| own < newest))
+    }
+
+    /// By where they are: periods that are over in which something still came, with that.
+    pub(super) fn left_behind(&self) -> Vec<(usize, LivePeriod)> {
+        let mut changed: Vec<(usize, LivePeriod)> = Vec::new();
+        for feed in self.feeds.values().filter(|feed| self.is_left_behind(feed)) {
+            let is_its = |period: &Arc<LivePeriod>| Some(period.number) == feed.period;
+            let Some(at) = self.current.periods.iter().position(is_its) else { continue };
+            let known = changed.iter().position(|(index, _)| *index == at);
+            let period = known.map_or(&*self.current.periods[at], |known| &changed[known].1);
+            let name = &feed.live.face.name;
+            let Some(track) = period.tracks.iter().position(|track| track.face.name == *name) else { continue };
+            if !feed.differs(&period.tracks[track]) {
+                continue;
+            }
+            let known = known.unwrap_or_else(|| {
+                changed.push((at, LivePeriod::clone(&self.current.periods[at])));
+                changed.len() - 1
+            });
+            changed[known].1.tracks[track] = Arc::new(feed.live.clone());
+        }
+        changed
+    }
+
+    /// Whether `chunk`, with which the feed called `name` begins in the period that gathers, counts time as the other tracks do. One that does
+    /// not is left out as long as those may follow it, as when an encoder begins anew, and then its encoder is told.
+    pub(super) fn keeps_time(&mut self, name: &str, chunk: &Chunk, now: Utc) -> Result<bool, Refusal> {
+        let found = self.elsewhere(name, chunk, Some(now)).map(|(other, away_s)| (other.to_owned(), away_s));
+        let patience = self.patience();
+        let Some(feed) = self.feeds.get_mut(name) else { return Ok(true) };
+        let Some((other, away_s)) = found else {
+            feed.elsewhere = None;
+            return Ok(true);
+        };
+        let since = *feed.elsewhere.get_or_insert(now);
+        if now < since.after(patience) {
+            return Ok(false);
+        }
+        feed.elsewhere = None;
+        let side = if away_s < 0.0 { "before" } else { "after" };
+        Err(Refusal::Conflict(format!(
+            "the media times of {name} are {:.3} s {side} those of {other}: the tracks of a channel share a timeline",
+            away_s.abs()
+        )))
+    }
+
+    /// The track that the feed called `name` would be played with, and how many seconds before or after its media `chunk` begins, if that is
+    /// far. As of a moment, those count of which something came shortly before.
+    pub(super) fn elsewhere(&self, name: &str, chunk: &Chunk, now: Option<Utc>) -> Option<(&str, f64)> {
+        let feed = self.feeds.get(name).filter(|_| !self.is_locked)?;
+        let is_active = |other: &Feed| now.is_none_or(|now| now < other.last_at.after(self.options.target * 2));
+        let of = |period: u64| {
+            let others = self.feeds.iter().filter(move |(other, feed)| *other != name && feed.period == Some(period));
+            others.filter(|(_, feed)| feed.init.face.kind != Kind::Text && is_active(feed))
+        };
+        let gathers = self.gathering.as_ref().map(|gathering| gathering.number);
+        let gathered = gathers.filter(|number| of(*number).next().is_some());
+        // Who was in the newest period begins anew; who was not joins it.
+        let joins = feed.named_s == 0 || self.is_left_behind(feed);
+        let newest = self.current.periods.last().map(|period| period.number).filter(|_| joins);
+        let begins_us = us(chunk.time, feed);
+        let window_us = i64::try_from(self.options.window.as_micros()).unwrap_or(i64::MAX);
+        let away_us = |other: &Feed| {
+            let end = us(other.decode_end, other);
+            // Whole files may be pushed one after another.
+            let begin = us(other.first_time, other).max(end.saturating_sub(window_us)).min(end);
+            let passed = now.map_or(Duration::ZERO, |now| Duration::from_millis(now.0.saturating_sub(other.last_at.0)));
+            let end = end.saturating_add(i64::try_from(passed.as_micros()).unwrap_or(i64::MAX));
+            (begins_us - end).max(0) + (begins_us - begin).min(0)
+        };
+        let nearest = of(gathered.or(newest)?).map(|(other, feed)| (other.as_str(), away_us(feed)));
+        let (other, away_us) = nearest.min_by_key(|(_, away_us)| away_us.abs())?;
+        (away_us.abs() > OUTAGE_SLACK_MS * 1000).then_some((other, away_us as f64 / 1e6))
+    }
+}
+
+/// `ticks` of `feed` in microseconds.
+fn us(ticks: i64, feed: &Feed) -> i64 {
+    MediaTime::new(ticks, feed.init.face.timescale).to(Timescale::MICRO, Rounding::Nearest)
+}

@@ -1,0 +1,169 @@
+//! The timeline that the tracks of a channel share: who counts time otherwise, who comes late, and who stayed behind.
+
+use headwater::content::live::receiver::{Event, Receiver};
+use headwater::content::live::window::Source;
+
+use crate::live::{Encoder, Studio, quick, run};
+use crate::live_long::lines;
+use crate::scene::NOW;
+
+/// When each segment of `track` that is listed begins, in seconds after `NOW`.
+async fn begins(studio: &Studio, track: &str) -> Vec<f64> {
+    let lines = lines(&studio.text(&format!("/tv/{track}/media.m3u8")).await);
+    lines.iter().filter(|line| !line.is_gap).map(|line| (line.utc_ms as f64 - NOW.0 as f64) / 1000.0).collect()
+}
+
+/// Periods in DASH, with the tracks of each.
+async fn periods(studio: &Studio) -> Vec<Vec<String>> {
+    let found = studio.dash().await;
+    let tracks = found.chunk_by(|a, b| a.period == b.period);
+    tracks.map(|period| period.iter().map(|representation| representation.id.clone()).collect()).collect()
+}
+
+/// Pushes the next chunk of `encoder`; why it was refused, if it was.
+fn push(studio: &Studio, encoder: &mut Encoder) -> Option<String> {
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&encoder.chunk(encoder.sample), &mut events).unwrap();
+    encoder.sample += u64::from(encoder.chunk_samples);
+    let source = Source { push: encoder.push, ..Source::default() };
+    let channel = studio.channels.get("tv").unwrap();
+    events
+        .into_iter()
+        .find_map(|event| channel.take(encoder.name, event, source, studio.now).err())
+        .map(|e| e.to_string())
+}
+
+#[tokio::test]
+async fn a_track_whose_times_are_far_from_those_of_the_others_is_refused() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    let mut audio = Encoder { origin: 1000 * 48_000, ..Encoder::audio("a") };
+    video.begin(&studio);
+    audio.begin(&studio);
+    let mut refused = Vec::new();
+    for step in 1..40 {
+        run(&mut studio, &mut [&mut video], 0.5 * f64::from(step), NOW);
+        refused.extend(push(&studio, &mut audio));
+    }
+    assert!((2..4).contains(&refused.len()), "once in a while: {refused:?}");
+    let expected = "the media times of a are 99";
+    let ends = " s after those of v: the tracks of a channel share a timeline";
+    assert!(refused[0].starts_with(expected) && refused[0].ends_with(ends), "{refused:?}");
+    assert_eq!(periods(&studio).await, [["v"]]);
+    assert_eq!(begins(&studio, "v").await, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0, 16.0]);
+    // Its encoder counts as the other does.
+    let mut audio = Encoder { push: 2, ..Encoder::audio("a") };
+    audio.sample = 20 * 48_000 / 1024;
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 34.0, NOW);
+    assert_eq!(periods(&studio).await.last().unwrap(), &["v", "a"]);
+    let sound = begins(&studio, "a").await;
+    assert!(!sound.is_empty() && sound.iter().all(|at| (19.9..34.0).contains(at)), "{sound:?}");
+}
+
+#[tokio::test]
+async fn what_begins_anew_one_after_the_other_begins_one_period() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    // The pictures are of a new process already; sound is the old one's for another three seconds.
+    let began = studio.now;
+    let mut again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
+    again.begin(&studio);
+    for step in 1..7 {
+        run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);
+        assert_eq!(push(&studio, &mut audio), None);
+    }
+    let mut sound = Encoder { push: 2, origin: 7_000 * 48_000, ..Encoder::audio("a") };
+    sound.sample = 3 * 48_000 / 1024;
+    sound.begin(&studio);
+    run(&mut studio, &mut [&mut again, &mut sound], 14.0, began);
+    assert_eq!(periods(&studio).await, [["v", "a"], ["v", "a"]]);
+    for track in ["v", "a"] {
+        let found = begins(&studio, track).await;
+        assert!(found.is_sorted() && found.iter().all(|at| (0.0..26.5).contains(at)), "{track}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_goes_on_where_the_others_begin_anew_is_told() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    let began = studio.now;
+    let mut again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
+    again.begin(&studio);
+    let mut refused = Vec::new();
+    for step in 1..50 {
+        run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);
+        refused.extend(push(&studio, &mut audio));
+    }
+    assert!(!refused.is_empty() && refused[0].contains(" s before those of v"), "{refused:?}");
+    assert_eq!(periods(&studio).await.last().unwrap(), &["v"]);
+    let found = begins(&studio, "v").await;
+    assert!(found.is_sorted() && found.last().unwrap() > &30.0, "{found:?}");
+    // What it pushed while the others began is where it was.
+    let sound = begins(&studio, "a").await;
+    assert!(sound.is_sorted() && sound.iter().all(|at| (0.0..20.5).contains(at)), "{sound:?}");
+}
+
+#[tokio::test]
+async fn a_track_that_stayed_behind_in_an_older_period_goes_on_in_the_next() {
+    for pause in [9.0, 16.0] {
+        let mut studio = Studio::with(quick());
+        let (mut video, mut audio, mut other) = (Encoder::video("v"), Encoder::audio("a"), Encoder::audio("b"));
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 12.2, NOW);
+        // Sound stands still while a track comes that begins a period.
+        other.begin(&studio);
+        other.sample = 12 * 48_000 / 1024;
+        run(&mut studio, &mut [&mut video, &mut other], 12.2 + pause, NOW);
+        assert_eq!(periods(&studio).await.last().unwrap(), &["v", "b"], "after {pause} s");
+        let before = studio.playlist("a").await;
+        // It comes back with all that was made meanwhile.
+        let mut numbers = Vec::new();
+        for step in 0..20 {
+            run(&mut studio, &mut [&mut video, &mut audio, &mut other], 12.2 + pause + f64::from(step), NOW);
+            let list = studio.playlist("a").await;
+            numbers.push(list.msn + list.segments.len() as u64);
+            let next = studio.channels.get("tv").unwrap().broadcast();
+            let edge = next.tracks_called("a").last().unwrap().1;
+            let next = edge.open.as_ref().map_or(edge.next_number, |open| open.number);
+            assert_eq!(next, *numbers.last().unwrap(), "numbers of a playlist have no hole: {list:?}");
+        }
+        assert!(numbers.is_sorted() && numbers[19] > before.msn + before.segments.len() as u64 + 5, "{numbers:?}");
+        assert_eq!(periods(&studio).await.last().unwrap(), &["v", "a", "b"], "after {pause} s");
+        let sound = begins(&studio, "a").await;
+        assert!(sound.is_sorted() && sound.last().unwrap() > &(26.0 + pause), "{sound:?}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_go_on_where_an_encoder_changes_its_initialization_segment() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 30.2, NOW);
+    video.push = 2;
+    video.init = crate::live_encoders::in_german(&video.init);
+    video.begin(&studio);
+    let mut last = 0;
+    for step in 0..12 {
+        run(&mut studio, &mut [&mut video], 31.0 + f64::from(step), NOW);
+        let list = studio.playlist("v").await;
+        let broadcast = studio.channels.get("tv").unwrap().broadcast();
+        let (_, track) = broadcast.tracks_called("v").last().unwrap();
+        let next = track.open.as_ref().map_or(track.next_number, |open| open.number);
+        assert_eq!(next, list.msn + list.segments.len() as u64, "{list:?}");
+        assert!(next >= last, "{next} after {last}");
+        last = next;
+    }
+    let end = Source { push: 2, ..Source::default() };
+    studio.channels.get("tv").unwrap().take("v", Event::End, end, studio.now).unwrap();
+    assert!(studio.text("/tv/v/media.m3u8").await.contains("#EXT-X-DISCONTINUITY\n"));
+}
