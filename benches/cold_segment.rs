@@ -2,6 +2,8 @@
 //! Fragments that pass through as they are, segments rebuilt around the media of a muxed or a progressive file, and segments of a megabyte.
 
 mod common;
+#[path = "common/timed.rs"]
+mod timed;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ const COPIES: usize = 32;
 const CACHE_BYTES: u64 = 1 << 30;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = timed::criterion();
     let runtime = runtime();
     let (passed, rebuilt, large) = (library("tour"), library("muxed.mp4"), TempDir::new().expect("a folder"));
     // 24 frames a second and 6 s a segment: about 1 MB.

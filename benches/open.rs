@@ -3,6 +3,8 @@
 //! The files lie in the kernel's page cache.
 
 mod common;
+#[path = "common/timed.rs"]
+mod timed;
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use mp4::{BoxHeader, MoovBox, ReadBox};
 use tempfile::TempDir;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = timed::criterion();
     let folder = TempDir::new().expect("a folder");
     synthetic::write(&folder.path().join("video"), &synthetic::TRACKS[..1], 7200, 16);
     synthetic::write(&folder.path().join("three"), &synthetic::TRACKS, 7200, 16);

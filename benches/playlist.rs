@@ -1,15 +1,17 @@
 //! Writing HLS playlists of an opened presentation of three tracks, 10 minutes and 2 hours long.
 
 mod common;
+#[path = "common/timed.rs"]
+mod timed;
 
 use common::{open, origin, synthetic};
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{hls, rate};
 use tempfile::TempDir;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = timed::criterion();
     let folder = TempDir::new().expect("a folder");
     for (name, seconds) in [("10min", 600), ("2h", 7200)] {
         synthetic::write(&folder.path().join(name), &synthetic::TRACKS, seconds, 16);

@@ -43,6 +43,9 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
+/// How long the program keeps freed memory: long enough that memory of bodies that come and go is used again, short enough that a server
+/// that rests gives it back.
+pub const FREED_MEMORY_KEPT_MS: u16 = 10_000;
 /// `mi_option_purge_delay` of mimalloc, which its binding does not name.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 

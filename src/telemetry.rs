@@ -5,6 +5,7 @@
 
 pub mod process;
 pub mod spread;
+pub mod striped;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::telemetry::spread::{Latency, Playing, Spread, Steps, Throughput};
+use crate::telemetry::striped::Striped;
 
 /// What [`Telemetry::encode`] writes, for the Content-Type of who serves it.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -374,34 +376,54 @@ impl<L: Label, T> By<L, T> {
     }
 }
 
-impl<L: Label> By<L, Count> {
+impl<L: Label, T: Sum> By<L, T> {
     /// The sum over all values.
     pub fn sum(&self) -> u64 {
-        self.cells.iter().map(Count::get).sum()
+        self.cells.iter().map(Sum::sum).sum()
     }
 }
 
-/// One number for each pair of values of two labels.
+/// One `T` for each pair of values of two labels.
 #[derive(Debug)]
-pub struct Grid<A, B> {
-    rows: By<A, By<B, Count>>,
+pub struct Grid<A, B, T> {
+    rows: By<A, By<B, T>>,
 }
 
-impl<A: Label, B: Label> Default for Grid<A, B> {
-    fn default() -> Grid<A, B> {
+impl<A: Label, B: Label, T: Default> Default for Grid<A, B, T> {
+    fn default() -> Grid<A, B, T> {
         Grid { rows: By::default() }
     }
 }
 
-impl<A: Label, B: Label> Grid<A, B> {
+impl<A: Label, B: Label, T> Grid<A, B, T> {
     /// The one for `a` and `b`.
-    pub fn at(&self, a: A, b: B) -> &Count {
+    pub fn at(&self, a: A, b: B) -> &T {
         self.rows.at(a).at(b)
     }
+}
 
+impl<A: Label, B: Label, T: Sum> Grid<A, B, T> {
     /// The sum over all pairs.
     pub fn sum(&self) -> u64 {
         self.rows.cells.iter().map(By::sum).sum()
+    }
+}
+
+/// What adds up to one number.
+pub trait Sum {
+    /// That number.
+    fn sum(&self) -> u64;
+}
+
+impl Sum for Count {
+    fn sum(&self) -> u64 {
+        self.get()
+    }
+}
+
+impl Sum for Striped {
+    fn sum(&self) -> u64 {
+        self.get()
     }
 }
 
@@ -413,6 +435,14 @@ trait Family {
 }
 
 impl Family for Count {
+    const TYPE: MetricType = MetricType::Counter;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_counter::<[(&str, &str); 0], _, u64>(&self.get(), None)
+    }
+}
+
+impl Family for Striped {
     const TYPE: MetricType = MetricType::Counter;
 
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
@@ -448,8 +478,8 @@ impl<L: Label, T: Family> Family for By<L, T> {
     }
 }
 
-impl<A: Label, B: Label> Family for Grid<A, B> {
-    const TYPE: MetricType = MetricType::Counter;
+impl<A: Label, B: Label, T: Family> Family for Grid<A, B, T> {
+    const TYPE: MetricType = T::TYPE;
 
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         for (row, a) in self.rows.cells.iter().zip(A::VALUES) {
@@ -485,10 +515,10 @@ macro_rules! table {
 }
 
 table! {
-    requests: Grid<RequestClass, Status>, "requests", "Requests answered on the media listener.";
+    requests: Grid<RequestClass, Status, Striped>, "requests", "Requests answered on the media listener.";
     requests_in_flight: Level, "requests_in_flight", "Requests that wait for something to be made.";
     requests_refused: Count, "requests_refused", "Requests refused because too many waited.";
-    cache_hits: By<CacheClass, Count>, "cache_hits", "Cache lookups that found the object.";
+    cache_hits: By<CacheClass, Striped>, "cache_hits", "Cache lookups that found the object.";
     cache_misses: By<CacheClass, Count>, "cache_misses", "Cache lookups that did not find the object.";
     cache_bytes: By<CacheClass, Level>, "cache_bytes", "Bytes of memory that the cache keeps.";
     cache_entries: By<CacheClass, Level>, "cache_entries", "Objects in the cache.";
@@ -520,7 +550,7 @@ table! {
     storage_stale: Count, "storage_stale", "Looks at remote presentations that failed, so that they are served as they were.";
     source_read_seconds: Spread<Latency>, "source_read_seconds", "How long what was read at once from a source took.";
     flight_seconds: Spread<Latency>, "flight_seconds", "How long objects took to be made.";
-    bytes_out: Count, "out_bytes", "Bytes given to the sockets of the media listener.";
+    bytes_out: Striped, "out_bytes", "Bytes given to the sockets of the media listener.";
     connections: Count, "connections", "Connections accepted on the media listener.";
     connections_open: Level, "connections_open", "Connections open on the media listener.";
     connections_refused: Count, "connections_refused", "Connections refused because too many were open.";

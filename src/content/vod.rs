@@ -996,15 +996,12 @@ impl Builder<'_> {
             let claimed = runs.iter().filter(|run| run.is_claimed()).map(|run| u64::from(run.sample_count)).sum();
             self.budget.take(sample_count, claimed)?;
         }
-        let mut has_bytes = false;
-        let mut check = |place: &Range<u64>| {
-            has_bytes |= !place.is_empty();
-            self.check(collected.file, place, source, scanned)
+        let has_bytes = match &collected.samples {
+            Samples::Runs { places, .. } => self.check(collected.file, places.iter(), source, scanned)?,
+            Samples::Listed(listed) => {
+                self.check(collected.file, listed.stretches.iter().map(|stretch| &stretch.bytes), source, scanned)?
+            }
         };
-        match &collected.samples {
-            Samples::Runs { places, .. } => places.iter().try_for_each(&mut check)?,
-            Samples::Listed(listed) => listed.stretches.iter().try_for_each(|stretch| check(&stretch.bytes))?,
-        }
         if !has_bytes {
             self.empty_samples += sample_count;
             if self.empty_samples > EMPTY_SAMPLES_MAX {
@@ -1069,22 +1066,35 @@ impl Builder<'_> {
         changes
     }
 
-    /// Whether there is media at `place`, all of it in one `mdat`: neighbours in two have a head between them.
-    fn check(&mut self, file: u32, place: &Range<u64>, source: &Source, scanned: &ScannedMovie) -> Result<(), String> {
-        let is_inside =
-            |(other, mdat): &(u32, Range<u64>)| *other == file && mdat.start <= place.start && place.end <= mdat.end;
-        if scanned.mdats.get(self.mdat).is_some_and(is_inside) {
-            return Ok(());
+    /// Checks that there is media at each of `places`, all of it in one `mdat`: neighbours in two have a head between them. Says whether there is
+    /// any byte.
+    fn check<'p>(
+        &mut self,
+        file: u32,
+        places: impl Iterator<Item = &'p Range<u64>>,
+        source: &Source,
+        scanned: &ScannedMovie,
+    ) -> Result<bool, String> {
+        let holds = |mdat: &Range<u64>, place: &Range<u64>| mdat.start <= place.start && place.end <= mdat.end;
+        let of_file = |mdat: usize| scanned.mdats.get(mdat).filter(|(other, _)| *other == file).map(|(_, mdat)| mdat);
+        let mut mdat = of_file(self.mdat).cloned().unwrap_or(0..0);
+        let mut has_bytes = false;
+        for place in places {
+            has_bytes |= !place.is_empty();
+            if holds(&mdat, place) {
+                continue;
+            }
+            if place.end > source.file_len(file) {
+                return Err(format!("sample data at {:#x} run past the end of the file", place.start));
+            }
+            let after = scanned.mdats.partition_point(|(other, mdat)| (*other, mdat.start) <= (file, place.start));
+            self.mdat = after.saturating_sub(1);
+            mdat = of_file(self.mdat).cloned().unwrap_or(0..0);
+            if !place.is_empty() && !holds(&mdat, place) {
+                return Err(format!("sample data at {:#x} lie outside any mdat", place.start));
+            }
         }
-        if place.end > source.file_len(file) {
-            return Err(format!("sample data at {:#x} run past the end of the file", place.start));
-        }
-        let after = scanned.mdats.partition_point(|(other, mdat)| (*other, mdat.start) <= (file, place.start));
-        self.mdat = after.saturating_sub(1);
-        if !place.is_empty() && !scanned.mdats.get(self.mdat).is_some_and(is_inside) {
-            return Err(format!("sample data at {:#x} lie outside any mdat", place.start));
-        }
-        Ok(())
+        Ok(has_bytes)
     }
 }
 

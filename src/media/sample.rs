@@ -180,7 +180,8 @@ impl SampleTable {
             composition_offsets,
             flags: flags.into_iter().map(|(first, flags)| FlagRun { first, flags: SampleFlags(flags) }).collect(),
             next_byte: stretches.last().map(|last| (file, last.bytes.end)),
-            bytes: (stretches.into_iter())
+            // Into memory of its own, which is of the right length: that of the stretches would be half as long again.
+            bytes: (stretches.iter())
                 .map(|stretch| ByteRun { first: stretch.first_sample, file, offset: stretch.bytes.start })
                 .collect(),
             end,

@@ -41,11 +41,13 @@ const REMEMBERED_SHARE: u64 = 1;
 const RETIRED_MAX: usize = 64;
 /// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
 const REMOTE_OPENINGS_MAX: usize = 8;
-/// Presentations of one kind that wait for that. Those of both kinds together leave places: a mount that hangs lets storages be opened, and the other
+/// Presentations that wait for that. Those of both kinds together leave places: a mount that hangs lets storages be opened, and the other
 /// way round.
-const WAITING_OPENINGS: [usize; 2] = [32, 64];
+const REMOTE_OPENINGS_WAITING_MAX: usize = 64;
 /// Presentations of this machine that are opened at once: enough for a disk, and a mount that hangs leaves threads for others.
 const LOCAL_OPENINGS_MAX: usize = 16;
+/// And that wait for that.
+const LOCAL_OPENINGS_WAITING_MAX: usize = 32;
 /// Segments of channels that are read of their spool at once: they wait for no other read, and the spool is a disk of this machine.
 const SPOOL_READS_MAX: usize = 16;
 /// How many times as many reads wait for their turn as have it.
@@ -85,8 +87,10 @@ pub struct Origin {
     admission: Arc<Admission>,
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
-    /// Bounds how many presentations of this machine are opened at once, and of remote storage.
-    openings: [Arc<Line>; 2],
+    /// Bounds how many presentations of this machine are opened at once.
+    local_openings: Arc<Line>,
+    /// And of remote storage.
+    remote_openings: Arc<Line>,
     /// Where reads of local files wait for their turn.
     files: Arc<Line>,
     /// Where reads of what is live do, which is no line of others'.
@@ -98,12 +102,11 @@ pub struct Origin {
 impl Origin {
     /// An origin of what `library` holds.
     pub fn new(library: Arc<Library>, options: Options, telemetry: Arc<Telemetry>) -> Origin {
-        let line = |of, at_once| Arc::new(Line::new(of, at_once, at_once * WAITING_READS, Arc::clone(&telemetry)));
-        let [local, remote] = WAITING_OPENINGS;
-        let openings = [(LOCAL_OPENINGS_MAX, local), (REMOTE_OPENINGS_MAX, remote)].map(|(at_once, waiting_max)| {
-            Arc::new(Line::new(ReadOf::Opening, at_once, waiting_max, Arc::clone(&telemetry)))
-        });
-        let (files, spool) = (line(ReadOf::File, options.reads_max), line(ReadOf::Spool, SPOOL_READS_MAX));
+        let line = |of, at_once, waiting_max| Arc::new(Line::new(of, at_once, waiting_max, Arc::clone(&telemetry)));
+        let local_openings = line(ReadOf::Opening, LOCAL_OPENINGS_MAX, LOCAL_OPENINGS_WAITING_MAX);
+        let remote_openings = line(ReadOf::Opening, REMOTE_OPENINGS_MAX, REMOTE_OPENINGS_WAITING_MAX);
+        let files = line(ReadOf::File, options.reads_max, options.reads_max * WAITING_READS);
+        let spool = line(ReadOf::Spool, SPOOL_READS_MAX, SPOOL_READS_MAX * WAITING_READS);
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
         Origin {
             library,
@@ -117,7 +120,8 @@ impl Origin {
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
-            openings,
+            local_openings,
+            remote_openings,
             files,
             spool,
             disk: None,
@@ -432,7 +436,7 @@ impl Origin {
         let name = entry.name().to_owned();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
-        let turns = Arc::clone(&self.openings[usize::from(entry.is_remote())]);
+        let turns = Arc::clone(if entry.is_remote() { &self.remote_openings } else { &self.local_openings });
         let options = Arc::clone(&self.options);
         let opening = async move {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;

@@ -332,31 +332,36 @@ fn flags(stss: &[[u8; 4]], count: u32) -> Vec<(u32, u32)> {
 
 /// Where the samples with `sizes` lie in chunks that begin at `offsets` (§8.7.4, §8.7.5). `None` if the chunks hold fewer, or one
 /// does not end within 64 bits.
-fn stretches(sizes: &[u32], stsc: &[[u8; 12]], offsets: impl Iterator<Item = u64>) -> Option<Vec<Stretch>> {
+fn stretches(
+    sizes: &[u32],
+    stsc: &[[u8; 12]],
+    mut offsets: impl ExactSizeIterator<Item = u64>,
+) -> Option<Vec<Stretch>> {
     let entry = |entry: &[u8; 12]| {
         let (first_chunk, rest) = entry.split_first_chunk().expect("an entry is longer than that");
         let (samples_per_chunk, _) = rest.split_first_chunk().expect("likewise");
-        (u32::from_be_bytes(*first_chunk), u32::from_be_bytes(*samples_per_chunk) as usize)
+        (u32::from_be_bytes(*first_chunk).into(), u32::from_be_bytes(*samples_per_chunk) as usize)
     };
-    let mut entries = stsc.iter().map(entry).peekable();
-    let mut stretches: Vec<Stretch> = Vec::new();
-    let (mut first, mut per_chunk) = (0, 0);
-    for (chunk, start) in (1..).zip(offsets) {
-        while let Some((_, of_entry)) = entries.next_if(|&(first_chunk, _)| first_chunk <= chunk) {
-            per_chunk = of_entry;
-        }
-        let next = sizes.len().min(first + per_chunk);
-        if next > first {
-            let end = start.checked_add(sum(&sizes[first..next]))?;
-            match stretches.last_mut() {
-                Some(last) if last.bytes.end == start => last.bytes.end = end,
-                _ => stretches.push(Stretch { first_sample: first as u32, bytes: start..end }),
+    let mut stretches: Vec<Stretch> = Vec::with_capacity(offsets.len().min(sizes.len()));
+    let (mut chunk, mut first, mut per_chunk) = (1, 0, 0);
+    // Each entry holds until the next one's chunk; before the first, chunks are empty.
+    for (until, from_then) in stsc.iter().map(entry).chain([(u64::MAX, 0)]) {
+        for start in offsets.by_ref().take(usize::try_from(until.saturating_sub(chunk)).unwrap_or(usize::MAX)) {
+            chunk += 1;
+            let next = sizes.len().min(first + per_chunk);
+            if next > first {
+                let end = start.checked_add(sum(&sizes[first..next]))?;
+                match stretches.last_mut() {
+                    Some(last) if last.bytes.end == start => last.bytes.end = end,
+                    _ => stretches.push(Stretch { first_sample: first as u32, bytes: start..end }),
+                }
+                first = next;
             }
-            first = next;
+            if first == sizes.len() {
+                return Some(stretches);
+            }
         }
-        if first == sizes.len() {
-            break;
-        }
+        per_chunk = from_then;
     }
     (first == sizes.len()).then_some(stretches)
 }
