@@ -643,7 +643,8 @@ impl Window {
         };
         if let Some(last) = next.periods.last_mut() {
             let mut closed = LivePeriod::clone(last);
-            closed.end = Some(after.unwrap_or(start).min(start));
+            // What a track that stayed behind still has of its last segment makes it no longer.
+            closed.end = Some(whole_end_of(last).unwrap_or(start).min(start));
             *last = Arc::new(closed);
         }
         if self.timing.is_none() {
@@ -838,6 +839,16 @@ struct Limits {
 fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i64 {
     let timescale = track.face.timescale;
     rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
+}
+
+/// When the last segment of `period` that is whole ends.
+fn whole_end_of(period: &LivePeriod) -> Option<MediaTime> {
+    let end = |track: &Arc<LiveTrack>| {
+        let timescale = track.face.timescale;
+        let last = track.segments.iter().rev().find(|segment| !segment.is_gap)?;
+        Some(MediaTime::new(period.offset(last.end(), timescale), timescale))
+    };
+    period.tracks.iter().filter_map(end).max()
 }
 
 /// Which segment of `track` is the first to be listed.
