@@ -20,7 +20,8 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HEADWATER = os.environ.get("HEADWATER", os.path.join(ROOT, "target/debug/headwater"))
 FIRST_PORT = int(os.environ.get("TRACES_PORT", "18110"))
-MEDIA, COLLECTOR, SILENT = range(FIRST_PORT, FIRST_PORT + 3)
+MEDIA, COLLECTOR, SILENT, ADMIN = range(FIRST_PORT, FIRST_PORT + 4)
+ADMIN_TOKEN = "a token of this check alone"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -102,9 +103,10 @@ STARTED = []
 
 
 def serve(collector):
-    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}", "OTEL_SERVICE_NAME": "edge-7"}
-    process = subprocess.Popen([HEADWATER, "serve", os.path.join(ROOT, "testdata"), "--listen", f"127.0.0.1:{MEDIA}", "--admin", "off", "--log", "error"],
-                               env=environment, stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}", "OTEL_SERVICE_NAME": "edge-7",
+                   "HEADWATER_ACCESS_ADMIN": ADMIN_TOKEN}
+    process = subprocess.Popen([HEADWATER, "serve", os.path.join(ROOT, "testdata"), "--listen", f"127.0.0.1:{MEDIA}", "--admin", f"127.0.0.1:{ADMIN}", "--log", "error"],
+                               env=environment, stdout=subprocess.PIPE)
     STARTED.append(process)
     for _ in range(300):
         try:
@@ -115,6 +117,12 @@ def serve(collector):
                 sys.exit(f"{HEADWATER} has ended")
             time.sleep(0.1)
     sys.exit("it does not answer")
+
+
+def forget():
+    """What the greeting has opened is closed, so that requests open it."""
+    url, token = f"http://127.0.0.1:{ADMIN}/api/purge?all", {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    urllib.request.urlopen(urllib.request.Request(url, method="POST", headers=token), timeout=30).read()
 
 
 def end(process):
@@ -138,7 +146,10 @@ def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", COLLECTOR), Collector)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     process = serve(COLLECTOR)
+    # It greets when what it greets with is opened.
+    process.stdout.readline()
     named = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+    forget()
     playlist = "/tour/" + lines(get("/tour/master.m3u8"))[0]
     segment = playlist.rsplit("/", 1)[0] + "/" + lines(get(playlist))[0]
     get(segment, **named)
