@@ -245,6 +245,9 @@ impl Reading {
             if name.as_ref() != "tt" {
                 return Err(Fault::new(line, format!("the root element is {}, not tt: not TTML", name.as_ref())));
             }
+            if self.is_ttml {
+                return Err(Fault::new(line, "a second root element after the first".to_owned()));
+            }
             self.root(&attributes);
             self.parts.head.start = place.start;
             self.parts.read_root(&attributes);
@@ -746,7 +749,7 @@ struct Decimal {
 impl Decimal {
     fn parse(text: &str) -> Option<Decimal> {
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-        let part = &part[..part.len().min(9)];
+        let part = part.get(..part.len().min(9))?;
         let is_number =
             !whole.is_empty() && whole.len() <= 18 && (whole.bytes().chain(part.bytes())).all(|b| b.is_ascii_digit());
         if !is_number {
@@ -820,6 +823,21 @@ mod tests {
 
     fn times(attributes: &str, inside: &str) -> Vec<(u64, u64)> {
         shown(&body(attributes, inside)).into_iter().map(|(start, end, ..)| (start, end)).collect()
+    }
+
+    #[test]
+    fn a_second_root_element_is_an_error() {
+        let one = body("", "<div><p begin=\"1s\" end=\"2s\">x</p></div>");
+        let said = parse(&format!("{one}\n<tt/>")).expect_err("two roots").to_string();
+        assert!(said.contains("a second root element"), "{said}");
+    }
+
+    #[test]
+    fn a_time_that_goes_on_in_other_letters_is_none() {
+        for time in ["1.12345678ß", "00:00:01.12345678ß", "1.12345678ßs"] {
+            let read = parse(&body("", &format!("<div><p begin=\"{time}\" end=\"9s\">x</p></div>"))).expect("TTML");
+            assert_ne!(read.cues.faults, Default::default(), "{time}");
+        }
     }
 
     #[test]

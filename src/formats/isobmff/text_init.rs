@@ -28,7 +28,8 @@ pub(crate) fn write(
         write_full_box(out, b"mvhd", 0, 0, |out| {
             words(out, &[0, 0, timescale.get(), 0, 0x1_0000, 0x100_0000, 0, 0]);
             words(out, &MATRIX);
-            words(out, &[0, 0, 0, 0, 0, 0, id + 1]);
+            // next_track_ID; all ones after the largest (§8.2.2).
+            words(out, &[0, 0, 0, 0, 0, 0, id.saturating_add(1)]);
         });
         write_box(out, b"trak", |out| {
             // track_enabled, track_in_movie

@@ -145,6 +145,14 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_track_id_has_no_next() {
+        let init = write_init(u32::MAX, Timescale::MILLI, None, &[], "");
+        let mvhd = init.windows(4).position(|kind| kind == b"mvhd").expect("there");
+        let end = mvhd - 4 + u32::from_be_bytes(*init[mvhd - 4..].first_chunk().expect("a size")) as usize;
+        assert_eq!(init[end - 4..end], [0xff; 4]);
+    }
+
+    #[test]
     fn a_cue_is_read_whole() {
         let full = vttc(&[
             (b"vsid", &[0, 0, 0, 7]),
