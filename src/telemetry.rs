@@ -434,19 +434,11 @@ trait Family {
     fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result;
 }
 
-impl Family for Count {
+impl<T: Sum> Family for T {
     const TYPE: MetricType = MetricType::Counter;
 
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        encoder.encode_counter::<[(&str, &str); 0], _, u64>(&self.get(), None)
-    }
-}
-
-impl Family for Striped {
-    const TYPE: MetricType = MetricType::Counter;
-
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        encoder.encode_counter::<[(&str, &str); 0], _, u64>(&self.get(), None)
+        encoder.encode_counter::<[(&str, &str); 0], _, u64>(&self.sum(), None)
     }
 }
 

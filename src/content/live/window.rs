@@ -313,7 +313,7 @@ impl Window {
         if self.event_tracks.contains_key(name) {
             return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
         }
-        let (pace, gathers) = (self.pace(), self.gathering.as_ref().map(|gathering| gathering.number));
+        let (pace, gathers) = (self.pace(), self.gathers());
         if let Some(feed) = self.feeds.get_mut(name) {
             if feed.init.face.kind != init.face.kind {
                 let what =

@@ -28,7 +28,7 @@ impl Window {
     /// A chunk of a track of events came.
     pub(super) fn chunk_of_events(&mut self, chunk: &Chunk, now: Utc) {
         let newest = self.current.periods.last().map(|period| period.number);
-        let Some(period) = newest.or(self.gathering.as_ref().map(|gathering| gathering.number)) else { return };
+        let Some(period) = newest.or(self.gathers()) else { return };
         if self.note_events(&chunk.events, period, MediaTime::ZERO, false) {
             self.publish(now);
         }
@@ -72,7 +72,7 @@ impl Window {
 
     /// Forgets what ended before `listed_ms` after the broadcast's start; whether anything did.
     pub(super) fn expire_events(&mut self, listed_ms: i64) -> bool {
-        let gathered = self.gathering.as_ref().map(|gathering| gathering.number);
+        let gathered = self.gathers();
         let is_over = |event: &LiveEvent| match self.current.event_us(event) {
             Some((begins, ends)) => ends.unwrap_or(begins) / 1000 < listed_ms,
             None => Some(event.period) != gathered,

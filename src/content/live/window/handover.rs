@@ -106,7 +106,7 @@ impl Window {
         let is_published = self.is_published(feed);
         let init = Arc::clone(self.init_by(name, source.encoder)?);
         let period = self.current.periods.last().filter(|period| feed.period == Some(period.number)).cloned();
-        let (pace, gathers) = (self.pace(), self.gathering.as_ref().map(|gathering| gathering.number));
+        let (pace, gathers) = (self.pace(), self.gathers());
         let feed = self.feeds.get_mut(name)?;
         let before = std::mem::replace(&mut feed.encoder, source.encoder);
         let timescale = init.face.timescale;

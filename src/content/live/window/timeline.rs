@@ -16,11 +16,15 @@ use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 impl Window {
+    /// The number of the period that gathers, if one does.
+    pub(super) fn gathers(&self) -> Option<u64> {
+        self.gathering.as_ref().map(|gathering| gathering.number)
+    }
+
     /// Whether `feed` is in a period that is over, because nothing of it came when the next one was announced.
     pub(super) fn is_left_behind(&self, feed: &Feed) -> bool {
-        let gathers = self.gathering.as_ref().map(|gathering| gathering.number);
         let newest = self.current.periods.last().map(|period| period.number);
-        feed.period.is_some_and(|own| Some(own) != gathers && newest.is_some_and(|newest| own < newest))
+        feed.period.is_some_and(|own| Some(own) != self.gathers() && newest.is_some_and(|newest| own < newest))
     }
 
     /// By where they are: periods that are over in which something still came, with that.
@@ -76,8 +80,7 @@ impl Window {
             let others = self.feeds.iter().filter(move |(other, feed)| *other != name && feed.period == Some(period));
             others.filter(|(_, feed)| feed.init.face.kind != Kind::Text && is_active(feed))
         };
-        let gathers = self.gathering.as_ref().map(|gathering| gathering.number);
-        let gathered = gathers.filter(|number| of(*number).next().is_some());
+        let gathered = self.gathers().filter(|number| of(*number).next().is_some());
         // Who was in the newest period begins anew; who was not joins it.
         let joins = feed.named_s == 0 || self.is_left_behind(feed);
         let newest = self.current.periods.last().map(|period| period.number).filter(|_| joins);
