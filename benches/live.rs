@@ -1,0 +1,463 @@
+//! What live costs: a whole server, encoders and players over sockets of this machine, and the window by itself.
+//!
+//! ```text
+//!   fanout      10,000 players wait for one part: how soon do they all have the playlist, and what does one that waits keep?
+//!   first-byte  a chunk is pushed, and a player waits for the part: how long until its first byte?
+//!   channels    200 channels of 3 tracks, each watched: what of a processor does one take?
+//!   publish     a chunk into a window of ten minutes, and of a day; bytes kept for each byte of media
+//! ```
+//!
+//! `cargo bench --bench live` runs all, `… -- fanout` one. `WAITERS` and `CHANNELS` change the numbers.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use headwater::content::live::pushed::Init;
+use headwater::content::live::receiver::{Event, Receiver};
+use headwater::content::live::window::{Options, Source, Window};
+use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
+use headwater::time::Utc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let scenes: [(&str, fn()); 4] =
+        [("fanout", fanout), ("first-byte", first_byte), ("channels", channels), ("publish", publish)];
+    for (name, scene) in scenes {
+        if wanted.is_empty() || wanted.iter().any(|own| own == name) {
+            println!("{name}");
+            scene();
+        }
+    }
+}
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn testdata(kind: &str) -> Vec<u8> {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging").join(kind).join("init.mp4");
+    std::fs::read(path).expect("the initialization segment of testdata")
+}
+
+/// Chunks of half a second: of pictures, a sync sample every two seconds, or of sound.
+struct Encoder {
+    init: Vec<u8>,
+    timescale: u32,
+    ticks: u32,
+    samples: u32,
+    gop: u64,
+    /// Bytes of a sample.
+    size: u32,
+    sample: u64,
+}
+
+impl Encoder {
+    fn video(bits_s: u32) -> Encoder {
+        let init = testdata("video");
+        Encoder { init, timescale: 12_288, ticks: 512, samples: 12, gop: 48, size: bits_s / 8 / 24, sample: 0 }
+    }
+
+    fn audio() -> Encoder {
+        Encoder { init: testdata("audio"), timescale: 48_000, ticks: 1024, samples: 24, gop: 1, size: 341, sample: 0 }
+    }
+
+    fn chunk(&mut self) -> Vec<u8> {
+        let samples = (self.sample..self.sample + u64::from(self.samples)).map(|index| {
+            let flags = if index % self.gop == 0 { 0x0200_0000 } else { 0x0101_0000 };
+            RunSample { duration: self.ticks, size: self.size, flags, composition_offset: 1024 }
+        });
+        let fragment = NewFragment {
+            sequence_number: self.sample as u32 + 1,
+            track_id: 1,
+            description_index: 1,
+            base_media_decode_time: self.sample * u64::from(self.ticks),
+            samples: samples.collect(),
+            ..NewFragment::default()
+        };
+        let mut bytes = fragment.write();
+        bytes.resize(bytes.len() + (self.samples * self.size) as usize, self.sample as u8);
+        self.sample += u64::from(self.samples);
+        bytes
+    }
+
+    fn seconds(&self) -> f64 {
+        self.sample as f64 * f64::from(self.ticks) / f64::from(self.timescale)
+    }
+}
+
+/// A server in a process of its own.
+struct Server {
+    child: Child,
+    media: SocketAddr,
+    admin: SocketAddr,
+    ingest: SocketAddr,
+    _library: tempfile::TempDir,
+}
+
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+impl Server {
+    /// On one thread.
+    fn start() -> Server {
+        let library = tempfile::tempdir().expect("a folder");
+        let [media, admin, ingest] = [free(), free(), free()];
+        let child = Command::new(env!("CARGO_BIN_EXE_headwater"))
+            .arg("serve")
+            .arg(library.path())
+            .args(["--threads", "1", "--log", "warn", "--idle-timeout", "10m"])
+            .args(["--listen", &media.to_string(), "--admin", &admin.to_string(), "--ingest", &ingest.to_string()])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let server = Server { child, media, admin, ingest, _library: library };
+        let limit = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(admin).is_err() {
+            assert!(Instant::now() < limit, "the server does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// User and system time so far.
+    fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
+        // USER_HZ is 100.
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn resident(&self) -> u64 {
+        resident(&format!("/proc/{}/statm", self.child.id()))
+    }
+
+    /// What `/metrics` says of `name`.
+    fn metric(&self, name: &str) -> f64 {
+        let text = get(self.admin, "/metrics");
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse().ok()).unwrap_or(0.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn resident(statm: &str) -> u64 {
+    let statm = std::fs::read_to_string(statm).expect("it runs");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("resident pages") * 4096
+}
+
+/// The body of what `path` is.
+fn get(server: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(server).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let text = String::from_utf8_lossy(&answer);
+    text.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned())
+}
+
+/// A push under way.
+struct Push(TcpStream);
+
+impl Push {
+    fn begin(server: &Server, channel: &str, track: &str, encoder: &Encoder) -> Push {
+        let mut stream = TcpStream::connect(server.ingest).expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        write!(stream, "PUT /ingest/{channel}/{track} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .expect("it reads");
+        let mut push = Push(stream);
+        push.send(&encoder.init);
+        push
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let framed = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        self.0.write_all(&framed).expect("it reads");
+    }
+}
+
+/// The number of the segment that comes next, and the part of it that is hinted at.
+fn edge(playlist: &str) -> (u64, Option<String>) {
+    let value = |tag: &str| playlist.lines().find_map(|line| line.strip_prefix(tag));
+    let first: u64 = value("#EXT-X-MEDIA-SEQUENCE:").and_then(|text| text.parse().ok()).expect("a media playlist");
+    let count = playlist.lines().filter(|line| line.starts_with("#EXTINF")).count() as u64;
+    let hint =
+        value("#EXT-X-PRELOAD-HINT:").and_then(|line| Some(line.split_once("URI=\"")?.1.split('"').next()?.to_owned()));
+    (first + count, hint)
+}
+
+fn quantile(sorted: &[Duration], part: f64) -> Duration {
+    sorted[((sorted.len() - 1) as f64 * part) as usize]
+}
+
+fn described(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let ms = |part| quantile(&times, part).as_secs_f64() * 1000.0;
+    format!("p50 {:.2} ms, p99 {:.2} ms, last {:.2} ms", ms(0.5), ms(0.99), ms(1.0))
+}
+
+/// Reads an answer with Content-Length to its end; says how long its body is.
+async fn answer(stream: &mut tokio::net::TcpStream, buffer: &mut Vec<u8>) -> (u16, usize) {
+    buffer.clear();
+    loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            let length: usize = length.expect("a length");
+            let status = head[9..12].parse().expect("a status");
+            if buffer.len() >= end + 4 + length {
+                return (status, length);
+            }
+        }
+        assert!(stream.read_buf(buffer).await.expect("it answers") > 0, "it closed");
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn fanout() {
+    let waiters = number("WAITERS", 10_000);
+    let server = Server::start();
+    let mut encoder = Encoder::video(1_000_000);
+    let mut push = Push::begin(&server, "tv", "v", &encoder);
+    // A window of two minutes.
+    let began = Instant::now();
+    while encoder.seconds() < 140.0 {
+        push.send(&encoder.chunk());
+        if encoder.seconds() == 8.0 {
+            // Channels are announced two seconds after they began.
+            std::thread::sleep(Duration::from_millis(2500));
+        }
+    }
+    while began.elapsed() < Duration::from_secs(20) && get(server.media, "/tv/v/media.m3u8").len() < 4096 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let playlist = get(server.media, "/tv/v/media.m3u8");
+    let (next, _) = edge(&playlist);
+    println!("  a playlist of {} bytes", playlist.len());
+    assert!(playlist.len() >= 4096, "{playlist}");
+    runtime().block_on(async {
+        let mut streams = Vec::new();
+        for _ in 0..waiters {
+            streams.push(tokio::net::TcpStream::connect(server.media).await.expect("it listens"));
+        }
+        let ask = format!("GET /tv/v/media.m3u8?_HLS_msn={next}&_HLS_part=0 HTTP/1.1\r\nHost: h\r\n\r\n");
+        let plain = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+        let mut buffer = Vec::new();
+        for stream in &mut streams {
+            stream.write_all(plain.as_bytes()).await.expect("it reads");
+            answer(stream, &mut buffer).await;
+        }
+        let resting = server.resident();
+        for stream in &mut streams {
+            stream.write_all(ask.as_bytes()).await.expect("it reads");
+        }
+        while (server.metric("headwater_live_waiting") as usize) < waiters {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let waiting = server.resident();
+        println!(
+            "  {waiters} wait: {} bytes each, beyond what their connections keep at rest",
+            waiting.saturating_sub(resting) / waiters as u64
+        );
+        let cpu = server.cpu();
+        push.send(&encoder.chunk());
+        let last = encoder.chunk();
+        let sent = Instant::now();
+        push.send(&last);
+        let reading = streams.into_iter().map(|mut stream| {
+            tokio::spawn(async move {
+                let mut buffer = Vec::with_capacity(16 << 10);
+                let (status, length) = answer(&mut stream, &mut buffer).await;
+                assert!(status == 200 && length >= 4096, "{status}, {length} bytes");
+                sent.elapsed()
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        let mut times = Vec::new();
+        for one in reading {
+            times.push(one.await.expect("it answers"));
+        }
+        println!("  from the part to the last byte of the playlist: {}", described(times));
+        println!("  server's processor time: {} ms", (server.cpu() - cpu).as_millis());
+    });
+}
+
+fn first_byte() {
+    let server = Server::start();
+    let mut encoder = Encoder::video(3_000_000);
+    let mut push = Push::begin(&server, "tv", "v", &encoder);
+    let began = Instant::now();
+    while encoder.seconds() < 8.0 {
+        push.send(&encoder.chunk());
+    }
+    while get(server.media, "/tv/master.m3u8").is_empty() || began.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut times = Vec::new();
+    runtime().block_on(async {
+        let mut stream = tokio::net::TcpStream::connect(server.media).await.expect("it listens");
+        let mut buffer = Vec::new();
+        for _ in 0..number("PARTS", 500) {
+            let (_, hint) = edge(&get(server.media, "/tv/v/media.m3u8"));
+            let path = format!("/tv/v/{}", hint.expect("a hint"));
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await.expect("it reads");
+            push.send(&encoder.chunk());
+            // It is to be waiting by then.
+            tokio::time::sleep(Duration::from_millis(4)).await;
+            let last = encoder.chunk();
+            let sent = Instant::now();
+            push.send(&last);
+            buffer.clear();
+            stream.read_buf(&mut buffer).await.expect("it answers");
+            times.push(sent.elapsed());
+            let rest = buffer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+            let head = String::from_utf8_lossy(&buffer[..rest]).to_ascii_lowercase();
+            assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
+            let length: usize =
+                head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok()).expect("it");
+            while buffer.len() < rest + 4 + length {
+                stream.read_buf(&mut buffer).await.expect("it answers");
+            }
+        }
+    });
+    println!("  from a chunk's last byte to the part's first: {}", described(times));
+}
+
+fn channels() {
+    let count = number("CHANNELS", 200);
+    let seconds = number("SECONDS", 20) as f64;
+    let server = Server::start();
+    let late = Arc::new(Mutex::new(Vec::new()));
+    let began = Instant::now();
+    let pushing = {
+        let mut feeds: Vec<(Encoder, Push)> = Vec::new();
+        for channel in 0..count {
+            let name = format!("c{channel}");
+            for (track, encoder) in
+                [("v1", Encoder::video(1_000_000)), ("v2", Encoder::video(500_000)), ("a", Encoder::audio())]
+            {
+                let push = Push::begin(&server, &name, track, &encoder);
+                feeds.push((encoder, push));
+            }
+        }
+        let (late, total) = (Arc::clone(&late), feeds.len() as f64);
+        std::thread::spawn(move || {
+            let began = Instant::now();
+            while began.elapsed().as_secs_f64() < seconds + 10.0 {
+                for (index, (encoder, push)) in feeds.iter_mut().enumerate() {
+                    let due = encoder.seconds() + index as f64 / total / 2.0;
+                    let passed = began.elapsed().as_secs_f64();
+                    if passed < due {
+                        std::thread::sleep(Duration::from_secs_f64((due - passed).min(0.01)));
+                        if began.elapsed().as_secs_f64() < due {
+                            continue;
+                        }
+                    }
+                    late.lock().expect("nobody panics").push(Duration::from_secs_f64((passed - due).max(0.0)));
+                    push.send(&encoder.chunk());
+                }
+            }
+        })
+    };
+    std::thread::sleep(Duration::from_secs(8));
+    let (cpu, from) = (server.cpu(), Instant::now());
+    let (media, until) = (server.media, from + Duration::from_secs_f64(seconds));
+    let answers = runtime().block_on(async move {
+        // One player a channel: it waits for each part, and takes it.
+        let players: Vec<_> = (0..count)
+            .map(|channel| {
+                tokio::spawn(async move {
+                    let mut stream = tokio::net::TcpStream::connect(media).await.expect("it listens");
+                    let (mut buffer, mut count) = (Vec::new(), 0u64);
+                    let folder = format!("/c{channel}/v1");
+                    let mut path = format!("{folder}/media.m3u8");
+                    while Instant::now() < until {
+                        let ask = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+                        stream.write_all(ask.as_bytes()).await.expect("it reads");
+                        let (status, length) = answer(&mut stream, &mut buffer).await;
+                        assert_eq!(status, 200, "{path}");
+                        count += 1;
+                        if path.ends_with(".m4s") {
+                            path = format!("{folder}/media.m3u8");
+                            continue;
+                        }
+                        let text = String::from_utf8_lossy(&buffer[buffer.len() - length..]).into_owned();
+                        path = edge(&text).1.map_or(path, |hint| format!("{folder}/{hint}"));
+                    }
+                    count
+                })
+            })
+            .collect();
+        let mut all = 0;
+        for player in players {
+            all += player.await.expect("it plays");
+        }
+        all
+    });
+    let (used, passed) = (server.cpu() - cpu, from.elapsed());
+    let share = used.as_secs_f64() / passed.as_secs_f64();
+    println!(
+        "  {count} channels of 3 tracks, {answers} answers in {:.1} s after {:.1} s",
+        passed.as_secs_f64(),
+        began.elapsed().as_secs_f64()
+    );
+    println!(
+        "  {:.1} % of a processor in all, {:.3} % a channel; {} MiB resident",
+        share * 100.0,
+        share * 100.0 / count as f64,
+        server.resident() >> 20
+    );
+    println!("  encoders were late by {}", described(std::mem::take(&mut *late.lock().expect("nobody panics"))));
+    drop(pushing);
+}
+
+fn publish() {
+    for (name, window_s) in [("ten minutes", 600), ("a day", 86_400)] {
+        let mut encoder = Encoder::video(200_000);
+        let mut window = Window::new(Options { window: Duration::from_secs(window_s), ..Options::default() });
+        window.init("v", Init::read(encoder.init.clone().into(), "v").expect("an init"), Utc(1)).expect("a track");
+        let before = resident("/proc/self/statm");
+        let source = Source { push: 1, begins_segment: false, named_segments: false };
+        let mut events = Vec::new();
+        let mut next = |window: &mut Window| {
+            let (mut receiver, bytes) = (Receiver::default(), encoder.chunk());
+            receiver.push(&bytes, &mut events).expect("a chunk");
+            let Some(Event::Chunk(raw)) = events.pop() else { return Duration::ZERO };
+            let chunk = window.init_of("v").expect("it was pushed").chunk(raw).expect("a chunk");
+            let now = Utc((encoder.seconds() * 1000.0) as u64 + 1);
+            let began = Instant::now();
+            window.chunk("v", chunk, source, None, now).expect("it is taken");
+            let passed = began.elapsed();
+            window.tick(now);
+            passed
+        };
+        for _ in 0..window_s * 2 {
+            next(&mut window);
+        }
+        let kept = resident("/proc/self/statm") - before;
+        let segments = || {
+            window.broadcast().periods.iter().flat_map(|period| &period.tracks).flat_map(|track| track.segments.iter())
+        };
+        let (count, bytes) = (segments().count(), segments().map(|segment| segment.len).sum::<u64>());
+        let times: Vec<Duration> = (0..4000).map(|_| next(&mut window)).collect();
+        let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e6 / times.len() as f64;
+        println!("  {name}: {count} segments, {mean:.2} µs a chunk, {}", described(times));
+        println!("  {} bytes resident for {bytes} of media: {:.3}", kept, kept as f64 / bytes as f64);
+    }
+}
