@@ -247,15 +247,16 @@ impl Feed {
     /// What came of the open segment is all of it; what follows begins at `next`, if anything is known of it. If numbers follow from times
     /// and its end is missing it stays open, so that it is listed once it is known what follows.
     pub(super) fn finish(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
-        let Some(open) = &mut self.live.open else { return };
+        let Some(mut open) = self.live.open.take() else { return };
         let (number, end) = (open.number, open.time + open.duration);
-        if pace.locked().is_some_and(|cadence| self.is_short(cadence, number, end)) {
-            if let Some(open) = &mut self.live.open {
-                Arc::make_mut(open).is_over = true;
-            }
-            return;
+        let is_short = pace.locked().is_some_and(|cadence| self.is_short(cadence, number, end));
+        if is_short {
+            Arc::make_mut(&mut open).is_over = true;
         }
-        self.close(now, next, pace);
+        self.live.open = Some(open);
+        if !is_short {
+            self.close(now, next, pace);
+        }
     }
 
     /// Whether the segment with this `number`, which ends at `end`, lacks its end.
