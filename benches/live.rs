@@ -7,13 +7,17 @@
 //!   publish     a chunk into a window of ten minutes, and of a day; bytes kept for each byte of media
 //! ```
 //!
-//! `cargo bench --bench live` runs all, `… -- fanout` one. `WAITERS` and `CHANNELS` change the numbers.
+//! `cargo bench --bench live` runs all, `… -- fanout` one. `WAITERS`, `ROUNDS`, `PARTS`, `CHANNELS` and `SECONDS` change the numbers. The server
+//! has one thread; encoders and players, which are here, take another processor.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater::content::live::pushed::Init;
@@ -23,7 +27,12 @@ use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
 use headwater::time::Utc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+/// That of the program: what is kept for each byte of media is a matter of the allocator, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
+    headwater::sys::keep_freed_memory_for(headwater::sys::FREED_MEMORY_KEPT_MS);
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let scenes: [(&str, fn()); 4] =
         [("fanout", fanout), ("first-byte", first_byte), ("channels", channels), ("publish", publish)];
@@ -51,25 +60,31 @@ struct Encoder {
     ticks: u32,
     samples: u32,
     gop: u64,
-    /// Bytes of a sample.
+    /// Bytes of a sample, on average: those of a chunk are between half as many and half as many again.
     size: u32,
+    /// What the sizes follow from.
+    seed: u64,
     sample: u64,
 }
 
 impl Encoder {
     fn video(bits_s: u32) -> Encoder {
         let init = testdata("video");
-        Encoder { init, timescale: 12_288, ticks: 512, samples: 12, gop: 48, size: bits_s / 8 / 24, sample: 0 }
+        Encoder { init, timescale: 12_288, ticks: 512, samples: 12, gop: 48, size: bits_s / 8 / 24, seed: 1, sample: 0 }
     }
 
     fn audio() -> Encoder {
-        Encoder { init: testdata("audio"), timescale: 48_000, ticks: 1024, samples: 24, gop: 1, size: 341, sample: 0 }
+        let init = testdata("audio");
+        Encoder { init, timescale: 48_000, ticks: 1024, samples: 24, gop: 1, size: 341, seed: 1, sample: 0 }
     }
 
     fn chunk(&mut self) -> Vec<u8> {
+        // Knuth's MMIX generator.
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let size = self.size / 2 + (self.seed >> 33) as u32 % self.size.max(1);
         let samples = (self.sample..self.sample + u64::from(self.samples)).map(|index| {
             let flags = if index % self.gop == 0 { 0x0200_0000 } else { 0x0101_0000 };
-            RunSample { duration: self.ticks, size: self.size, flags, composition_offset: 1024 }
+            RunSample { duration: self.ticks, size, flags, composition_offset: 1024 }
         });
         let fragment = NewFragment {
             sequence_number: self.sample as u32 + 1,
@@ -80,7 +95,7 @@ impl Encoder {
             ..NewFragment::default()
         };
         let mut bytes = fragment.write();
-        bytes.resize(bytes.len() + (self.samples * self.size) as usize, self.sample as u8);
+        bytes.resize(bytes.len() + (self.samples * size) as usize, self.sample as u8);
         self.sample += u64::from(self.samples);
         bytes
     }
@@ -189,14 +204,36 @@ impl Push {
     }
 }
 
-/// The number of the segment that comes next, and the part of it that is hinted at.
-fn edge(playlist: &str) -> (u64, Option<String>) {
-    let value = |tag: &str| playlist.lines().find_map(|line| line.strip_prefix(tag));
-    let first: u64 = value("#EXT-X-MEDIA-SEQUENCE:").and_then(|text| text.parse().ok()).expect("a media playlist");
+/// Waits until `holds`.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < limit, "waiting for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until `channel` is announced.
+fn announced(server: &Server, channel: &str) {
+    until("the channel", || get(server.media, &format!("/{channel}/master.m3u8")).starts_with("#EXTM3U"));
+}
+
+/// Of two seconds, each of two chunks of half a second.
+const PARTS_OF_A_SEGMENT: u64 = 2;
+
+/// The number of the segment that grows, and how many parts of it are listed.
+fn edge(playlist: &str) -> (u64, u64) {
+    let first = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:"));
+    let first: u64 = first.and_then(|text| text.parse().ok()).expect("a media playlist");
     let count = playlist.lines().filter(|line| line.starts_with("#EXTINF")).count() as u64;
-    let hint =
-        value("#EXT-X-PRELOAD-HINT:").and_then(|line| Some(line.split_once("URI=\"")?.1.split('"').next()?.to_owned()));
-    (first + count, hint)
+    let growing = playlist.lines().rev().take_while(|line| !line.starts_with("#EXTINF"));
+    (first + count, growing.filter(|line| line.starts_with("#EXT-X-PART:")).count() as u64)
+}
+
+/// The part that is hinted at.
+fn hint(playlist: &str) -> Option<&str> {
+    let line = playlist.lines().find_map(|line| line.strip_prefix("#EXT-X-PRELOAD-HINT:"))?;
+    line.split_once("URI=\"")?.1.split('"').next()
 }
 
 fn quantile(sorted: &[Duration], part: f64) -> Duration {
@@ -235,66 +272,67 @@ fn fanout() {
     let server = Server::start();
     let mut encoder = Encoder::video(1_000_000);
     let mut push = Push::begin(&server, "tv", "v", &encoder);
-    // A window of two minutes.
-    let began = Instant::now();
-    while encoder.seconds() < 140.0 {
+    // A window of two minutes, and the first part of a segment more.
+    while encoder.seconds() < 141.0 {
         push.send(&encoder.chunk());
         if encoder.seconds() == 8.0 {
-            // Channels are announced two seconds after they began.
-            std::thread::sleep(Duration::from_millis(2500));
+            announced(&server, "tv");
         }
     }
-    while began.elapsed() < Duration::from_secs(20) && get(server.media, "/tv/v/media.m3u8").len() < 4096 {
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let playlist = get(server.media, "/tv/v/media.m3u8");
-    let (next, _) = edge(&playlist);
+    let mut playlist = String::new();
+    until("a playlist of 4 KB", || {
+        playlist = get(server.media, "/tv/v/media.m3u8");
+        playlist.len() >= 4096 && edge(&playlist) == (edge(&playlist).0, 1)
+    });
     println!("  a playlist of {} bytes", playlist.len());
-    assert!(playlist.len() >= 4096, "{playlist}");
     runtime().block_on(async {
+        let alone = server.resident();
         let mut streams = Vec::new();
         for _ in 0..waiters {
             streams.push(tokio::net::TcpStream::connect(server.media).await.expect("it listens"));
         }
-        let ask = format!("GET /tv/v/media.m3u8?_HLS_msn={next}&_HLS_part=0 HTTP/1.1\r\nHost: h\r\n\r\n");
-        let plain = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
-        let mut buffer = Vec::new();
-        for stream in &mut streams {
-            stream.write_all(plain.as_bytes()).await.expect("it reads");
-            answer(stream, &mut buffer).await;
+        for round in 0..number("ROUNDS", 5) {
+            // The next part of the segment that grows, or the first of the one after it.
+            let (next, parts) = edge(&get(server.media, "/tv/v/media.m3u8"));
+            let (msn, part) = if parts == PARTS_OF_A_SEGMENT { (next + 1, 0) } else { (next, parts) };
+            let ask = format!("GET /tv/v/media.m3u8?_HLS_msn={msn}&_HLS_part={part} HTTP/1.1\r\nHost: h\r\n\r\n");
+            // All but the last chunk of the part.
+            push.send(&encoder.chunk());
+            for stream in &mut streams {
+                stream.write_all(ask.as_bytes()).await.expect("it reads");
+            }
+            while (server.metric("headwater_live_waiting") as usize) < waiters {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if round == 0 {
+                let each = server.resident().saturating_sub(alone) / waiters as u64;
+                println!("  {waiters} wait: {each} bytes each, with their connections");
+            }
+            let reading = streams.into_iter().map(|mut stream| {
+                tokio::spawn(async move {
+                    let mut buffer = Vec::with_capacity(16 << 10);
+                    let (status, length) = answer(&mut stream, &mut buffer).await;
+                    let read = Instant::now();
+                    assert!(status == 200 && length >= 4096, "{status}, {length} bytes");
+                    (stream, read)
+                })
+            });
+            let reading: Vec<_> = reading.collect();
+            // Each waits for its socket.
+            tokio::task::yield_now().await;
+            let last = encoder.chunk();
+            let (cpu, sent) = (server.cpu(), Instant::now());
+            push.send(&last);
+            let (mut times, mut back) = (Vec::new(), Vec::new());
+            for one in reading {
+                let (stream, read) = one.await.expect("it answers");
+                back.push(stream);
+                times.push(read - sent);
+            }
+            streams = back;
+            println!("  from the part to the last byte of the playlist: {}", described(times));
+            println!("  server's processor time: {} ms", (server.cpu() - cpu).as_millis());
         }
-        let resting = server.resident();
-        for stream in &mut streams {
-            stream.write_all(ask.as_bytes()).await.expect("it reads");
-        }
-        while (server.metric("headwater_live_waiting") as usize) < waiters {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let waiting = server.resident();
-        println!(
-            "  {waiters} wait: {} bytes each, beyond what their connections keep at rest",
-            waiting.saturating_sub(resting) / waiters as u64
-        );
-        let cpu = server.cpu();
-        push.send(&encoder.chunk());
-        let last = encoder.chunk();
-        let sent = Instant::now();
-        push.send(&last);
-        let reading = streams.into_iter().map(|mut stream| {
-            tokio::spawn(async move {
-                let mut buffer = Vec::with_capacity(16 << 10);
-                let (status, length) = answer(&mut stream, &mut buffer).await;
-                assert!(status == 200 && length >= 4096, "{status}, {length} bytes");
-                sent.elapsed()
-            })
-        });
-        let reading: Vec<_> = reading.collect();
-        let mut times = Vec::new();
-        for one in reading {
-            times.push(one.await.expect("it answers"));
-        }
-        println!("  from the part to the last byte of the playlist: {}", described(times));
-        println!("  server's processor time: {} ms", (server.cpu() - cpu).as_millis());
     });
 }
 
@@ -302,20 +340,16 @@ fn first_byte() {
     let server = Server::start();
     let mut encoder = Encoder::video(3_000_000);
     let mut push = Push::begin(&server, "tv", "v", &encoder);
-    let began = Instant::now();
     while encoder.seconds() < 8.0 {
         push.send(&encoder.chunk());
     }
-    while get(server.media, "/tv/master.m3u8").is_empty() || began.elapsed() < Duration::from_secs(3) {
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    announced(&server, "tv");
     let mut times = Vec::new();
     runtime().block_on(async {
         let mut stream = tokio::net::TcpStream::connect(server.media).await.expect("it listens");
         let mut buffer = Vec::new();
         for _ in 0..number("PARTS", 500) {
-            let (_, hint) = edge(&get(server.media, "/tv/v/media.m3u8"));
-            let path = format!("/tv/v/{}", hint.expect("a hint"));
+            let path = format!("/tv/v/{}", hint(&get(server.media, "/tv/v/media.m3u8")).expect("a hint"));
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await.expect("it reads");
             push.send(&encoder.chunk());
             // It is to be waiting by then.
@@ -343,38 +377,20 @@ fn channels() {
     let count = number("CHANNELS", 200);
     let seconds = number("SECONDS", 20) as f64;
     let server = Server::start();
-    let late = Arc::new(Mutex::new(Vec::new()));
     let began = Instant::now();
-    let pushing = {
-        let mut feeds: Vec<(Encoder, Push)> = Vec::new();
-        for channel in 0..count {
-            let name = format!("c{channel}");
-            for (track, encoder) in
-                [("v1", Encoder::video(1_000_000)), ("v2", Encoder::video(500_000)), ("a", Encoder::audio())]
-            {
-                let push = Push::begin(&server, &name, track, &encoder);
-                feeds.push((encoder, push));
-            }
+    let mut feeds: Vec<(Encoder, Push)> = Vec::new();
+    for channel in 0..count {
+        let tracks = [("v1", Encoder::video(1_000_000)), ("v2", Encoder::video(500_000)), ("a", Encoder::audio())];
+        for (track, encoder) in tracks {
+            let push = Push::begin(&server, &format!("c{channel}"), track, &encoder);
+            feeds.push((encoder, push));
         }
-        let (late, total) = (Arc::clone(&late), feeds.len() as f64);
-        std::thread::spawn(move || {
-            let began = Instant::now();
-            while began.elapsed().as_secs_f64() < seconds + 10.0 {
-                for (index, (encoder, push)) in feeds.iter_mut().enumerate() {
-                    let due = encoder.seconds() + index as f64 / total / 2.0;
-                    let passed = began.elapsed().as_secs_f64();
-                    if passed < due {
-                        std::thread::sleep(Duration::from_secs_f64((due - passed).min(0.01)));
-                        if began.elapsed().as_secs_f64() < due {
-                            continue;
-                        }
-                    }
-                    late.lock().expect("nobody panics").push(Duration::from_secs_f64((passed - due).max(0.0)));
-                    push.send(&encoder.chunk());
-                }
-            }
-        })
-    };
+    }
+    let is_over = Arc::<AtomicBool>::default();
+    let pushing = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || pushed_in_time(feeds, &is_over)
+    });
     std::thread::sleep(Duration::from_secs(8));
     let (cpu, from) = (server.cpu(), Instant::now());
     let (media, until) = (server.media, from + Duration::from_secs_f64(seconds));
@@ -398,7 +414,7 @@ fn channels() {
                             continue;
                         }
                         let text = String::from_utf8_lossy(&buffer[buffer.len() - length..]).into_owned();
-                        path = edge(&text).1.map_or(path, |hint| format!("{folder}/{hint}"));
+                        path = hint(&text).map_or(path, |hint| format!("{folder}/{hint}"));
                     }
                     count
                 })
@@ -423,21 +439,41 @@ fn channels() {
         share * 100.0 / count as f64,
         server.resident() >> 20
     );
-    println!("  encoders were late by {}", described(std::mem::take(&mut *late.lock().expect("nobody panics"))));
-    drop(pushing);
+    is_over.store(true, Ordering::Relaxed);
+    println!("  encoders were late by {}", described(pushing.join().expect("it pushes")));
+}
+
+/// Pushes what each of `feeds` has when it is due, those of half a second evenly; says how late that was.
+fn pushed_in_time(mut feeds: Vec<(Encoder, Push)>, is_over: &AtomicBool) -> Vec<Duration> {
+    let began = Instant::now();
+    let mut late = Vec::new();
+    let first = |index: usize| Duration::from_millis(500).mul_f64(index as f64 / feeds.len() as f64);
+    let firsts: Vec<Duration> = (0..feeds.len()).map(first).collect();
+    let mut due: BinaryHeap<_> = firsts.iter().enumerate().map(|(index, at)| Reverse((*at, index))).collect();
+    while let Some(Reverse((at, index))) = due.pop() {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        std::thread::sleep(at.saturating_sub(began.elapsed()));
+        late.push(began.elapsed().saturating_sub(at));
+        let (encoder, push) = &mut feeds[index];
+        push.send(&encoder.chunk());
+        due.push(Reverse((firsts[index] + Duration::from_secs_f64(encoder.seconds()), index)));
+    }
+    late
 }
 
 fn publish() {
     for (name, window_s) in [("ten minutes", 600), ("a day", 86_400)] {
-        let mut encoder = Encoder::video(200_000);
+        let mut encoder = Encoder::video(100_000);
         let mut window = Window::new(Options { window: Duration::from_secs(window_s), ..Options::default() });
-        window.init("v", Init::read(encoder.init.clone().into(), "v").expect("an init"), Utc(1)).expect("a track");
+        window.init("v", Init::read(encoder.init.clone().into(), "v").expect("an init"), 0, Utc(1)).expect("a track");
         let before = resident("/proc/self/statm");
-        let source = Source { push: 1, begins_segment: false, named_segments: false };
-        let mut events = Vec::new();
+        let source = Source { push: 1, ..Source::default() };
+        let (mut receiver, mut events) = (Receiver::default(), Vec::new());
         let mut next = |window: &mut Window| {
-            let (mut receiver, bytes) = (Receiver::default(), encoder.chunk());
-            receiver.push(&bytes, &mut events).expect("a chunk");
+            // As it is read from a socket.
+            encoder.chunk().chunks(16 << 10).for_each(|read| receiver.push(read, &mut events).expect("a chunk"));
             let Some(Event::Chunk(raw)) = events.pop() else { return Duration::ZERO };
             let chunk = window.init_of("v").expect("it was pushed").chunk(raw).expect("a chunk");
             let now = Utc((encoder.seconds() * 1000.0) as u64 + 1);
@@ -447,17 +483,19 @@ fn publish() {
             window.tick(now);
             passed
         };
-        for _ in 0..window_s * 2 {
+        // What has left the window stays for as long again.
+        for _ in 0..window_s * 5 {
             next(&mut window);
         }
         let kept = resident("/proc/self/statm") - before;
-        let segments = || {
-            window.broadcast().periods.iter().flat_map(|period| &period.tracks).flat_map(|track| track.segments.iter())
+        let alive = || {
+            let tracks = window.broadcast().periods.iter().flat_map(|period| &period.tracks);
+            tracks.flat_map(|track| track.segments.iter()).filter(|segment| segment.lease.is_live())
         };
-        let (count, bytes) = (segments().count(), segments().map(|segment| segment.len).sum::<u64>());
+        let (count, bytes) = (alive().count(), alive().map(|segment| segment.len).sum::<u64>());
         let times: Vec<Duration> = (0..4000).map(|_| next(&mut window)).collect();
         let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e6 / times.len() as f64;
-        println!("  {name}: {count} segments, {mean:.2} µs a chunk, {}", described(times));
-        println!("  {} bytes resident for {bytes} of media: {:.3}", kept, kept as f64 / bytes as f64);
+        println!("  {name}: {count} segments are kept; a chunk takes {mean:.2} µs, {}", described(times));
+        println!("  {kept} bytes resident for {bytes} of media: {:.3}", kept as f64 / bytes as f64);
     }
 }
