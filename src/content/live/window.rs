@@ -14,6 +14,7 @@ mod checkpoint;
 mod events;
 mod expiry;
 pub mod handover;
+mod missing;
 mod timeline;
 
 use std::cmp::Ordering;
@@ -49,6 +50,8 @@ const OUTAGE_SLACK_MS: i64 = 10_000;
 const GAPS_MAX: i64 = 1_000;
 /// Media times that lie so near to the time of day count from 1970 (DASH-IF Live Media Ingest §6: epoch-locked).
 const EPOCH_SLACK_S: u64 = 3_600;
+/// A track of which nothing comes is waited for until others are so much further, in target durations.
+const TARGETS_BEHIND_MAX: u32 = 3;
 /// Segments that have to be as long as they should be before one is announced when it begins.
 const KEPT_AT_FIRST: u32 = 1;
 /// Segments that are sent again after a reconnect, at most, in targets.
@@ -169,6 +172,10 @@ struct Feed {
     /// How much later the open segment is presented than decoded, in ticks.
     shift: i64,
     last_at: Utc,
+    /// When something last came for it, wanted or not.
+    heard_at: Utc,
+    /// When its last media ends, in ticks of decoding, if what follows is told to be missing: `decode_end` is behind that.
+    stopped: Option<i64>,
     push: u64,
     /// The longest chunk so far, in ticks.
     chunk_max: i64,
@@ -352,6 +359,7 @@ impl Window {
         }
         self.append(name, chunk, source, place, now)?;
         self.close_over(now);
+        self.tell_missing(now);
         self.settle(now);
         self.publish(now);
         if before != self.stands(name) {
@@ -375,6 +383,8 @@ impl Window {
         source: &Source,
         now: Utc,
     ) -> Result<(Option<Course>, bool), Refusal> {
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        feed.heard_at = now;
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let is_named = source.named_segments;
@@ -425,7 +435,9 @@ impl Window {
             }
             Some(Course::Gap) => {
                 feed.close(now, locked.map(|_| chunk.time), pace);
-                let hole = [feed.live.next_time, chunk.time];
+                // Where it begins was told when it was.
+                let from = if feed.stopped.take().is_some() { chunk.time } else { feed.live.next_time };
+                let hole = [from, chunk.time];
                 match locked {
                     Some(cadence) => feed.fill_locked(cadence, chunk.time, now),
                     None => feed.fill(chunk.time, feed.ticks(self.options.target), now),
@@ -867,6 +879,8 @@ impl Feed {
             decode_end: 0,
             shift: 0,
             last_at: now,
+            heard_at: now,
+            stopped: None,
             push: 0,
             chunk_max: 0,
             ended: false,
@@ -942,7 +956,7 @@ impl Feed {
         self.period = Some(period);
         (self.first_time, self.first_hash, self.decode_end) = (chunk.time, hash(chunk), chunk.decode_time);
         (self.peak, self.bits, self.ticks) = (0, 0, 0);
-        self.ended = false;
+        (self.ended, self.stopped) = (false, None);
     }
 
     fn goes_on(
@@ -954,10 +968,14 @@ impl Feed {
         locked: Option<Cadence>,
         gaps_max: i64,
     ) -> Course {
-        let jump = chunk.decode_time - self.decode_end;
+        // From where its media ends, though more may be told.
+        let told = self.told().unwrap_or(0);
+        let jump = chunk.decode_time - self.decode_end + told;
         let jump_ms = self.init.ms(jump);
-        if jump_ms.abs() <= JITTER_MS {
-            return Course::Goes;
+        match self.stopped {
+            None if jump_ms.abs() <= JITTER_MS => return Course::Goes,
+            Some(_) if jump_ms >= -JITTER_MS && jump_ms < self.init.ms(told) - JITTER_MS => return Course::Repeats,
+            _ => {}
         }
         if locked.is_some() {
             // There is one timeline, and nothing comes twice.
