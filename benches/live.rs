@@ -10,6 +10,8 @@
 //! `cargo bench --bench live` runs all, `… -- fanout` one. `WAITERS`, `ROUNDS`, `PARTS`, `CHANNELS` and `SECONDS` change the numbers. The server
 //! has one thread; encoders and players, which are here, take another processor.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{Read, Write};
