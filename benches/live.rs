@@ -36,6 +36,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     headwater::sys::keep_freed_memory_for(headwater::sys::FREED_MEMORY_KEPT_MS);
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    if let Some(index) = wanted.iter().position(|own| own == WINDOW).and_then(|at| wanted.get(at + 1)?.parse().ok()) {
+        return window(index);
+    }
     let scenes: [(&str, fn()); 4] =
         [("fanout", fanout), ("first-byte", first_byte), ("channels", channels), ("publish", publish)];
     for (name, scene) in scenes {
@@ -131,6 +134,8 @@ impl Server {
             .arg(library.path())
             .args(["--threads", "1", "--log", "warn", "--idle-timeout", "10m"])
             .args(["--listen", &media.to_string(), "--admin", &admin.to_string(), "--ingest", &ingest.to_string()])
+            // More than 4 KB of playlist.
+            .env("HEADWATER_LIVE_WINDOW", "3m")
             .stdin(Stdio::null())
             .spawn()
             .expect("the server starts");
@@ -248,9 +253,14 @@ fn described(mut times: Vec<Duration>) -> String {
     format!("p50 {:.2} ms, p99 {:.2} ms, last {:.2} ms", ms(0.5), ms(0.99), ms(1.0))
 }
 
-/// Reads an answer with Content-Length to its end; says how long its body is.
+/// Reads an answer with Content-Length to its end; says its status, and how long its body is.
 async fn answer(stream: &mut tokio::net::TcpStream, buffer: &mut Vec<u8>) -> (u16, usize) {
     buffer.clear();
+    rest_of(stream, buffer).await
+}
+
+/// The same, where the first of it is in `buffer`.
+async fn rest_of(stream: &mut tokio::net::TcpStream, buffer: &mut Vec<u8>) -> (u16, usize) {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
@@ -274,8 +284,8 @@ fn fanout() {
     let server = Server::start();
     let mut encoder = Encoder::video(1_000_000);
     let mut push = Push::begin(&server, "tv", "v", &encoder);
-    // A window of two minutes, and the first part of a segment more.
-    while encoder.seconds() < 141.0 {
+    // More than the window, and the first part of a segment.
+    while encoder.seconds() < 201.0 {
         push.send(&encoder.chunk());
         if encoder.seconds() == 8.0 {
             announced(&server, "tv");
@@ -349,7 +359,7 @@ fn first_byte() {
     let mut times = Vec::new();
     runtime().block_on(async {
         let mut stream = tokio::net::TcpStream::connect(server.media).await.expect("it listens");
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::with_capacity(64 << 10);
         for _ in 0..number("PARTS", 500) {
             let path = format!("/tv/v/{}", hint(&get(server.media, "/tv/v/media.m3u8")).expect("a hint"));
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).await.expect("it reads");
@@ -362,14 +372,8 @@ fn first_byte() {
             buffer.clear();
             stream.read_buf(&mut buffer).await.expect("it answers");
             times.push(sent.elapsed());
-            let rest = buffer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-            let head = String::from_utf8_lossy(&buffer[..rest]).to_ascii_lowercase();
-            assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
-            let length: usize =
-                head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok()).expect("it");
-            while buffer.len() < rest + 4 + length {
-                stream.read_buf(&mut buffer).await.expect("it answers");
-            }
+            let (status, _) = rest_of(&mut stream, &mut buffer).await;
+            assert_eq!(status, 200, "{path}");
         }
     });
     println!("  from a chunk's last byte to the part's first: {}", described(times));
@@ -465,39 +469,53 @@ fn pushed_in_time(mut feeds: Vec<(Encoder, Push)>, is_over: &AtomicBool) -> Vec<
     late
 }
 
+/// Windows: how long, and bits a second. What is kept for each byte counts most where segments are small; a day of larger ones does not fit.
+const WINDOWS: [(&str, u64, u32); 3] =
+    [("ten minutes", 600, 100_000), ("a day", 86_400, 100_000), ("an hour of 1 Mb/s", 3600, 1_000_000)];
+/// What measures one of them, by its place, is called so.
+const WINDOW: &str = "window";
+
+/// Each in a process of its own: what one has freed another one would use.
 fn publish() {
-    for (name, window_s) in [("ten minutes", 600), ("a day", 86_400)] {
-        let mut encoder = Encoder::video(100_000);
-        let mut window = Window::new(Options { window: Duration::from_secs(window_s), ..Options::default() });
-        window.init("v", Init::read(encoder.init.clone().into(), "v").expect("an init"), 0, Utc(1)).expect("a track");
-        let before = resident("/proc/self/statm");
-        let source = Source { push: 1, ..Source::default() };
-        let (mut receiver, mut events) = (Receiver::default(), Vec::new());
-        let mut next = |window: &mut Window| {
-            // As it is read from a socket.
-            encoder.chunk().chunks(16 << 10).for_each(|read| receiver.push(read, &mut events).expect("a chunk"));
-            let Some(Event::Chunk(raw)) = events.pop() else { return Duration::ZERO };
-            let chunk = window.init_of("v").expect("it was pushed").chunk(raw).expect("a chunk");
-            let now = Utc((encoder.seconds() * 1000.0) as u64 + 1);
-            let began = Instant::now();
-            window.chunk("v", chunk, source, None, now).expect("it is taken");
-            let passed = began.elapsed();
-            window.tick(now);
-            passed
-        };
-        // What has left the window stays for as long again.
-        for _ in 0..window_s * 5 {
-            next(&mut window);
-        }
-        let kept = resident("/proc/self/statm") - before;
-        let alive = || {
-            let tracks = window.broadcast().periods.iter().flat_map(|period| &period.tracks);
-            tracks.flat_map(|track| track.segments.iter()).filter(|segment| segment.lease.is_live())
-        };
-        let (count, bytes) = (alive().count(), alive().map(|segment| segment.len).sum::<u64>());
-        let times: Vec<Duration> = (0..4000).map(|_| next(&mut window)).collect();
-        let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e6 / times.len() as f64;
-        println!("  {name}: {count} segments are kept; a chunk takes {mean:.2} µs, {}", described(times));
-        println!("  {kept} bytes resident for {bytes} of media: {:.3}", kept as f64 / bytes as f64);
+    for index in 0..WINDOWS.len() {
+        let own = std::env::current_exe().expect("this program");
+        let status = Command::new(own).args([WINDOW, &index.to_string()]).status();
+        assert!(status.expect("it starts").success());
     }
+}
+
+fn window(index: usize) {
+    let (name, window_s, bits_s) = WINDOWS[index];
+    let mut encoder = Encoder::video(bits_s);
+    let mut window = Window::new(Options { window: Duration::from_secs(window_s), ..Options::default() });
+    window.init("v", Init::read(encoder.init.clone().into(), "v").expect("an init"), 0, Utc(1)).expect("a track");
+    let before = resident("/proc/self/statm");
+    let source = Source { push: 1, ..Source::default() };
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    let mut next = |window: &mut Window| {
+        // As it is read from a socket.
+        encoder.chunk().chunks(16 << 10).for_each(|read| receiver.push(read, &mut events).expect("a chunk"));
+        let Some(Event::Chunk(raw)) = events.pop() else { return Duration::ZERO };
+        let chunk = window.init_of("v").expect("it was pushed").chunk(raw).expect("a chunk");
+        let now = Utc((encoder.seconds() * 1000.0) as u64 + 1);
+        let began = Instant::now();
+        window.chunk("v", chunk, source, None, now).expect("it is taken");
+        let passed = began.elapsed();
+        window.tick(now);
+        passed
+    };
+    // What has left the window stays for as long again.
+    for _ in 0..window_s * 5 {
+        next(&mut window);
+    }
+    let kept = resident("/proc/self/statm") - before;
+    let alive = || {
+        let tracks = window.broadcast().periods.iter().flat_map(|period| &period.tracks);
+        tracks.flat_map(|track| track.segments.iter()).filter(|segment| segment.lease.is_live())
+    };
+    let (count, bytes) = (alive().count(), alive().map(|segment| segment.len).sum::<u64>());
+    let times: Vec<Duration> = (0..4000).map(|_| next(&mut window)).collect();
+    let mean = times.iter().sum::<Duration>().as_secs_f64() * 1e6 / times.len() as f64;
+    println!("  {name}: {count} segments are kept; a chunk takes {mean:.2} µs, {}", described(times));
+    println!("  {kept} bytes resident for {bytes} of media: {:.3}", kept as f64 / bytes as f64);
 }
