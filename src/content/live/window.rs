@@ -18,7 +18,7 @@ mod missing;
 mod timeline;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,6 @@ use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
-use crate::content::live::window::expiry::Left;
 use crate::media::event::LiveEvent;
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,
@@ -139,6 +138,15 @@ pub struct Window {
     /// The furthest that media has come, in milliseconds after the broadcast's start. It is taken back where another encoder takes over, or
     /// another period begins; but what has left the window does not come back.
     edge_ms: i64,
+}
+
+/// What is past of a track.
+#[derive(Debug, Default)]
+struct Left {
+    /// Which segments left the window when: those below a number.
+    listed: VecDeque<(u64, Utc)>,
+    /// Those below are not in memory, if the spool has them.
+    cool: u64,
 }
 
 #[derive(Debug)]

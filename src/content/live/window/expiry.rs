@@ -4,7 +4,6 @@
 //!   forgotten | kept, for who has an older playlist | listed | what grows
 //! ```
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,6 @@ use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
 const HOT_MS: i64 = 30_000;
-
-/// What is past of a track.
-#[derive(Debug, Default)]
-pub(super) struct Left {
-    /// Which segments left the window when: those below a number.
-    listed: VecDeque<(u64, Utc)>,
-    /// Those below are not in memory, if the spool has them.
-    cool: u64,
-}
 
 /// What holds of a segment that ended before, in milliseconds after the broadcast's start.
 struct Limits {
