@@ -599,6 +599,45 @@ fn a_purge_waited_for_a_storage_that_hangs() {
     });
 }
 
+/// There was one line for the presentations of all storages that were to be opened.
+#[tokio::test]
+async fn a_storage_that_hangs_held_up_the_opening_of_what_lies_in_another() {
+    const ASKED: usize = 8;
+    let (hanging, other) = (Arc::new(Faulty::default()), Arc::new(Faulty::default()));
+    for number in 0..ASKED {
+        hanging.put_file(&testdata("progressive.mp4"), &format!("{number}.mp4")).await;
+    }
+    other.put_testdata("progressive").await;
+    let telemetry = Arc::<Telemetry>::default();
+    let shelf = |name: &str, storage: &Arc<Faulty>| {
+        let (url, telemetry) = (format!("memory://{name}"), Arc::clone(&telemetry));
+        let store = Store::new(storage.clone(), Key::default(), url, patient(), Arc::clone(&telemetry));
+        let options = shelf::Options { age: Duration::from_secs(30), segment_target: Duration::from_secs(6) };
+        Arc::new(Shelf::new(name, Arc::new(store), Kind::Listed, options, telemetry))
+    };
+    let mut local = library::Options::new(std::path::PathBuf::new());
+    local.roots.clear();
+    let library = Library::with_shelves(local, vec![shelf("hanging", &hanging), shelf("other", &other)]);
+    let origin = Arc::new(Origin::new(Arc::new(library), Options::default(), Arc::clone(&telemetry)));
+    hanging.hang(Some(Hanging::Reads));
+    let asking = (0..ASKED).map(|number| {
+        let origin = Arc::clone(&origin);
+        let path = format!("/hanging/{number}/master.m3u8");
+        tokio::spawn(async move { ask(&origin, NOW, Method::GET, &path, &[]).await.status })
+    });
+    let asking: Vec<_> = asking.collect();
+    let (under_way, waiting) =
+        (telemetry.reads_under_way.at(ReadOf::Opening), telemetry.reads_waiting.at(ReadOf::Opening));
+    until(|| under_way.get() + waiting.get() == ASKED as i64).await;
+    assert!(waiting.get() > 0, "{} are opened at once", under_way.get());
+    let answer = ask(&origin, NOW, Method::GET, "/other/progressive/master.m3u8", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    hanging.hang(None);
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn when_too_many_reads_wait_for_a_storage_the_next_is_refused_and_what_is_cached_is_not() {
     let remote = Remote::of(&["progressive"]).await;

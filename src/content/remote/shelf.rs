@@ -330,8 +330,8 @@ impl Shelf {
     }
 
     fn made(&self, group: Group, stamps: Vec<(PathBuf, Stamp)>, storage: Storage) -> Entry {
-        let group = Group { name: format!("{}{}", self.prefix, group.name), ..group };
-        Entry::new(group, stamps, self.options.segment_target, storage)
+        let group = group.below(self.prefix.trim_end_matches('/'));
+        Entry::new(Arc::new(group), stamps, Arc::from(self.url()), self.options.segment_target, storage)
     }
 
     /// What a web server has under the name: a file with one of the usual extensions, or a folder with a `presentation.toml`.
