@@ -38,7 +38,7 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
         for shelf in shelves::connect(&config, &telemetry)? {
             let mut folders = vec![(PathBuf::from("/"), 0)];
             while let Some((folder, depth)) = folders.pop() {
-                match shelf.of_folder(&folder).await {
+                match shelf.of_folder(&folder, utc()).await {
                     Ok((entries, below)) => {
                         progress.found += entries.len();
                         let deeper = below.into_iter().filter(|_| depth < DEPTH_MAX);

@@ -499,6 +499,62 @@ async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
+    const NAMES: &[&str] = &["progressive", "packaging", "a/b/film"];
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(Faulty::default());
+    storage.put_testdata("progressive").await;
+    storage.put_testdata("packaging").await;
+    storage.put_file(&testdata("hevc"), "a/b/film.mp4").await;
+    let start = |after: Duration| {
+        let index = Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+        let requests = store::Options { attempts_max: 1, ..store::Options::default() };
+        Remote { now: NOW.after(after), ..Remote::keeping(Arc::clone(&storage), index, None, Arc::default(), requests) }
+    };
+    let url = |name: &str| format!("/{name}/manifest.mpd");
+    let take_lists = || std::mem::take(&mut storage.noted().lists);
+    let first = start(Duration::ZERO);
+    let mut manifests = Vec::new();
+    for name in NAMES {
+        manifests.push(first.body(&url(name)).await);
+    }
+    assert!(take_lists() > 0 && !first.take_reads().is_empty());
+
+    // As long as it is fresh nothing is asked.
+    let fresh = start(Duration::from_secs(29));
+    for (name, manifest) in NAMES.iter().zip(&manifests) {
+        assert_eq!(fresh.body(&url(name)).await, manifest, "{name}");
+    }
+    assert_eq!((take_lists(), fresh.take_reads()), (0, Vec::new()));
+    fresh.get("/packaging-flat/manifest.mpd").await.problem(404, "public, max-age=5");
+    assert!(take_lists() > 0, "what is not there is asked for");
+
+    // Later it is, while nobody waits for that; and what was replaced is seen.
+    storage.put_file(&testdata("av1"), "progressive.mp4").await;
+    storage.hang(Some(Hanging::Lists));
+    let later = start(Duration::from_secs(60));
+    for (name, manifest) in NAMES.iter().zip(&manifests) {
+        assert_eq!(later.body(&url(name)).await, manifest, "{name}");
+    }
+    storage.hang(None);
+    while later.body(&url("progressive")).await == manifests[0] {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(later.telemetry.storage_stale.get(), 0);
+    assert!(later.telemetry.storage_lists_kept.get() >= 3);
+
+    // Much later the storage has the first word, unless it says nothing.
+    take_lists();
+    let much_later = start(Duration::from_secs(7200));
+    assert_eq!(much_later.body(&url("a/b/film")).await, manifests[2]);
+    assert!(take_lists() > 0);
+    storage.noted().is_down = true;
+    let down = start(Duration::from_secs(72_000));
+    assert_eq!(down.body(&url("a/b/film")).await, manifests[2]);
+    assert_eq!(down.telemetry.storage_stale.get(), 1);
+}
+
+#[tokio::test]
 async fn media_that_was_read_once_is_read_from_disk_after_a_restart() {
     const NAMES: &[&str] = &["tour", "muxed", "progressive", "encrypted-cbcs"];
     let dir = tempfile::tempdir().unwrap();
