@@ -555,6 +555,34 @@ async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
 }
 
 #[tokio::test]
+async fn after_indexing_a_storage_is_asked_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+    let storage = Arc::new(Faulty::default());
+    for (name, key) in [("progressive", "film.mp4"), ("av1", "film.two.mp4"), ("hevc", "a/film.mp4")] {
+        storage.put_file(&testdata(name), key).await;
+    }
+    storage.put_testdata("packaging").await;
+    let first = Remote::with_index(Arc::clone(&storage), index());
+    let shelf = &first.origin.library().shelves()[0];
+    let mut folders = vec![std::path::PathBuf::from("/")];
+    while let Some(folder) = folders.pop() {
+        let (entries, below) = shelf.of_folder(&folder, NOW).await.unwrap();
+        folders.extend(below);
+        for entry in entries {
+            tokio::task::spawn_blocking(move || entry.open(NOW).map(|_| ())).await.unwrap().unwrap();
+        }
+    }
+    let second = Remote::with_index(Arc::clone(&storage), index());
+    storage.noted().lists = 0;
+    second.take_reads();
+    for name in ["film", "film.two", "a/film", "packaging"] {
+        second.body(&format!("/{name}/manifest.mpd")).await;
+    }
+    assert_eq!((storage.noted().lists, second.take_reads()), (0, Vec::new()));
+}
+
+#[tokio::test]
 async fn media_that_was_read_once_is_read_from_disk_after_a_restart() {
     const NAMES: &[&str] = &["tour", "muxed", "progressive", "encrypted-cbcs"];
     let dir = tempfile::tempdir().unwrap();
