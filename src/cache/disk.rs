@@ -98,7 +98,7 @@ impl Medium {
             }),
             #[cfg(test)]
             Medium::Hanging(until) => {
-                until.acquire().await.unwrap().forget();
+                until.acquire().await.expect("nobody closes it").forget();
                 Ok(Some(Bytes::from_static(b"late")))
             }
         }
