@@ -555,6 +555,13 @@ async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_film_at_the_top_of_a_storage_was_not_found_if_its_name_had_a_dot() {
+    let storage = Arc::new(Faulty::default());
+    storage.put_file(&testdata("av1"), "film.two.mp4").await;
+    Remote::at(storage).body("/film.two/manifest.mpd").await;
+}
+
+#[tokio::test]
 async fn after_indexing_a_storage_is_asked_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));

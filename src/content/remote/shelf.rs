@@ -360,8 +360,8 @@ impl Shelf {
             Lists::Disk => self.listed(of, look).await.ok_or_else(|| self.not_kept())?,
         };
         let objects = found.objects.into_iter().filter(|meta| {
-            let path = self.store.path(&meta.location).unwrap_or_default();
-            path.parent() == Some(Path::new("/")) && (stem(&path) == stem(Path::new(own)) || subtitles::is_text(&path))
+            let file = self.store.path(&meta.location).unwrap_or_default();
+            file.parent() == Some(Path::new("/")) && (file.with_extension("") == *path || subtitles::is_text(&file))
         });
         let mut listed = BTreeMap::new();
         let folder = self.folder(Path::new("/"), objects.collect(), &mut listed);
