@@ -23,6 +23,12 @@ const MAGIC: &[u8; 4] = b"HWIX";
 const FORMAT: u32 = 1;
 const HASH_BYTES: usize = 32;
 const NO_TEXT: u32 = u32::MAX;
+/// How the names of its files end: of indexes,
+const INDEX: &str = "hwix";
+/// of listings,
+pub(super) const LISTING: &str = "hwls";
+/// and of either while they are being written.
+const WRITTEN: &str = "new";
 /// A larger file is none of ours.
 const FILE_BYTES_MAX: u64 = 128 << 20;
 /// What is left of the ceiling, in hundredths, when the oldest files were removed, so that this is not done at every write.
@@ -37,6 +43,8 @@ pub struct IndexFolder {
     folder: PathBuf,
     bytes_max: u64,
     bytes: AtomicU64,
+    /// Counts the files that were written.
+    written: AtomicU64,
 }
 
 impl IndexFolder {
@@ -44,7 +52,7 @@ impl IndexFolder {
     pub fn open(folder: PathBuf, bytes_max: u64) -> io::Result<IndexFolder> {
         std::fs::create_dir_all(&folder)?;
         let bytes = files(&folder)?.iter().map(|(_, _, bytes)| bytes).sum();
-        Ok(IndexFolder { folder, bytes_max, bytes: AtomicU64::new(bytes) })
+        Ok(IndexFolder { folder, bytes_max, bytes: AtomicU64::new(bytes), written: AtomicU64::new(0) })
     }
 
     /// The name of what is kept of the object at `url`, when it was like `stamp`.
@@ -82,7 +90,9 @@ impl IndexFolder {
         }
         let path = self.folder.join(name);
         let before = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let written = path.with_extension("new");
+        // Two may write the same.
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let written = path.with_extension(format!("{number}.{WRITTEN}"));
         // Not synced: what a crash takes is read again.
         std::fs::write(&written, bytes)?;
         std::fs::rename(written, path)?;
@@ -95,8 +105,10 @@ impl IndexFolder {
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         let path = self.folder.join(name);
         let Ok(metadata) = std::fs::metadata(&path) else { return Ok(()) };
-        std::fs::remove_file(path)?;
-        self.bytes.fetch_sub(metadata.len(), Ordering::Relaxed);
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.bytes.fetch_sub(metadata.len(), Ordering::Relaxed),
+        };
         Ok(())
     }
 
@@ -109,8 +121,11 @@ impl IndexFolder {
             if bytes <= self.bytes_max / 100 * KEPT_PERCENT {
                 break;
             }
-            std::fs::remove_file(path)?;
-            bytes -= len;
+            match std::fs::remove_file(path) {
+                // Somebody else makes room, too.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => bytes -= len,
+            }
         }
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
@@ -118,15 +133,18 @@ impl IndexFolder {
 }
 
 fn file(name: &str) -> String {
-    format!("{name}.hwix")
+    format!("{name}.{INDEX}")
 }
 
-/// All files of the folder, when they were written, and their bytes.
+/// The folder's own files, when they were written, and their bytes. Whatever else lies there is somebody's.
 fn files(folder: &Path) -> io::Result<Vec<(PathBuf, SystemTime, u64)>> {
     let file = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.ok()?;
-        let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        Some((entry.path(), metadata.modified().ok()?, metadata.len()))
+        let path = entry.path();
+        let is_own =
+            path.extension().is_some_and(|extension| [INDEX, LISTING, WRITTEN].iter().any(|own| extension == *own));
+        let metadata = entry.metadata().ok().filter(|metadata| is_own && metadata.is_file())?;
+        Some((path, metadata.modified().ok()?, metadata.len()))
     };
     Ok(std::fs::read_dir(folder)?.filter_map(file).collect())
 }
@@ -254,6 +272,10 @@ mod tests {
                 .set_modified(written)
                 .unwrap();
         }
+        let others = dir.path().join("index").join("access.log");
+        std::fs::write(&others, vec![b'x'; 20_000]).unwrap();
+        folder.shrink().unwrap();
+        assert!(others.exists(), "it is not ours");
         let kept: u64 = files(&folder.folder).unwrap().iter().map(|(_, _, bytes)| bytes).sum();
         assert!((7_000..=10_000).contains(&kept), "{kept} bytes kept");
         assert_eq!(folder.read("29"), Some((Tag(None), pieces)));

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use object_store::path::Path as Key;
 use object_store::{ListResult, ObjectMeta};
 
-use crate::content::remote::index::{IndexFolder, Rest, put_text};
+use crate::content::remote::index::{IndexFolder, LISTING, Rest, put_text};
 use crate::time::Utc;
 
 const MAGIC: &[u8; 4] = b"HWLS";
@@ -93,7 +93,7 @@ impl Of<'_> {
             Of::Folder(path) => hasher.update(b"folder\0").update(path.as_os_str().as_encoded_bytes()),
             Of::Beginning(name) => hasher.update(b"beginning\0").update(name.as_bytes()),
         };
-        format!("{}.hwls", &hasher.finalize().to_hex()[..32])
+        format!("{}.{LISTING}", &hasher.finalize().to_hex()[..32])
     }
 }
 
