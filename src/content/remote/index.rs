@@ -90,9 +90,9 @@ impl IndexFolder {
         }
         let path = self.folder.join(name);
         let before = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        // Two may write the same.
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let written = path.with_extension(format!("{number}.{WRITTEN}"));
+        // Two may write the same, of this process or the one after it.
+        let (process, number) = (std::process::id(), self.written.fetch_add(1, Ordering::Relaxed));
+        let written = path.with_extension(format!("{process}-{number}.{WRITTEN}"));
         // Not synced: what a crash takes is read again.
         std::fs::write(&written, bytes)?;
         std::fs::rename(written, path)?;
