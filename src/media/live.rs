@@ -17,12 +17,15 @@ use crate::media::event::LiveEvent;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::SourceRange;
 use crate::media::switching;
-use crate::media::track::{Segment, Track, Version};
+use crate::media::track::{Kind, Segment, Track, Version};
 use crate::rope::{Rope, SLICES_MAX};
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 /// Segments of a sealed block: so few that what stays of an expired one is little, so many that a day of them are few blocks.
 const BLOCK_SEGMENTS: usize = 128;
+
+/// A Period waits for tracks that lack something in it until it is so many target durations long.
+const PERIOD_WAITS_TARGETS: i64 = 3;
 
 /// A live presentation as it stands.
 #[derive(Clone, Debug, Default)]
@@ -437,6 +440,19 @@ impl LivePeriod {
         self.cuts.sort_unstable();
     }
 
+    /// Whether `newest`, the last stretch of it, has all the tracks that it will have. Players take no AdaptationSet that comes later: dash.js 5.2
+    /// goes on without sound, and stops (2026-11-26).
+    fn is_whole_in(&self, newest: &Period) -> bool {
+        let goes_on = |track: &&Arc<LiveTrack>| {
+            let is_missing = track.open.is_none() && track.segments.last().is_none_or(|last| last.is_gap);
+            track.face.kind != Kind::Text && !is_missing
+        };
+        let has = |live: &Arc<LiveTrack>| {
+            newest.sets.iter().flat_map(|set| &set.tracks).any(|track| track.name == live.face.name)
+        };
+        self.tracks.iter().filter(goes_on).all(has)
+    }
+
     /// The track of this name.
     pub fn track(&self, name: &str) -> Option<&Arc<LiveTrack>> {
         self.tracks.iter().find(|track| track.face.name == name)
@@ -493,7 +509,18 @@ impl Broadcast {
     fn without_holes(&self, period: &LivePeriod) -> Vec<Period> {
         let begins = || [i64::MIN].into_iter().chain(period.cuts.iter().copied());
         let ends = period.cuts.iter().copied().chain([i64::MAX]);
-        begins().zip(ends).filter_map(|(from, until)| self.stretch(period, from..until, from == i64::MIN)).collect()
+        let stretches = begins().zip(ends).map(|(from, until)| self.stretch(period, from..until, from == i64::MIN));
+        let mut stretches: Vec<Option<Period>> = stretches.collect();
+        let has_earlier = stretches.iter().flatten().count() > 1;
+        if !self.ended && period.end.is_none() && has_earlier {
+            // Nothing may be behind the last hole yet.
+            let waits = |newest: &mut Period| {
+                let long_ms = PERIOD_WAITS_TARGETS * self.timing.target_s as i64 * 1000;
+                newest.duration.to(Timescale::MILLI, Rounding::Down) < long_ms && !period.is_whole_in(newest)
+            };
+            stretches.last_mut().and_then(|newest| newest.take_if(waits));
+        }
+        stretches.into_iter().flatten().collect()
     }
 
     /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start, or shortly before and end in it; `None` if

@@ -111,6 +111,27 @@ async fn a_segment_that_ends_otherwise_ends_the_period() {
 }
 
 #[tokio::test]
+async fn a_period_is_announced_with_all_its_tracks() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..even() });
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 20.2, NOW);
+    // Half a frame is missing: the segment of sound ends otherwise than it was announced, and the Period with it.
+    audio.origin += 500;
+    let mut known = BTreeMap::<String, Vec<String>>::new();
+    for step in 0..60 {
+        run(&mut studio, &mut [&mut video, &mut audio], 20.2 + 0.25 * f64::from(step), NOW);
+        for period in studio.dash().await.chunk_by(|a, b| a.period == b.period) {
+            let tracks: Vec<String> = period.iter().map(|track| track.id.clone()).collect();
+            let first = known.entry(period[0].period.clone()).or_insert_with(|| tracks.clone());
+            assert_eq!(*first, tracks, "Period {} at step {step}", period[0].period);
+        }
+    }
+    assert_eq!(known.into_values().collect::<Vec<_>>(), [["v", "a"], ["v", "a"]]);
+}
+
+#[tokio::test]
 async fn two_nodes_agree_on_every_number_name_and_time() {
     // One is there from the beginning on, the other ten minutes later, in the middle of a segment.
     let mut first = Studio::with(even());
