@@ -184,6 +184,7 @@ fn track(text: &Text, name: String, form: Form, made: TextSamples, source: &mut 
             description_index: 1,
             intact: None,
             moof: None,
+            traf: 0,
             protection_bytes: 0,
         }],
         ..Track::new(name, Kind::Text, scale, entry)

@@ -622,6 +622,7 @@ struct Collected<'a> {
     samples: Samples<'a>,
     intact: Option<SourceRange>,
     moof: Option<SourceRange>,
+    traf: u32,
     /// KIDs of its samples, run by run (number of samples, KID; `None` of those in the clear), if the track is protected; and
     /// the `pssh` of its `moof`.
     kids: Vec<(u32, Option<[u8; 16]>)>,
@@ -695,7 +696,7 @@ fn collect<'a>(
             if traf.runs.iter().all(|run| run.sample_count == 0) {
                 continue;
             }
-            let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end, &moof_pssh);
+            let read = collect_traf(fragment, &moof, index, header, base, &mut data_end, &moof_pssh);
             tracks.entry(traf.track_id).or_default().push(read);
         }
     }
@@ -730,13 +731,14 @@ fn lies_within(fragment: &ScannedFragment, traf: &TrackFragment<'_>, defaults: S
 fn collect_traf<'a>(
     fragment: &ScannedFragment,
     moof: &MovieFragment<'a>,
-    traf: &TrackFragment<'a>,
+    index: usize,
     header: &TrackHeader,
     base: u64,
     data_end: &mut u64,
     moof_pssh: &Arc<[Pssh]>,
 ) -> Collected<'a> {
     let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
+    let traf = &moof.trafs[index];
     let defaults = traf.defaults(&header.trex);
     let mut places = Vec::with_capacity(traf.runs.len());
     let mut position = base;
@@ -776,6 +778,7 @@ fn collect_traf<'a>(
         samples: Samples::Runs { runs: traf.runs.clone(), defaults, places },
         intact,
         moof: Some(place(fragment.moof.clone())),
+        traf: index as u32,
         kids,
         pssh: Arc::clone(moof_pssh),
         protection_bytes,
@@ -840,6 +843,7 @@ fn build(
             samples: Samples::Listed(listed),
             intact: None,
             moof: None,
+            traf: 0,
             kids: Vec::new(),
             pssh: [].into(),
             protection_bytes: 0,
@@ -1042,6 +1046,7 @@ impl Builder<'_> {
                 description_index: collected.description_index,
                 intact: collected.intact.filter(|_| delay == 0),
                 moof: collected.moof,
+                traf: collected.traf,
                 protection_bytes: collected.protection_bytes,
             });
         }

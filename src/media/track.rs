@@ -113,6 +113,8 @@ pub struct Fragment {
     pub intact: Option<SourceRange>,
     /// Its `moof`, for what is read from it when a fragment is rebuilt; `None` of samples that the `moov` lists.
     pub moof: Option<SourceRange>,
+    /// Which of the `traf` boxes of that `moof` has its samples, from 0.
+    pub traf: u32,
     /// What a new fragment of all its samples would hold for their protection, in bytes.
     pub protection_bytes: u32,
 }

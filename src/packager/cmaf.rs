@@ -222,34 +222,27 @@ fn protection(
         .unwrap_or_else(|| Err(Malformed::new("no moof", place.range.start)))?;
     let moof = MovieFragment::parse(moof)?;
     let whole = track.fragment_samples(fragments.start);
-    let mut before = 0;
-    for traf in moof.trafs.iter().filter(|traf| traf.track_id == track.id) {
-        let count = sample_count(traf);
-        // A track may have several trafs in one moof; one that is protected has one, as every packager writes it.
-        if count != whole.end - whole.start {
-            before += count;
-            continue;
-        }
-        let runs: Vec<u32> = traf.runs.iter().map(|run| run.sample_count).collect();
-        let ranges = cenc::auxiliary_ranges(&traf.protection, &runs, data_base(track, whole.clone(), traf))?;
-        let ranges: Vec<SourceRange> =
-            ranges.into_iter().map(|range| SourceRange { file: place.file, range }).collect();
-        let missing = needs.len();
-        needs.extend(ranges.iter().filter(|range| given.get(range).is_none()).cloned());
-        if needs.len() > missing {
-            return Ok(None);
-        }
-        let auxiliary: Vec<u8> = ranges.iter().filter_map(|range| given.get(range)).flatten().copied().collect();
-        let auxiliary = (!ranges.is_empty()).then_some(&auxiliary[..]);
-        let within = samples.start - whole.start..samples.end - whole.start;
-        let mut cut = cenc::cut(&traf.protection, default, auxiliary, within, count)?;
-        cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
-        return Ok(Some(cut));
+    let count = whole.end - whole.start;
+    // A track may have several trafs in one moof (ISO/IEC 14496-12 §8.8.6).
+    let traf = moof.trafs.get(track.fragments[fragments.start].traf as usize);
+    let Some(traf) = traf.filter(|traf| traf.track_id == track.id && sample_count(traf) == count) else {
+        let what = format!("the {count} samples that were in the fragment when it was opened are not there");
+        return Err(Malformed::new(what, place.range.start));
+    };
+    let runs: Vec<u32> = traf.runs.iter().map(|run| run.sample_count).collect();
+    let ranges = cenc::auxiliary_ranges(&traf.protection, &runs, data_base(track, whole.clone(), traf))?;
+    let ranges: Vec<SourceRange> = ranges.into_iter().map(|range| SourceRange { file: place.file, range }).collect();
+    let missing = needs.len();
+    needs.extend(ranges.iter().filter(|range| given.get(range).is_none()).cloned());
+    if needs.len() > missing {
+        return Ok(None);
     }
-    Err(Malformed::new(
-        format!("{before} samples in the fragment, not those that were there when it was opened"),
-        place.range.start,
-    ))
+    let auxiliary: Vec<u8> = ranges.iter().filter_map(|range| given.get(range)).flatten().copied().collect();
+    let auxiliary = (!ranges.is_empty()).then_some(&auxiliary[..]);
+    let within = samples.start - whole.start..samples.end - whole.start;
+    let mut cut = cenc::cut(&traf.protection, default, auxiliary, within, count)?;
+    cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
+    Ok(Some(cut))
 }
 
 /// Where the data_offsets of `traf`, which has `samples`, count from (ISO/IEC 14496-12 §8.8.7.1): found from where these lie,

@@ -104,6 +104,7 @@ impl Build {
             description_index: 1,
             intact,
             moof: None,
+            traf: 0,
             protection_bytes: 0,
         });
         self
