@@ -27,9 +27,10 @@ use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, Listed, SAMPLES_MAX};
 use crate::formats::isobmff::tx3g::TextEntry;
+use crate::formats::isobmff::wvtt;
 use crate::formats::language;
 use crate::media::clip::{Cut, CutError};
-use crate::media::presentation::{Period, Presentation};
+use crate::media::presentation::{Period, Presentation, target_duration_s};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
 use crate::media::thumbnails::Thumbnails;
@@ -134,6 +135,7 @@ pub fn open(
         }
     }
     let end_ms = presentation.duration_ms();
+    thumbnails.iter_mut().for_each(|thumbnails| thumbnails.version = thumbnails.version.lasting(end_ms));
     for thumbnails in
         thumbnails.iter().filter(|thumbnails| thumbnails.sheets.len() as u64 * thumbnails.sheet_ms() < end_ms)
     {
@@ -276,8 +278,7 @@ pub(crate) fn period(
     }
     let mut sets = arranged.sets;
     for track in sets.iter().flat_map(|set| &set.tracks) {
-        let longest =
-            track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
+        let longest = track.longest_segment();
         if track.kind != Kind::Text && longest.seconds() > 4.0 * target.as_secs_f64() {
             warnings.push(format!(
                 "{}: a segment of {:.1} s, since no sync sample comes sooner",
@@ -290,15 +291,10 @@ pub(crate) fn period(
             warnings.push(format!("{}: {over} segments do not begin with a sync sample", track.name));
         }
     }
-    let tracks = || sets.iter().flat_map(|set| &set.tracks);
     let duration = MediaTime::new(end.ticks - origin.to(end.timescale, Rounding::Nearest), end.timescale);
-    // A media playlist has the target duration of all, and text begins where the period does.
-    let longest = tracks()
-        .flat_map(|track| track.segments.iter().map(|s| track.time(s.duration)))
-        .max()
-        .unwrap_or(MediaTime::ZERO);
+    let target_s = target_duration_s(sets.iter());
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
-        track.version = version(track, &fingerprints[&track.name], [origin, longest], arranged.cut.is_some());
+        track.version = version(track, &fingerprints[&track.name], origin, target_s);
         track.forget_unplayed();
     }
     Ok(Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets })
@@ -362,27 +358,25 @@ fn extent(arranged: &Arranged) -> Option<Extent> {
 /// A hash of what the files of a movie hold.
 pub(crate) type Fingerprint = [u8; 32];
 
-/// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
-fn version(track: &Track, fingerprint: &Fingerprint, shared: [MediaTime; 2], is_clip: bool) -> Version {
+/// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats. A media playlist
+/// has the target duration of all, and text begins at `origin`, where the period does.
+fn version(track: &Track, fingerprint: &Fingerprint, origin: MediaTime, target_s: u64) -> Version {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORMAT_VERSION.to_be_bytes());
     hasher.update(fingerprint);
     hasher.update(&track.id.to_be_bytes());
     hasher.update(&track.init);
-    for time in shared {
-        hasher.update(&time.ticks.to_be_bytes());
-        hasher.update(&time.timescale.get().to_be_bytes());
-    }
+    hasher.update(&origin.ticks.to_be_bytes());
+    hasher.update(&origin.timescale.get().to_be_bytes());
+    hasher.update(&target_s.to_be_bytes());
     let mut cuts = Vec::with_capacity(track.segments.len() * 12);
     for segment in &track.segments {
         cuts.extend_from_slice(&segment.first_sample.to_be_bytes());
         cuts.extend_from_slice(&segment.time.to_be_bytes());
     }
     hasher.update(&cuts);
-    if is_clip {
-        hasher.update(&track.played_end().to_be_bytes());
-        hasher.update(&track.end().to_be_bytes());
-    }
+    hasher.update(&track.played_end().to_be_bytes());
+    hasher.update(&track.end().to_be_bytes());
     let hash = hasher.finalize();
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
     Version(u64::from_be_bytes(*first))

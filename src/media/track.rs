@@ -71,11 +71,20 @@ impl Role {
 }
 
 /// Counts up whenever the same source is cut, packaged or named otherwise than before, so that caches never mix the two.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Sixteen hexadecimal digits that name everything that shapes the bytes of a track.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
+
+impl Version {
+    /// That of the same, where what is said of it depends on how long the presentation lasts.
+    pub fn lasting(self, duration_ms: u64) -> Version {
+        let hash = blake3::hash(&[self.0.to_be_bytes(), duration_ms.to_be_bytes()].concat());
+        let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        Version(u64::from_be_bytes(*first))
+    }
+}
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,6 +322,11 @@ impl Track {
     /// When its last segment ends, in ticks.
     pub fn end(&self) -> i64 {
         self.segments.last().map_or(0, |segment| segment.time + segment.duration)
+    }
+
+    /// Duration of its longest segment.
+    pub fn longest_segment(&self) -> MediaTime {
+        self.time(self.segments.iter().map(|segment| segment.duration).max().unwrap_or(0))
     }
 
     /// `ticks` of this track as a time.

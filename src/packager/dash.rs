@@ -23,7 +23,7 @@ use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track, Version};
 use crate::media::trick;
 use crate::packager::dash::continuity::Place;
 use crate::packager::push;
-use crate::packager::rate::{self, Rates};
+use crate::packager::rate::Rates;
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// Bytes of an MPD without its timelines, an AdaptationSet or a Representation.
@@ -102,7 +102,7 @@ impl Mpd<'_> {
         self.duration(presentation.duration());
         self.raw("\" minBufferTime=\"PT");
         // At `bandwidth`, the peak of whole segments, the longest segment comes within its own duration (ISO/IEC 23009-1 §5.3.5.2).
-        let longest_s = rate::target_duration_s(presentation);
+        let longest_s = presentation.target_duration_s();
         push::decimal(&mut self.out, longest_s);
         self.raw("S\">\n");
         // Where several follow one another, each ends at the microsecond at which the next begins.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scene::{Scene, WRITTEN, copy, testdata, write};
+use crate::scene::{Representation, Scene, WRITTEN, copy, testdata, write};
 
 /// The cues of `tour/text-eng.mp4`, as `testdata/make-text.py` writes them: start, end (ms), identifier, text.
 fn cues() -> Vec<(u64, u64, u64, String)> {
@@ -375,4 +375,42 @@ async fn a_sidecar_counts_from_where_the_media_begins() {
     let expected = shown(&[(101_000, 102_000, "<00:01:41.500>x")]);
     assert_eq!(in_dash(&scene, "late", "text").await, expected);
     assert_eq!(in_hls(&scene, "late", "text").await, expected);
+}
+
+/// The text of `muxed` in DASH: its segments, and the media playlist of it.
+async fn text_and_playlist(scene: &Scene) -> (Representation, Vec<u8>, String) {
+    let text = scene.dash("muxed").await.into_iter().find(|track| track.id == "text-en").unwrap();
+    let whole = scene.whole(&text).await;
+    let hls = scene.hls("muxed").await;
+    let playlist = hls.playlists.into_iter().find(|playlist| playlist.url.contains("/text-en/")).unwrap();
+    (text, whole, playlist.text)
+}
+
+#[tokio::test]
+async fn a_cue_that_moved_within_its_segment_kept_its_version() {
+    let srt = |start: &str, end: &str| format!("1\n00:00:0{start} --> 00:00:0{end}\nhello\n").into_bytes();
+    let scene = muxed_with(&[("muxed.en.srt", &srt("1,000", "3,000"))], 6);
+    let (before, bytes, _) = text_and_playlist(&scene).await;
+    write(&scene.path("muxed.en.srt"), &srt("1,500", "3,500"), WRITTEN + Duration::from_secs(60));
+    scene.rescan();
+    let (after, other, _) = text_and_playlist(&scene).await;
+    assert_ne!(bytes, other);
+    assert_ne!(before.segments[0].url, after.segments[0].url, "two bodies under one name");
+}
+
+#[tokio::test]
+async fn text_that_ends_later_with_its_video_kept_its_version() {
+    let srt = b"1\n00:00:01,000 --> 00:00:03,000\nhello\n";
+    let scene = muxed_with(&[("muxed.en.srt", srt)], 8);
+    let (before, _, playlist) = text_and_playlist(&scene).await;
+    let mut film = std::fs::read(testdata("muxed")).unwrap();
+    // The pictures of the last fragment last a quarter longer: default_sample_duration of its first tfhd.
+    let at = film.windows(4).enumerate().filter(|(_, kind)| kind == b"tfhd").map(|(at, _)| at).nth(4).unwrap() + 12;
+    assert_eq!(film[at..at + 4], 512u32.to_be_bytes());
+    film[at..at + 4].copy_from_slice(&640u32.to_be_bytes());
+    write(&scene.path("muxed.mp4"), &film, WRITTEN + Duration::from_secs(60));
+    scene.rescan();
+    let (after, _, other) = text_and_playlist(&scene).await;
+    assert_ne!(playlist, other);
+    assert_ne!(before.segments[0].url, after.segments[0].url, "two playlists under one name");
 }
