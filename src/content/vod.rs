@@ -17,7 +17,7 @@ use crate::content::source::Source;
 use crate::content::storage::Storage;
 use crate::content::thumbnails::ThumbnailFiles;
 use crate::formats::captions::Service;
-use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
+use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, HEAD_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::cenc;
@@ -890,6 +890,11 @@ fn build(
         (media_time, events) = (0, Vec::new());
     }
     let init = write_init(moov, header.id, media_time).map_err(|e| e.to_string())?;
+    // Every WebVTT segment repeats it.
+    let head_bytes = if header.entry.format.0 == *b"wvtt" { wvtt::head(&init).map_or(0, str::len) } else { 0 };
+    if head_bytes > HEAD_BYTES_MAX {
+        return Err(format!("a WebVTT head of {head_bytes} bytes, at most {HEAD_BYTES_MAX} are served"));
+    }
     let frame_rate = match kind {
         Kind::Video => table.usual_interval().map(|interval| reduce(header.timescale.get(), interval)),
         _ => None,

@@ -414,3 +414,37 @@ async fn text_that_ends_later_with_its_video_kept_its_version() {
     assert_ne!(playlist, other);
     assert_ne!(before.segments[0].url, after.segments[0].url, "two playlists under one name");
 }
+
+/// A `wvtt` track of `count` samples that all name the same `size` bytes, each shown for 10 ms.
+fn repeated_text(count: u32, size: u32) -> Vec<u8> {
+    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
+    let atom = |kind: &[u8; 4], body: &[u8]| [&words(&[body.len() as u32 + 8])[..], kind, body].concat();
+    let mut file = std::fs::read(testdata("tour").join("text-eng.mp4")).unwrap();
+    file.truncate(file.windows(4).position(|kind| kind == b"moof").unwrap() - 4);
+    let moof = |offset: u32| {
+        let run = atom(b"trun", &words(&[0x301, 1, offset, 10, size]));
+        let head = [atom(b"tfhd", &words(&[0x2_0000, 1])), atom(b"tfdt", &words(&[0, 0]))].concat();
+        let traf = atom(b"traf", &[&head[..], &run.repeat(count as usize)].concat());
+        atom(b"moof", &[&atom(b"mfhd", &words(&[0, 1]))[..], &traf].concat())
+    };
+    file.extend(moof(moof(0).len() as u32 + 8));
+    let cue = atom(b"vttc", &atom(b"payl", &vec![b'x'; size as usize - 16]));
+    file.extend(atom(b"mdat", &cue));
+    file
+}
+
+#[tokio::test]
+async fn a_small_file_made_a_webvtt_segment_read_gigabytes() {
+    let scene = Scene::of(&[]);
+    write(&scene.path("small.mp4"), &repeated_text(3, 4096), WRITTEN);
+    write(&scene.path("large.mp4"), &repeated_text(100, 1 << 20), WRITTEN);
+    scene.rescan();
+    let url = async |name: &str| scene.dash(name).await[0].segments[0].url.replace(".m4s", ".vtt");
+    assert!(scene.text(&url("small").await).await.contains("xxx"));
+    let answer = scene.get(&url("large").await).await;
+    assert!(!answer.status.is_success(), "{} bytes of text", answer.body.len());
+    let (code, message) = answer.problem(500, "no-store");
+    assert_eq!(code, "broken_source");
+    assert!(message.contains("104857600 bytes of cues"), "{message}");
+    assert_eq!(scene.telemetry.source_read_bytes.get(), 3 * 4096);
+}
