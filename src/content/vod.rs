@@ -46,6 +46,9 @@ const KEYS_MAX: usize = 1 << 15;
 /// The most samples without bytes that a track may have.
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
 
+/// The most changes of sample descriptions among the samples that a `moov` lists: each begins a fragment.
+const DESCRIPTIONS_MAX: usize = 1 << 16;
+
 /// The most samples of all tracks of a movie together: a day and a half of picture and four sounds. Each takes 4 to 48 bytes as long as
 /// its presentation is open, and up to 24 more while its track is read.
 const MOVIE_SAMPLES_MAX: u64 = SAMPLES_MAX as u64;
@@ -827,6 +830,16 @@ fn build(
         budget.take(count, if header.sample_size.is_some() { count } else { 0 })?;
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
+        if header.entry_count == 1 {
+            // There is nothing else that an index could mean.
+            listed.descriptions = vec![(0, 1)];
+        }
+        if let Some((_, index)) = listed.descriptions.iter().find(|(_, i)| !(1..=header.entry_count).contains(i)) {
+            return Err(format!("its stsc names sample entry {index}, and there are {}", header.entry_count));
+        }
+        if listed.descriptions.len() > DESCRIPTIONS_MAX {
+            return Err(format!("more than {DESCRIPTIONS_MAX} changes of sample entries"));
+        }
         if !movie.is_fragmented {
             // As if the file began there: what comes before is neither shown nor needed.
             let skipped = listed.begin_at(media_time, lead(kind, header.timescale));
@@ -1031,6 +1044,7 @@ impl Builder<'_> {
         self.keys.extend(keys);
         // No sum here leaves 64 bits: a tfdt is below 2^61, all samples together last less than 2^57, and a delay is at most
         // a day.
+        let mut descriptions = vec![(0, collected.description_index)];
         match collected.samples {
             Samples::Runs { runs, defaults, places } => {
                 let mut time = start;
@@ -1045,19 +1059,22 @@ impl Builder<'_> {
                 }
                 self.end = time;
             }
-            Samples::Listed(listed) => {
+            Samples::Listed(mut listed) => {
                 debug_assert!(self.table.is_empty(), "what the moov lists comes before any fragment");
+                descriptions = std::mem::take(&mut listed.descriptions);
                 self.table = SampleTable::of_listed(listed, collected.file, start + delay);
                 self.end = self.table.end() - delay;
             }
         }
-        if sample_count > 0 {
+        let intact = collected.intact.filter(|_| delay == 0);
+        // What the moov lists may change its description on the way.
+        for (first, description_index) in descriptions.into_iter().filter(|_| sample_count > 0) {
             self.fragments.push(Fragment {
-                first_sample,
+                first_sample: first_sample + first,
                 sequence_number: collected.sequence_number,
-                description_index: collected.description_index,
-                intact: collected.intact.filter(|_| delay == 0),
-                moof: collected.moof,
+                description_index,
+                intact: intact.clone(),
+                moof: collected.moof.clone(),
                 traf: collected.traf,
                 protection_bytes: collected.protection_bytes,
             });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::mp4::{self, Track};
-use crate::scene::{CLEAR, ENCRYPTED, Representation, Scene, copy, testdata, write};
+use crate::scene::{CLEAR, ENCRYPTED, Representation, Scene, WRITTEN, copy, testdata, write};
 
 fn keyed(names: &[&str], target_s: u64) -> Scene {
     Scene::with(names, |library, options| {
@@ -163,6 +163,50 @@ async fn check_samples(scene: &Scene, name: &str) -> usize {
         assert_eq!(u64::from(served.timescale), representation.timescale, "{name}/{id}");
     }
     fragments
+}
+
+/// `bytes` with `more` at the end of the first box `name`, each of `around` as much larger.
+fn extended(bytes: &[u8], name: &[u8; 4], around: &[&[u8; 4]], more: &[u8]) -> Vec<u8> {
+    let find = |name: &[u8; 4]| bytes.windows(4).position(|kind| kind == name).unwrap() - 4;
+    let mut out = bytes.to_vec();
+    for name in around.iter().chain([&name]).copied() {
+        let size = mp4::u32(bytes, find(name)) + more.len() as u32;
+        out[find(name)..find(name) + 4].copy_from_slice(&size.to_be_bytes());
+    }
+    let end = find(name) + mp4::u32(bytes, find(name)) as usize;
+    out.splice(end..end, more.iter().copied());
+    out
+}
+
+#[tokio::test]
+async fn later_chunks_of_a_progressive_file_were_decoded_with_the_first_parameter_sets() {
+    let around = [b"moov", b"trak", b"mdia", b"minf", b"stbl"];
+    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
+    let file = std::fs::read(testdata("progressive")).unwrap();
+    // A second entry of the same codec, which describes the chunks from the 101st on.
+    let stsd = file.windows(4).position(|kind| kind == b"stsd").unwrap() - 4;
+    let end = stsd + mp4::u32(&file, stsd) as usize;
+    let mut file = extended(&file, b"stsd", &around, &file[stsd + 16..end].to_vec());
+    file[stsd + 15] = 2;
+    let mut file = extended(&file, b"stsc", &around, &words(&[101, 1, 2]));
+    let stsc = file.windows(4).position(|kind| kind == b"stsc").unwrap() - 4;
+    file[stsc + 15] += 1;
+    let scene = Scene::of(&[]);
+    write(&scene.path("film.mp4"), &file, WRITTEN);
+    scene.rescan();
+    let track = scene.dash("film").await.into_iter().find(|track| track.content_type == "video").unwrap();
+    let whole = scene.whole(&track).await;
+    let (mut described, mut samples) = (Vec::new(), 0);
+    for moof in mp4::boxes(&whole, 0..whole.len()).into_iter().filter(|top| &top.name == b"moof") {
+        let tfhd = mp4::descend(&whole, &moof, &[b"traf", b"tfhd"]).unwrap().content.start;
+        let trun = mp4::descend(&whole, &moof, &[b"traf", b"trun"]).unwrap().content.start;
+        assert_eq!(mp4::u32(&whole, tfhd) & 3, 2, "its sample_description_index, and no base_data_offset");
+        described.push((samples, mp4::u32(&whole, tfhd + 8)));
+        samples += mp4::u32(&whole, trun + 4);
+    }
+    described.dedup_by_key(|(_, index)| *index);
+    // The first chunk has two samples.
+    assert_eq!(described, [(0, 1), (101, 2)]);
 }
 
 #[tokio::test]

@@ -47,6 +47,8 @@ pub struct TrackHeader {
     pub edits: Vec<Edit>,
     /// Its first sample entry; others are like it in codec and protection.
     pub entry: SampleEntry,
+    /// How many sample entries there are.
+    pub entry_count: u32,
     /// Number of samples that the `moov` itself lists.
     pub sample_count: u32,
     /// The size of all of them, if it is one (stsz sample_size): then their number is claimed, and nothing written down for each.
@@ -191,8 +193,13 @@ impl TrackHeader {
         let entry = entries.next().unwrap_or_else(|| Err(Malformed::new("no sample entry", stsd.offset)));
         let mut entry = entry.map_err(|e| e.within("trak/mdia/minf/stbl/stsd"))?;
         // A clear lead in one track, or two codecs: what is said of the first would be wrong of the others.
-        let alike = |other: &SampleEntry| (other.format, &other.protection) == (entry.format, &entry.protection);
-        if !entries.all(|other| other.as_ref().is_ok_and(alike)) {
+        let kind = |entry: &SampleEntry| (entry.format, entry.codecs.clone(), entry.protection.clone());
+        let (first, mut entry_count) = (kind(&entry), 1);
+        let mut alike = |other: &SampleEntry| {
+            entry_count += 1;
+            kind(other) == first
+        };
+        if !entries.all(|other| other.as_ref().is_ok_and(&mut alike)) {
             let what = "several sample entries that differ in codec or protection";
             return Err(Malformed::new(what, stsd.offset).within("trak/mdia/minf/stbl/stsd"));
         }
@@ -244,6 +251,7 @@ impl TrackHeader {
             extended_language,
             edits,
             entry,
+            entry_count,
             sample_count,
             sample_size,
             trex: TrackExtends { description_index: 1, ..TrackExtends::default() },
