@@ -415,6 +415,27 @@ async fn text_that_ends_later_with_its_video_kept_its_version() {
     assert_ne!(before.segments[0].url, after.segments[0].url, "two playlists under one name");
 }
 
+#[tokio::test]
+async fn hls_dropped_the_second_text_of_a_language() {
+    let srt = b"1\n00:00:01,000 --> 00:00:03,000\nfrom a file\n";
+    let dir = tempfile::tempdir().unwrap();
+    copy(&testdata("timed-text"), &dir.path().join("film.mp4"));
+    let scene = Scene::at(dir, |_, _| {});
+    let languages = async |scene: &Scene| {
+        let hls = scene.hls("film").await;
+        let texts = hls.master.alternatives.into_iter().filter(|media| media.group_id == "text-vtt");
+        texts.map(|media| (media.language, media.name)).collect::<Vec<_>>()
+    };
+    let before = languages(&scene).await;
+    let tag = before[0].0.clone().unwrap();
+    write(&scene.path(&format!("film.{tag}.srt")), srt, WRITTEN);
+    scene.rescan();
+    let after = languages(&scene).await;
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    let own: Vec<&String> = after.iter().filter(|(of, _)| of.as_ref() == Some(&tag)).map(|(_, name)| name).collect();
+    assert!(own.len() == 2 && own[0] != own[1], "{after:?}");
+}
+
 /// A `wvtt` track of `count` samples that all name the same `size` bytes, each shown for 10 ms.
 fn repeated_text(count: u32, size: u32) -> Vec<u8> {
     let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
