@@ -467,6 +467,10 @@ impl PartReader {
             let track = id.map_or("a track".to_owned(), |id| format!("track {id}"));
             reader.warnings.push(format!("{file_name}: {track} is left out: {error}"));
         }
+        if movie.pssh_left_out > 0 {
+            let what = "pssh boxes are left out: above 64 KiB, or more than 64 or 256 KiB in all";
+            reader.warnings.push(format!("{file_name}: {} {what}", movie.pssh_left_out));
+        }
         let mut collected = collect(source, &scanned, &movie, &file_name, &mut reader.warnings);
         let mut budget = Budget { samples: MOVIE_SAMPLES_MAX, claimed: CLAIMED_SAMPLES_MAX };
         let mut numbers = BTreeMap::<Kind, u32>::new();
@@ -682,7 +686,7 @@ fn collect<'a>(
         };
         let moof_pssh = match &moof.pssh[..] {
             [] => Arc::clone(&no_pssh),
-            boxes => boxes.iter().filter_map(|bytes| pssh(bytes)).collect(),
+            boxes => boxes.iter().filter_map(|bytes| pssh(Bytes::copy_from_slice(bytes))).collect(),
         };
         let mut data_end = fragment.moof.start;
         for (index, traf) in moof.trafs.iter().enumerate() {
@@ -796,9 +800,9 @@ fn collect_traf<'a>(
     }
 }
 
-pub(crate) fn pssh(bytes: &[u8]) -> Option<Pssh> {
+pub(crate) fn pssh(bytes: Bytes) -> Option<Pssh> {
     let system_id = bytes.get(12..28)?.try_into().ok()?;
-    Some(Pssh { system_id, bytes: Bytes::copy_from_slice(bytes) })
+    Some(Pssh { system_id, bytes })
 }
 
 /// A track of what was collected; and what is odd about it. The error is why it is left out.
@@ -940,7 +944,7 @@ fn build(
         frame_rate,
         media_time,
         init: Bytes::from(init),
-        pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
+        pssh: movie.pssh.iter().cloned().filter_map(pssh).collect(),
         keys,
         events,
         samples: table,

@@ -365,8 +365,13 @@ impl Track {
 
     /// Bytes of memory that the track keeps.
     pub fn weight(&self) -> usize {
+        let pssh = |list: &[Pssh]| list.iter().map(|pssh| size_of::<Pssh>() + pssh.bytes.len()).sum::<usize>();
+        let shares = |index: usize| index > 0 && Arc::ptr_eq(&self.keys[index - 1].pssh, &self.keys[index].pssh);
+        let of_keys = (0..self.keys.len()).filter(|&index| !shares(index)).map(|index| pssh(&self.keys[index].pssh));
         size_of::<Track>()
             + self.init.len()
+            + pssh(&self.pssh)
+            + of_keys.sum::<usize>()
             + self.samples.weight()
             + self.keys.capacity() * size_of::<KeyChange>()
             + self.fragments.capacity() * size_of::<Fragment>()

@@ -68,7 +68,7 @@ impl Default for Shape {
     }
 }
 
-fn atom(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn atom(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     [&(body.len() as u32 + 8).to_be_bytes()[..], name, &body].concat()
 }
@@ -78,7 +78,7 @@ fn words(values: &[u32]) -> Vec<u8> {
 }
 
 /// `parent`, a whole box, with `child` at the end of what `path` leads to.
-fn with_child(parent: &[u8], path: &[&[u8; 4]], child: &[u8]) -> Vec<u8> {
+pub(crate) fn with_child(parent: &[u8], path: &[&[u8; 4]], child: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     for inner in mp4::boxes(parent, 8..parent.len()) {
         let bytes = &parent[inner.start..inner.content.end];

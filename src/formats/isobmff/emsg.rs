@@ -15,6 +15,9 @@ use crate::time::Timescale;
 /// The longest message that is looked at: a section of SCTE 35 has at most 4 KiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
 
+/// The longest scheme_id_uri or value that is read: it goes into manifests.
+const STRING_BYTES_MAX: usize = 1024;
+
 /// A scheme of events.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct EventScheme {
@@ -118,6 +121,9 @@ fn string(fields: &mut Fields<'_>) -> Result<String, Malformed> {
     let at = fields.offset();
     let rest = fields.rest();
     let length = rest.iter().position(|&b| b == 0).ok_or_else(|| Malformed::new("a string without an end", at))?;
+    if length > STRING_BYTES_MAX {
+        return Err(Malformed::new(format!("a string of {length} bytes, at most {STRING_BYTES_MAX} are read"), at));
+    }
     let bytes = fields.take(length)?;
     fields.skip(1)?;
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("a string that is not UTF-8", at))?;
@@ -148,6 +154,7 @@ mod tests {
         assert_eq!(scheme(0, b"urn:scte:scte35:2013:bin\x001\0\0\0\0\x01"), Ok(scte()));
         assert_eq!(scheme(1, &[&[0; 20][..], b"urn:scte:scte35:2013:bin\x001\0"].concat()), Ok(scte()));
         assert!(scheme(0, b"urn:without:end").is_err());
+        assert!(scheme(0, &[&[b'x'; 1025][..], b"\0\0"].concat()).is_err(), "longer than any manifest should repeat");
         assert!(scheme(1, &[0; 8]).is_err());
         assert!(scheme(0, b"\xff\0\0").is_err());
     }
