@@ -82,6 +82,17 @@ before = requests()
 missing = [ask(front, f"/{chosen[0]}/nothing/0123456789abcdef/0.m4s")[0] for _ in range(5)]
 check(set(missing) == {404} and requests() - before <= 1, f"what does not exist is remembered: the origin was asked {requests() - before} times for 5")
 
+# Of a query, what a live playlist depends on makes another object, and what players say of themselves does not.
+before = requests()
+listed = f"/{chosen[0]}/master.m3u8"
+for query in ("_HLS_msn=7&_HLS_part=0", "_HLS_msn=7&_HLS_part=1", "CMCD=sid%3D%22a%22&_HLS_msn=7&_HLS_part=1", "_HLS_msn=7&_HLS_part=1&CMCD=b", "_HLS_msn=8"):
+    ask(front, f"{listed}?{query}")
+blocking = requests() - before
+before = requests()
+for query in ("CMCD=c", "CMCD=d", "x_HLS_msn=7"):
+    ask(front, f"{listed}?{query}")
+check(blocking == 3 and requests() - before <= 1 or is_plain and blocking >= 3, f"3 states of a live playlist, whatever else the query says: the origin was asked {blocking} times, and {requests() - before} for what is no state")
+
 cold = [url for name in names if name not in chosen for url in [f"/{name}/manifest.mpd"]][:5]
 before = requests()
 with concurrent.futures.ThreadPoolExecutor(50) as pool:

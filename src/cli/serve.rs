@@ -19,6 +19,7 @@ use crate::cli::shelves;
 use crate::cli::traces::Traces;
 use crate::config::Config;
 use crate::config::keys::{self, Change};
+use crate::config::live;
 use crate::config::machine::Machine;
 use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
@@ -182,9 +183,11 @@ impl Site {
     /// What is in use after it was read again, and put into use where that can be done; and what that changed.
     fn reload(&self, config: &Config, current: &Current) -> Result<(Config, Reloaded), String> {
         let new = load(&self.target, self.options.clone(), config.machine).map_err(|error| error.to_string())?;
+        let taken = config.taking_over(&new);
+        // The listener stays where it is until a restart, and may be for everybody where the new one would not be.
+        live::guard(&taken.live, &taken.server.ingest).map_err(|error| error.to_string())?;
         (self.set_filter)(if self.has_spans { filter_with_spans(&new) } else { filter(&new) }?)?;
         let names = |changes: Vec<Change>| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let taken = config.taking_over(&new);
         current.set_options(taken.server.clone());
         let (changed, needs_restart) = (names(keys::changes(config, &taken)), names(keys::changes(&taken, &new)));
         tracing::info!(changed = changed.join(" "), needs_restart = needs_restart.join(" "), "configuration_reloaded");

@@ -133,14 +133,10 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
         tokens.extend(own.token.map(|token| (own.name.clone(), token)));
         named.insert(own.name, options);
     }
-    // Who can reach the listener could else broadcast to all viewers.
-    let is_guarded =
-        written.token.is_some() || (!named.is_empty() && named.keys().all(|name| tokens.contains_key(name)));
-    if let Some(address) = written.ingest.filter(|address| !address.ip().is_loopback() && !is_guarded) {
-        let message = format!("{address} can be reached from elsewhere: a push has to know a token (live.token)");
-        return Err(Error::Value { option: "live.ingest", message });
-    }
     let open = written.open.unwrap_or(named.is_empty());
+    if [&written.token].into_iter().flatten().chain(tokens.values()).any(String::is_empty) {
+        return Err(Error::Value { option: "live.token", message: "an empty token keeps nobody out".to_owned() });
+    }
     let dir = written.data_dir.map(|dir| dir.join("live"));
     let is_kept = [&archive].into_iter().chain(archives.values()).any(|archive| !archive.kept.is_zero());
     if is_kept && dir.is_none() {
@@ -151,7 +147,22 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
     if let Some(Size(rate)) = written.rate_max {
         channels.bytes_s_max = bounded("live.rate-max", rate, RATE_MIN..=1 << 40)?;
     }
-    Ok((channels, IngestOptions { listen: written.ingest, token: written.token, tokens }))
+    let ingest = IngestOptions { listen: written.ingest, token: written.token, tokens };
+    guard(&channels, &ingest)?;
+    Ok((channels, ingest))
+}
+
+/// Who can reach the listener could else broadcast to all viewers.
+pub(crate) fn guard(channels: &channel::Options, ingest: &IngestOptions) -> Result<(), Error> {
+    let is_guarded = ingest.token.is_some()
+        || (!channels.open && channels.named.keys().all(|name| ingest.tokens.contains_key(name)));
+    match ingest.listen.filter(|address| !address.ip().is_loopback() && !is_guarded) {
+        Some(address) => {
+            let message = format!("{address} can be reached from elsewhere: a push has to know a token (live.token)");
+            Err(Error::Value { option: "live.ingest", message })
+        }
+        None => Ok(()),
+    }
 }
 
 fn keep(options: &mut archive::Options, kept: Option<Span>, bytes_max: Option<Size>) -> Result<(), Error> {
@@ -240,6 +251,11 @@ mod tests {
             resolved("ingest = \"0.0.0.0:9000\"").unwrap_err().starts_with("live.ingest: 0.0.0.0:9000 can be reached")
         );
         assert!(resolved("ingest = \"0.0.0.0:9000\"\ntoken = \"secret\"").is_ok());
+        assert!(resolved("ingest = \"0.0.0.0:9000\"\ntoken = \"\"").unwrap_err().starts_with("live.token: "));
+        let named = "ingest = \"0.0.0.0:9000\"\n[[channel]]\nname = \"a\"\ntoken = \"secret\"";
+        assert!(resolved(named).is_ok());
+        let open = resolved(&format!("open = true\n{named}")).unwrap_err();
+        assert!(open.starts_with("live.ingest: "), "any other name needs no token: {open}");
         assert!(resolved("[[channel]]\nname = \"a/b\"").unwrap_err().starts_with("live.channel.name: "));
         assert!(resolved("archive = \"1h\"").unwrap_err().starts_with("live.archive: "));
         let (channels, _) =

@@ -165,7 +165,8 @@ impl Origin {
                 let directives = Directives::parse(request.uri().query())?;
                 let broadcast = awaited(channel, track, directives).await?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
-                let media = Manifest::Media { track: track.to_owned(), is_delta: directives.skip, was_waited_for };
+                let is_delta = directives.skip && !broadcast.ended;
+                let media = Manifest::Media { track: track.to_owned(), is_delta, was_waited_for };
                 self.manifest(channel, broadcast, media, now).map(answered)
             }
             [track, version, file] => {
@@ -189,6 +190,12 @@ impl Origin {
         }
         if is_silent(&broadcast, now) {
             return Err(Problem::unavailable("silent", "no media comes from the encoder"));
+        }
+        // Nothing is kept under a name that somebody made up.
+        if let Manifest::Media { track, .. } = &manifest
+            && broadcast.tracks_called(track).next().is_none()
+        {
+            return Err(no_such_object());
         }
         let (broadcast, cell) = self.broadcasts.written(channel, broadcast, &manifest);
         let mut how = HIT;

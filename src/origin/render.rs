@@ -329,7 +329,8 @@ impl Render {
         recipe.len = sheet.len();
         recipe.body = None;
         if with_media {
-            recipe.body = Some(Rope::from(self.read((name, version), vec![sheet]).await?));
+            let share = self.memory.reserve(sheet.len()).ok_or_else(memory_full)?;
+            recipe.body = Some(Rope::from(share.hold(self.read((name, version), vec![sheet]).await?)));
         }
         Ok(Object::new(recipe))
     }

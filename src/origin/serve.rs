@@ -247,6 +247,8 @@ impl Origin {
                 part: part @ (TrackItem::Segment(_) | TrackItem::TrickFrame(_) | TrackItem::Sheet(..)),
             } = &item
         {
+            // What protects a fragment is read for its head, too.
+            let _place = self.place(Work::Segment)?;
             let head = render.of_track(track, *version, *part, false).await?;
             let known = head.answer(&Method::HEAD, request.headers()).status() != StatusCode::OK;
             if request.method() == Method::HEAD || known {
@@ -463,16 +465,19 @@ impl Origin {
         if let Some(known) = self.index.get(name).await.filter(|known| has(known) && within_grace(known)) {
             return Ok(known);
         }
-        if let Ok(current) = self.current(name, now).await
-            && has(&current)
+        let current = self.current(name, now).await;
+        if let Ok(current) = &current
+            && has(current)
         {
-            return Ok(current);
+            return Ok(Arc::clone(current));
         }
         let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let found = retired.iter().rev().find(|old| old.entry.name() == name && has(old) && within_grace(old));
-        found
-            .cloned()
-            .ok_or_else(|| Problem::not_found("unknown_version", "this version is not served, or not any more"))
+        found.cloned().ok_or_else(|| match current {
+            // Perhaps it is the one that is there: nobody knows before it was opened.
+            Err(problem) if problem.status() != StatusCode::NOT_FOUND => problem,
+            _ => Problem::not_found("unknown_version", "this version is not served, or not any more"),
+        })
     }
 
     /// Keeps a replaced presentation, whose files are still open, for who plays it.

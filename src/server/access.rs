@@ -77,7 +77,8 @@ impl Options {
                 return Err(Denial::Header);
             }
         }
-        if self.tokens.is_empty() {
+        // The clock that every live MPD names (ISO/IEC 23009-1 §5.8.4.11) lies above what its token is for, and is no secret.
+        if self.tokens.is_empty() || request.uri().path() == "/time" {
             return Ok(());
         }
         let token = token.ok_or(Denial::TokenMissing)?;
@@ -233,6 +234,19 @@ mod tests {
         let mut preflight = Request::options("/~t=1.1.a.x/tour/master.m3u8").body(()).unwrap();
         assert_eq!(admitted(&options, &mut preflight), Ok(()));
         assert_eq!(preflight.uri(), "/tour/master.m3u8");
+    }
+
+    #[test]
+    fn the_clock_needs_no_token_that_opens_it() {
+        let token = key().sign("/tv/manifest.mpd", 1, 1_900_000_010).unwrap();
+        let mut options = Options { tokens: vec![key()], ..Options::default() };
+        // As `../time` of the MPD comes to.
+        let mut inherited = get(&format!("/~t={token}/time"));
+        assert_eq!(admitted(&options, &mut inherited), Ok(()));
+        assert_eq!(inherited.uri(), "/time");
+        assert_eq!(admitted(&options, &mut get("/time")), Ok(()));
+        options.allow = vec!["10.0.0.0/8".parse().unwrap()];
+        assert_eq!(admitted(&options, &mut get("/time")), Err(Denial::Network));
     }
 
     #[test]

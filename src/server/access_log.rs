@@ -12,6 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -87,7 +88,8 @@ pub struct Entry {
 
 enum Message {
     Line(Box<Entry>),
-    Reopen,
+    /// There is something to do, but no line.
+    Wake,
     End,
 }
 
@@ -95,6 +97,8 @@ enum Message {
 #[derive(Debug)]
 pub struct AccessLog {
     queue: SyncSender<Message>,
+    /// Whether the file is to be opened anew: no message, since the queue may be full just then.
+    is_moved: Arc<AtomicBool>,
     writer: Mutex<Option<JoinHandle<()>>>,
     telemetry: Arc<Telemetry>,
 }
@@ -106,9 +110,17 @@ impl AccessLog {
         let telemetry = telemetry.clone();
         let (queue, entries) = sync_channel(options.queue_max);
         let (out, format) = (open(&path)?, options.format);
-        let mut writer = Writer { path, out, format, telemetry: telemetry.clone(), complained: None };
+        let is_moved = Arc::<AtomicBool>::default();
+        let mut writer = Writer {
+            path,
+            out,
+            format,
+            is_moved: Arc::clone(&is_moved),
+            telemetry: telemetry.clone(),
+            complained: None,
+        };
         let thread = std::thread::Builder::new().name("access-log".into()).spawn(move || writer.run(&entries))?;
-        Ok(Some(Arc::new(AccessLog { queue, writer: Mutex::new(Some(thread)), telemetry })))
+        Ok(Some(Arc::new(AccessLog { queue, is_moved, writer: Mutex::new(Some(thread)), telemetry })))
     }
 
     /// Has `entry` written, if there is room in the queue.
@@ -121,8 +133,9 @@ impl AccessLog {
 
     /// Opens the file anew, which may have been moved away.
     pub fn reopen(&self) {
-        // Full: it is being written to, and the next time will do.
-        let _ = self.queue.try_send(Message::Reopen);
+        self.is_moved.store(true, Ordering::Release);
+        // Full: the thread comes by soon.
+        let _ = self.queue.try_send(Message::Wake);
     }
 
     /// Writes what is in the queue, and ends. Blocks.
@@ -149,6 +162,7 @@ struct Writer {
     path: PathBuf,
     out: Box<dyn Write + Send>,
     format: Format,
+    is_moved: Arc<AtomicBool>,
     telemetry: Arc<Telemetry>,
     complained: Option<Instant>,
 }
@@ -169,6 +183,13 @@ impl Writer {
                     }
                 }
             };
+            if self.is_moved.swap(false, Ordering::Acquire) {
+                self.flush(&mut buffer, &mut lines);
+                match open(&self.path) {
+                    Ok(out) => self.out = out,
+                    Err(error) => self.complain(&error),
+                }
+            }
             match message {
                 Message::Line(entry) => {
                     entry.line(self.format, &mut buffer);
@@ -177,13 +198,7 @@ impl Writer {
                         self.flush(&mut buffer, &mut lines);
                     }
                 }
-                Message::Reopen => {
-                    self.flush(&mut buffer, &mut lines);
-                    match open(&self.path) {
-                        Ok(out) => self.out = out,
-                        Err(error) => self.complain(&error),
-                    }
-                }
+                Message::Wake => {}
                 Message::End => return self.flush(&mut buffer, &mut lines),
             }
         }
@@ -444,13 +459,20 @@ mod tests {
         let (telemetry, dir) = (Arc::<Telemetry>::default(), tempfile::tempdir().unwrap());
         // A queue that nobody empties.
         let (queue, entries) = sync_channel(2);
-        let log = AccessLog { queue, writer: Mutex::default(), telemetry: telemetry.clone() };
+        let is_moved = Arc::<AtomicBool>::default();
+        let (writer, telemetry_of_log) = (Mutex::default(), telemetry.clone());
+        let log = AccessLog { queue, is_moved: Arc::clone(&is_moved), writer, telemetry: telemetry_of_log };
         (0..5).for_each(|_| log.write(entry(AT)));
         assert_eq!(telemetry.access_log_dropped.get(), 3);
-        drop(log);
         let path = dir.path().join("access.log");
         let (out, format) = (open(&path).unwrap(), Format::Json);
-        Writer { path: path.clone(), out, format, telemetry: telemetry.clone(), complained: None }.run(&entries);
+        std::fs::rename(&path, dir.path().join("access.log.1")).unwrap();
+        // The queue is full: that is no reason to write on to a file that was moved away.
+        log.reopen();
+        drop(log);
+        let mut writer =
+            Writer { path: path.clone(), out, format, is_moved, telemetry: telemetry.clone(), complained: None };
+        writer.run(&entries);
         assert_eq!(telemetry.access_log_lines.get(), 2);
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 2);
     }

@@ -122,7 +122,7 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
         let state = current.get();
         let deadlines = Deadlines { takes_bodies: serve.takes_bodies(), ..deadlines(&state.options) };
         let (tls, telemetry, drain) = (tls.clone(), telemetry.clone(), drain.clone());
-        let peers = peers.clone();
+        let (peers, current) = (peers.clone(), current.clone());
         tokio::spawn(async move {
             let peer = match A::IS_BEHIND_PROXIES && state.options.access.proxy_protocol {
                 false => peer,
@@ -140,8 +140,9 @@ pub async fn accept<A: Answer>(door: Door, current: Arc<Current>, serve: A) {
                 guest => guest.flatten(),
             };
             let service = service_fn(|request| {
-                // Not in an async block, which would keep room for the answer's future twice: hyper moves it about.
-                serve.answer(state.clone(), peer, request).map(Ok)
+                // Not in an async block, which would keep room for the answer's future twice: hyper moves it about. By the options of
+                // now: a CDN keeps its connections for days, and a key that was withdrawn opens nothing on them either.
+                serve.answer(current.get(), peer, request).map(Ok)
             });
             let head_bytes_max = state.options.head_bytes_max;
             let served = match tls {

@@ -9,8 +9,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
+use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::server::network::Network;
@@ -107,14 +107,15 @@ pub fn client(peer: SocketAddr, headers: &HeaderMap, by: ForwardedBy, trusted: &
         ForwardedBy::Forwarded => FORWARDED,
     };
     let mut nearest = peer;
-    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     // A quoted comma would be no separator; what stands in such a hop is no address, and ends the search.
-    let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
     for hop in hops.take(HOPS_MAX) {
-        let hop = match by {
+        // Any byte may stand in what the client wrote (RFC 9110 §5.5); that says nothing against the hops before it.
+        let hop = std::str::from_utf8(hop).ok().and_then(|hop| match by {
             ForwardedBy::XForwardedFor => node(hop.trim()),
             ForwardedBy::Forwarded => hop.split(';').find_map(for_parameter).and_then(node),
-        };
+        });
         // Unknown or hidden (RFC 7239 §6.2, §6.3): the last one who is known stands for all behind.
         let Some(hop) = hop else { return nearest };
         nearest = hop;
@@ -221,7 +222,7 @@ mod tests {
         let trusted = ["10.0.0.0/8", "::1"].map(|network| network.parse().unwrap());
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, http::HeaderValue::from_static(value));
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         client(peer.parse().unwrap(), &map, by, &trusted).to_string()
     }
@@ -236,6 +237,11 @@ mod tests {
         assert_eq!(x("10.0.0.1:5", "192.0.2.7, unknown"), "10.0.0.1:5");
         assert_eq!(x("10.0.0.1:5", "2001:db8::7"), "[2001:db8::7]:0");
         assert_eq!(asked("10.0.0.1:5", ForwardedBy::XForwardedFor, &[]), "10.0.0.1:5");
+        assert_eq!(
+            x("10.0.0.1:5", "\u{ff}, 192.0.2.7"),
+            "192.0.2.7:0",
+            "no byte of the client's hides the hop behind it"
+        );
         // Several lines are one list (RFC 9110 §5.3).
         let lines = [("x-forwarded-for", "192.0.2.8"), ("x-forwarded-for", "10.0.0.7")];
         assert_eq!(asked("10.0.0.1:5", ForwardedBy::XForwardedFor, &lines), "192.0.2.8:0");

@@ -10,7 +10,7 @@ const WAITING_MAX: usize = 4;
 /// What a reload came to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Reloaded {
-    /// Keys whose new value is in use, by connections that begin from now on.
+    /// Keys whose new value is in use, by requests that begin from now on; what bounds a connection itself, by connections.
     pub changed: Vec<String>,
     /// Keys whose new value is used after a restart.
     pub needs_restart: Vec<String>,

@@ -12,8 +12,7 @@ use crate::server::drain::Drain;
 use crate::server::reload::Reloader;
 use crate::telemetry::Telemetry;
 
-/// A server as its connections see it. One that was given other options is another state, which connections see that begin
-/// then: so a request looks nothing up.
+/// A server as a request sees it. One that was given other options is another state, which requests see that begin then.
 #[derive(Clone, Debug)]
 pub struct State {
     /// Who answers.
@@ -40,7 +39,7 @@ impl State {
     }
 }
 
-/// The state for connections that begin now.
+/// The state for requests that begin now.
 #[derive(Debug)]
 pub struct Current(ArcSwap<State>);
 

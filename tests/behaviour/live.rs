@@ -524,6 +524,11 @@ async fn the_end_closes_the_playlist_and_the_mpd() {
     let mpd = studio.text("/tv/manifest.mpd").await;
     assert!(mpd.contains("type=\"static\"") && mpd.contains("mediaPresentationDuration=\"PT9S\""), "{mpd}");
     assert!(!mpd.contains("minimumUpdatePeriod"));
+    // Under names that are none's nothing is kept: what does not change would keep it for ever.
+    for name in ["w", "v%2e", "never-there"] {
+        let (code, _) = studio.get(&format!("/tv/{name}/media.m3u8")).await.problem(404, "public, max-age=5");
+        assert_eq!(code, "not_found");
+    }
     // An ended broadcast is not a silent one.
     studio.now = studio.now.after(Duration::from_secs(3600));
     assert_eq!(studio.get("/tv/v/media.m3u8").await.status, 200);

@@ -440,6 +440,22 @@ async fn a_storage_that_is_down_takes_nothing_off_the_air_that_is_cached() {
 }
 
 #[tokio::test]
+async fn a_right_url_of_a_storage_that_is_down_is_not_unknown() {
+    let known = Remote::of(&["progressive"]).await;
+    let segments = known.segments("progressive").await;
+    let storage = Arc::clone(&known.storage);
+    // Another process, which has opened nothing yet.
+    let mut remote = Remote::at(storage);
+    remote.storage.noted().is_down = true;
+    for method in [Method::GET, Method::HEAD] {
+        assert_eq!(ask(&remote.origin, remote.now, method, &segments[0], &[]).await.status, 503);
+    }
+    remote.storage.noted().is_down = false;
+    remote.now = remote.now.after(Duration::from_secs(2));
+    remote.body(&segments[0]).await;
+}
+
+#[tokio::test]
 async fn looking_for_one_name_lists_its_folder_and_no_other() {
     let remote = Remote::of(&["progressive", "tour"]).await;
     for number in 0..100 {

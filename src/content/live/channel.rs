@@ -130,6 +130,8 @@ struct Waiting {
 pub struct Channels {
     options: Options,
     by_name: Mutex<BTreeMap<String, Arc<Channel>>>,
+    /// Held while one is made: that is for a disk to do, and who only looks for one does not wait for it.
+    making: Mutex<()>,
     pushes: AtomicU64,
 }
 
@@ -172,20 +174,23 @@ impl Channels {
     }
 
     fn get_or_make(&self, name: &str, may_make: bool) -> Result<Arc<Channel>, Refusal> {
-        let mut by_name = lock(&self.by_name);
-        if let Some(channel) = by_name.get(name) {
-            return Ok(Arc::clone(channel));
+        if let Some(channel) = self.get(name) {
+            return Ok(channel);
+        }
+        let _making = lock(&self.making);
+        if let Some(channel) = self.get(name) {
+            return Ok(channel);
         }
         if !may_make || !is_name(name) {
             return Err(Refusal::Conflict(format!("there is no channel {name}")));
         }
-        if by_name.len() >= CHANNELS_MAX {
+        if lock(&self.by_name).len() >= CHANNELS_MAX {
             return Err(Refusal::TooMuch(format!("{CHANNELS_MAX} channels are there already")));
         }
         let options = self.options.named.get(name).unwrap_or(&self.options.every).clone();
         let dir = self.options.dir.as_ref().map(|dir| dir.join(name));
         let channel = Arc::new(Channel::open(name, options, dir.as_deref(), &self.options));
-        by_name.insert(name.to_owned(), Arc::clone(&channel));
+        lock(&self.by_name).insert(name.to_owned(), Arc::clone(&channel));
         Ok(channel)
     }
 

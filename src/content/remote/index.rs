@@ -23,6 +23,10 @@ const MAGIC: &[u8; 4] = b"HWIX";
 const FORMAT: u32 = 1;
 const HASH_BYTES: usize = 32;
 const NO_TAG: u32 = u32::MAX;
+/// How the names of its files end,
+const KEPT: &str = "hwix";
+/// and while they are being written.
+const WRITTEN: &str = "new";
 /// A larger file is none of ours.
 const FILE_BYTES_MAX: u64 = 128 << 20;
 /// What is left of the ceiling, in hundredths, when the oldest files were removed, so that this is not done at every write.
@@ -72,7 +76,7 @@ impl IndexFolder {
         }
         let path = self.path(name);
         let before = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let written = path.with_extension("new");
+        let written = path.with_extension(WRITTEN);
         // Not synced: what a crash takes is read again.
         std::fs::write(&written, bytes)?;
         std::fs::rename(written, path)?;
@@ -90,24 +94,29 @@ impl IndexFolder {
             if bytes <= self.bytes_max / 100 * KEPT_PERCENT {
                 break;
             }
-            std::fs::remove_file(path)?;
-            bytes -= len;
+            match std::fs::remove_file(path) {
+                // Somebody else makes room, too.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => bytes -= len,
+            }
         }
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.hwix"))
+        self.folder.join(name).with_extension(KEPT)
     }
 }
 
-/// All files of the folder, when they were written, and their bytes.
+/// The folder's own files, when they were written, and their bytes. Whatever else lies there is somebody's.
 fn files(folder: &Path) -> io::Result<Vec<(PathBuf, SystemTime, u64)>> {
     let file = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.ok()?;
-        let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        Some((entry.path(), metadata.modified().ok()?, metadata.len()))
+        let path = entry.path();
+        let is_own = path.extension().is_some_and(|extension| extension == KEPT || extension == WRITTEN);
+        let metadata = entry.metadata().ok().filter(|metadata| is_own && metadata.is_file())?;
+        Some((path, metadata.modified().ok()?, metadata.len()))
     };
     Ok(std::fs::read_dir(folder)?.filter_map(file).collect())
 }
@@ -202,6 +211,10 @@ mod tests {
             let written = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number);
             std::fs::File::options().write(true).open(folder.path(&name)).unwrap().set_modified(written).unwrap();
         }
+        let others = dir.path().join("index").join("access.log");
+        std::fs::write(&others, vec![b'x'; 20_000]).unwrap();
+        folder.shrink().unwrap();
+        assert!(others.exists(), "it is not ours");
         let kept: u64 = files(&folder.folder).unwrap().iter().map(|(_, _, bytes)| bytes).sum();
         assert!((7_000..=10_000).contains(&kept), "{kept} bytes kept");
         assert_eq!(folder.read("29"), Some((Tag(None), pieces)));
