@@ -202,6 +202,7 @@ fn track(text: &Text, name: String, form: Form, made: TextSamples, source: &mut 
             moof: None,
             traf: 0,
             protection_bytes: 0,
+            relative_events: 0,
         }],
         ..Track::new(name, Kind::Text, scale, entry)
     }

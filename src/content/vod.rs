@@ -645,6 +645,7 @@ struct Collected<'a> {
     protection_bytes: u32,
     /// Schemes of the event messages that come with it.
     events: Vec<EventScheme>,
+    relative_events: u32,
 }
 
 /// Samples where they are written down: what two hours of them say is read once, into the table, and not stored in between.
@@ -797,6 +798,7 @@ fn collect_traf<'a>(
         pssh: Arc::clone(moof_pssh),
         protection_bytes,
         events: fragment.events.clone(),
+        relative_events: fragment.relative_events,
     }
 }
 
@@ -872,6 +874,7 @@ fn build(
             pssh: [].into(),
             protection_bytes: 0,
             events: Vec::new(),
+            relative_events: 0,
         });
     }
     all.extend(fragments);
@@ -1081,6 +1084,7 @@ impl Builder<'_> {
                 moof: collected.moof.clone(),
                 traf: collected.traf,
                 protection_bytes: collected.protection_bytes,
+                relative_events: collected.relative_events,
             });
         }
         Ok(())

@@ -126,6 +126,8 @@ pub struct Fragment {
     pub traf: u32,
     /// What a new fragment of all its samples would hold for their protection, in bytes.
     pub protection_bytes: u32,
+    /// How many event messages come before its `moof` that count from where its segment begins (version 0).
+    pub relative_events: u32,
 }
 
 /// A segment: addressable, named by `time`.

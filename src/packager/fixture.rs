@@ -106,6 +106,7 @@ impl Build {
             moof: None,
             traf: 0,
             protection_bytes: 0,
+            relative_events: 0,
         });
         self
     }

@@ -306,3 +306,50 @@ async fn a_late_start_is_offset_in_dash_and_an_initial_delay_is_kept() {
     assert_eq!(starts, delays);
     assert!((starts[1] - 0.08).abs() < 0.03, "{starts:?}");
 }
+
+#[tokio::test]
+async fn events_of_version_0_were_late_where_fragments_were_joined() {
+    let source = std::fs::read(testdata("shape-short-fragments")).unwrap();
+    let atom = |kind: &[u8; 4], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat();
+    // 100 ms after each fragment begins.
+    let words = [1000u32, 100, 0, 7].map(u32::to_be_bytes).concat();
+    let event = atom(b"emsg", &[&[0; 4][..], b"urn:example:event\0\0", &words, b"data"].concat());
+    let mut movie = Vec::new();
+    for top in mp4::boxes(&source, 0..source.len()) {
+        if &top.name == b"moof" {
+            movie.extend_from_slice(&event);
+        }
+        movie.extend_from_slice(&source[top.start..top.content.end]);
+    }
+    let scene = Scene::of(&[]);
+    write(&scene.path("film.mp4"), &movie, WRITTEN);
+    scene.rescan();
+    let track = scene.dash("film").await.remove(0);
+    let (mut found, mut versions) = (Vec::new(), BTreeSet::new());
+    for segment in &track.segments {
+        let bytes = scene.body(&segment.url).await;
+        assert_eq!(scene.head(&segment.url).await.header("content-length"), bytes.len().to_string());
+        for emsg in mp4::boxes(&bytes, 0..bytes.len()).into_iter().filter(|top| &top.name == b"emsg") {
+            let content = &bytes[emsg.content.clone()];
+            versions.insert(content[0]);
+            let said = match content[0] {
+                0 => segment.time as f64 / track.timescale as f64 * 1000.0 + 100.0,
+                _ => mp4::u64(content, 8) as f64,
+            };
+            assert!(content.ends_with(b"data"));
+            found.push(said.round() as i64);
+        }
+    }
+    let original = mp4::read(&source).into_values().next().unwrap();
+    let shift = original.decode_times[0] - original.samples[0].decode;
+    let times: Vec<i64> = original.decode_times.iter().map(|time| time - shift).collect();
+    let starts = times.iter().map(|time| {
+        let fragment = original.samples.iter().filter(|sample| sample.decode >= *time);
+        let ends = times.iter().find(|next| *next > time).copied().unwrap_or(i64::MAX);
+        fragment.filter(|sample| sample.decode < ends).map(|sample| sample.presented).min().unwrap()
+    });
+    let expected: Vec<i64> =
+        starts.map(|time| (time as f64 / f64::from(original.timescale) * 1000.0 + 100.0).round() as i64).collect();
+    assert_eq!(found, expected);
+    assert_eq!(versions, BTreeSet::from([0, 1]), "who begins a segment is sent as it is");
+}
