@@ -365,6 +365,21 @@ impl Track {
         }
     }
 
+    /// Code point of its transfer characteristics (ISO/IEC 23091-2 §8.2), of video that says them. Dolby Vision that has no base layer for
+    /// others (profile 5, and 10 in a `dav1` entry) is PQ, which its coded pictures mostly do not say.
+    pub fn transfer(&self) -> Option<u8> {
+        const UNSPECIFIED: u8 = 2;
+        const PQ: u8 = 16;
+        let profile = self.entry.codecs.split('.').nth(1);
+        let is_dolby_alone = match &self.entry.format.0 {
+            b"dvh1" | b"dvhe" => profile == Some("05"),
+            b"dav1" => profile == Some("10"),
+            _ => false,
+        };
+        let said = self.video()?.colour.map(|colour| colour.transfer);
+        if is_dolby_alone { said.filter(|&said| said != UNSPECIFIED).or(Some(PQ)) } else { said }
+    }
+
     /// Bytes of memory that the track keeps.
     pub fn weight(&self) -> usize {
         let pssh = |list: &[Pssh]| list.iter().map(|pssh| size_of::<Pssh>() + pssh.bytes.len()).sum::<usize>();

@@ -524,10 +524,10 @@ impl Mpd<'_> {
     /// ISO/IEC 23091-2 code points. High dynamic range is essential where there is another set to fall back on; where there is
     /// none, a player that does not know the property should still play.
     fn colour(&mut self, period: &Period, colour: Colour) {
-        let is_high = |colour: Colour| matches!(colour.transfer, 16 | 18);
+        let is_high = |transfer: u8| matches!(transfer, 16 | 18);
         let videos = || period.sets.iter().filter(|set| set.kind == Kind::Video).flat_map(|set| &set.tracks);
-        let fallback = videos().any(|track| !track.video().and_then(|video| video.colour).is_some_and(is_high));
-        let name = if is_high(colour) && fallback { "EssentialProperty" } else { "SupplementalProperty" };
+        let fallback = videos().any(|track| !track.transfer().is_some_and(is_high));
+        let name = if is_high(colour.transfer) && fallback { "EssentialProperty" } else { "SupplementalProperty" };
         let points = [
             ("urn:mpeg:mpegB:cicp:ColourPrimaries", colour.primaries),
             ("urn:mpeg:mpegB:cicp:TransferCharacteristics", colour.transfer),

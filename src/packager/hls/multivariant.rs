@@ -466,7 +466,7 @@ fn i_frame_variant(line: &Line<'_>) -> Option<VariantStream> {
 fn further_attributes(line: &Line<'_>) -> Option<(&'static str, String)> {
     line.video()?;
     // rfc8216bis §4.4.6.2: the code points that each value stands for, of several clips the highest; of others nothing is said.
-    let range = |track: &&Track| match track.video()?.colour.map(|colour| colour.transfer) {
+    let range = |track: &&Track| match track.transfer() {
         None | Some(1 | 6 | 13 | 14 | 15) => Some(0),
         Some(18) => Some(1),
         Some(16) => Some(2),
@@ -761,6 +761,19 @@ mod tests {
         #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="hvc1.2.4.L153.B0",RESOLUTION=1280x720,FRAME-RATE=29.97,VIDEO-RANGE=HLG,SUPPLEMENTAL-CODECS="dvh1.08.07/db4h"
         v/0123456789abcdef/media.m3u8
         "#);
+    }
+
+    #[test]
+    fn dolby_vision_that_says_no_colour_was_announced_as_standard_range() {
+        let range = |codecs: &str| {
+            let format: [u8; 4] = codecs.as_bytes()[..4].try_into().expect("four");
+            let text = check(vec![one(fixture::video("v").codecs(&format, codecs).regular(1))]);
+            text.split("VIDEO-RANGE=").nth(1).and_then(|rest| rest.split(['\n', ',']).next()).map(str::to_owned)
+        };
+        assert_eq!(range("dvh1.05.06").as_deref(), Some("PQ"));
+        assert_eq!(range("dvhe.05.06").as_deref(), Some("PQ"));
+        assert_eq!(range("dav1.10.06").as_deref(), Some("PQ"));
+        assert_eq!(range("dvh1.08.06").as_deref(), Some("SDR"));
     }
 
     #[test]

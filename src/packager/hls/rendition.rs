@@ -244,7 +244,7 @@ fn family(track: &Track) -> [u8; 4] {
 }
 
 fn transfer(track: &Track) -> u8 {
-    let transfer = track.video().and_then(|video| video.colour).map_or(0, |colour| colour.transfer);
+    let transfer = track.transfer().unwrap_or(0);
     if matches!(transfer, 16 | 18) { transfer } else { 0 }
 }
 
