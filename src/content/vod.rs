@@ -43,6 +43,11 @@ const TRACKS_MAX: usize = 200;
 /// The most changes of keys that a track may have: a day of one every ten seconds, and their `pssh` twice as often.
 const KEYS_MAX: usize = 1 << 15;
 
+/// The most track fragments with samples of a movie, and the most runs of all of them: each takes some hundred bytes, and some eighty, until
+/// its samples are in a table.
+const TRAFS_MAX: usize = 1 << 20;
+const RUNS_MAX: usize = 1 << 22;
+
 /// The most samples without bytes that a track may have.
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
 
@@ -674,9 +679,9 @@ fn collect<'a>(
     warnings: &mut Vec<String>,
 ) -> BTreeMap<u32, Vec<Collected<'a>>> {
     let mut tracks = BTreeMap::<u32, Vec<Collected<'a>>>::new();
-    let mut unknown = 0;
+    let (mut unknown, mut trafs, mut runs) = (0, 0, 0);
     let no_pssh: Arc<[Pssh]> = [].into();
-    for fragment in &scanned.fragments {
+    'fragments: for fragment in &scanned.fragments {
         let moof = match first_box(scanned.moof(fragment), fragment.moof.start).and_then(MovieFragment::parse) {
             Ok(moof) => moof,
             Err(error) => {
@@ -710,6 +715,12 @@ fn collect<'a>(
             };
             if traf.runs.iter().all(|run| run.sample_count == 0) {
                 continue;
+            }
+            (trafs, runs) = (trafs + 1, runs + traf.runs.len());
+            if trafs > TRAFS_MAX || runs > RUNS_MAX {
+                let what = format!("more than {TRAFS_MAX} track fragments, or {RUNS_MAX} runs");
+                warnings.push(format!("{file_name}: {what}; what follows is left out"));
+                break 'fragments;
             }
             let read = collect_traf(fragment, &moof, index, header, base, &mut data_end, &moof_pssh);
             tracks.entry(traf.track_id).or_default().push(read);
@@ -755,7 +766,7 @@ fn collect_traf<'a>(
     let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
     let traf = &moof.trafs[index];
     let defaults = traf.defaults(&header.trex);
-    let mut places = Vec::with_capacity(traf.runs.len());
+    let (mut places, mut runs) = (Vec::new(), Vec::new());
     let mut position = base;
     let mut inside = fragment.mdat.is_some();
     let mut unsigned = false;
@@ -763,10 +774,14 @@ fn collect_traf<'a>(
         if let Some(offset) = run.data_offset {
             position = base.saturating_add_signed(offset.into());
         }
+        if run.sample_count == 0 {
+            // It may point anywhere.
+            continue;
+        }
         let start = position;
         position = position.saturating_add(run.size(defaults));
-        // A run without samples may point anywhere.
-        places.push(if run.sample_count > 0 { start..position } else { 0..0 });
+        places.push(start..position);
+        runs.push(*run);
         unsigned |= run.has_unsigned_negatives();
         inside &= fragment.mdat.as_ref().is_some_and(|mdat| mdat.start <= start && position <= mdat.end);
     }
@@ -790,7 +805,7 @@ fn collect_traf<'a>(
         decode_time: traf.base_media_decode_time.map(|time| time as i64),
         sequence_number: moof.sequence_number,
         description_index: traf.description_index.unwrap_or(header.trex.description_index),
-        samples: Samples::Runs { runs: traf.runs.clone(), defaults, places },
+        samples: Samples::Runs { runs, defaults, places },
         intact,
         moof: Some(place(fragment.moof.clone())),
         traf: index as u32,
