@@ -186,7 +186,7 @@ async fn later_chunks_of_a_progressive_file_were_decoded_with_the_first_paramete
     // A second entry of the same codec, which describes the chunks from the 101st on.
     let stsd = file.windows(4).position(|kind| kind == b"stsd").unwrap() - 4;
     let end = stsd + mp4::u32(&file, stsd) as usize;
-    let mut file = extended(&file, b"stsd", &around, &file[stsd + 16..end].to_vec());
+    let mut file = extended(&file, b"stsd", &around, &file[stsd + 16..end]);
     file[stsd + 15] = 2;
     let mut file = extended(&file, b"stsc", &around, &words(&[101, 1, 2]));
     let stsc = file.windows(4).position(|kind| kind == b"stsc").unwrap() - 4;
