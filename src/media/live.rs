@@ -496,7 +496,8 @@ impl Broadcast {
         begins().zip(ends).filter_map(|(from, until)| self.stretch(period, from..until, from == i64::MIN)).collect()
     }
 
-    /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start; `None` if there are none.
+    /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start, or shortly before and end in it; `None` if
+    /// there are none.
     fn stretch(&self, period: &LivePeriod, range: std::ops::Range<i64>, is_first: bool) -> Option<Period> {
         let near = self.timing.near_us();
         let shifted = |cut: i64| if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
@@ -504,10 +505,11 @@ impl Broadcast {
         let mut end = i64::MIN;
         let cut = range.end;
         let tracks = period.tracks.iter().filter_map(|live| {
-            let is_inside = |s: &&Arc<LiveSegment>| {
-                let begins = after_start_us(period, live, s.time);
-                !s.is_gap && from <= begins && begins < until
+            // What was cut short where a hole begins is before the hole.
+            let is_behind = |cut: i64, s: &LiveSegment| {
+                shifted(cut) <= after_start_us(period, live, s.time) && cut < after_start_us(period, live, s.end())
             };
+            let is_inside = |s: &&Arc<LiveSegment>| !s.is_gap && is_behind(range.start, s) && !is_behind(range.end, s);
             let segments: Vec<Segment> = live
                 .listed()
                 .filter(is_inside)

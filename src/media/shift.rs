@@ -182,14 +182,18 @@ fn is_cut(all: &Broadcast, period: &LivePeriod) -> bool {
     whole.is_some_and(|whole| whole.tracks.iter().any(|own| period.track(&own.face.name).and_then(last) != last(own)))
 }
 
-/// When the first media begins, in microseconds after the broadcast's start.
+/// When the first pictures begin, in microseconds after the broadcast's start; without any, the first media. What comes before a Period's start
+/// is not presented (ISO/IEC 23009-1 §5.3.9.2): of sound a browser leaves out just that, of pictures all up to the next sync sample.
 fn begin_us(periods: &[LivePeriod]) -> i64 {
     let Some(period) = periods.first() else { return 0 };
-    let first = |track: &Arc<LiveTrack>| {
-        let first = track.segments.iter().find(|segment| !segment.is_gap)?;
-        Some(after_start_us(period, track, first.time))
+    let first = |is_asked: fn(&LiveTrack) -> bool| {
+        let begin = |track: &Arc<LiveTrack>| {
+            let first = track.segments.iter().find(|segment| !segment.is_gap)?;
+            Some(after_start_us(period, track, first.time))
+        };
+        period.tracks.iter().filter(|track| is_asked(track)).filter_map(begin).min()
     };
-    period.tracks.iter().filter_map(first).min().unwrap_or(0)
+    first(|track| track.face.kind == Kind::Video).or_else(|| first(|_| true)).unwrap_or(0)
 }
 
 /// Makes `begin_us` the beginning.

@@ -1,11 +1,12 @@
 //! How the channels are, for who watches over them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::content::live::channel::Channel;
-use crate::media::live::Broadcast;
+use crate::media::live::{Broadcast, LivePeriod, LiveTrack};
 use crate::origin::clips::{Recording, recording};
 use crate::origin::serve::Origin;
 use crate::time::Utc;
@@ -32,7 +33,7 @@ pub struct ChannelFigures {
     pub latency_s: Option<f64>,
     /// Requests that wait for what comes next.
     pub waiting: usize,
-    /// Its tracks, those of the newest period.
+    /// Its tracks, each in the newest period that has it.
     pub tracks: Vec<TrackFigures>,
     /// The encoders that pushed to it, by name.
     pub encoders: Vec<EncoderFigures>,
@@ -66,6 +67,8 @@ pub struct TrackFigures {
     pub name: String,
     /// `video`, `audio` or `text`.
     pub kind: String,
+    /// `live`; `missing`, if others go on and nothing of it comes; `left`, if the newest period began without it.
+    pub state: &'static str,
     /// The media sequence number of the segment that comes next, or grows.
     pub next_number: u64,
     /// How far its end is from now, in seconds.
@@ -125,13 +128,24 @@ impl ChannelFigures {
 }
 
 fn tracks(channel: &Channel, broadcast: &Broadcast, now: Utc) -> Vec<TrackFigures> {
-    let Some(period) = broadcast.periods.last() else { return Vec::new() };
-    let figures = period.tracks.iter().map(|track| {
+    let newest = broadcast.periods.last().map(|period| period.number);
+    let mut found: BTreeMap<&str, (&LivePeriod, &LiveTrack)> = BTreeMap::new();
+    for period in &broadcast.periods {
+        found.extend(period.tracks.iter().map(|track| (track.face.name.as_str(), (&**period, &**track))));
+    }
+    // Who left is shown for as long as something of it is listed.
+    found.retain(|_, (period, track)| Some(period.number) == newest || track.listed().next().is_some());
+    let figures = found.into_values().map(|(period, track)| {
         let end = track.end().unwrap_or(track.next_time);
         let end_ms = broadcast.utc_us(period, end, track.face.timescale) / 1000;
         TrackFigures {
             name: track.face.name.clone(),
             kind: track.face.kind.to_string(),
+            state: match () {
+                () if Some(period.number) != newest => "left",
+                () if track.open.is_none() && track.segments.last().is_some_and(|last| last.is_gap) => "missing",
+                () => "live",
+            },
             next_number: track.open.as_ref().map_or(track.next_number, |open| open.number),
             behind_s: (now.0 as f64 - end_ms as f64) / 1000.0,
             drift_s: channel.drift_ms(&track.face.name).map(|ms| ms as f64 / 1000.0),

@@ -524,11 +524,12 @@ fn state(studio: &Studio) -> String {
 }
 
 /// What a playlist says of a segment besides what it is.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub(crate) struct Line {
     pub(crate) is_gap: bool,
     pub(crate) discontinuity: u64,
     pub(crate) utc_ms: u64,
+    pub(crate) seconds: f64,
 }
 
 pub(crate) fn lines(text: &str) -> Vec<Line> {
@@ -543,7 +544,7 @@ pub(crate) fn lines(text: &str) -> Vec<Line> {
             "#EXTINF" => lasts_us = (value.trim_end_matches(',').parse::<f64>().unwrap() * 1e6).round() as u64,
             _ if own.starts_with('#') => {}
             _ => {
-                lines.push(Line { utc_ms: (at_us + 500) / 1000, ..line });
+                lines.push(Line { utc_ms: (at_us + 500) / 1000, seconds: lasts_us as f64 / 1e6, ..line });
                 at_us += lasts_us;
                 line.is_gap = false;
             }

@@ -338,3 +338,21 @@ async fn a_stretch_begins_and_ends_in_sound_as_in_pictures() {
         assert!((pictures - sound).abs() < 0.5, "to {to}: pictures {pictures} s, sound {sound} s");
     }
 }
+
+#[tokio::test]
+async fn a_stretch_begins_with_its_pictures_though_sound_begins_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(options(dir.path()), NOW);
+    let (mut video, mut audio) = (Encoder { origin: 12_288 * 3 / 10, ..Encoder::video("v") }, Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 80.0, NOW);
+    let path = format!("/~from={}/~to={}/tv/manifest.mpd", seconds(10), seconds(40));
+    let found = representations(&studio.text(&path).await, &path);
+    let begins = |id: &str| {
+        let own = found.iter().find(|r| r.id == id).unwrap();
+        (own.segments[0].time as f64 - own.offset as f64) / own.timescale as f64
+    };
+    let (pictures, sound) = (begins("v"), begins("a"));
+    assert!(pictures.abs() < 0.002 && (-0.5..-0.03).contains(&sound), "pictures {pictures}, sound {sound}");
+}

@@ -61,17 +61,24 @@ async fn a_track_whose_times_are_far_from_those_of_the_others_is_refused() {
     assert!(!sound.is_empty() && sound.iter().all(|at| (19.9..34.0).contains(at)), "{sound:?}");
 }
 
-#[tokio::test]
-async fn what_begins_anew_one_after_the_other_begins_one_period() {
+/// A broadcast of twelve seconds whose pictures are of a new process then: the studio, its encoder, and that of sound, which is still the old
+/// one's.
+fn pictures_anew() -> (Studio, Encoder, Encoder) {
     let mut studio = Studio::with(quick());
     let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
     video.begin(&studio);
     audio.begin(&studio);
     run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
-    // The pictures are of a new process already; sound is the old one's for another three seconds.
-    let began = studio.now;
-    let mut again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
+    let again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
     again.begin(&studio);
+    (studio, again, audio)
+}
+
+#[tokio::test]
+async fn what_begins_anew_one_after_the_other_begins_one_period() {
+    let (mut studio, mut again, mut audio) = pictures_anew();
+    let began = studio.now;
+    // For another three seconds.
     for step in 1..7 {
         run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);
         assert_eq!(push(&studio, &mut audio), None);
@@ -89,14 +96,8 @@ async fn what_begins_anew_one_after_the_other_begins_one_period() {
 
 #[tokio::test]
 async fn who_goes_on_where_the_others_begin_anew_is_told() {
-    let mut studio = Studio::with(quick());
-    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
-    video.begin(&studio);
-    audio.begin(&studio);
-    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    let (mut studio, mut again, mut audio) = pictures_anew();
     let began = studio.now;
-    let mut again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
-    again.begin(&studio);
     let mut refused = Vec::new();
     for step in 1..50 {
         run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);

@@ -15,6 +15,7 @@ mod live_encoders;
 mod live_events;
 mod live_faults;
 mod live_long;
+mod live_missing;
 mod live_order;
 mod live_shift;
 mod live_timeline;

@@ -12,7 +12,9 @@
 mod cadence;
 mod checkpoint;
 mod events;
+mod expiry;
 pub mod handover;
+mod missing;
 mod timeline;
 
 use std::cmp::Ordering;
@@ -47,8 +49,8 @@ const OUTAGE_SLACK_MS: i64 = 10_000;
 const GAPS_MAX: i64 = 1_000;
 /// Media times that lie so near to the time of day count from 1970 (DASH-IF Live Media Ingest §6: epoch-locked).
 const EPOCH_SLACK_S: u64 = 3_600;
-/// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
-const HOT_MS: i64 = 30_000;
+/// A track of which nothing comes is waited for until others are so much further, in target durations.
+const TARGETS_BEHIND_MAX: u32 = 3;
 /// Segments that have to be as long as they should be before one is announced when it begins.
 const KEPT_AT_FIRST: u32 = 1;
 /// Segments that are sent again after a reconnect, at most, in targets.
@@ -178,6 +180,10 @@ struct Feed {
     /// How much later the open segment is presented than decoded, in ticks.
     shift: i64,
     last_at: Utc,
+    /// When something last came for it, wanted or not.
+    heard_at: Utc,
+    /// When its last media ends, in ticks of decoding, if what follows is told to be missing: `decode_end` is behind that.
+    stopped: Option<i64>,
     push: u64,
     /// The longest chunk so far, in ticks.
     chunk_max: i64,
@@ -342,7 +348,7 @@ impl Window {
     pub fn chunk(
         &mut self,
         name: &str,
-        mut chunk: Chunk,
+        chunk: Chunk,
         source: Source,
         place: Option<SourceRange>,
         now: Utc,
@@ -352,17 +358,51 @@ impl Window {
             return Ok(Taken::Added);
         }
         let handed_over_at = self.hand_over(name, &chunk, &source, now);
+        let before = self.stands(name);
+        let (course, is_boundary) = self.course(name, &chunk, &source, now)?;
+        let is_wanted = self.follow(name, &chunk, course, is_boundary, handed_over_at, now)?
+            && self.begin(name, &chunk, &source, is_boundary, now)?;
+        if !is_wanted {
+            return Ok(Taken::Dropped);
+        }
+        self.append(name, chunk, source, place, now)?;
+        self.close_over(now);
+        self.tell_missing(now);
+        self.settle(now);
+        self.publish(now);
+        if before != self.stands(name) {
+            // With every segment and what was gathered, so that no playlist becomes longer than what leaves it stays.
+            self.expire(now);
+        }
+        Ok(Taken::Added)
+    }
+
+    /// Which segment of `name` is the last that is whole, and how many periods there are.
+    fn stands(&self, name: &str) -> (Option<u64>, usize) {
+        let last = self.feeds.get(name).and_then(|feed| feed.live.segments.last()).map(|last| last.number);
+        (last, self.current.periods.len())
+    }
+
+    /// How `chunk` follows what came to `name`, if anything did, and whether a segment may begin with it.
+    fn course(
+        &mut self,
+        name: &str,
+        chunk: &Chunk,
+        source: &Source,
+        now: Utc,
+    ) -> Result<(Option<Course>, bool), Refusal> {
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        feed.heard_at = now;
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let is_named = source.named_segments;
-        let course = feed.period.map(|_| feed.goes_on(&chunk, is_named, now, target, self.locked(), self.gaps_max()));
-        let before = (feed.live.segments.last().map(|last| last.number), self.current.periods.len());
+        let course = feed.period.map(|_| feed.goes_on(chunk, is_named, now, target, self.locked(), self.gaps_max()));
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
-            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, &chunk, now);
+            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, chunk, now);
         }
-        let is_boundary = self.is_boundary(feed, &chunk);
+        let is_boundary = self.is_boundary(feed, chunk);
         // Others went on without it: its next segment begins in another period, together with theirs.
-        let may_begin = || feed.begins_segment(&chunk, &source, target, self.timing, self.options.cadence);
+        let may_begin = || feed.begins_segment(chunk, source, target, self.timing, self.options.cadence);
         let course = match course {
             Some(Course::Gap) if is_boundary && self.is_left_behind(feed) => Some(Course::Follows(None)),
             Some(Course::Goes) if is_boundary && self.is_left_behind(feed) && may_begin() => {
@@ -370,69 +410,114 @@ impl Window {
             }
             course => course,
         };
-        let (cadence, locked, pace) = (self.options.cadence, self.locked(), self.pace());
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
-            Window::asked_of_epoch(name, feed, &chunk, now)?;
+            Window::asked_of_epoch(name, feed, chunk, now)?;
         }
+        if let Some(cadence) = self.locked() {
+            let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+            feed.note_boundary(name, cadence, chunk, is_boundary)?;
+        }
+        Ok((course, is_boundary))
+    }
+
+    /// Has the track called `name` go on to `chunk` by `course`: what is missing before it is listed, or a period begins. Says whether the
+    /// chunk is wanted there.
+    fn follow(
+        &mut self,
+        name: &str,
+        chunk: &Chunk,
+        course: Option<Course>,
+        is_boundary: bool,
+        handed_over_at: Option<(MediaTime, MediaTime)>,
+        now: Utc,
+    ) -> Result<bool, Refusal> {
+        let (locked, pace) = (self.locked(), self.pace());
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-        if let Some(cadence) = locked {
-            feed.note_boundary(name, cadence, &chunk, is_boundary)?;
-        }
-        match course {
-            Some(Course::Repeats) => return Ok(Taken::Dropped),
-            Some(Course::Goes) => {}
+        let next = match course {
+            Some(Course::Goes) => return Ok(true),
+            Some(Course::Repeats) => return Ok(false),
+            Some(Course::Gap) if !is_boundary => {
+                feed.finish(now, None, pace);
+                self.publish(now);
+                return Ok(false);
+            }
             Some(Course::Gap) => {
-                if !is_boundary {
-                    feed.finish(now, None, pace);
-                    self.publish(now);
-                    return Ok(Taken::Dropped);
-                }
                 feed.close(now, locked.map(|_| chunk.time), pace);
-                let hole = [feed.live.next_time, chunk.time];
+                // Where it begins was told when it was.
+                let from = if feed.stopped.take().is_some() { chunk.time } else { feed.live.next_time };
+                let hole = [from, chunk.time];
                 match locked {
                     Some(cadence) => feed.fill_locked(cadence, chunk.time, now),
-                    None => feed.fill(chunk.time, target, now),
+                    None => feed.fill(chunk.time, feed.ticks(self.options.target), now),
                 }
                 self.mend();
                 self.cut(name, hole);
+                return Ok(true);
             }
-            Some(Course::Jumps) | None if !is_boundary => return Ok(Taken::Dropped),
-            Some(Course::Jumps | Course::Follows(_)) | None => {
-                let next = if let Some(Course::Follows(next)) = course { next } else { None };
-                if next.is_some() {
-                    feed.close(now, next, pace);
-                }
-                if !self.keeps_time(name, &chunk, now)? {
-                    self.publish(now);
-                    return Ok(Taken::Dropped);
-                }
-                let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-                feed.close(now, None, pace);
-                self.begin_period(name, &chunk, now);
-                if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
-                    gathering.goes_on.get_or_insert(at);
-                }
-            }
+            Some(Course::Jumps) | None if !is_boundary => return Ok(false),
+            Some(Course::Jumps) | None => None,
+            Some(Course::Follows(next)) => next,
+        };
+        if next.is_some() {
+            feed.close(now, next, pace);
+        }
+        if !self.keeps_time(name, chunk, now)? {
+            self.publish(now);
+            return Ok(false);
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-        if feed.begins_segment(&chunk, &source, target, self.timing, cadence) {
+        feed.close(now, None, pace);
+        self.begin_period(name, chunk, now);
+        if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
+            gathering.goes_on.get_or_insert(at);
+        }
+        Ok(true)
+    }
+
+    /// Ends the segment of `name` that is under way, if another one begins with `chunk`. Says whether the chunk is wanted.
+    fn begin(
+        &mut self,
+        name: &str,
+        chunk: &Chunk,
+        source: &Source,
+        is_boundary: bool,
+        now: Utc,
+    ) -> Result<bool, Refusal> {
+        let (locked, pace) = (self.locked(), self.pace());
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        let target = feed.ticks(self.options.target);
+        if feed.begins_segment(chunk, source, target, self.timing, self.options.cadence) {
             if locked.is_some() && !is_boundary {
                 // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
                 feed.finish(now, Some(chunk.time), pace);
                 self.publish(now);
-                return Ok(Taken::Dropped);
+                return Ok(false);
             }
             feed.close(now, Some(chunk.time), pace);
-            self.move_on(name, &chunk, now);
-        }
-        let (part_target, timing) = (self.options.part_target, self.timing);
-        if let Some(kid) = chunk.other_key {
-            self.rotates(name, kid);
+            self.move_on(name, chunk, now);
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         if let Some(cadence) = locked.filter(|_| feed.live.open.is_none()) {
             feed.fill_locked(cadence, chunk.time, now);
         }
+        Ok(true)
+    }
+
+    /// Makes `chunk` part of the segment of `name` that is under way, and closes that if it is whole.
+    fn append(
+        &mut self,
+        name: &str,
+        mut chunk: Chunk,
+        source: Source,
+        place: Option<SourceRange>,
+        now: Utc,
+    ) -> Result<(), Refusal> {
+        if let Some(kid) = chunk.other_key {
+            self.rotates(name, kid);
+        }
+        let (cadence, pace) = (self.options.cadence, self.pace());
+        let (part_target, timing) = (self.options.part_target, self.timing);
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         let is_last = chunk.is_last && !source.is_doubled;
         let begins = feed.live.open.as_ref().map_or(chunk.time, |open| open.time);
         let begins = MediaTime::new(begins, feed.init.face.timescale);
@@ -455,15 +540,7 @@ impl Window {
         if let (Some(period), messages) = said {
             self.note_events(&messages, period, begins, true);
         }
-        self.close_over(now);
-        self.settle(now);
-        self.publish(now);
-        let whole = self.feeds.get(name).and_then(|feed| feed.live.segments.last()).map(|last| last.number);
-        if before != (whole, self.current.periods.len()) {
-            // With every segment and what was gathered, so that no playlist becomes longer than what leaves it stays.
-            self.expire(now);
-        }
-        Ok(Taken::Added)
+        Ok(())
     }
 
     /// Media of `name` is under another key than the initialization segment names.
@@ -712,69 +789,6 @@ impl Window {
         ends.max().map(|edge| edge.to(Timescale::MILLI, Rounding::Down))
     }
 
-    /// Lets segments leave the window, and those that left it long ago be forgotten.
-    fn expire(&mut self, now: Utc) {
-        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
-        let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
-        let target = self.current.timing.target_s as i64 * 1000;
-        // As long as the longest playlist that had it, which has all of the segment that the window begins in, and its own length
-        // (rfc8216bis §6.2.2).
-        let stays = window + 2 * (target + 499);
-        let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
-        let stays = Duration::from_millis(stays as u64);
-        let mut changed = self.expire_events(limits.listed);
-        let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
-        for period in &mut next.periods {
-            // The last of those that are over stays: what is listed is in the stretch that began there.
-            let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
-            if over > 0 {
-                Arc::make_mut(period).cuts.drain(..over);
-                changed = true;
-            }
-            for index in 0..period.tracks.len() {
-                let number = period.number;
-                let track = &period.tracks[index];
-                let listed_from = listed_from(period, track, &limits);
-                // By when it left, not by when it ended: after an outage many leave at once.
-                let left = self.left.entry((number, track.face.name.clone())).or_default();
-                let is_cool = |segment: &&Arc<LiveSegment>| ended_ms(period, track, segment) < limits.hot;
-                for segment in track.segments.from(left.cool).take_while(is_cool) {
-                    segment.cool();
-                    left.cool = segment.number + 1;
-                }
-                if listed_from != track.listed_from {
-                    left.listed.push_back((listed_from, now));
-                }
-                let over = left.listed.iter().take_while(|(_, at)| now >= at.after(stays)).count();
-                let gone = left.listed.drain(..over).next_back().map(|(below, _)| below);
-                if listed_from == track.listed_from && gone.is_none() {
-                    continue;
-                }
-                changed = true;
-                let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
-                leave(track, listed_from, gone, now);
-                let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
-                if let Some(feed) = feed {
-                    // It may have more than is published.
-                    leave(&mut feed.live, listed_from, gone, now);
-                }
-            }
-        }
-        let is_over = |period: &Arc<LivePeriod>| {
-            let is_old = period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept);
-            let mut segments = period.tracks.iter().flat_map(|track| track.segments.iter());
-            is_old && segments.all(|segment| !segment.lease.is_live())
-        };
-        let before = next.periods.len();
-        next.periods.retain(|period| !is_over(period));
-        self.left.retain(|(number, _), _| next.periods.iter().any(|period| period.number == *number));
-        if changed || next.periods.len() != before {
-            next.sequence += 1;
-            next.published = now;
-            self.current = Arc::new(next);
-        }
-    }
-
     /// Makes a new state of what the feeds have.
     fn publish(&mut self, now: Utc) {
         self.mend();
@@ -825,22 +839,6 @@ impl Window {
     }
 }
 
-/// What holds of a segment that ended before, in milliseconds after the broadcast's start.
-struct Limits {
-    /// It is not listed.
-    listed: i64,
-    /// What it was part of is over.
-    kept: i64,
-    /// It is not kept in memory, if the spool has it.
-    hot: i64,
-}
-
-/// When `segment` of `track` ended, in milliseconds after the broadcast's start.
-fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i64 {
-    let timescale = track.face.timescale;
-    rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
-}
-
 /// When the last segment of `period` that is whole ends.
 fn whole_end_of(period: &LivePeriod) -> Option<MediaTime> {
     let end = |track: &Arc<LiveTrack>| {
@@ -849,22 +847,6 @@ fn whole_end_of(period: &LivePeriod) -> Option<MediaTime> {
         Some(MediaTime::new(period.offset(last.end(), timescale), timescale))
     };
     period.tracks.iter().filter_map(end).max()
-}
-
-/// Which segment of `track` is the first to be listed.
-fn listed_from(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> u64 {
-    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(period, track, s) >= limits.listed);
-    // Or the one that grows, when it is whole.
-    let next = track.open.as_ref().map_or(track.next_number, |open| open.number);
-    listed.map_or(next, |s| s.number)
-}
-
-/// The first that is listed is number `listed_from`; those below `gone` are forgotten.
-fn leave(track: &mut LiveTrack, listed_from: u64, gone: Option<u64>, now: Utc) {
-    track.listed_from = listed_from;
-    let Some(gone) = gone else { return };
-    track.segments.iter().take_while(|s| s.number < gone).filter(|s| s.lease.is_live()).for_each(|s| s.release(now));
-    track.segments.forget(|s| !s.lease.is_live() && s.number < listed_from);
 }
 
 /// How a chunk follows those before it.
@@ -905,6 +887,8 @@ impl Feed {
             decode_end: 0,
             shift: 0,
             last_at: now,
+            heard_at: now,
+            stopped: None,
             push: 0,
             chunk_max: 0,
             ended: false,
@@ -980,7 +964,7 @@ impl Feed {
         self.period = Some(period);
         (self.first_time, self.first_hash, self.decode_end) = (chunk.time, hash(chunk), chunk.decode_time);
         (self.peak, self.bits, self.ticks) = (0, 0, 0);
-        self.ended = false;
+        (self.ended, self.stopped) = (false, None);
     }
 
     fn goes_on(
@@ -992,10 +976,14 @@ impl Feed {
         locked: Option<Cadence>,
         gaps_max: i64,
     ) -> Course {
-        let jump = chunk.decode_time - self.decode_end;
+        // From where its media ends, though more may be told.
+        let told = self.told().unwrap_or(0);
+        let jump = chunk.decode_time - self.decode_end + told;
         let jump_ms = self.init.ms(jump);
-        if jump_ms.abs() <= JITTER_MS {
-            return Course::Goes;
+        match self.stopped {
+            None if jump_ms.abs() <= JITTER_MS => return Course::Goes,
+            Some(_) if jump_ms >= -JITTER_MS && jump_ms < self.init.ms(told) - JITTER_MS => return Course::Repeats,
+            _ => {}
         }
         if locked.is_some() {
             // There is one timeline, and nothing comes twice.

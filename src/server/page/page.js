@@ -131,7 +131,8 @@ async function refreshChannel() {
   const drift = (value) => Math.abs(value ?? 0) < 0.1 ? "" : ` (clock ${value > 0 ? "slow" : "fast"} by ${seconds(Math.abs(value))})`;
   const rows = one.tracks.map((track) => {
     const gaps = track.gaps ? `, ${number.format(track.gaps)} missing` : "";
-    return el("li", {}, `${track.name}: segment ${track.next_number} next, ${seconds(track.behind_s)} behind${drift(track.drift_s)}, ${number.format(track.listed)} listed${gaps}`);
+    const state = { missing: ", nothing comes of it", left: ", left behind by the others" }[track.state] ?? "";
+    return el("li", {}, `${track.name}: segment ${track.next_number} next, ${seconds(track.behind_s)} behind${drift(track.drift_s)}, ${number.format(track.listed)} listed${gaps}${state}`);
   });
   const given = (own) => `${number.format(own.segments)} ${own.segments === 1 ? "segment" : "segments"}`;
   const encoders = one.encoders.map((own) => {

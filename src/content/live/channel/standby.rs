@@ -16,14 +16,13 @@ impl State {
         if source.encoder == 0 || self.window.next_number(&track).is_none() {
             return Some(waiting);
         }
-        if self.encoders.heard(&track, source.encoder, source.push, now)
-            && self.encoders.is_doubled(&track, source.encoder, self.window.silence(), now)
-        {
+        let silence = self.window.silence();
+        let is_new = self.encoders.heard(&track, source.encoder, source.push, now);
+        let is_doubled = self.encoders.is_doubled(&track, source.encoder, silence, now);
+        if is_new && is_doubled {
             let encoder = self.encoders.name(source.encoder);
             tracing::info!(channel, track, encoder, "another encoder pushes this track, too");
         }
-        let silence = self.window.silence();
-        let is_doubled = self.encoders.is_doubled(&track, source.encoder, silence, now);
         let Some(standing) = self.window.standing(&track) else { return Some(waiting) };
         let is_own = standing.encoder == source.encoder || standing.encoder == 0;
         match &waiting.input {

@@ -9,7 +9,9 @@ use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::cut;
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::receiver::RawChunk;
-use crate::content::live::window::{EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, KEPT_AT_FIRST, Window};
+use crate::content::live::window::{
+    EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, KEPT_AT_FIRST, TARGETS_BEHIND_MAX, Window,
+};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, LowLatency};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
@@ -21,8 +23,6 @@ const PIECES_MAX: usize = 8;
 /// A player learns of a segment by asking for the MPD, once a second (dash.js 5.2 asks no sooner); a cache between keeps one for
 /// another.
 const LEARNT_MS: u64 = 2_000;
-/// A track of which nothing more seems to come is waited for until others are so much further, in segments.
-const PASSED_TARGETS: u32 = 3;
 /// How long an encoder may have no sync sample where a segment begins, in segments.
 const ASTRAY_SEGMENTS: i64 = 3;
 /// The most that is believed of how late an encoder is.
@@ -40,7 +40,7 @@ impl Window {
         let pace = self.pace();
         let has_ended = self.feeds.values().filter(|feed| feed.period.is_some()).all(|feed| feed.ended);
         let edge_ms = self.edge_ms().unwrap_or(i64::MIN);
-        let passed_ms = (self.options.target * PASSED_TARGETS).as_millis() as i64;
+        let passed_ms = (self.options.target * TARGETS_BEHIND_MAX).as_millis() as i64;
         let period = self.current.periods.last().cloned();
         let mut holes = Vec::new();
         for (name, feed) in &mut self.feeds {
@@ -247,15 +247,16 @@ impl Feed {
     /// What came of the open segment is all of it; what follows begins at `next`, if anything is known of it. If numbers follow from times
     /// and its end is missing it stays open, so that it is listed once it is known what follows.
     pub(super) fn finish(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
-        let Some(open) = &mut self.live.open else { return };
+        let Some(mut open) = self.live.open.take() else { return };
         let (number, end) = (open.number, open.time + open.duration);
-        if pace.locked().is_some_and(|cadence| self.is_short(cadence, number, end)) {
-            if let Some(open) = &mut self.live.open {
-                Arc::make_mut(open).is_over = true;
-            }
-            return;
+        let is_short = pace.locked().is_some_and(|cadence| self.is_short(cadence, number, end));
+        if is_short {
+            Arc::make_mut(&mut open).is_over = true;
         }
-        self.close(now, next, pace);
+        self.live.open = Some(open);
+        if !is_short {
+            self.close(now, next, pace);
+        }
     }
 
     /// Whether the segment with this `number`, which ends at `end`, lacks its end.
@@ -270,7 +271,7 @@ impl Feed {
     }
 
     /// When the segment with this `number` begins, in ticks.
-    fn start(&self, cadence: Cadence, number: u64) -> i64 {
+    pub(super) fn start(&self, cadence: Cadence, number: u64) -> i64 {
         start(cadence, number, self.init.face.timescale)
     }
 
@@ -297,6 +298,12 @@ impl Feed {
         let number = self.number_at(cadence, time);
         fill(&mut self.live, cadence, number, time, now);
         self.live.next_number = self.live.next_number.max(number);
+    }
+
+    /// Lists as missing what has numbers below this `number`.
+    pub(super) fn fill_until(&mut self, cadence: Cadence, number: u64, now: Utc) {
+        let time = self.start(cadence, number);
+        fill(&mut self.live, cadence, number, time, now);
     }
 
     /// The number of the segment that begins at `time`.

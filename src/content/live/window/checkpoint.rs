@@ -79,6 +79,10 @@ struct Fed {
     decode_end: i64,
     shift: i64,
     last_at: u64,
+    #[serde(default)]
+    heard_at: Option<u64>,
+    #[serde(default)]
+    stopped: Option<i64>,
     push: u64,
     #[serde(default)]
     encoder: u32,
@@ -154,6 +158,8 @@ impl Window {
             decode_end: feed.decode_end,
             shift: feed.shift,
             last_at: feed.last_at.0,
+            heard_at: Some(feed.heard_at.0),
+            stopped: feed.stopped,
             push: feed.push,
             encoder: feed.encoder,
             others: feed.others.iter().map(|(encoder, init)| (*encoder, hex(&init.raw))).collect(),
@@ -304,6 +310,8 @@ impl Fed {
         (feed.period, feed.named_s) = (self.period, self.named_s);
         ((feed.first_time, feed.first_hash), feed.decode_end) = (self.first, self.decode_end);
         feed.shift = self.shift;
+        feed.heard_at = self.heard_at.map_or(feed.last_at, Utc);
+        feed.stopped = self.stopped;
         feed.push = self.push;
         feed.encoder = self.encoder;
         for (encoder, init) in self.others {

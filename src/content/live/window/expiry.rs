@@ -1,0 +1,112 @@
+//! What leaves the window, and when: a segment is listed, then kept for as long again as anybody may ask for it, then forgotten.
+//!
+//! ```text
+//!   forgotten | kept, for who has an older playlist | listed | what grows
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::content::live::window::Window;
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack};
+use crate::time::{Rounding, Timescale, Utc, rescale};
+
+/// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
+const HOT_MS: i64 = 30_000;
+
+/// What holds of a segment that ended before, in milliseconds after the broadcast's start.
+struct Limits {
+    /// It is not listed.
+    listed: i64,
+    /// What it was part of is over.
+    kept: i64,
+    /// It is not kept in memory, if the spool has it.
+    hot: i64,
+}
+
+/// When `segment` of `track` ended, in milliseconds after the broadcast's start.
+fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i64 {
+    let timescale = track.face.timescale;
+    rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
+}
+
+impl Window {
+    /// Lets segments leave the window, and those that left it long ago be forgotten.
+    pub(super) fn expire(&mut self, now: Utc) {
+        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
+        let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
+        let target = self.current.timing.target_s as i64 * 1000;
+        // As long as the longest playlist that had it, which has all of the segment that the window begins in, and its own length
+        // (rfc8216bis §6.2.2).
+        let stays = window + 2 * (target + 499);
+        let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
+        let stays = Duration::from_millis(stays as u64);
+        let mut changed = self.expire_events(limits.listed);
+        let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
+        for period in &mut next.periods {
+            // The last of those that are over stays: what is listed is in the stretch that began there.
+            let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
+            if over > 0 {
+                Arc::make_mut(period).cuts.drain(..over);
+                changed = true;
+            }
+            for index in 0..period.tracks.len() {
+                let number = period.number;
+                let track = &period.tracks[index];
+                let listed_from = listed_from(period, track, &limits);
+                // By when it left, not by when it ended: after an outage many leave at once.
+                let left = self.left.entry((number, track.face.name.clone())).or_default();
+                let is_cool = |segment: &&Arc<LiveSegment>| ended_ms(period, track, segment) < limits.hot;
+                for segment in track.segments.from(left.cool).take_while(is_cool) {
+                    segment.cool();
+                    left.cool = segment.number + 1;
+                }
+                if listed_from != track.listed_from {
+                    left.listed.push_back((listed_from, now));
+                }
+                let over = left.listed.iter().take_while(|(_, at)| now >= at.after(stays)).count();
+                let gone = left.listed.drain(..over).next_back().map(|(below, _)| below);
+                if listed_from == track.listed_from && gone.is_none() {
+                    continue;
+                }
+                changed = true;
+                let track = Arc::make_mut(&mut Arc::make_mut(period).tracks[index]);
+                leave(track, listed_from, gone, now);
+                let feed = self.feeds.get_mut(&track.face.name).filter(|feed| feed.period == Some(number));
+                if let Some(feed) = feed {
+                    // It may have more than is published.
+                    leave(&mut feed.live, listed_from, gone, now);
+                }
+            }
+        }
+        let is_over = |period: &Arc<LivePeriod>| {
+            let is_old = period.end.is_some_and(|end| end.to(Timescale::MILLI, Rounding::Up) < limits.kept);
+            let mut segments = period.tracks.iter().flat_map(|track| track.segments.iter());
+            is_old && segments.all(|segment| !segment.lease.is_live())
+        };
+        let before = next.periods.len();
+        next.periods.retain(|period| !is_over(period));
+        self.left.retain(|(number, _), _| next.periods.iter().any(|period| period.number == *number));
+        if changed || next.periods.len() != before {
+            next.sequence += 1;
+            next.published = now;
+            self.current = Arc::new(next);
+        }
+    }
+}
+
+/// Which segment of `track` is the first to be listed.
+fn listed_from(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> u64 {
+    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(period, track, s) >= limits.listed);
+    // Or the one that grows, when it is whole.
+    let next = track.open.as_ref().map_or(track.next_number, |open| open.number);
+    listed.map_or(next, |s| s.number)
+}
+
+/// The first that is listed is number `listed_from`; those below `gone` are forgotten.
+fn leave(track: &mut LiveTrack, listed_from: u64, gone: Option<u64>, now: Utc) {
+    track.listed_from = listed_from;
+    let Some(gone) = gone else { return };
+    track.segments.iter().take_while(|s| s.number < gone).filter(|s| s.lease.is_live()).for_each(|s| s.release(now));
+    track.segments.forget(|s| !s.lease.is_live() && s.number < listed_from);
+}

@@ -1,0 +1,129 @@
+//! A track of which nothing comes while others go on: players are told, and go on without it.
+
+use std::time::Duration;
+
+use headwater::content::live::channel::Options;
+use headwater::content::live::window;
+
+use crate::live::{Encoder, Studio, quick, run};
+use crate::live_long::{Line, lines};
+use crate::scene::NOW;
+
+/// What is listed of `track`.
+async fn listed(studio: &Studio, track: &str) -> Vec<Line> {
+    lines(&studio.text(&format!("/tv/{track}/media.m3u8")).await)
+}
+
+/// When the last that is listed of `track` ends, in seconds after `NOW`.
+async fn edge_s(studio: &Studio, track: &str) -> f64 {
+    let last = listed(studio, track).await.pop().unwrap();
+    (last.utc_ms as f64 - NOW.0 as f64) / 1000.0 + last.seconds
+}
+
+/// Periods in DASH, with the tracks of each.
+async fn periods(studio: &Studio) -> Vec<Vec<String>> {
+    let found = studio.dash().await;
+    let tracks = found.chunk_by(|a, b| a.period == b.period);
+    tracks.map(|period| period.iter().map(|representation| representation.id.clone()).collect()).collect()
+}
+
+/// Whose times count from 1970, if that is asked for.
+fn of(encoder: Encoder, is_epoch: bool) -> Encoder {
+    let origin = if is_epoch { NOW.0 / 1000 * u64::from(encoder.timescale) } else { 0 };
+    Encoder { origin, ..encoder }
+}
+
+/// Has `encoder` lose what it would have made until `seconds` after it began.
+fn skip(encoder: &mut Encoder, seconds: u64) {
+    let sample = seconds * u64::from(encoder.timescale) / u64::from(encoder.sample_ticks);
+    encoder.sample = sample.next_multiple_of(u64::from(encoder.chunk_samples));
+}
+
+fn options(dir: &std::path::Path, is_epoch: bool) -> Options {
+    let cadence = is_epoch.then(|| "2s".parse().unwrap());
+    let every = window::Options { cadence, window: Duration::from_secs(120), ..quick() };
+    Options { dir: Some(dir.to_path_buf()), every, open: true, ..Options::default() }
+}
+
+#[tokio::test]
+async fn what_a_track_lacks_that_stands_still_is_told_while_others_go_on() {
+    for is_epoch in [false, true] {
+        for stands_still in ["v", "a"] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut studio = Studio::of(options(dir.path(), is_epoch), NOW);
+            let (mut video, mut audio) = (of(Encoder::video("v"), is_epoch), of(Encoder::audio("a"), is_epoch));
+            video.begin(&studio);
+            audio.begin(&studio);
+            run(&mut studio, &mut [&mut video, &mut audio], 12.7, NOW);
+            let (goes_on, other) = match stands_still {
+                "a" => (&mut video, &mut audio),
+                _ => (&mut audio, &mut video),
+            };
+            let mut before = listed(&studio, other.name).await;
+            for second in 13..40 {
+                run(&mut studio, &mut [goes_on], f64::from(second), NOW);
+                let now = listed(&studio, other.name).await;
+                assert_eq!(now[..before.len()], before, "what was told stays: {stands_still} {second}");
+                before = now;
+                let lacks = f64::from(second) - edge_s(&studio, other.name).await;
+                assert!(lacks < 3.0 * 2.0 + 2.0 + 0.6, "{stands_still} stands still: {lacks} s behind at {second} s");
+            }
+            let gaps = before.iter().filter(|line| line.is_gap).count();
+            assert!((9..=11).contains(&gaps), "{gaps} gaps: {before:?}");
+            assert_eq!(periods(&studio).await, [vec!["v", "a"], vec![goes_on.name]]);
+            // A restart knows no less.
+            let studio_again = Studio::of(options(dir.path(), is_epoch), studio.now);
+            assert_eq!(listed(&studio_again, other.name).await, before);
+            let mut studio = studio_again;
+            // It comes back with what is made then.
+            skip(other, 40);
+            run(&mut studio, &mut [goes_on, other], 60.0, NOW);
+            let now = listed(&studio, other.name).await;
+            assert_eq!(now[..before.len()], before, "what was told stays");
+            let gaps = now.iter().filter(|line| line.is_gap).count();
+            assert!((13..=15).contains(&gaps), "{gaps} gaps: {now:?}");
+            assert!(!now.last().unwrap().is_gap && edge_s(&studio, other.name).await > 57.0, "{now:?}");
+            assert_eq!(periods(&studio).await, [vec!["v", "a"], vec![goes_on.name], vec!["v", "a"]]);
+            for pair in now.windows(2) {
+                let end_ms = pair[0].utc_ms as f64 + pair[0].seconds * 1000.0;
+                assert!((end_ms - pair[1].utc_ms as f64).abs() < 3.0, "no hole in time: {pair:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn media_of_a_time_that_was_told_to_be_missing_is_left_out_if_it_comes_after_all() {
+    for is_epoch in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut studio = Studio::of(options(dir.path(), is_epoch), NOW);
+        let (mut video, mut audio) = (of(Encoder::video("v"), is_epoch), of(Encoder::audio("a"), is_epoch));
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 12.7, NOW);
+        run(&mut studio, &mut [&mut audio], 32.0, NOW);
+        let before = listed(&studio, "v").await;
+        // All that it made meanwhile, at once.
+        run(&mut studio, &mut [&mut video], 32.0, NOW);
+        run(&mut studio, &mut [&mut video, &mut audio], 40.2, NOW);
+        let now = listed(&studio, "v").await;
+        assert_eq!(now[..before.len()], before);
+        let media = now.iter().skip(before.len()).filter(|line| !line.is_gap).count();
+        assert!(media >= 5 && edge_s(&studio, "v").await >= 38.0, "{now:?}");
+        assert_eq!(periods(&studio).await, [vec!["v", "a"], vec!["a"], vec!["v", "a"]]);
+    }
+}
+
+#[tokio::test]
+async fn a_track_that_is_late_for_a_while_is_waited_for() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 12.7, NOW);
+    run(&mut studio, &mut [&mut video], 17.9, NOW);
+    run(&mut studio, &mut [&mut audio], 17.9, NOW);
+    run(&mut studio, &mut [&mut video, &mut audio], 24.2, NOW);
+    assert!(listed(&studio, "a").await.iter().all(|line| !line.is_gap));
+    assert_eq!(periods(&studio).await, [["v", "a"]]);
+}
