@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use crate::content::source::Source;
-use crate::content::vod::Fingerprint;
 use crate::media::sample::SourceRange;
 use crate::media::track::{Kind, Track};
 
-/// Muxed renditions often carry the same audio each; it is listed once.
-pub(crate) fn leave_out(tracks: &mut Vec<(Track, Fingerprint)>, source: &Source, warnings: &mut Vec<String>) {
+/// Muxed renditions often carry the same audio each; it is listed once. Beside each track is a hash of what its files hold.
+pub(crate) fn leave_out(tracks: &mut Vec<(Track, [u8; 32])>, source: &Source, warnings: &mut Vec<String>) {
     let mut index = 0;
     while index < tracks.len() {
         let (candidate, earlier) = (&tracks[index].0, &tracks[..index]);
