@@ -17,7 +17,8 @@ import urllib.parse
 import urllib.request
 
 HEADWATER, SERVER, SCRATCH, LIBRARY = sys.argv[1:5]
-S3, RPC, PROXY, MEDIA, ADMIN, LOCAL = 19210, 19211, 19201, 19220, 19221, 19222
+FIRST_PORT = int(os.environ.get("STORAGE_PORT", "19200"))
+PROXY, S3, RPC, MEDIA, ADMIN, LOCAL, TLS = (FIRST_PORT + n for n in (1, 10, 11, 20, 21, 22, 30))
 KEY, SECRET, BUCKET = "GK" + "0123456789abcdef01234567", "ab" * 32, "media"
 REGION = "us-east-1"
 # How many presentations the scene of a restart has; the goal is stated for 10000.
@@ -204,6 +205,7 @@ def main():
                 put(os.path.relpath(path, LIBRARY), path)
         scenes(names)
         proxy = down(proxy)
+        over_tls()
     finally:
         for process in (proxy, server):
             process.terminate()
@@ -306,7 +308,7 @@ def scenes(names):
         read = counts()
         disk = sum(os.path.getsize(os.path.join(folder, file)) for folder, _, files in os.walk(cache) for file in files)
         row(f"restart with {MANY} indexed presentations", read.get("get", 0) == 0 and set(answers) == {200},
-            f"ready in {server.ready_s:.2f} s, {read.get('get', 0)} storage reads, {read.get('list', 0)} listings for all of them; "
+            f"ready in {server.ready_s:.2f} s, {read.get('get', 0)} storage reads, {read.get('list', 0)} listings while all of them were asked for; "
             f"indexed in {indexed_s:.1f} s, {disk / MANY / 1024:.1f} KiB each")
 
     # A long fragmented film.
@@ -323,6 +325,20 @@ def scenes(names):
             seconds = time.time() - began
             read = counts()
             row("opening a fragmented film", bool(found), f"{os.path.getsize(film) >> 20} MiB, {len(found or [])} segments: {read} in {seconds:.1f} s")
+
+
+def over_tls():
+    """The judges of playlists, and players, over TLS, of what lies in the S3 server."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    if not os.access(os.path.join(here, "../../shared/verify/hls-check"), os.X_OK):
+        print("the judges are missing: nothing is judged over TLS")
+        return
+    environment = {**ENVIRONMENT, "TLS_STORAGE": f"http://127.0.0.1:{S3}", "TLS_PORT": str(TLS), "HEADWATER": HEADWATER}
+    ran = subprocess.run([os.path.join(here, "tls")], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(ran.stdout, flush=True)
+    said = re.findall(r"^(ok|FAIL|known) +((?:hls-|dash-|play-)\S+) (\S+)$", ran.stdout, re.M)
+    by_verdict = lambda wanted: ", ".join(f"{judge} {name}" for verdict, judge, name in said if verdict == wanted) or "none"
+    row("judges and players over TLS", ran.returncode == 0, f"ok: {by_verdict('ok')}; failed: {by_verdict('FAIL')}")
 
 
 def down(proxy):

@@ -5,6 +5,7 @@
 //! leave, and what was begun is made all the same, for the others and for the cache.
 
 pub mod disk;
+pub mod patience;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -177,6 +177,8 @@ label! {
     Storage = "storage",
     /// Folders of a storage that are looked into, to see what their files are.
     Folder = "folder",
+    /// Names of a storage that are looked at again because what was listed before a start was believed.
+    Again = "again",
     /// Presentations that are opened.
     Opening = "opening",
 }
@@ -526,6 +528,7 @@ table! {
     reads_refused: By<ReadOf, Count>, "reads_refused", "Reads refused because too many waited.";
     storage_requests: Count, "storage_requests", "Requests sent to remote storage, listings and second attempts too.";
     storage_lists: Count, "storage_lists", "Listings among them.";
+    storage_lists_kept: Count, "storage_lists_kept", "Listings of remote storage that were found on disk.";
     storage_retries: Count, "storage_retries", "Attempts after one that failed.";
     storage_hedges: Count, "storage_hedges", "Requests sent a second time because the first was late.";
     storage_answers: By<StorageOutcome, Count>, "storage_answers", "Answers of remote storage, by what came of them.";
@@ -536,6 +539,7 @@ table! {
     disk_hits: Count, "disk_hits", "Reads of remote media that the disk answered.";
     disk_misses: Count, "disk_misses", "Reads of remote media that it did not have.";
     disk_failures: Count, "disk_failures", "Reads of the disk that failed; remote storage was asked.";
+    disk_late: Count, "disk_late", "Reads of the disk that were not waited for, since it did not answer in time, or still did not; remote storage was asked.";
     disk_puts: Count, "disk_puts", "Reads of remote media that were given to the disk.";
     disk_read_bytes: Count, "disk_read_bytes", "Bytes of remote media read from the disk.";
     storage_failures: Count, "storage_failures", "Reads and listings given up after all attempts.";

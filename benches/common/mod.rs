@@ -74,7 +74,7 @@ fn later() -> Utc {
 
 /// The presentation called `name`, opened.
 pub(crate) fn open(origin: &Origin, name: &str) -> Opened {
-    origin.library().entry(name).expect("the library has it").open().expect("it can be served")
+    origin.library().entry(name).expect("the library has it").open(Utc(0)).expect("it can be served")
 }
 
 /// What a track is fetched by: paths on the media listener.

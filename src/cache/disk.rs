@@ -7,7 +7,8 @@
 //!   DIR/blocks/      foyer's files (docs/adr/0012-media-on-disk.md): filled one after another, evicted one at a time, a checksum an entry
 //! ```
 //!
-//! All of it may be lost or wrong at any time: what can't be read as it was written is not there.
+//! All of it may be lost or wrong at any time: what can't be read as it was written is not there. What the disk does not give in time is not there
+//! either, and until it does nothing more is asked of it.
 
 use std::fs::{File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -22,8 +23,8 @@ use foyer::{
     RecoverMode,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
+use crate::cache::patience::Patience;
 use crate::telemetry::Telemetry;
 
 /// Blocks of a folder, at least: what is evicted at once is then less than a hundredth of it. Each is a file that is kept open.
@@ -41,6 +42,11 @@ const QUEUE_BYTES_MAX: usize = 32 << 20;
 const PURGES_MAX: usize = 1000;
 /// Reads of the disk at once, each on a thread that may block: as many as keep it busy.
 const READS_MAX: usize = 16;
+/// How long a read is waited for, its turn included: a disk that is busy takes tenths of a second, and a storage that is asked instead as long as this,
+/// at worst.
+const READ_WAIT: Duration = Duration::from_secs(2);
+/// How long the names are waited for to be written: who purges waits for that.
+const NAMES_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks whether another process has left the folder.
 const LOCKED_WAIT: Duration = Duration::from_secs(1);
 /// How foyer names the file of a block, before its number.
@@ -54,7 +60,8 @@ pub struct Disk {
     names: Mutex<Names>,
     /// Held while names are written, so that the latest are what stays.
     writing: tokio::sync::Mutex<()>,
-    reads: Semaphore,
+    reads: Patience,
+    names_written: Patience,
     kept: OnceLock<Kept>,
 }
 
@@ -67,8 +74,54 @@ struct Names {
 }
 
 struct Kept {
-    cache: HybridCache<String, Bytes>,
+    medium: Medium,
     _lock: File,
+}
+
+/// What the bytes lie on.
+#[derive(Clone)]
+enum Medium {
+    Blocks(HybridCache<String, Bytes>),
+    /// A disk that does not answer before it is told to.
+    #[cfg(test)]
+    Hanging(Arc<tokio::sync::Semaphore>),
+}
+
+impl Medium {
+    /// What is called `name`.
+    async fn load(&self, name: String) -> foyer::Result<Option<Bytes>> {
+        match self {
+            Medium::Blocks(cache) => Ok(match cache.storage().load(&name).await? {
+                Load::Entry { value, .. } => Some(value),
+                Load::Piece { piece, .. } => Some(piece.value().clone()),
+                Load::Miss | Load::Throttled => None,
+            }),
+            #[cfg(test)]
+            Medium::Hanging(until) => {
+                until.acquire().await.expect("nobody closes it").forget();
+                Ok(Some(Bytes::from_static(b"late")))
+            }
+        }
+    }
+
+    fn insert(&self, name: String, bytes: Bytes) {
+        match self {
+            Medium::Blocks(cache) => {
+                let _ = cache.storage_writer(name).force().insert(bytes);
+            }
+            #[cfg(test)]
+            Medium::Hanging(_) => {}
+        }
+    }
+
+    /// Waits until what was inserted is written.
+    async fn settle(&self) {
+        match self {
+            Medium::Blocks(cache) => cache.storage().wait().await,
+            #[cfg(test)]
+            Medium::Hanging(_) => {}
+        }
+    }
 }
 
 /// What bytes are called on the disk.
@@ -85,7 +138,8 @@ impl Disk {
     /// The folder at `folder`, which will hold up to `bytes_max`. Nothing is found in it, and nothing kept, before it is open.
     pub fn new(folder: PathBuf, bytes_max: u64, telemetry: Arc<Telemetry>) -> Disk {
         let (names, writing, kept) = (Mutex::default(), tokio::sync::Mutex::default(), OnceLock::new());
-        Disk { folder, bytes_max, telemetry, names, writing, reads: Semaphore::new(READS_MAX), kept }
+        let (reads, names_written) = (Patience::new(READS_MAX, READ_WAIT), Patience::new(1, NAMES_WAIT));
+        Disk { folder, bytes_max, telemetry, names, writing, reads, names_written, kept }
     }
 
     /// Opens it, once no other process has it open.
@@ -126,7 +180,7 @@ impl Disk {
             *names = known.unwrap_or_else(Names::of_new_era);
             purged.iter().for_each(|prefix| names.purge(prefix));
             // Under the lock of the names: a purge either came before and is among them, or finds it open.
-            let _ = self.kept.set(Kept { cache, _lock: lock });
+            let _ = self.kept.set(Kept { medium: Medium::Blocks(cache), _lock: lock });
         }
         self.telemetry.disk_open.set(1);
         self.write_names().await
@@ -140,18 +194,19 @@ impl Disk {
         Some(Name(format!("{}.{purges}{path}", names.era)))
     }
 
-    /// The `len` bytes called `name`, if they are there.
+    /// The `len` bytes called `name`, if they are there and the disk gives them in time.
     pub async fn get(&self, name: &Name, len: u64) -> Option<Bytes> {
-        let kept = self.kept.get()?;
-        let _turn = self.reads.acquire().await.ok()?;
-        let found = match kept.cache.storage().load(&name.0).await {
-            Ok(Load::Entry { value, .. }) => Some(value),
-            Ok(Load::Piece { piece, .. }) => Some(piece.value().clone()),
-            Ok(Load::Miss | Load::Throttled) => None,
-            Err(error) => {
+        let (medium, name) = (self.kept.get()?.medium.clone(), name.0.clone());
+        let found = match self.reads.wait(async move { medium.load(name).await }).await {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
                 self.telemetry.disk_failures.inc();
                 tracing::warn!(folder = %self.folder.display(), %error, "media can't be read from the disk");
                 None
+            }
+            None => {
+                self.telemetry.disk_late.inc();
+                return None;
             }
         };
         let found = found.filter(|bytes| bytes.len() as u64 == len);
@@ -165,11 +220,12 @@ impl Disk {
         found
     }
 
-    /// Keeps `bytes` under `name`, soon, if there is room in what waits to be written.
+    /// Keeps `bytes` under `name`, soon, if there is room in what waits to be written, and the disk answers.
     pub fn put(&self, name: Name, bytes: Bytes) {
-        if let Some(kept) = self.kept.get().filter(|_| bytes.len() as u64 <= ENTRY_BYTES_MAX) {
+        let fits = bytes.len() as u64 <= ENTRY_BYTES_MAX && !self.reads.is_over();
+        if let Some(kept) = self.kept.get().filter(|_| fits) {
             self.telemetry.disk_puts.inc();
-            let _ = kept.cache.storage_writer(name.0).force().insert(bytes);
+            kept.medium.insert(name.0, bytes);
         }
     }
 
@@ -189,14 +245,15 @@ impl Disk {
     /// Waits until what was put is written.
     pub async fn settle(&self) {
         if let Some(kept) = self.kept.get() {
-            kept.cache.storage().wait().await;
+            kept.medium.settle().await;
         }
     }
 
     async fn write_names(&self) -> io::Result<()> {
         let _one = self.writing.lock().await;
         let (folder, names) = (self.folder.clone(), self.names().clone());
-        apart(move || names.write(&folder)).await
+        let written = self.names_written.wait(apart(move || names.write(&folder))).await;
+        written.unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")))
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
@@ -370,6 +427,32 @@ mod tests {
         put(&disk, "/films/v/1", vec![4; 100]).await;
         disk.purge("/").await;
         assert_eq!(get(&disk, "/films/v/1", 100).await, None);
+    }
+
+    /// Whoever asked waited for it without end.
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_held_up_who_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path().to_path_buf(), BYTES_MAX, Arc::default());
+        let until = Arc::new(tokio::sync::Semaphore::new(0));
+        let lock = lock(dir.path()).unwrap().unwrap();
+        assert!(disk.kept.set(Kept { medium: Medium::Hanging(Arc::clone(&until)), _lock: lock }).is_ok());
+        let (counts, began) = (Arc::clone(&disk.telemetry), tokio::time::Instant::now());
+        let counts = || [&counts.disk_hits, &counts.disk_misses, &counts.disk_late, &counts.disk_puts].map(|c| c.get());
+        let all = futures_util::future::join_all((0..40).map(|_| get(&disk, "/film/v/1", 4))).await;
+        assert!(all.iter().all(Option::is_none));
+        assert_eq!((began.elapsed(), counts()), (READ_WAIT, [0, 0, 40, 0]));
+        // As long as it does, nobody waits, and nothing gathers before it.
+        assert_eq!(get(&disk, "/film/v/1", 4).await, None);
+        put(&disk, "/film/v/2", vec![1; 100]).await;
+        assert_eq!((began.elapsed(), counts()), (READ_WAIT, [0, 0, 41, 0]));
+        until.add_permits(READS_MAX + 1);
+        while disk.reads.is_over() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(get(&disk, "/film/v/1", 4).await, Some(Bytes::from_static(b"late")));
+        put(&disk, "/film/v/2", vec![1; 100]).await;
+        assert_eq!(counts(), [1, 0, 41, 1]);
     }
 
     #[tokio::test]

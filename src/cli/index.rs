@@ -11,6 +11,7 @@ use crate::cli::shelves;
 use crate::config::machine::Machine;
 use crate::config::written::Written;
 use crate::content::library::entry::Entry;
+use crate::server::http::utc;
 use crate::telemetry::Telemetry;
 
 /// Presentations opened at once: each may hold 64 MiB of windows.
@@ -37,7 +38,7 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
         for shelf in shelves::connect(&config, &telemetry)? {
             let mut folders = vec![(PathBuf::from("/"), 0)];
             while let Some((folder, depth)) = folders.pop() {
-                match shelf.of_folder(&folder).await {
+                match shelf.of_folder(&folder, utc()).await {
                     Ok((entries, below)) => {
                         progress.found += entries.len();
                         let deeper = below.into_iter().filter(|_| depth < DEPTH_MAX);
@@ -61,7 +62,7 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
 }
 
 fn open(entry: &Entry) -> Result<(), String> {
-    entry.open().map(|_| ()).map_err(|error| error.to_string())
+    entry.open(utc()).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// A presentation by its name, and why it could not be opened, if so.

@@ -25,7 +25,7 @@ use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
-use crate::content::remote::shelf::JUDGED_AT_ONCE;
+use crate::content::remote::shelf::{JUDGED_AT_ONCE, LISTINGS_AT_ONCE};
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
@@ -285,8 +285,10 @@ async fn tick(origin: Arc<Origin>) {
 /// Of the threads that may block, more than all that may wait for sources together: what hangs then never keeps live, admin calls or other sources
 /// waiting. They come when they are needed, and go when they are not.
 fn runtime(config: &Config) -> io::Result<Runtime> {
-    let judging = config.storage.places.len() * JUDGED_AT_ONCE;
-    let blocking = Origin::waiting_threads_max(&config.origin) + judging + SPARE_THREADS;
+    let (roots, storages) = (config.library.roots.len(), config.storage.places.len());
+    let waiting =
+        Origin::waiting_threads_max(&config.origin, roots, storages) + storages * (JUDGED_AT_ONCE + LISTINGS_AT_ONCE);
+    let blocking = waiting + SPARE_THREADS;
     let mut builder = match config.threads {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),

@@ -645,8 +645,8 @@ const STORAGE: &[Key] = &[
     key(
         "cache-dir",
         "none",
-        "Folder for the indexes of remote presentations; it may be lost at any time.",
-        "Nothing is written where nobody said so. With it a restart reads no index again.",
+        "Folder for the indexes of remote presentations, and what was listed; it may be lost at any time.",
+        "Nothing is written where nobody said so. With it a restart reads no index again, and waits for no listing.",
         |config| config.storage.cache_dir.as_ref().and_then(|dir| quoted(dir.display())),
     ),
     key(

@@ -61,6 +61,13 @@ pub struct Root {
     pub path: PathBuf,
 }
 
+impl Root {
+    /// What tells it from all others.
+    pub fn name(&self) -> Arc<str> {
+        Arc::from(self.path.to_string_lossy())
+    }
+}
+
 /// Folders below folders below folders: deeper is a loop, or not a library.
 const DEPTH_MAX: usize = 16;
 /// The most files of a library that are looked at.
@@ -87,15 +94,18 @@ pub struct Library {
     catalog: ArcSwap<Catalog>,
     /// Counts the changes of the catalogue.
     generation: AtomicU64,
-    /// Folders whose files have not changed since they were judged, and the judgement.
-    judged: Mutex<BTreeMap<PathBuf, Judged>>,
+    /// Of each root, folders whose files have not changed since they were judged, and the judgement.
+    judged: Mutex<Vec<BTreeMap<PathBuf, Judged>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Judged {
     stamps: Vec<(PathBuf, Stamp)>,
-    groups: Vec<Group>,
+    groups: Vec<Arc<Group>>,
 }
+
+/// Files that are one presentation, and what they and the others that matter to it are like.
+type Found = (Arc<Group>, Vec<(PathBuf, Stamp)>);
 
 impl Library {
     /// A library that has not been looked at yet.
@@ -179,13 +189,16 @@ impl Library {
             unread: Vec::new(),
         };
         let before = std::mem::take(&mut *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        let mut judged = BTreeMap::new();
+        let mut before = before.into_iter();
+        let mut judged = Vec::new();
         let mut groups = Vec::new();
-        for Root { prefix, path } in &self.options.roots {
+        for root in &self.options.roots {
+            let (Root { prefix, path }, library) = (root, root.name());
             let failed =
                 |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
             let root = path.canonicalize().map_err(failed)?;
-            let first = groups.len();
+            let before = before.next().unwrap_or_default();
+            let mut judged_here = BTreeMap::new();
             if root.is_file() {
                 let mut stamps = vec![(root.clone(), Stamp::at(&root).map_err(failed)?)];
                 let mut alone = vec![lone(&root, Path::new(""))];
@@ -193,15 +206,16 @@ impl Library {
                 attach(&mut alone, &found, None);
                 let texts = found.into_iter().filter(|(path, _)| alone[0].texts.iter().any(|text| text.path == *path));
                 stamps.extend(texts);
-                groups.extend(alone.into_iter().map(|group| (group, stamps.clone())));
+                let alone = alone.into_iter().map(|group| (Arc::new(group.below(prefix)), stamps.clone()));
+                groups.extend(alone.map(|(group, stamps)| (group, stamps, Arc::clone(&library))));
             } else {
                 walk.folders.clear();
                 walk.folder(&root, 0);
-                judged.extend(self.judge_all(&walk.folders, &root, &before, &mut groups));
+                let mut found = Vec::new();
+                judged_here = self.judge_all(&walk.folders, &root, prefix, before, &mut found);
+                groups.extend(found.into_iter().map(|(group, stamps)| (group, stamps, Arc::clone(&library))));
             }
-            for (group, _) in groups[first..].iter_mut().filter(|_| !prefix.is_empty()) {
-                group.name = format!("{prefix}/{}", group.name);
-            }
+            judged.push(judged_here);
         }
         *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = judged;
         let is_unsettled = !walk.unsettled.is_empty();
@@ -219,12 +233,12 @@ impl Library {
             catalog.entries.insert(entry.name().to_owned(), Arc::clone(entry));
         }
         let target = self.options.segment_target;
-        for (group, stamps) in groups {
+        for (group, stamps, library) in groups {
             if stamps.iter().any(|(path, _)| taken.contains(path)) {
                 continue;
             }
             let name = group.name.clone();
-            let entry = Entry::new(group, stamps, target, Storage::Local);
+            let entry = Entry::new(group, stamps, library, target, Storage::Local);
             let entry = match catalog.entries.get(&name) {
                 Some(twin) => clash(twin, entry),
                 None => entry,
@@ -254,8 +268,9 @@ impl Library {
         &self,
         folders: &[Folder],
         root: &Path,
-        before: &BTreeMap<PathBuf, Judged>,
-        groups: &mut Vec<(Group, Vec<(PathBuf, Stamp)>)>,
+        prefix: &str,
+        mut before: BTreeMap<PathBuf, Judged>,
+        groups: &mut Vec<Found>,
     ) -> BTreeMap<PathBuf, Judged> {
         let shelf = Shelf { storage: &Storage::Local, root, follow_symlinks: self.options.follow_symlinks };
         let mut judged = BTreeMap::new();
@@ -270,10 +285,12 @@ impl Library {
             let below: Vec<&Folder> = after.iter().take_while(|f| f.path.starts_with(&folder.path)).collect();
             let mut stamps = folder.all_stamps();
             stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
-            let judgement = match before.get(&folder.path) {
-                Some(old) if old.stamps == stamps => old.clone(),
-                _ => Judged { groups: shelf.judge(folder, &below), stamps },
-            };
+            let known = before.remove(&folder.path).filter(|old| old.stamps == stamps);
+            let was_known = known.is_some();
+            let judgement = known.unwrap_or_else(|| {
+                let groups = shelf.judge(folder, &below).into_iter().map(|group| Arc::new(group.below(prefix)));
+                Judged { groups: groups.collect(), stamps }
+            });
             let of_several = judgement.groups.iter().filter(|g| matches!(g.rule, Rule::Packaging | Rule::Said));
             for group in of_several {
                 if folder.media.is_empty() {
@@ -286,10 +303,9 @@ impl Library {
             }
             let by_path = folder::by_path(&judgement.stamps);
             for group in &judgement.groups {
-                groups.push((group.clone(), folder.stamps_of(shelf.storage, group, &by_path)));
+                groups.push((Arc::clone(group), folder.stamps_of(shelf.storage, group, &by_path)));
             }
             // A judgement over files that could not be read is made again next time.
-            let was_known = before.get(&folder.path).is_some_and(|old| old.stamps == judgement.stamps);
             let sees_all =
                 was_known || is_root || judgement.stamps.iter().all(|(path, _)| std::fs::File::open(path).is_ok());
             if sees_all {

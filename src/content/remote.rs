@@ -5,11 +5,13 @@
 //!   view     the folders that were listed for an entry: paths -> objects
 //!   object   one object: its bytes by range, and what of it was read when it was opened
 //!   index    that on disk
+//!   listing  what was listed, beside it
 //!   store    requests: bounded, repeated, hedged, counted
 //! ```
 
 pub mod connect;
 pub mod index;
+pub mod listing;
 pub mod object;
 pub mod shelf;
 pub mod store;

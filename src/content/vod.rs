@@ -785,7 +785,7 @@ fn build(
 ) -> Result<(Track, Vec<String>), String> {
     let mut notes = Vec::new();
     let of_list = edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut notes);
-    let Edits { delay, mut media_time, mut end } = of_list;
+    let Edits { delay, mut media_time, end } = of_list;
     let mut all = Vec::new();
     if header.sample_count > 0 {
         if header.entry.protection.is_some() {
@@ -811,11 +811,8 @@ fn build(
             // As if the file began there: what comes before is neither shown nor needed.
             let skipped = listed.begin_at(media_time, lead(kind, header.timescale));
             media_time -= skipped;
-            end = end.map(|end| end - skipped);
-        }
-        if let Some(end) = end.filter(|_| !movie.is_fragmented) {
             // ISO/IEC 14496-12 §8.6.6: what is decoded after the last sample that is presented.
-            let late = listed.end_before(end);
+            let late = end.map_or(0, |end| listed.end_before(end - skipped));
             if late > 0 && kind == Kind::Video {
                 notes.push(format!(
                     "{late} pictures after the end of its edit list are shown: others are decoded from them"

@@ -9,6 +9,7 @@ pub mod conditional;
 pub mod listing;
 pub mod live;
 pub mod object;
+pub(crate) mod openings;
 pub mod options;
 pub mod range;
 pub mod render;

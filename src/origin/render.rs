@@ -82,7 +82,7 @@ impl Indexed {
     /// Opens `entry`. Blocks.
     pub fn open(entry: Arc<Entry>, options: &Options, now: Utc) -> Result<Indexed, Problem> {
         let is_known = entry.is_refused();
-        let opened = entry.open().map_err(|error| {
+        let opened = entry.open(now).map_err(|error| {
             if !is_known {
                 tracing::warn!(presentation = entry.name(), %error, "can't be served");
             }
@@ -90,13 +90,7 @@ impl Indexed {
                 OpenError::Nothing(why) => {
                     Problem::not_found("not_servable", format!("{} can't be served: {why}", entry.name()))
                 }
-                OpenError::Source(error) => {
-                    if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
-                        // What was listed is not there any more: it is listed anew.
-                        entry.lease.end(now);
-                    }
-                    source_problem(&error)
-                }
+                OpenError::Source(error) => source_problem(&error),
             }
         })?;
         let rates = rate::measure(&opened.presentation);
@@ -437,12 +431,8 @@ impl Render {
             let bytes = source.read_soon(ranges, &self.files).instrument(span).await.map_err(|error| {
                 let entry = &self.indexed.entry;
                 tracing::warn!(presentation = entry.name(), %error, "a read failed");
-                if entry.is_remote() && matches!(error, SourceError::Replaced { .. }) {
-                    if !entry.lease.is_live() {
-                        return Problem::not_found("source_gone", "this version is not served any more");
-                    }
-                    // Nobody watches a storage, so this is how the change is seen.
-                    entry.lease.end(self.now);
+                if entry.end_if_replaced(&error, self.now) {
+                    return Problem::not_found("source_gone", "this version is not served any more");
                 }
                 source_problem(&error)
             })?;

@@ -27,6 +27,7 @@ use crate::origin::address::{Address, Class, Item, TrackItem, decode};
 use crate::origin::admission::{Admission, Memory, Place, Work};
 use crate::origin::broadcasts::{self, Broadcasts};
 use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, COLLAPSED, Object, PASSED, Problem, Remembered, STORED};
+use crate::origin::openings::Openings;
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, MEMORY_FULL, Render, memory_full, no_such_object, source_problem};
 use crate::telemetry::{CacheClass, ReadOf, Refused, Telemetry};
@@ -39,15 +40,6 @@ const SHARES: [(CacheClass, u64); 4] =
 const REMEMBERED_SHARE: u64 = 1;
 /// The most old versions that are kept for who still plays them.
 const RETIRED_MAX: usize = 64;
-/// Presentations of remote storage that are opened at once: each may hold 64 MiB of windows.
-const REMOTE_OPENINGS_MAX: usize = 8;
-/// Presentations that wait for that. Those of both kinds together leave places: a mount that hangs lets storages be opened, and the other
-/// way round.
-const REMOTE_OPENINGS_WAITING_MAX: usize = 64;
-/// Presentations of this machine that are opened at once: enough for a disk, and a mount that hangs leaves threads for others.
-const LOCAL_OPENINGS_MAX: usize = 16;
-/// And that wait for that.
-const LOCAL_OPENINGS_WAITING_MAX: usize = 32;
 /// Segments of channels that are read of their spool at once: they wait for no other read, and the spool is a disk of this machine.
 const SPOOL_READS_MAX: usize = 16;
 /// How many times as many reads wait for their turn as have it.
@@ -87,10 +79,8 @@ pub struct Origin {
     admission: Arc<Admission>,
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
-    /// Bounds how many presentations of this machine are opened at once.
-    local_openings: Arc<Line>,
-    /// And of remote storage.
-    remote_openings: Arc<Line>,
+    /// Bounds how many presentations are opened at once.
+    openings: Arc<Openings>,
     /// Where reads of local files wait for their turn.
     files: Arc<Line>,
     /// Where reads of what is live do, which is no line of others'.
@@ -103,8 +93,7 @@ impl Origin {
     /// An origin of what `library` holds.
     pub fn new(library: Arc<Library>, options: Options, telemetry: Arc<Telemetry>) -> Origin {
         let line = |of, at_once, waiting_max| Arc::new(Line::new(of, at_once, waiting_max, Arc::clone(&telemetry)));
-        let local_openings = line(ReadOf::Opening, LOCAL_OPENINGS_MAX, LOCAL_OPENINGS_WAITING_MAX);
-        let remote_openings = line(ReadOf::Opening, REMOTE_OPENINGS_MAX, REMOTE_OPENINGS_WAITING_MAX);
+        let openings = Arc::new(Openings::of(&library, &telemetry));
         let files = line(ReadOf::File, options.reads_max, options.reads_max * WAITING_READS);
         let spool = line(ReadOf::Spool, SPOOL_READS_MAX, SPOOL_READS_MAX * WAITING_READS);
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
@@ -120,8 +109,7 @@ impl Origin {
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
-            local_openings,
-            remote_openings,
+            openings,
             files,
             spool,
             disk: None,
@@ -438,12 +426,14 @@ impl Origin {
         let name = entry.name().to_owned();
         let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
         let wanted = Arc::clone(&entry);
-        let turns = Arc::clone(if entry.is_remote() { &self.remote_openings } else { &self.local_openings });
-        let options = Arc::clone(&self.options);
+        let (openings, options) = (Arc::clone(&self.openings), Arc::clone(&self.options));
         let opening = async move {
             let _place = admission.enter(Work::Opening).ok_or_else(|| busy(&telemetry, Work::Opening))?;
-            // It keeps a thread, and of a storage large windows of media are read for it: some at a time, while others wait.
-            let _turn = turns.turn().await.ok_or_else(|| busy(&telemetry, Work::Opening))?;
+            let turn = openings.line(&entry).turn().await;
+            let _turn = turn.ok_or_else(|| {
+                tracing::warn!(library = entry.library(), "too many presentations wait to be opened");
+                busy(&telemetry, Work::Opening)
+            })?;
             let span = tracing::trace_span!(target: "headwater::spans", "open", presentation = entry.name());
             let opening = tokio::task::spawn_blocking(move || span.in_scope(|| Indexed::open(entry, &options, now)));
             let opened = opening
@@ -554,9 +544,9 @@ impl Origin {
         self.current(name, now).await.map(|indexed| self.render(indexed, now))
     }
 
-    /// Threads that an origin with these `options` may have waiting at once for files, spool and storages that may never answer.
-    pub fn waiting_threads_max(options: &Options) -> usize {
-        options.reads_max + SPOOL_READS_MAX + LOCAL_OPENINGS_MAX + REMOTE_OPENINGS_MAX
+    /// Threads that an origin with these `options` may have waiting at once for `roots` folders, spool and `storages` that may never answer.
+    pub fn waiting_threads_max(options: &Options, roots: usize, storages: usize) -> usize {
+        options.reads_max + SPOOL_READS_MAX + Openings::threads_max(roots, storages)
     }
 
     /// Waits until what is to be kept on disk is written. To be called at the end.

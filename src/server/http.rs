@@ -507,6 +507,28 @@ fn date(now: Utc) -> HeaderValue {
     })
 }
 
+/// Why something that was asked for is not done, as it is answered.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// Of the answer.
+    pub(crate) status: StatusCode,
+    /// For programs.
+    pub(crate) code: &'static str,
+    /// For people.
+    pub(crate) message: String,
+}
+
+impl Refused {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refused {
+        Refused { status, code, message: message.into() }
+    }
+
+    /// As an answer, which nobody keeps.
+    pub(crate) fn response(&self) -> Response<Body> {
+        error(self.status, self.code, &self.message, "no-store")
+    }
+}
+
 /// An error as the origin says it too: `{"error":"no_such_page","status":404,"message":"no such page"}`.
 pub fn error(status: StatusCode, code: &str, message: &str, cache_control: &'static str) -> Response<Body> {
     let body = serde_json::json!({ "error": code, "status": status.as_u16(), "message": message });

@@ -27,7 +27,7 @@ use crate::content::live::window::Source;
 use crate::formats::uri::percent_decoded;
 use crate::origin::object::Body;
 use crate::server::IngestOptions;
-use crate::server::http::{self as server_http, Answer};
+use crate::server::http::{self as server_http, Answer, Refused};
 use crate::server::state::State;
 
 /// Connections open at once on the ingest listener: each of a channel's tracks has one.
@@ -42,20 +42,6 @@ const FORGOTTEN_BYTES_MAX: usize = 4 << 20;
 /// Answers on the ingest listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Ingest;
-
-/// Why a push is answered with an error.
-#[derive(Debug)]
-struct Refused {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl Refused {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refused {
-        Refused { status, code, message: message.into() }
-    }
-}
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Refused {
@@ -143,10 +129,11 @@ impl Answer for Ingest {
                 response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 response
             }
-            Err(Refused { status, code, message }) => {
+            Err(refused) => {
+                let Refused { status, code, message } = &refused;
                 tracing::warn!(%peer, path = request.uri().path(), status = status.as_u16(), code, message, "push_refused");
-                let mut response = server_http::error(status, code, &message, "no-store");
-                if status == StatusCode::UNAUTHORIZED {
+                let mut response = refused.response();
+                if *status == StatusCode::UNAUTHORIZED {
                     let both = HeaderValue::from_static("Bearer, Basic realm=\"ingest\"");
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, both);
                 }

@@ -515,6 +515,98 @@ async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
+    const NAMES: &[&str] = &["progressive", "packaging", "a/b/film"];
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(Faulty::default());
+    storage.put_testdata("progressive").await;
+    storage.put_testdata("packaging").await;
+    storage.put_file(&testdata("hevc"), "a/b/film.mp4").await;
+    let start = |after: Duration| {
+        let index = Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+        let requests = store::Options { attempts_max: 1, ..store::Options::default() };
+        Remote { now: NOW.after(after), ..Remote::keeping(Arc::clone(&storage), index, None, Arc::default(), requests) }
+    };
+    let url = |name: &str| format!("/{name}/manifest.mpd");
+    let take_lists = || std::mem::take(&mut storage.noted().lists);
+    let first = start(Duration::ZERO);
+    let mut manifests = Vec::new();
+    for name in NAMES {
+        manifests.push(first.body(&url(name)).await);
+    }
+    assert!(take_lists() > 0 && !first.take_reads().is_empty());
+
+    // As long as it is fresh nothing is asked.
+    let fresh = start(Duration::from_secs(29));
+    for (name, manifest) in NAMES.iter().zip(&manifests) {
+        assert_eq!(fresh.body(&url(name)).await, manifest, "{name}");
+    }
+    assert_eq!((take_lists(), fresh.take_reads()), (0, Vec::new()));
+    fresh.get("/packaging-flat/manifest.mpd").await.problem(404, "public, max-age=5");
+    assert!(take_lists() > 0, "what is not there is asked for");
+
+    // Later it is, while nobody waits for that; and what was replaced is seen.
+    storage.put_file(&testdata("av1"), "progressive.mp4").await;
+    storage.hang(Some(Hanging::Lists));
+    let later = start(Duration::from_secs(60));
+    for (name, manifest) in NAMES.iter().zip(&manifests) {
+        assert_eq!(later.body(&url(name)).await, manifest, "{name}");
+    }
+    storage.hang(None);
+    while later.body(&url("progressive")).await == manifests[0] {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(later.telemetry.storage_stale.get(), 0);
+    assert!(later.telemetry.storage_lists_kept.get() >= 3);
+
+    // Much later the storage has the first word, unless it says nothing.
+    take_lists();
+    let much_later = start(Duration::from_secs(7200));
+    assert_eq!(much_later.body(&url("a/b/film")).await, manifests[2]);
+    assert!(take_lists() > 0);
+    storage.noted().is_down = true;
+    let down = start(Duration::from_secs(72_000));
+    assert_eq!(down.body(&url("a/b/film")).await, manifests[2]);
+    assert_eq!(down.telemetry.storage_stale.get(), 1);
+}
+
+#[tokio::test]
+async fn a_film_at_the_top_of_a_storage_was_not_found_if_its_name_had_a_dot() {
+    let storage = Arc::new(Faulty::default());
+    storage.put_file(&testdata("av1"), "film.two.mp4").await;
+    Remote::at(storage).body("/film.two/manifest.mpd").await;
+}
+
+#[tokio::test]
+async fn after_indexing_a_storage_is_asked_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+    let storage = Arc::new(Faulty::default());
+    for (name, key) in [("progressive", "film.mp4"), ("av1", "film.two.mp4"), ("hevc", "a/film.mp4")] {
+        storage.put_file(&testdata(name), key).await;
+    }
+    storage.put_testdata("packaging").await;
+    let first = Remote::with_index(Arc::clone(&storage), index());
+    let shelf = &first.origin.library().shelves()[0];
+    let mut folders = vec![std::path::PathBuf::from("/")];
+    while let Some(folder) = folders.pop() {
+        let (entries, below) = shelf.of_folder(&folder, NOW).await.unwrap();
+        folders.extend(below);
+        for entry in entries {
+            tokio::task::spawn_blocking(move || entry.open(NOW).map(|_| ())).await.unwrap().unwrap();
+        }
+    }
+    let second = Remote::with_index(Arc::clone(&storage), index());
+    storage.noted().lists = 0;
+    second.take_reads();
+    for name in ["film", "film.two", "a/film", "packaging"] {
+        second.body(&format!("/{name}/manifest.mpd")).await;
+    }
+    assert_eq!(second.take_reads(), []);
+    assert_eq!(storage.noted().lists, 0);
+}
+
+#[tokio::test]
 async fn media_that_was_read_once_is_read_from_disk_after_a_restart() {
     const NAMES: &[&str] = &["tour", "muxed", "progressive", "encrypted-cbcs"];
     let dir = tempfile::tempdir().unwrap();
@@ -613,6 +705,45 @@ fn a_purge_waited_for_a_storage_that_hangs() {
             assert_eq!(asked.await.unwrap(), StatusCode::OK);
         }
     });
+}
+
+/// There was one line for the presentations of all storages that were to be opened.
+#[tokio::test]
+async fn a_storage_that_hangs_held_up_the_opening_of_what_lies_in_another() {
+    const ASKED: usize = 8;
+    let (hanging, other) = (Arc::new(Faulty::default()), Arc::new(Faulty::default()));
+    for number in 0..ASKED {
+        hanging.put_file(&testdata("progressive.mp4"), &format!("{number}.mp4")).await;
+    }
+    other.put_testdata("progressive").await;
+    let telemetry = Arc::<Telemetry>::default();
+    let shelf = |name: &str, storage: &Arc<Faulty>| {
+        let (url, telemetry) = (format!("memory://{name}"), Arc::clone(&telemetry));
+        let store = Store::new(storage.clone(), Key::default(), url, patient(), Arc::clone(&telemetry));
+        let options = shelf::Options { age: Duration::from_secs(30), segment_target: Duration::from_secs(6) };
+        Arc::new(Shelf::new(name, Arc::new(store), Kind::Listed, options, telemetry))
+    };
+    let mut local = library::Options::new(std::path::PathBuf::new());
+    local.roots.clear();
+    let library = Library::with_shelves(local, vec![shelf("hanging", &hanging), shelf("other", &other)]);
+    let origin = Arc::new(Origin::new(Arc::new(library), Options::default(), Arc::clone(&telemetry)));
+    hanging.hang(Some(Hanging::Reads));
+    let asking = (0..ASKED).map(|number| {
+        let origin = Arc::clone(&origin);
+        let path = format!("/hanging/{number}/master.m3u8");
+        tokio::spawn(async move { ask(&origin, NOW, Method::GET, &path, &[]).await.status })
+    });
+    let asking: Vec<_> = asking.collect();
+    let (under_way, waiting) =
+        (telemetry.reads_under_way.at(ReadOf::Opening), telemetry.reads_waiting.at(ReadOf::Opening));
+    until(|| under_way.get() + waiting.get() == ASKED as i64).await;
+    assert!(waiting.get() > 0, "{} are opened at once", under_way.get());
+    let answer = ask(&origin, NOW, Method::GET, "/other/progressive/master.m3u8", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    hanging.hang(None);
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

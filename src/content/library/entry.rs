@@ -6,21 +6,24 @@ use std::time::Duration;
 
 use crate::cache::Lease;
 use crate::content::clips;
-use crate::content::file::Stamp;
+use crate::content::file::{SourceError, Stamp};
 use crate::content::library::folder::Group;
 use crate::content::storage::Storage;
 use crate::content::subtitles;
 use crate::content::vod::{self, OpenError, Opened};
+use crate::time::Utc;
 
 /// A presentation that the library holds.
 #[derive(Debug)]
 pub struct Entry {
     /// What it is called, and made of.
-    pub group: Group,
+    pub group: Arc<Group>,
     /// Ends when its files change.
     pub lease: Arc<Lease>,
     /// The files and what they were like.
     pub stamps: Vec<(PathBuf, Stamp)>,
+    /// The folder or storage that it lies in.
+    library: Arc<str>,
     target: Duration,
     /// Where its paths lead.
     storage: Storage,
@@ -29,9 +32,15 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What `group` is, made of files like `stamps` in `storage`, to be cut into segments of about `target`.
-    pub fn new(group: Group, stamps: Vec<(PathBuf, Stamp)>, target: Duration, storage: Storage) -> Entry {
-        Entry { group, lease: Arc::default(), stamps, target, storage, refused: OnceLock::new() }
+    /// What `group`, found in `library`, is, made of files like `stamps` in `storage`, to be cut into segments of about `target`.
+    pub fn new(
+        group: Arc<Group>,
+        stamps: Vec<(PathBuf, Stamp)>,
+        library: Arc<str>,
+        target: Duration,
+        storage: Storage,
+    ) -> Entry {
+        Entry { group, lease: Arc::default(), stamps, library, target, storage, refused: OnceLock::new() }
     }
 
     /// Path under the root, `/` between its parts; of a file without its extension.
@@ -41,22 +50,42 @@ impl Entry {
 
     /// The same, but not to be served: it stands in the way of another one, made of files like `stamps` together with it.
     pub fn refused(self, why: String, stamps: Vec<(PathBuf, Stamp)>) -> Entry {
-        Entry { group: Group { parts: Err(why), ..self.group }, stamps, ..self }
+        let group = Arc::unwrap_or_clone(self.group);
+        Entry { group: Arc::new(Group { parts: Err(why), ..group }), stamps, ..self }
     }
 
-    /// Opens it. Blocks, unless it is known already that nothing of it can be served.
-    pub fn open(&self) -> Result<Opened, OpenError> {
+    /// The folder or storage that it lies in, as a name that no other one has.
+    pub fn library(&self) -> &str {
+        &self.library
+    }
+
+    /// Opens it, as of `now`. Blocks, unless it is known already that nothing of it can be served.
+    pub fn open(&self, now: Utc) -> Result<Opened, OpenError> {
         if let Some(why) = self.refused.get() {
             return Err(OpenError::Nothing(why.clone()));
         }
         let opened = self.read();
         // A file that could not be read is no file that says nothing.
-        self.storage.settle()?;
+        let opened = self.storage.settle().map_err(OpenError::Source).and(opened);
+        if let Err(OpenError::Source(error)) = &opened {
+            self.end_if_replaced(error, now);
+        }
         if let Err(OpenError::Nothing(why)) = &opened {
             // Who lost a race found the same.
             let _ = self.refused.set(why.clone());
         }
         opened
+    }
+
+    /// Ends it as of `now` if `error`, of a read, says that it was replaced in a storage: nobody watches one, so this is how that is seen. Says
+    /// whether it had ended before, so that its bytes are gone.
+    pub fn end_if_replaced(&self, error: &SourceError, now: Utc) -> bool {
+        let is_replaced = self.is_remote() && matches!(error, SourceError::Replaced { .. });
+        let had_ended = !self.lease.is_live();
+        if is_replaced {
+            self.lease.end(now);
+        }
+        is_replaced && had_ended
     }
 
     /// Whether its files are in a storage elsewhere.
@@ -70,7 +99,7 @@ impl Entry {
     }
 
     fn read(&self) -> Result<Opened, OpenError> {
-        let Group { parts, texts, clips, thumbnails, .. } = &self.group;
+        let Group { parts, texts, clips, thumbnails, .. } = &*self.group;
         let parts = parts.as_ref().map_err(|why| OpenError::Nothing(why.clone()))?;
         let mut warnings = Vec::new();
         let texts = subtitles::read_all(&self.storage, texts, &mut warnings);

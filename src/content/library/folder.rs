@@ -69,6 +69,11 @@ impl Group {
     fn of(name: String, rule: Rule, parts: Result<Vec<Part>, String>) -> Group {
         Group { name, rule, parts, texts: Vec::new(), clips: Vec::new(), thumbnails: Vec::new() }
     }
+
+    /// The same under a name that begins with `prefix` and a slash, unless that is empty.
+    pub fn below(self, prefix: &str) -> Group {
+        if prefix.is_empty() { self } else { Group { name: format!("{prefix}/{}", self.name), ..self } }
+    }
 }
 
 /// A folder as it was found.

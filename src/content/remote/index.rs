@@ -1,5 +1,5 @@
 //! What was read of objects when they were opened, on disk: a restart then reads nothing of them. All of it may be lost or wrong at any
-//! time; what its checksum does not confirm is not there.
+//! time; what its checksum does not confirm is not there. What was listed lies in the same folder (`listing.rs`), within the same bound.
 //!
 //! ```text
 //!   "HWIX"  version u32                  one file an object in one state, named by a hash of both
@@ -22,10 +22,12 @@ const MAGIC: &[u8; 4] = b"HWIX";
 /// Another form has another one, and is made anew.
 const FORMAT: u32 = 1;
 const HASH_BYTES: usize = 32;
-const NO_TAG: u32 = u32::MAX;
-/// How the names of its files end,
-const KEPT: &str = "hwix";
-/// and while they are being written.
+const NO_TEXT: u32 = u32::MAX;
+/// How the names of its files end: of indexes,
+const INDEX: &str = "hwix";
+/// of listings,
+pub(super) const LISTING: &str = "hwls";
+/// and of either while they are being written.
 const WRITTEN: &str = "new";
 /// A larger file is none of ours.
 const FILE_BYTES_MAX: u64 = 128 << 20;
@@ -41,6 +43,8 @@ pub struct IndexFolder {
     folder: PathBuf,
     bytes_max: u64,
     bytes: AtomicU64,
+    /// Counts the files that were written.
+    written: AtomicU64,
 }
 
 impl IndexFolder {
@@ -48,7 +52,7 @@ impl IndexFolder {
     pub fn open(folder: PathBuf, bytes_max: u64) -> io::Result<IndexFolder> {
         std::fs::create_dir_all(&folder)?;
         let bytes = files(&folder)?.iter().map(|(_, _, bytes)| bytes).sum();
-        Ok(IndexFolder { folder, bytes_max, bytes: AtomicU64::new(bytes) })
+        Ok(IndexFolder { folder, bytes_max, bytes: AtomicU64::new(bytes), written: AtomicU64::new(0) })
     }
 
     /// The name of what is kept of the object at `url`, when it was like `stamp`.
@@ -60,29 +64,52 @@ impl IndexFolder {
 
     /// What is kept under `name`. Blocks.
     pub fn read(&self, name: &str) -> Option<(Tag, Pieces)> {
-        let path = self.path(name);
-        if std::fs::metadata(&path).ok()?.len() > FILE_BYTES_MAX {
-            return None;
-        }
-        parse(&std::fs::read(path).ok()?)
+        parse(&self.load(&file(name))?)
     }
 
     /// Keeps `tag` and `pieces` under `name`. Blocks.
     pub fn write(&self, name: &str, tag: &Tag, pieces: &Pieces) -> io::Result<()> {
-        let bytes = form(tag, pieces);
+        self.store(&file(name), form(tag, pieces))
+    }
+
+    /// What the file called `name` holds, if it is as it was written. Blocks.
+    pub(super) fn load(&self, name: &str) -> Option<Vec<u8>> {
+        let path = self.folder.join(name);
+        if std::fs::metadata(&path).ok()?.len() > FILE_BYTES_MAX {
+            return None;
+        }
+        unsealed(std::fs::read(path).ok()?)
+    }
+
+    /// Makes a file called `name` of `bytes`, or leaves it, if it would be too large. Blocks.
+    pub(super) fn store(&self, name: &str, bytes: Vec<u8>) -> io::Result<()> {
+        let bytes = sealed(bytes);
         let len = bytes.len() as u64;
         if len > FILE_BYTES_MAX.min(self.bytes_max) {
             return Ok(());
         }
-        let path = self.path(name);
+        let path = self.folder.join(name);
         let before = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        let written = path.with_extension(WRITTEN);
+        // Two may write the same, of this process or the one after it.
+        let (process, number) = (std::process::id(), self.written.fetch_add(1, Ordering::Relaxed));
+        let written = path.with_extension(format!("{process}-{number}.{WRITTEN}"));
         // Not synced: what a crash takes is read again.
         std::fs::write(&written, bytes)?;
         std::fs::rename(written, path)?;
         let bytes = self.bytes.fetch_add(len, Ordering::Relaxed) + len;
         let bytes = bytes - self.bytes.fetch_sub(before, Ordering::Relaxed).min(before);
         if bytes > self.bytes_max { self.shrink() } else { Ok(()) }
+    }
+
+    /// Removes the file called `name`, if it is there. Blocks.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.folder.join(name);
+        let Ok(metadata) = std::fs::metadata(&path) else { return Ok(()) };
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.bytes.fetch_sub(metadata.len(), Ordering::Relaxed),
+        };
+        Ok(())
     }
 
     /// Removes the files that were written first.
@@ -103,10 +130,10 @@ impl IndexFolder {
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name).with_extension(KEPT)
-    }
+fn file(name: &str) -> String {
+    format!("{name}.{INDEX}")
 }
 
 /// The folder's own files, when they were written, and their bytes. Whatever else lies there is somebody's.
@@ -114,64 +141,92 @@ fn files(folder: &Path) -> io::Result<Vec<(PathBuf, SystemTime, u64)>> {
     let file = |entry: io::Result<std::fs::DirEntry>| {
         let entry = entry.ok()?;
         let path = entry.path();
-        let is_own = path.extension().is_some_and(|extension| extension == KEPT || extension == WRITTEN);
+        let is_own =
+            path.extension().is_some_and(|extension| [INDEX, LISTING, WRITTEN].iter().any(|own| extension == *own));
         let metadata = entry.metadata().ok().filter(|metadata| is_own && metadata.is_file())?;
         Some((path, metadata.modified().ok()?, metadata.len()))
     };
     Ok(std::fs::read_dir(folder)?.filter_map(file).collect())
 }
 
+/// `bytes`, and what confirms them.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    bytes
+}
+
+fn unsealed(mut file: Vec<u8>) -> Option<Vec<u8>> {
+    let end = file.len().checked_sub(HASH_BYTES)?;
+    let (bytes, hash) = file.split_at(end);
+    if blake3::hash(bytes).as_bytes() != hash {
+        return None;
+    }
+    file.truncate(end);
+    Some(file)
+}
+
+/// What is left to be read of a file.
+pub(super) struct Rest<'a>(pub(super) &'a [u8]);
+
+impl<'a> Rest<'a> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, left) = self.0.split_at_checked(count)?;
+        self.0 = left;
+        Some(taken)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.take(4)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.take(8)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// A text, or that there is none.
+    pub(super) fn text(&mut self) -> Option<Option<&'a str>> {
+        match self.u32()? {
+            NO_TEXT => Some(None),
+            len => std::str::from_utf8(self.take(len as usize)?).ok().map(Some),
+        }
+    }
+}
+
+pub(super) fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
+    let len = text.map_or(NO_TEXT, |text| text.len() as u32);
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(text.unwrap_or_default().as_bytes());
+}
+
 fn form(tag: &Tag, pieces: &Pieces) -> Vec<u8> {
-    let len = |bytes: &[u8]| (bytes.len() as u32).to_be_bytes();
     let total: usize = pieces.values().map(|piece| piece.len() + 12).sum();
     let mut out = Vec::with_capacity(total + 256);
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&FORMAT.to_be_bytes());
-    match &tag.0 {
-        Some(tag) => {
-            out.extend_from_slice(&len(tag.as_bytes()));
-            out.extend_from_slice(tag.as_bytes());
-        }
-        None => out.extend_from_slice(&NO_TAG.to_be_bytes()),
-    }
+    put_text(&mut out, tag.0.as_deref());
     out.extend_from_slice(&(pieces.len() as u32).to_be_bytes());
     for (offset, piece) in pieces {
         out.extend_from_slice(&offset.to_be_bytes());
-        out.extend_from_slice(&len(piece));
+        out.extend_from_slice(&(piece.len() as u32).to_be_bytes());
     }
     pieces.values().for_each(|piece| out.extend_from_slice(piece));
-    let hash = blake3::hash(&out);
-    out.extend_from_slice(hash.as_bytes());
     out
 }
 
-fn parse(file: &[u8]) -> Option<(Tag, Pieces)> {
-    let (mut rest, hash) = file.split_at_checked(file.len().checked_sub(HASH_BYTES)?)?;
-    if blake3::hash(rest).as_bytes() != hash {
+fn parse(bytes: &[u8]) -> Option<(Tag, Pieces)> {
+    let mut bytes = Rest(bytes);
+    if bytes.take(4)? != MAGIC || bytes.u32()? != FORMAT {
         return None;
     }
-    let mut take = |count: usize| {
-        let (taken, left) = rest.split_at_checked(count)?;
-        rest = left;
-        Some(taken)
-    };
-    let word = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_be_bytes);
-    if take(4)? != MAGIC || word(take(4)?)? != FORMAT {
-        return None;
-    }
-    let tag = match word(take(4)?)? {
-        NO_TAG => None,
-        len => Some(String::from_utf8(take(len as usize)?.to_vec()).ok()?),
-    };
-    let count = word(take(4)?)? as usize;
-    let heads = take(count.checked_mul(12)?)?;
+    let tag = Tag(bytes.text()?.map(str::to_owned));
+    let count = bytes.u32()? as usize;
+    let mut heads = Rest(bytes.take(count.checked_mul(12)?)?);
     let mut pieces = Pieces::new();
-    for head in heads.chunks_exact(12) {
-        let (offset, len) = head.split_at(8);
-        let offset = u64::from_be_bytes(offset.try_into().ok()?);
-        pieces.insert(offset, take(word(len)? as usize)?.to_vec());
+    while let (Some(offset), Some(len)) = (heads.u64(), heads.u32()) {
+        pieces.insert(offset, bytes.take(len as usize)?.to_vec());
     }
-    Some((Tag(tag), pieces))
+    Some((tag, pieces))
 }
 
 #[cfg(test)]
@@ -191,12 +246,13 @@ mod tests {
 
         #[test]
         fn what_was_changed_or_cut_is_not_there(at in 0usize..200, bit in 0u8..8, cut in 0usize..200) {
-            let whole = form(&Tag(Some("tag".into())), &Pieces::from([(0, vec![7; 50]), (99, vec![8; 50])]));
+            let whole = sealed(form(&Tag(Some("tag".into())), &Pieces::from([(0, vec![7; 50]), (99, vec![8; 50])])));
             let mut changed = whole.clone();
             let at = at % whole.len();
             changed[at] ^= 1 << bit;
-            prop_assert_eq!(parse(&changed), None);
-            prop_assert_eq!(parse(&whole[..cut.min(whole.len() - 1)]), None);
+            prop_assert_eq!(unsealed(changed), None);
+            prop_assert_eq!(unsealed(whole[..cut.min(whole.len() - 1)].to_vec()), None);
+            prop_assert!(unsealed(whole).is_some_and(|bytes| parse(&bytes).is_some()));
         }
     }
 
@@ -209,7 +265,12 @@ mod tests {
             let name = format!("{number:02}");
             folder.write(&name, &Tag(None), &pieces).unwrap();
             let written = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number);
-            std::fs::File::options().write(true).open(folder.path(&name)).unwrap().set_modified(written).unwrap();
+            std::fs::File::options()
+                .write(true)
+                .open(folder.folder.join(file(&name)))
+                .unwrap()
+                .set_modified(written)
+                .unwrap();
         }
         let others = dir.path().join("index").join("access.log");
         std::fs::write(&others, vec![b'x'; 20_000]).unwrap();

@@ -5,20 +5,25 @@
 //!              ->  list a/b/         film.mp4 in it, if the files of a/b are not one presentation themselves
 //!   film       ->  list film/, and what comes after `film.` at the top, which may hold a million others
 //! ```
+//!
+//! What was listed stays on disk, if there is a folder for it: the first who asks for a name after a start is answered from there, and the storage is
+//! asked behind his back.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::{ListResult, ObjectMeta};
+use object_store::ObjectMeta;
 
+use crate::cache::patience::Patience;
 use crate::cache::{Cache, FlightError, Weigh};
 use crate::content::file::{SourceError, Stamp};
 use crate::content::library::entry::Entry;
 use crate::content::library::folder::{self, Folder, Group, has_extension, is_media, lone, stem};
 use crate::content::line::Line;
 use crate::content::remote::connect::Kind;
+use crate::content::remote::listing::{Listing, Of};
 use crate::content::remote::store::Store;
 use crate::content::remote::view::{View, stamp};
 use crate::content::sidecar;
@@ -38,6 +43,17 @@ pub struct Options {
 
 /// For how long what could not be looked at again is taken to be what it was: the storage is not asked by every request meanwhile.
 const STALE: Duration = Duration::from_secs(5);
+/// For how long what is on disk is believed before the storage was asked: an update of this program, or of the machine, takes minutes. Later it
+/// counts only if the storage does not answer.
+const KEPT_MAX: Duration = Duration::from_secs(3600);
+/// Names that are looked at again at once because what is on disk was believed: they leave most of the storage to those who wait for it.
+const AGAIN_AT_ONCE: usize = 8;
+/// And that wait for that, at a kilobyte each. Of more, who asks next looks himself.
+const AGAIN_WAITING_MAX: usize = 16_384;
+/// Listings that are read or written on disk at once, each on a thread that may block.
+pub const LISTINGS_AT_ONCE: usize = 4;
+/// How long one of them is waited for: a disk takes milliseconds, and a storage is there to be asked.
+const LISTING_WAIT: Duration = Duration::from_secs(1);
 /// Memory for what was found: some tens of thousands of names.
 const FOUND_BYTES_MAX: u64 = 64 << 20;
 /// Folders below one without media that are looked into for the tracks of a packaging: beyond, it holds presentations.
@@ -62,7 +78,25 @@ pub struct Shelf {
     options: Options,
     found: Cache<Found, Arc<str>>,
     judging: Line,
+    /// Where names wait to be looked at again.
+    again: Line,
+    /// With the disk.
+    patience: Patience,
     telemetry: Arc<Telemetry>,
+}
+
+/// A look at a storage.
+struct Look {
+    lists: Lists,
+    /// When what was listed was so: of several listings, the earliest.
+    as_of: Utc,
+}
+
+/// Where it lists from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lists {
+    Storage,
+    Disk,
 }
 
 /// What was found under a name.
@@ -90,7 +124,9 @@ impl Shelf {
     pub fn new(prefix: &str, store: Arc<Store>, kind: Kind, options: Options, telemetry: Arc<Telemetry>) -> Shelf {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let judging = Line::new(ReadOf::Folder, JUDGED_AT_ONCE, JUDGED_WAITING_MAX, Arc::clone(&telemetry));
-        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), judging, telemetry }
+        let again = Line::new(ReadOf::Again, AGAIN_AT_ONCE, AGAIN_WAITING_MAX, Arc::clone(&telemetry));
+        let patience = Patience::new(LISTINGS_AT_ONCE, LISTING_WAIT);
+        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), judging, again, patience, telemetry }
     }
 
     /// What all its names begin with.
@@ -147,13 +183,68 @@ impl Shelf {
     }
 
     async fn look(self: &Arc<Self>, name: &str, known: Option<&Found>, now: Utc) -> Result<Found, SourceError> {
+        if known.is_none()
+            && let Some((entry, as_of)) = self.kept(name, now).await
+            && now < as_of.after(KEPT_MAX)
+        {
+            let fresh_until = as_of.after(self.options.age);
+            if now < fresh_until {
+                entry.lease.renew(fresh_until);
+                return Ok(Found { entry: Some(entry), fresh_until });
+            }
+            self.look_again_soon(name, &entry, now);
+            return Ok(self.as_it_was(entry, now));
+        }
+        match self.look_again(name, known, now).await {
+            // A storage that is down keeps nothing from coming on air that is known: what is not read of the disk can't be had.
+            Err(error) if known.is_none() => match self.kept(name, now).await {
+                Some((entry, _)) => {
+                    tracing::warn!(presentation = name, %error, "can't be looked at; served as it was listed last");
+                    self.telemetry.storage_stale.inc();
+                    Ok(self.as_it_was(entry, now))
+                }
+                None => Err(error),
+            },
+            found => found,
+        }
+    }
+
+    /// `entry`, which could not be looked at yet.
+    fn as_it_was(&self, entry: Arc<Entry>, now: Utc) -> Found {
+        let fresh_until = now.after(STALE);
+        entry.lease.renew(fresh_until);
+        Found { entry: Some(entry), fresh_until }
+    }
+
+    /// What the listings on disk say is called `name`, and when they were made.
+    async fn kept(self: &Arc<Self>, name: &str, now: Utc) -> Option<(Arc<Entry>, Utc)> {
+        self.store.index()?;
+        let mut look = Look { lists: Lists::Disk, as_of: now };
+        let entry = self.find(name, &mut look).await.ok()??;
+        Some((Arc::new(entry), look.as_of))
+    }
+
+    /// Has the storage asked whether what is called `name` still is `entry`, and waits for nothing.
+    fn look_again_soon(self: &Arc<Self>, name: &str, entry: &Arc<Entry>, now: Utc) {
+        let (shelf, name) = (Arc::clone(self), name.to_owned());
+        let known = Found { entry: Some(Arc::clone(entry)), fresh_until: now };
+        tokio::spawn(async move {
+            let Some(_turn) = shelf.again.turn().await else { return };
+            let is_later = |found: &Arc<Found>| found.fresh_until > now.after(STALE);
+            if shelf.found.get(&name).await.is_some_and(|found| is_later(&found)) {
+                return;
+            }
+            match shelf.look_again(&name, Some(&known), now).await {
+                Ok(found) => shelf.found.insert(&name, Arc::new(found)).await,
+                // Who asks next looks himself, and is told.
+                Err(error) => tracing::debug!(presentation = name, %error, "can't be looked at"),
+            }
+        });
+    }
+
+    async fn look_again(self: &Arc<Self>, name: &str, known: Option<&Found>, now: Utc) -> Result<Found, SourceError> {
         let fresh_until = now.after(self.options.age);
-        let own = &name[self.prefix.len()..];
-        let is_plain = !own.is_empty()
-            && own
-                .split('/')
-                .all(|part| !part.is_empty() && !part.starts_with('.') && !part.contains(char::is_control));
-        let found = if is_plain { self.find(own).await? } else { None };
+        let found = self.find(name, &mut Look { lists: Lists::Storage, as_of: now }).await?;
         let known = known.and_then(|known| known.entry.as_ref()).filter(|known| known.lease.is_live());
         let entry = match (known, found) {
             (Some(known), Some(found)) if known.is_same(&found) => Some(Arc::clone(known)),
@@ -170,37 +261,107 @@ impl Shelf {
         Ok(Found { entry, fresh_until })
     }
 
-    /// What is called `own` below the prefix.
-    async fn find(self: &Arc<Self>, own: &str) -> Result<Option<Entry>, SourceError> {
+    /// What is called `name`.
+    async fn find(self: &Arc<Self>, name: &str, look: &mut Look) -> Result<Option<Entry>, SourceError> {
+        let own = &name[self.prefix.len()..];
+        let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(char::is_control);
+        if !own.split('/').all(is_plain) {
+            return Ok(None);
+        }
         let path = PathBuf::from(format!("/{own}"));
         let parent = path.parent().unwrap_or(Path::new("/")).to_path_buf();
         if self.kind == Kind::Web {
-            return self.find_on_web(&path).await;
+            return match look.lists {
+                Lists::Storage => self.find_on_web(&path).await,
+                Lists::Disk => Ok(None),
+            };
         }
         let mut listed = BTreeMap::new();
-        let folders = self.folders(&path, &mut listed, &mut Vec::new()).await?;
+        let folders = self.folders(&path, look, &mut listed, &mut Vec::new()).await?;
         if let Some(found) = self.judged(folders, listed, own).await? {
             return Ok(Some(found));
         }
         if parent == Path::new("/") {
-            return self.at_the_top(own, &path).await;
+            return self.at_the_top(own, look, &path).await;
         }
         let mut listed = BTreeMap::new();
-        let folders = self.folders(&parent, &mut listed, &mut Vec::new()).await?;
+        let folders = self.folders(&parent, look, &mut listed, &mut Vec::new()).await?;
         self.judged(folders, listed, own).await
     }
 
+    /// What lies directly in the folder at `path`.
+    async fn list(&self, path: &Path, look: &mut Look) -> Result<Listing, SourceError> {
+        if look.lists == Lists::Storage {
+            let listing = Listing::from(self.store.list(path).await?);
+            // The top may hold a million films, and is never asked for as a folder.
+            if path != Path::new("/") {
+                self.keep(Of::Folder(path), &listing, look.as_of).await;
+            }
+            return Ok(listing);
+        }
+        if let Some(listing) = self.listed(Of::Folder(path), look).await {
+            return Ok(listing);
+        }
+        // Of what is empty nothing is kept: what it lies in has no such folder.
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let is_empty = match parent == Path::new("/") {
+            true => self.listed(Of::Beginning(&format!("{}.", path.display())), look).await.is_some(),
+            false => {
+                let above = self.listed(Of::Folder(parent), look).await;
+                above.is_some_and(|above| !above.folders.contains(&self.store.key(path)))
+            }
+        };
+        if is_empty { Ok(Listing::default()) } else { Err(self.not_kept()) }
+    }
+
+    /// What is on disk of what was listed.
+    async fn listed(&self, of: Of<'_>, look: &mut Look) -> Option<Listing> {
+        let (file, folder) = (of.file(self.url()), Arc::clone(self.store.index()?));
+        let reading = async { tokio::task::spawn_blocking(move || Listing::read(&folder, &file)).await };
+        let (listing, as_of) = self.patience.wait(reading).await?.ok()??;
+        self.telemetry.storage_lists_kept.inc();
+        look.as_of = look.as_of.min(as_of);
+        Some(listing)
+    }
+
+    /// Puts on disk what was listed, as of `now`; that it is what it was, not all the time.
+    async fn keep(&self, of: Of<'_>, listing: &Listing, now: Utc) {
+        let Some(folder) = self.store.index().cloned() else { return };
+        let (file, listing, again) = (of.file(self.url()), listing.clone(), self.options.age / 2);
+        let write = move || match Listing::read(&folder, &file) {
+            Some((known, as_of)) if known == listing && now < as_of.after(again) => Ok(()),
+            _ => listing.write(&folder, &file, now),
+        };
+        let writing = async { tokio::task::spawn_blocking(write).await };
+        if let Some(Ok(Err(error))) = self.patience.wait(writing).await {
+            tracing::warn!(url = self.url(), %error, "what was listed can't be kept on disk");
+        }
+    }
+
+    fn not_kept(&self) -> SourceError {
+        SourceError::Storage { path: PathBuf::from(self.url()), why: "it was not listed before".to_owned() }
+    }
+
     /// The file at the top that is called `own`, with its subtitles.
-    async fn at_the_top(&self, own: &str, path: &Path) -> Result<Option<Entry>, SourceError> {
+    async fn at_the_top(&self, own: &str, look: &mut Look, path: &Path) -> Result<Option<Entry>, SourceError> {
         let begins = format!("/{own}.");
         let is_beside = |meta: &ObjectMeta| {
             let path = self.store.path(&meta.location);
             path.is_some_and(|path| path.to_string_lossy().starts_with(&begins))
         };
-        let found = self.store.list_after(Path::new(&begins), BESIDE_MAX, is_beside).await?;
-        let objects = found.into_iter().filter(|meta| {
-            let path = self.store.path(&meta.location).unwrap_or_default();
-            path.parent() == Some(Path::new("/")) && (stem(&path) == stem(Path::new(own)) || subtitles::is_text(&path))
+        let of = Of::Beginning(&begins);
+        let found = match look.lists {
+            Lists::Storage => {
+                let objects = self.store.list_after(Path::new(&begins), BESIDE_MAX, is_beside).await?;
+                let found = Listing { objects, folders: Vec::new() };
+                self.keep(of, &found, look.as_of).await;
+                found
+            }
+            Lists::Disk => self.listed(of, look).await.ok_or_else(|| self.not_kept())?,
+        };
+        let objects = found.objects.into_iter().filter(|meta| {
+            let file = self.store.path(&meta.location).unwrap_or_default();
+            file.parent() == Some(Path::new("/")) && (file.with_extension("") == *path || subtitles::is_text(&file))
         });
         let mut listed = BTreeMap::new();
         let folder = self.folder(Path::new("/"), objects.collect(), &mut listed);
@@ -213,16 +374,17 @@ impl Shelf {
     async fn folders(
         &self,
         path: &Path,
+        look: &mut Look,
         listed: &mut BTreeMap<PathBuf, ObjectMeta>,
         all_below: &mut Vec<PathBuf>,
     ) -> Result<Vec<Folder>, SourceError> {
-        let ListResult { objects, common_prefixes, .. } = self.store.list(path).await?;
-        all_below.extend(common_prefixes.iter().filter_map(|prefix| self.store.path(prefix)));
+        let Listing { objects, folders: named } = self.list(path, look).await?;
+        all_below.extend(named.iter().filter_map(|folder| self.store.path(folder)));
         let top = self.folder(path, objects, listed);
         let mut folders = vec![top];
-        if folders[0].media.is_empty() && common_prefixes.len() <= BELOW_MAX && path != Path::new("/") {
+        if folders[0].media.is_empty() && named.len() <= BELOW_MAX && path != Path::new("/") {
             for below in all_below.iter() {
-                let found = self.store.list(below).await?;
+                let found = self.list(below, look).await?;
                 folders.push(self.folder(below, found.objects, listed));
             }
         }
@@ -312,10 +474,14 @@ impl Shelf {
     }
 
     /// The presentations directly in the folder at `path`, and the folders below it that may hold others.
-    pub async fn of_folder(&self, path: &Path) -> Result<(Vec<Entry>, Vec<PathBuf>), SourceError> {
+    pub async fn of_folder(&self, path: &Path, now: Utc) -> Result<(Vec<Entry>, Vec<PathBuf>), SourceError> {
         let mut listed = BTreeMap::new();
         let mut below: Vec<PathBuf> = Vec::new();
-        let folders = self.folders(path, &mut listed, &mut below).await?;
+        let mut look = Look { lists: Lists::Storage, as_of: now };
+        let folders = self.folders(path, &mut look, &mut listed, &mut below).await?;
+        if path == Path::new("/") {
+            self.keep_beginnings(&folders[0], &listed, now).await;
+        }
         let entries = self.judge(folders, listed).await?;
         // Folders whose files belong to a presentation here are none of their own.
         let files = |entry: &Entry| {
@@ -329,9 +495,20 @@ impl Shelf {
         Ok((entries, below))
     }
 
+    /// Puts on disk what a look for each film at the top would have listed, as of `now`.
+    async fn keep_beginnings(&self, top: &Folder, listed: &BTreeMap<PathBuf, ObjectMeta>, now: Utc) {
+        for (film, _) in &top.media {
+            let begins = format!("/{}.", stem(film));
+            let beside = listed.range(PathBuf::from(&begins)..).map(|(path, meta)| (path.to_string_lossy(), meta));
+            let beside = beside.take_while(|(path, _)| path.starts_with(&begins)).take(BESIDE_MAX);
+            let objects = beside.map(|(_, meta)| meta.clone()).collect();
+            self.keep(Of::Beginning(&begins), &Listing { objects, folders: Vec::new() }, now).await;
+        }
+    }
+
     fn made(&self, group: Group, stamps: Vec<(PathBuf, Stamp)>, storage: Storage) -> Entry {
-        let group = Group { name: format!("{}{}", self.prefix, group.name), ..group };
-        Entry::new(group, stamps, self.options.segment_target, storage)
+        let group = group.below(self.prefix.trim_end_matches('/'));
+        Entry::new(Arc::new(group), stamps, Arc::from(self.url()), self.options.segment_target, storage)
     }
 
     /// What a web server has under the name: a file with one of the usual extensions, or a folder with a `presentation.toml`.

@@ -1,14 +1,13 @@
 //! What the admin listener says of live, and does for it: the channels, and clips of them.
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 
 use crate::formats::uri::percent_decoded;
 use crate::media::shift::Shift;
 use crate::origin::channels::ChannelFigures;
 use crate::origin::clips::{Clip, NoClip, Recording};
-use crate::origin::object::Body;
 use crate::server::access::token::Key;
-use crate::server::http as server_http;
+use crate::server::http::Refused;
 use crate::server::state::State;
 use crate::time::Utc;
 
@@ -31,24 +30,6 @@ pub(super) async fn channels(
         ChannelFigures { recording, ..channel }
     });
     listed.collect()
-}
-
-/// Why a call is answered with an error.
-pub(super) struct Refused {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-}
-
-impl Refused {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refused {
-        Refused { status, code, message: message.into() }
-    }
-
-    /// As an answer.
-    pub(super) fn response(&self) -> Response<Body> {
-        server_http::error(self.status, self.code, &self.message, "no-store")
-    }
 }
 
 /// Makes a presentation of what was broadcast: `POST /api/clips?channel=NAME&presentation=NAME`, with `from=TIME` and `to=TIME`, or of all
