@@ -378,7 +378,7 @@ impl TrackReport {
                 .chain(track.keys.iter().flat_map(|key| key.pssh.iter()))
                 .map(|pssh| &pssh.bytes[..])
                 .collect(),
-            None => movie.pssh.iter().map(Vec::as_slice).collect(),
+            None => movie.pssh.iter().map(|pssh| &pssh[..]).collect(),
         };
         let (kind, picture, sound) = match &entry.media {
             Media::Video(video) => {

@@ -111,7 +111,7 @@ pub fn add(
                 left -= made.bytes.len();
                 let name = free_name(&text.name, &taken);
                 taken.insert(name.clone());
-                hashes.push((name.clone(), *blake3::hash(&made.bytes).as_bytes()));
+                hashes.push((name.clone(), fingerprint(&made)));
                 tracks.push(track(text, name, Form::WebVtt, made, source));
             }
             Err(why) => arranged.warnings.push(format!("{}: it is left out: {why}", text.file_name())),
@@ -127,7 +127,7 @@ pub fn add(
                 left -= made.bytes.len();
                 let name = free_name(&format!("{}-imsc", text.name), &taken);
                 taken.insert(name.clone());
-                hashes.push((name.clone(), *blake3::hash(&made.bytes).as_bytes()));
+                hashes.push((name.clone(), fingerprint(&made)));
                 tracks[of_cues].as_imsc = Some(name.clone());
                 tracks.push(track(text, name, Form::Imsc(document.profile()), made, source));
             }
@@ -136,6 +136,22 @@ pub fn add(
     }
     arranged.add_text(tracks, target);
     hashes
+}
+
+/// A hash of the samples that were made: what they hold, and when.
+fn fingerprint(made: &TextSamples) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&made.bytes);
+    for sample in made.table.iter(0..made.table.len()) {
+        hasher.update(&sample.decode_time.to_be_bytes());
+        hasher.update(&sample.duration.to_be_bytes());
+        hasher.update(&sample.size.to_be_bytes());
+    }
+    for place in made.table.places(0..made.table.len()) {
+        hasher.update(&place.range.start.to_be_bytes());
+        hasher.update(&place.range.end.to_be_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// `name`, or with a number if it is taken.
@@ -184,7 +200,9 @@ fn track(text: &Text, name: String, form: Form, made: TextSamples, source: &mut 
             description_index: 1,
             intact: None,
             moof: None,
+            traf: 0,
             protection_bytes: 0,
+            relative_events: 0,
         }],
         ..Track::new(name, Kind::Text, scale, entry)
     }

@@ -10,6 +10,7 @@ pub mod live;
 pub mod made;
 pub mod pieces;
 pub mod remote;
+mod repeated;
 pub mod scan;
 pub mod sidecar;
 pub mod source;

@@ -6,7 +6,7 @@ use crate::content::file::SourceError;
 use crate::content::source::{Source, Window};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxHead, Boxes, HEAD_MAX};
-use crate::formats::isobmff::emsg::{EventScheme, event_scheme};
+use crate::formats::isobmff::emsg::{EventScheme, counts_from_segment, event_scheme};
 use crate::formats::isobmff::fragment::MovieFragment;
 use crate::formats::isobmff::movie::Movie;
 
@@ -57,6 +57,8 @@ pub struct ScannedFragment {
     pub is_sized: bool,
     /// Of the `emsg` boxes right before it: scheme and value.
     pub events: Vec<EventScheme>,
+    /// How many of them count from where their segment begins.
+    pub relative_events: u32,
 }
 
 /// A movie: one file, or an initialization segment and its media segments.
@@ -276,6 +278,7 @@ impl Scan {
         // Where the prft and emsg boxes right before the next moof begin.
         let mut prefix = None;
         let mut events = Vec::new();
+        let mut relative_events = 0;
         while offset < window.len() {
             let left = window.len() - offset;
             let head = BoxHead::parse(window.at(offset, HEAD_MAX)?)
@@ -330,6 +333,7 @@ impl Scan {
                             mdat: None,
                             is_sized: false,
                             events: std::mem::take(&mut events),
+                            relative_events: std::mem::take(&mut relative_events),
                         });
                     }
                 }
@@ -352,14 +356,18 @@ impl Scan {
                 let bytes = window.at(offset, size.min(EMSG_BYTES_MAX) as usize)?;
                 self.fingerprint.add(bytes);
                 let whole = Boxes::new(bytes, offset).next().and_then(Result::ok);
-                if let Some(emsg) = whole.filter(|b| b.kind.0 == *b"emsg" && events.len() < EVENTS_MAX) {
-                    events.extend(event_scheme(emsg).ok());
+                if let Some(emsg) = whole.filter(|b| b.kind.0 == *b"emsg" && events.len() < EVENTS_MAX)
+                    && let Ok(scheme) = event_scheme(emsg)
+                {
+                    events.push(scheme);
+                    relative_events += u32::from(counts_from_segment(emsg));
                 }
             }
             prefix = match &head.kind.0 {
                 b"prft" | b"emsg" => prefix.or(Some(offset)),
                 _ => {
                     events.clear();
+                    relative_events = 0;
                     None
                 }
             };

@@ -12,12 +12,13 @@ use crate::content::captions;
 use crate::content::edits::{self, Edits};
 use crate::content::file::SourceError;
 use crate::content::made::{self, Extent, Text};
+use crate::content::repeated;
 use crate::content::scan::{ScanError, ScannedFragment, ScannedMovie, scan};
 use crate::content::source::Source;
 use crate::content::storage::Storage;
 use crate::content::thumbnails::ThumbnailFiles;
 use crate::formats::captions::Service;
-use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, Palette};
+use crate::formats::cues::{CUES_MAX, Cue, Cues, FILE_BYTES_MAX, HEAD_BYTES_MAX, Palette};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes};
 use crate::formats::isobmff::cenc;
@@ -27,9 +28,10 @@ use crate::formats::isobmff::movie::{Movie, TrackHeader, write_init};
 use crate::formats::isobmff::sample_entry::Media;
 use crate::formats::isobmff::sample_tables::{self, Listed, SAMPLES_MAX};
 use crate::formats::isobmff::tx3g::TextEntry;
+use crate::formats::isobmff::wvtt;
 use crate::formats::language;
 use crate::media::clip::{Cut, CutError};
-use crate::media::presentation::{Period, Presentation};
+use crate::media::presentation::{Period, Presentation, target_duration_s};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
 use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
 use crate::media::thumbnails::Thumbnails;
@@ -42,8 +44,16 @@ const TRACKS_MAX: usize = 200;
 /// The most changes of keys that a track may have: a day of one every ten seconds, and their `pssh` twice as often.
 const KEYS_MAX: usize = 1 << 15;
 
+/// The most track fragments with samples of a movie, and the most runs of all of them: each takes some hundred bytes, and some eighty, until
+/// its samples are in a table.
+const TRAFS_MAX: usize = 1 << 20;
+const RUNS_MAX: usize = 1 << 22;
+
 /// The most samples without bytes that a track may have.
 const EMPTY_SAMPLES_MAX: u64 = 1 << 16;
+
+/// The most changes of sample descriptions among the samples that a `moov` lists: each begins a fragment.
+const DESCRIPTIONS_MAX: usize = 1 << 16;
 
 /// The most samples of all tracks of a movie together: a day and a half of picture and four sounds. Each takes 4 to 48 bytes as long as
 /// its presentation is open, and up to 24 more while its track is read.
@@ -134,6 +144,7 @@ pub fn open(
         }
     }
     let end_ms = presentation.duration_ms();
+    thumbnails.iter_mut().for_each(|thumbnails| thumbnails.version = thumbnails.version.lasting(end_ms));
     for thumbnails in
         thumbnails.iter().filter(|thumbnails| thumbnails.sheets.len() as u64 * thumbnails.sheet_ms() < end_ms)
     {
@@ -229,7 +240,7 @@ pub(crate) fn period(
     warnings: &mut Vec<String>,
 ) -> Result<Period, String> {
     let Content { mut tracks, mut texts } = media;
-    leave_out_repeated_audio(&mut tracks, source, warnings);
+    repeated::leave_out(&mut tracks, source, warnings);
     give_each_a_name(&mut tracks, warnings);
     if tracks.len() > TRACKS_MAX {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
@@ -276,8 +287,7 @@ pub(crate) fn period(
     }
     let mut sets = arranged.sets;
     for track in sets.iter().flat_map(|set| &set.tracks) {
-        let longest =
-            track.segments.iter().map(|segment| track.time(segment.duration)).max().unwrap_or(MediaTime::ZERO);
+        let longest = track.longest_segment();
         if track.kind != Kind::Text && longest.seconds() > 4.0 * target.as_secs_f64() {
             warnings.push(format!(
                 "{}: a segment of {:.1} s, since no sync sample comes sooner",
@@ -290,15 +300,10 @@ pub(crate) fn period(
             warnings.push(format!("{}: {over} segments do not begin with a sync sample", track.name));
         }
     }
-    let tracks = || sets.iter().flat_map(|set| &set.tracks);
     let duration = MediaTime::new(end.ticks - origin.to(end.timescale, Rounding::Nearest), end.timescale);
-    // A media playlist has the target duration of all, and text begins where the period does.
-    let longest = tracks()
-        .flat_map(|track| track.segments.iter().map(|s| track.time(s.duration)))
-        .max()
-        .unwrap_or(MediaTime::ZERO);
+    let target_s = target_duration_s(sets.iter());
     for track in sets.iter_mut().flat_map(|set| &mut set.tracks) {
-        track.version = version(track, &fingerprints[&track.name], [origin, longest], arranged.cut.is_some());
+        track.version = version(track, &fingerprints[&track.name], origin, target_s);
         track.forget_unplayed();
     }
     Ok(Period { id: "1".to_owned(), start: MediaTime::ZERO, duration, origin, sets })
@@ -362,72 +367,28 @@ fn extent(arranged: &Arranged) -> Option<Extent> {
 /// A hash of what the files of a movie hold.
 pub(crate) type Fingerprint = [u8; 32];
 
-/// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats.
-fn version(track: &Track, fingerprint: &Fingerprint, shared: [MediaTime; 2], is_clip: bool) -> Version {
+/// Everything that shapes the bytes: what came in, how it is cut, and by which version of this program's formats. A media playlist
+/// has the target duration of all, and text begins at `origin`, where the period does.
+fn version(track: &Track, fingerprint: &Fingerprint, origin: MediaTime, target_s: u64) -> Version {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORMAT_VERSION.to_be_bytes());
     hasher.update(fingerprint);
     hasher.update(&track.id.to_be_bytes());
     hasher.update(&track.init);
-    for time in shared {
-        hasher.update(&time.ticks.to_be_bytes());
-        hasher.update(&time.timescale.get().to_be_bytes());
-    }
+    hasher.update(&origin.ticks.to_be_bytes());
+    hasher.update(&origin.timescale.get().to_be_bytes());
+    hasher.update(&target_s.to_be_bytes());
     let mut cuts = Vec::with_capacity(track.segments.len() * 12);
     for segment in &track.segments {
         cuts.extend_from_slice(&segment.first_sample.to_be_bytes());
         cuts.extend_from_slice(&segment.time.to_be_bytes());
     }
     hasher.update(&cuts);
-    if is_clip {
-        hasher.update(&track.played_end().to_be_bytes());
-        hasher.update(&track.end().to_be_bytes());
-    }
+    hasher.update(&track.played_end().to_be_bytes());
+    hasher.update(&track.end().to_be_bytes());
     let hash = hasher.finalize();
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
     Version(u64::from_be_bytes(*first))
-}
-
-/// Muxed renditions often carry the same audio each; it is listed once.
-fn leave_out_repeated_audio(tracks: &mut Vec<(Track, Fingerprint)>, source: &Source, warnings: &mut Vec<String>) {
-    let mut index = 0;
-    while index < tracks.len() {
-        let (candidate, earlier) = (&tracks[index].0, &tracks[..index]);
-        let twin = (candidate.kind == Kind::Audio)
-            .then(|| earlier.iter().find(|(track, _)| same_media(track, candidate, source)))
-            .flatten()
-            .map(|(track, _)| track.name.clone());
-        match twin {
-            Some(twin) => {
-                let (left_out, _) = tracks.remove(index);
-                warnings.push(format!("{}: the same audio as {twin}, listed once", left_out.name));
-            }
-            None => index += 1,
-        }
-    }
-}
-
-/// How much of two tracks is compared byte by byte at either end, after every size and time has been found equal.
-const COMPARED_SAMPLES: u32 = 32;
-
-/// Whether two tracks hold the same samples at the same times.
-pub fn same_media(a: &Track, b: &Track, source: &Source) -> bool {
-    let (n, m) = (a.samples.len(), b.samples.len());
-    let alike = a.kind == b.kind
-        && a.entry == b.entry
-        && a.language == b.language
-        && a.timescale == b.timescale
-        && n == m
-        && a.samples.sizes(0..n) == b.samples.sizes(0..m)
-        && a.samples.decode_time(0) - a.media_time == b.samples.decode_time(0) - b.media_time
-        && a.samples.end() - a.media_time == b.samples.end() - b.media_time;
-    let ends = [0..n.min(COMPARED_SAMPLES), n.saturating_sub(COMPARED_SAMPLES)..n];
-    alike
-        && ends.into_iter().all(|range| {
-            let bytes = |track: &Track| source.read(&track.samples.places(range.clone())).ok();
-            let (x, y) = (bytes(a), bytes(b));
-            x.is_some() && x == y
-        })
 }
 
 struct PartReader {
@@ -456,6 +417,10 @@ impl PartReader {
         for (id, error) in &movie.rejected {
             let track = id.map_or("a track".to_owned(), |id| format!("track {id}"));
             reader.warnings.push(format!("{file_name}: {track} is left out: {error}"));
+        }
+        if movie.pssh_left_out > 0 {
+            let what = "pssh boxes are left out: above 64 KiB, or more than 64 or 256 KiB in all";
+            reader.warnings.push(format!("{file_name}: {} {what}", movie.pssh_left_out));
         }
         let mut collected = collect(source, &scanned, &movie, &file_name, &mut reader.warnings);
         let mut budget = Budget { samples: MOVIE_SAMPLES_MAX, claimed: CLAIMED_SAMPLES_MAX };
@@ -622,6 +587,7 @@ struct Collected<'a> {
     samples: Samples<'a>,
     intact: Option<SourceRange>,
     moof: Option<SourceRange>,
+    traf: u32,
     /// KIDs of its samples, run by run (number of samples, KID; `None` of those in the clear), if the track is protected; and
     /// the `pssh` of its `moof`.
     kids: Vec<(u32, Option<[u8; 16]>)>,
@@ -630,6 +596,7 @@ struct Collected<'a> {
     protection_bytes: u32,
     /// Schemes of the event messages that come with it.
     events: Vec<EventScheme>,
+    relative_events: u32,
 }
 
 /// Samples where they are written down: what two hours of them say is read once, into the table, and not stored in between.
@@ -658,9 +625,9 @@ fn collect<'a>(
     warnings: &mut Vec<String>,
 ) -> BTreeMap<u32, Vec<Collected<'a>>> {
     let mut tracks = BTreeMap::<u32, Vec<Collected<'a>>>::new();
-    let mut unknown = 0;
+    let (mut unknown, mut trafs, mut runs) = (0, 0, 0);
     let no_pssh: Arc<[Pssh]> = [].into();
-    for fragment in &scanned.fragments {
+    'fragments: for fragment in &scanned.fragments {
         let moof = match first_box(scanned.moof(fragment), fragment.moof.start).and_then(MovieFragment::parse) {
             Ok(moof) => moof,
             Err(error) => {
@@ -671,7 +638,7 @@ fn collect<'a>(
         };
         let moof_pssh = match &moof.pssh[..] {
             [] => Arc::clone(&no_pssh),
-            boxes => boxes.iter().filter_map(|bytes| pssh(bytes)).collect(),
+            boxes => boxes.iter().filter_map(|bytes| pssh(Bytes::copy_from_slice(bytes))).collect(),
         };
         let mut data_end = fragment.moof.start;
         for (index, traf) in moof.trafs.iter().enumerate() {
@@ -695,7 +662,13 @@ fn collect<'a>(
             if traf.runs.iter().all(|run| run.sample_count == 0) {
                 continue;
             }
-            let read = collect_traf(fragment, &moof, traf, header, base, &mut data_end, &moof_pssh);
+            (trafs, runs) = (trafs + 1, runs + traf.runs.len());
+            if trafs > TRAFS_MAX || runs > RUNS_MAX {
+                let what = format!("more than {TRAFS_MAX} track fragments, or {RUNS_MAX} runs");
+                warnings.push(format!("{file_name}: {what}; what follows is left out"));
+                break 'fragments;
+            }
+            let read = collect_traf(fragment, &moof, index, header, base, &mut data_end, &moof_pssh);
             tracks.entry(traf.track_id).or_default().push(read);
         }
     }
@@ -730,15 +703,16 @@ fn lies_within(fragment: &ScannedFragment, traf: &TrackFragment<'_>, defaults: S
 fn collect_traf<'a>(
     fragment: &ScannedFragment,
     moof: &MovieFragment<'a>,
-    traf: &TrackFragment<'a>,
+    index: usize,
     header: &TrackHeader,
     base: u64,
     data_end: &mut u64,
     moof_pssh: &Arc<[Pssh]>,
 ) -> Collected<'a> {
     let place = |range: Range<u64>| SourceRange { file: fragment.file, range };
+    let traf = &moof.trafs[index];
     let defaults = traf.defaults(&header.trex);
-    let mut places = Vec::with_capacity(traf.runs.len());
+    let (mut places, mut runs) = (Vec::new(), Vec::new());
     let mut position = base;
     let mut inside = fragment.mdat.is_some();
     let mut unsigned = false;
@@ -746,10 +720,14 @@ fn collect_traf<'a>(
         if let Some(offset) = run.data_offset {
             position = base.saturating_add_signed(offset.into());
         }
+        if run.sample_count == 0 {
+            // It may point anywhere.
+            continue;
+        }
         let start = position;
         position = position.saturating_add(run.size(defaults));
-        // A run without samples may point anywhere.
-        places.push(if run.sample_count > 0 { start..position } else { 0..0 });
+        places.push(start..position);
+        runs.push(*run);
         unsigned |= run.has_unsigned_negatives();
         inside &= fragment.mdat.as_ref().is_some_and(|mdat| mdat.start <= start && position <= mdat.end);
     }
@@ -773,19 +751,21 @@ fn collect_traf<'a>(
         decode_time: traf.base_media_decode_time.map(|time| time as i64),
         sequence_number: moof.sequence_number,
         description_index: traf.description_index.unwrap_or(header.trex.description_index),
-        samples: Samples::Runs { runs: traf.runs.clone(), defaults, places },
+        samples: Samples::Runs { runs, defaults, places },
         intact,
         moof: Some(place(fragment.moof.clone())),
+        traf: index as u32,
         kids,
         pssh: Arc::clone(moof_pssh),
         protection_bytes,
         events: fragment.events.clone(),
+        relative_events: fragment.relative_events,
     }
 }
 
-pub(crate) fn pssh(bytes: &[u8]) -> Option<Pssh> {
+pub(crate) fn pssh(bytes: Bytes) -> Option<Pssh> {
     let system_id = bytes.get(12..28)?.try_into().ok()?;
-    Some(Pssh { system_id, bytes: Bytes::copy_from_slice(bytes) })
+    Some(Pssh { system_id, bytes })
 }
 
 /// A track of what was collected; and what is odd about it. The error is why it is left out.
@@ -817,6 +797,16 @@ fn build(
         budget.take(count, if header.sample_size.is_some() { count } else { 0 })?;
         let media_bytes = scanned.mdats.iter().map(|(_, mdat)| mdat.end - mdat.start).sum();
         let mut listed = sample_tables::read(moov, header.id, media_bytes).map_err(|e| e.to_string())?;
+        if header.entry_count == 1 {
+            // There is nothing else that an index could mean.
+            listed.descriptions = vec![(0, 1)];
+        }
+        if let Some((_, index)) = listed.descriptions.iter().find(|(_, i)| !(1..=header.entry_count).contains(i)) {
+            return Err(format!("its stsc names sample entry {index}, and there are {}", header.entry_count));
+        }
+        if listed.descriptions.len() > DESCRIPTIONS_MAX {
+            return Err(format!("more than {DESCRIPTIONS_MAX} changes of sample entries"));
+        }
         if !movie.is_fragmented {
             // As if the file began there: what comes before is neither shown nor needed.
             let skipped = listed.begin_at(media_time, lead(kind, header.timescale));
@@ -837,10 +827,12 @@ fn build(
             samples: Samples::Listed(listed),
             intact: None,
             moof: None,
+            traf: 0,
             kids: Vec::new(),
             pssh: [].into(),
             protection_bytes: 0,
             events: Vec::new(),
+            relative_events: 0,
         });
     }
     all.extend(fragments);
@@ -889,6 +881,11 @@ fn build(
         (media_time, events) = (0, Vec::new());
     }
     let init = write_init(moov, header.id, media_time).map_err(|e| e.to_string())?;
+    // Every WebVTT segment repeats it.
+    let head_bytes = if header.entry.format.0 == *b"wvtt" { wvtt::head(&init).map_or(0, str::len) } else { 0 };
+    if head_bytes > HEAD_BYTES_MAX {
+        return Err(format!("a WebVTT head of {head_bytes} bytes, at most {HEAD_BYTES_MAX} are served"));
+    }
     let frame_rate = match kind {
         Kind::Video => table.usual_interval().map(|interval| reduce(header.timescale.get(), interval)),
         _ => None,
@@ -908,7 +905,7 @@ fn build(
         frame_rate,
         media_time,
         init: Bytes::from(init),
-        pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
+        pssh: movie.pssh.iter().cloned().filter_map(pssh).collect(),
         keys,
         events,
         samples: table,
@@ -1012,6 +1009,7 @@ impl Builder<'_> {
         self.keys.extend(keys);
         // No sum here leaves 64 bits: a tfdt is below 2^61, all samples together last less than 2^57, and a delay is at most
         // a day.
+        let mut descriptions = vec![(0, collected.description_index)];
         match collected.samples {
             Samples::Runs { runs, defaults, places } => {
                 let mut time = start;
@@ -1026,20 +1024,25 @@ impl Builder<'_> {
                 }
                 self.end = time;
             }
-            Samples::Listed(listed) => {
+            Samples::Listed(mut listed) => {
                 debug_assert!(self.table.is_empty(), "what the moov lists comes before any fragment");
+                descriptions = std::mem::take(&mut listed.descriptions);
                 self.table = SampleTable::of_listed(listed, collected.file, start + delay);
                 self.end = self.table.end() - delay;
             }
         }
-        if sample_count > 0 {
+        let intact = collected.intact.filter(|_| delay == 0);
+        // What the moov lists may change its description on the way.
+        for (first, description_index) in descriptions.into_iter().filter(|_| sample_count > 0) {
             self.fragments.push(Fragment {
-                first_sample,
+                first_sample: first_sample + first,
                 sequence_number: collected.sequence_number,
-                description_index: collected.description_index,
-                intact: collected.intact.filter(|_| delay == 0),
-                moof: collected.moof,
+                description_index,
+                intact: intact.clone(),
+                moof: collected.moof.clone(),
+                traf: collected.traf,
                 protection_bytes: collected.protection_bytes,
+                relative_events: collected.relative_events,
             });
         }
         Ok(())

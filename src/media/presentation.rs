@@ -16,6 +16,26 @@ pub struct Presentation {
     pub warnings: Vec<String>,
 }
 
+/// The target duration of `sets` in seconds, at least 1: the longest segment of their video and audio (of their text, if there is
+/// nothing else), rounded to the nearest (rfc8216bis §4.4.3.1). Video that is not aligned has no say: where a target duration
+/// matters it is not listed.
+pub fn target_duration_s<'a>(sets: impl Iterator<Item = &'a SwitchingSet> + Clone) -> u64 {
+    let mut timed = sets.clone().filter(|set| set.kind != Kind::Text && set.aligned).peekable();
+    let longest = match timed.peek() {
+        Some(_) => timed.flat_map(|set| &set.tracks).map(Track::longest_segment).max(),
+        None => sets.flat_map(|set| &set.tracks).map(Track::longest_segment).max(),
+    };
+    longest.map_or(1, rounded_s)
+}
+
+/// Seconds to the nearest, at least 1. Manifests write microseconds, and a difference of two rounded positions may be the
+/// duration rounded up: it is that which must not round above.
+pub fn rounded_s(duration: MediaTime) -> u64 {
+    let timescale = u128::from(duration.timescale.get());
+    let micros = (u128::try_from(duration.ticks).unwrap_or(0) * 1_000_000).div_ceil(timescale);
+    u64::try_from((micros + 500_000) / 1_000_000).unwrap_or(u64::MAX).max(1)
+}
+
 /// A stretch on one timeline: a clip, or live between discontinuities.
 #[derive(Clone, Debug)]
 pub struct Period {
@@ -70,6 +90,11 @@ impl Presentation {
     /// Its length in milliseconds, rounded up.
     pub fn duration_ms(&self) -> u64 {
         u64::try_from(self.duration().to(Timescale::MILLI, Rounding::Up)).unwrap_or(0)
+    }
+
+    /// Its target duration in seconds: that of all its sets.
+    pub fn target_duration_s(&self) -> u64 {
+        target_duration_s(self.periods.iter().flat_map(|period| &period.sets))
     }
 
     /// All tracks of all periods.

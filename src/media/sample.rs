@@ -165,7 +165,7 @@ impl SampleTable {
 
     /// The samples that a `moov` lists: the first is decoded at `decode_time`, and their bytes lie in source file `file`.
     pub fn of_listed(listed: Listed, file: u32, decode_time: i64) -> SampleTable {
-        let Listed { sizes, durations, composition_offsets, flags, stretches } = listed;
+        let Listed { sizes, durations, composition_offsets, flags, stretches, .. } = listed;
         let (mut first, mut end) = (0, decode_time);
         let mut times = Vec::with_capacity(durations.len());
         for (count, duration) in durations {

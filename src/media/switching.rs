@@ -42,7 +42,7 @@ impl Likeness {
     fn of(track: &Track) -> Likeness {
         let (channels, sample_rate, transfer) = match &track.entry.media {
             Media::Audio(audio) => (audio.channels, audio.sample_rate, 0),
-            Media::Video(video) => (0, 0, video.colour.map_or(1, |colour| sdr_as_one(colour.transfer))),
+            Media::Video(_) => (0, 0, track.transfer().map_or(1, sdr_as_one)),
             Media::Text => (0, 0, 0),
         };
         Likeness {

@@ -33,7 +33,7 @@ pub fn common(a: &[MediaTime], b: &[MediaTime], tolerance: MediaTime) -> Vec<Med
 }
 
 /// The boundaries, of `candidates` (ascending), that segments of about `target` begin at: the first one, those that are among
-/// `forced` (ascending) too, and others in between.
+/// `forced` (ascending) too, and others in between; at most [`SEGMENTS_MAX`].
 pub fn boundaries(candidates: &[MediaTime], forced: &[MediaTime], target: Duration) -> Vec<MediaTime> {
     let mut chosen: Vec<MediaTime> = Vec::new();
     for &time in candidates {
@@ -41,6 +41,9 @@ pub fn boundaries(candidates: &[MediaTime], forced: &[MediaTime], target: Durati
         let passes = chosen.last().is_none_or(|&last| is_forced || starts_segment(last, time, target));
         if passes {
             chosen.push(time);
+        }
+        if chosen.len() as i64 == SEGMENTS_MAX {
+            break;
         }
     }
     chosen
@@ -91,7 +94,8 @@ pub fn grid(last: MediaTime, end: MediaTime, target: Duration) -> Vec<MediaTime>
     chosen.split_off(1)
 }
 
-/// The most segments that a grid gives: more than two days of 2 s segments. A decode time may claim to be any number.
+/// The most segments that boundaries or a grid give: more than two days of 2 s segments. A decode time may claim to be any number, and a
+/// few bytes that every sample of millions is a sync sample as long as a segment.
 pub const SEGMENTS_MAX: i64 = 100_000;
 
 /// Cuts the samples `played` of a track, all but in a clip, at `boundaries` (ascending): a segment begins at the first sync sample
@@ -217,6 +221,13 @@ mod tests {
     fn a_last_decode_time_far_away_cost_memory_without_bound() {
         let end = MediaTime::new(i64::MAX / 4, Timescale::MILLI);
         assert_eq!(grid(MediaTime::ZERO, end, Duration::from_secs(6)).len() as i64, SEGMENTS_MAX + 1);
+    }
+
+    #[test]
+    fn a_million_long_sync_samples_were_a_million_segments() {
+        let times: Vec<MediaTime> =
+            (0..SEGMENTS_MAX + 10).map(|s| MediaTime::new(s * 6000, Timescale::MILLI)).collect();
+        assert_eq!(boundaries(&times, &[], Duration::from_secs(6)).len() as i64, SEGMENTS_MAX);
     }
 
     #[test]

@@ -71,11 +71,20 @@ impl Role {
 }
 
 /// Counts up whenever the same source is cut, packaged or named otherwise than before, so that caches never mix the two.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Sixteen hexadecimal digits that name everything that shapes the bytes of a track.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
+
+impl Version {
+    /// That of the same, where what is said of it depends on how long the presentation lasts.
+    pub fn lasting(self, duration_ms: u64) -> Version {
+        let hash = blake3::hash(&[self.0.to_be_bytes(), duration_ms.to_be_bytes()].concat());
+        let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        Version(u64::from_be_bytes(*first))
+    }
+}
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,8 +122,12 @@ pub struct Fragment {
     pub intact: Option<SourceRange>,
     /// Its `moof`, for what is read from it when a fragment is rebuilt; `None` of samples that the `moov` lists.
     pub moof: Option<SourceRange>,
+    /// Which of the `traf` boxes of that `moof` has its samples, from 0.
+    pub traf: u32,
     /// What a new fragment of all its samples would hold for their protection, in bytes.
     pub protection_bytes: u32,
+    /// How many event messages come before its `moof` that count from where its segment begins (version 0).
+    pub relative_events: u32,
 }
 
 /// A segment: addressable, named by `time`.
@@ -313,6 +326,11 @@ impl Track {
         self.segments.last().map_or(0, |segment| segment.time + segment.duration)
     }
 
+    /// Duration of its longest segment.
+    pub fn longest_segment(&self) -> MediaTime {
+        self.time(self.segments.iter().map(|segment| segment.duration).max().unwrap_or(0))
+    }
+
     /// `ticks` of this track as a time.
     pub fn time(&self, ticks: i64) -> MediaTime {
         MediaTime::new(ticks, self.timescale)
@@ -347,10 +365,30 @@ impl Track {
         }
     }
 
+    /// Code point of its transfer characteristics (ISO/IEC 23091-2 §8.2), of video that says them. Dolby Vision that has no base layer for
+    /// others (profile 5, and 10 in a `dav1` entry) is PQ, which its coded pictures mostly do not say.
+    pub fn transfer(&self) -> Option<u8> {
+        const UNSPECIFIED: u8 = 2;
+        const PQ: u8 = 16;
+        let profile = self.entry.codecs.split('.').nth(1);
+        let is_dolby_alone = match &self.entry.format.0 {
+            b"dvh1" | b"dvhe" => profile == Some("05"),
+            b"dav1" => profile == Some("10"),
+            _ => false,
+        };
+        let said = self.video()?.colour.map(|colour| colour.transfer);
+        if is_dolby_alone { said.filter(|&said| said != UNSPECIFIED).or(Some(PQ)) } else { said }
+    }
+
     /// Bytes of memory that the track keeps.
     pub fn weight(&self) -> usize {
+        let pssh = |list: &[Pssh]| list.iter().map(|pssh| size_of::<Pssh>() + pssh.bytes.len()).sum::<usize>();
+        let shares = |index: usize| index > 0 && Arc::ptr_eq(&self.keys[index - 1].pssh, &self.keys[index].pssh);
+        let of_keys = (0..self.keys.len()).filter(|&index| !shares(index)).map(|index| pssh(&self.keys[index].pssh));
         size_of::<Track>()
             + self.init.len()
+            + pssh(&self.pssh)
+            + of_keys.sum::<usize>()
             + self.samples.weight()
             + self.keys.capacity() * size_of::<KeyChange>()
             + self.fragments.capacity() * size_of::<Fragment>()

@@ -47,6 +47,9 @@ pub(crate) const CODED_MIN_BYTES: usize = 512;
 const GRACE_MAX: Duration = Duration::from_secs(6 * 3600);
 /// A larger segment, of a file without sync samples, would take the memory of all others.
 const SEGMENT_BYTES_MAX: u64 = 512 << 20;
+/// The most bytes of cues that a WebVTT segment is made of, with those around it that it has to look at: half an hour of text is a tenth of a
+/// megabyte, and samples may overlap.
+const TEXT_BYTES_MAX: u64 = 16 << 20;
 /// How often text may ask for more of its track: its window doubles each time.
 const TEXT_ROUNDS_MAX: usize = 8;
 
@@ -387,7 +390,14 @@ impl Render {
     async fn web_vtt(&self, period: &Period, track: &Track, index: usize) -> Result<Bytes, Problem> {
         let mut window = track.segment_samples(index);
         for _ in 0..TEXT_ROUNDS_MAX {
-            let data = self.read((&track.name, track.version), track.samples.places(window.clone())).await?;
+            let bytes = track.samples.size(window.clone());
+            if bytes > TEXT_BYTES_MAX {
+                let what = format!("{bytes} bytes of cues for a segment, at most {TEXT_BYTES_MAX} are read");
+                return Err(broken(&track.name, &what));
+            }
+            let share = self.memory.reserve(bytes).ok_or_else(memory_full)?;
+            let read = self.read((&track.name, track.version), track.samples.places(window.clone())).await?;
+            let data = share.hold(read);
             match text::webvtt_segment(track, period.origin, index, window, &data)
                 .map_err(|error| broken(&track.name, &error))?
             {

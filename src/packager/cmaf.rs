@@ -17,11 +17,13 @@ use bytes::Bytes;
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::Boxes;
 use crate::formats::isobmff::cenc::{self, CutProtection};
+use crate::formats::isobmff::emsg::{VERSION_1_LONGER_BYTES, counts_from_segment, event_scheme, write_version_1};
 use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, Shape, TrackFragment};
 use crate::media::sample::{Sample, SourceRange};
-use crate::media::track::Track;
+use crate::media::track::{Fragment, Track};
 use crate::media::trick::TrickFrame;
 use crate::packager::plan::Plan;
+use crate::time::{Rounding, rescale};
 
 /// What comes of planning: more to read first, or the plan.
 #[derive(Debug)]
@@ -56,7 +58,12 @@ impl Given {
 /// A stretch of a segment.
 enum Stretch<'a> {
     /// A fragment as it is.
-    Intact(&'a SourceRange),
+    Intact {
+        /// Its index.
+        fragment: usize,
+        /// Where it lies.
+        range: &'a SourceRange,
+    },
     /// Samples of consecutive fragments, to be put in one new fragment.
     Rebuilt {
         samples: Range<u32>,
@@ -74,7 +81,16 @@ pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malfo
     let mut needs = Vec::new();
     for stretch in stretches(track, track.segment_samples(index)) {
         match stretch {
-            Stretch::Intact(range) => plan.source(range.clone()),
+            Stretch::Intact { fragment, range } => match moved_events(track, index, fragment, range) {
+                None => plan.source(range.clone()),
+                Some((before, rest)) => match given.get(&before) {
+                    None => needs.push(before),
+                    Some(bytes) => {
+                        plan.made(Bytes::from(timed_events(track, fragment, bytes, before.range.start)?));
+                        plan.source(rest);
+                    }
+                },
+            },
             Stretch::Rebuilt { samples, fragments } => {
                 let Some(protection) = protection(track, samples.clone(), fragments.clone(), given, &mut needs)? else {
                     continue;
@@ -93,7 +109,11 @@ pub fn segment(track: &Track, index: usize, given: &Given) -> Result<Step, Malfo
 /// protection is taken to be equal, since only reading would tell.
 pub fn segment_len(track: &Track, index: usize) -> u64 {
     let len = |stretch: Stretch<'_>| match stretch {
-        Stretch::Intact(range) => range.len(),
+        Stretch::Intact { fragment, range } => {
+            let moved = moved_events(track, index, fragment, range).is_some();
+            let events = if moved { u64::from(track.fragments[fragment].relative_events) } else { 0 };
+            range.len() + events * VERSION_1_LONGER_BYTES
+        }
         Stretch::Rebuilt { samples, fragments } => {
             let whole: u64 = fragments.clone().map(|index| u64::from(track.fragments[index].protection_bytes)).sum();
             let count = fragments.clone().map(|index| track.fragment_samples(index).len() as u64).sum::<u64>().max(1);
@@ -102,6 +122,47 @@ pub fn segment_len(track: &Track, index: usize) -> u64 {
         }
     };
     stretches(track, track.segment_samples(index)).map(len).sum()
+}
+
+/// What lies before the `moof` of `fragment`, and the rest of it, if there are event messages whose time counts from where their segment
+/// begins (ISO/IEC 23009-1 §5.10.3.3), and segment `index` begins elsewhere.
+fn moved_events(
+    track: &Track,
+    index: usize,
+    fragment: usize,
+    range: &SourceRange,
+) -> Option<(SourceRange, SourceRange)> {
+    let Fragment { first_sample, relative_events, moof, .. } = &track.fragments[fragment];
+    if *relative_events == 0 || *first_sample == track.segment_samples(index).start {
+        return None;
+    }
+    let moof = moof.as_ref()?.range.start;
+    let before = SourceRange { file: range.file, range: range.range.start..moof };
+    let rest = SourceRange { file: range.file, range: moof..range.range.end };
+    (before.len() <= EVENT_BYTES_MAX).then_some((before, rest))
+}
+
+/// The most bytes before a `moof` that are read for its event messages: what is longer stays as it is.
+const EVENT_BYTES_MAX: u64 = 1 << 20;
+
+/// The boxes in `bytes`, from `offset` of their file on, which come before the `moof` of `fragment`; messages that count from where it begins
+/// say so.
+fn timed_events(track: &Track, fragment: usize, bytes: &[u8], offset: u64) -> Result<Vec<u8>, Malformed> {
+    let begins = track.samples.presented(track.fragment_samples(fragment)).start - track.media_time;
+    let mut out = Vec::with_capacity(bytes.len() + 64);
+    let mut left = track.fragments[fragment].relative_events;
+    for found in Boxes::new(bytes, offset) {
+        let found = found?;
+        if left > 0 && found.kind.0 == *b"emsg" && counts_from_segment(found) && event_scheme(found).is_ok() {
+            left -= 1;
+            write_version_1(&mut out, found, |timescale| {
+                rescale(begins, track.timescale, timescale, Rounding::Nearest)
+            })?;
+        } else {
+            out.extend_from_slice(found.bytes());
+        }
+    }
+    Ok(out)
 }
 
 /// Plans the segment of `frame` of `track` alone: a fragment of its own, which lasts until the next one is shown.
@@ -163,7 +224,7 @@ fn stretches(track: &Track, samples: Range<u32>) -> impl Iterator<Item = Stretch
         let (mut samples, intact) = part(first)?;
         next += 1;
         if let Some(range) = intact {
-            return Some(Stretch::Intact(range));
+            return Some(Stretch::Intact { fragment: first, range });
         }
         while let Some((more, None)) = part(next).filter(|(more, _)| continues(track, first, next, more.start)) {
             samples.end = more.end;
@@ -222,34 +283,27 @@ fn protection(
         .unwrap_or_else(|| Err(Malformed::new("no moof", place.range.start)))?;
     let moof = MovieFragment::parse(moof)?;
     let whole = track.fragment_samples(fragments.start);
-    let mut before = 0;
-    for traf in moof.trafs.iter().filter(|traf| traf.track_id == track.id) {
-        let count = sample_count(traf);
-        // A track may have several trafs in one moof; one that is protected has one, as every packager writes it.
-        if count != whole.end - whole.start {
-            before += count;
-            continue;
-        }
-        let runs: Vec<u32> = traf.runs.iter().map(|run| run.sample_count).collect();
-        let ranges = cenc::auxiliary_ranges(&traf.protection, &runs, data_base(track, whole.clone(), traf))?;
-        let ranges: Vec<SourceRange> =
-            ranges.into_iter().map(|range| SourceRange { file: place.file, range }).collect();
-        let missing = needs.len();
-        needs.extend(ranges.iter().filter(|range| given.get(range).is_none()).cloned());
-        if needs.len() > missing {
-            return Ok(None);
-        }
-        let auxiliary: Vec<u8> = ranges.iter().filter_map(|range| given.get(range)).flatten().copied().collect();
-        let auxiliary = (!ranges.is_empty()).then_some(&auxiliary[..]);
-        let within = samples.start - whole.start..samples.end - whole.start;
-        let mut cut = cenc::cut(&traf.protection, default, auxiliary, within, count)?;
-        cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
-        return Ok(Some(cut));
+    let count = whole.end - whole.start;
+    // A track may have several trafs in one moof (ISO/IEC 14496-12 §8.8.6).
+    let traf = moof.trafs.get(track.fragments[fragments.start].traf as usize);
+    let Some(traf) = traf.filter(|traf| traf.track_id == track.id && sample_count(traf) == count) else {
+        let what = format!("the {count} samples that were in the fragment when it was opened are not there");
+        return Err(Malformed::new(what, place.range.start));
+    };
+    let runs: Vec<u32> = traf.runs.iter().map(|run| run.sample_count).collect();
+    let ranges = cenc::auxiliary_ranges(&traf.protection, &runs, data_base(track, whole.clone(), traf))?;
+    let ranges: Vec<SourceRange> = ranges.into_iter().map(|range| SourceRange { file: place.file, range }).collect();
+    let missing = needs.len();
+    needs.extend(ranges.iter().filter(|range| given.get(range).is_none()).cloned());
+    if needs.len() > missing {
+        return Ok(None);
     }
-    Err(Malformed::new(
-        format!("{before} samples in the fragment, not those that were there when it was opened"),
-        place.range.start,
-    ))
+    let auxiliary: Vec<u8> = ranges.iter().filter_map(|range| given.get(range)).flatten().copied().collect();
+    let auxiliary = (!ranges.is_empty()).then_some(&auxiliary[..]);
+    let within = samples.start - whole.start..samples.end - whole.start;
+    let mut cut = cenc::cut(&traf.protection, default, auxiliary, within, count)?;
+    cut.pssh = moof.pssh.iter().map(|pssh| pssh.to_vec()).collect();
+    Ok(Some(cut))
 }
 
 /// Where the data_offsets of `traf`, which has `samples`, count from (ISO/IEC 14496-12 §8.8.7.1): found from where these lie,

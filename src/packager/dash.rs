@@ -23,7 +23,7 @@ use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track, Version};
 use crate::media::trick;
 use crate::packager::dash::continuity::Place;
 use crate::packager::push;
-use crate::packager::rate::{self, Rates};
+use crate::packager::rate::Rates;
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// Bytes of an MPD without its timelines, an AdaptationSet or a Representation.
@@ -102,7 +102,7 @@ impl Mpd<'_> {
         self.duration(presentation.duration());
         self.raw("\" minBufferTime=\"PT");
         // At `bandwidth`, the peak of whole segments, the longest segment comes within its own duration (ISO/IEC 23009-1 §5.3.5.2).
-        let longest_s = rate::target_duration_s(presentation);
+        let longest_s = presentation.target_duration_s();
         push::decimal(&mut self.out, longest_s);
         self.raw("S\">\n");
         // Where several follow one another, each ends at the microsecond at which the next begins.
@@ -524,10 +524,10 @@ impl Mpd<'_> {
     /// ISO/IEC 23091-2 code points. High dynamic range is essential where there is another set to fall back on; where there is
     /// none, a player that does not know the property should still play.
     fn colour(&mut self, period: &Period, colour: Colour) {
-        let is_high = |colour: Colour| matches!(colour.transfer, 16 | 18);
+        let is_high = |transfer: u8| matches!(transfer, 16 | 18);
         let videos = || period.sets.iter().filter(|set| set.kind == Kind::Video).flat_map(|set| &set.tracks);
-        let fallback = videos().any(|track| !track.video().and_then(|video| video.colour).is_some_and(is_high));
-        let name = if is_high(colour) && fallback { "EssentialProperty" } else { "SupplementalProperty" };
+        let fallback = videos().any(|track| !track.transfer().is_some_and(is_high));
+        let name = if is_high(colour.transfer) && fallback { "EssentialProperty" } else { "SupplementalProperty" };
         let points = [
             ("urn:mpeg:mpegB:cicp:ColourPrimaries", colour.primaries),
             ("urn:mpeg:mpegB:cicp:TransferCharacteristics", colour.transfer),

@@ -104,7 +104,9 @@ impl Build {
             description_index: 1,
             intact,
             moof: None,
+            traf: 0,
             protection_bytes: 0,
+            relative_events: 0,
         });
         self
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::media::presentation::Presentation;
+use crate::media::presentation::{Presentation, rounded_s};
 use crate::media::timeline::{self, Run};
-use crate::media::track::{Kind, Segment, Track, Version};
+use crate::media::track::{Segment, Track, Version};
 use crate::media::trick;
 use crate::packager::cmaf;
-use crate::time::{MediaTime, Rounding, Timescale};
+use crate::time::{Rounding, Timescale};
 
 /// How much of a connection a track takes, in bits a second, rounded up; both count everything a segment consists of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -86,39 +86,13 @@ pub fn so_far<'a>(tracks: impl Iterator<Item = (&'a Track, (u64, u64))>) -> Rate
 
 /// Measures every track. Costs a look at every segment, so its result is kept.
 pub fn measure(presentation: &Presentation) -> Rates {
-    let target = target_duration_s(presentation);
+    let target = presentation.target_duration_s();
     let mut rates = Rates::default();
     for track in presentation.tracks() {
         let (rate, trick) = (of_sequence(&[track], target), of_pictures(track));
         rates.by_name.entry(track.name.clone()).or_default().push(Measured { version: track.version, rate, trick });
     }
     rates
-}
-
-/// The target duration of `presentation` in seconds, at least 1: the longest segment of its video and audio (of its text, if there
-/// is nothing else), rounded to the nearest (rfc8216bis §4.4.3.1). Video that is not aligned has no say: where a target duration
-/// matters it is not listed.
-pub fn target_duration_s(presentation: &Presentation) -> u64 {
-    let sets = || presentation.periods.iter().flat_map(|period| &period.sets);
-    let timed = || sets().filter(|set| set.kind != Kind::Text && set.aligned);
-    let longest = match timed().next() {
-        Some(_) => timed().flat_map(|set| &set.tracks).map(longest_segment).max(),
-        None => presentation.tracks().map(longest_segment).max(),
-    };
-    longest.map_or(1, rounded_s)
-}
-
-/// Duration of the longest segment.
-pub(crate) fn longest_segment(track: &Track) -> MediaTime {
-    track.time(track.segments.iter().map(|segment| segment.duration).max().unwrap_or(0))
-}
-
-/// Seconds to the nearest, at least 1. Manifests write microseconds, and a difference of two rounded positions may be the
-/// duration rounded up: it is that which must not round above.
-pub(crate) fn rounded_s(duration: MediaTime) -> u64 {
-    let timescale = u128::from(duration.timescale.get());
-    let micros = (u128::try_from(duration.ticks).unwrap_or(0) * 1_000_000).div_ceil(timescale);
-    u64::try_from((micros + 500_000) / 1_000_000).unwrap_or(u64::MAX).max(1)
 }
 
 /// How many segments the target duration spans at most where it matters: more are those of a file with one very long segment.
@@ -266,7 +240,7 @@ mod tests {
     fn target_is_what_no_written_duration_rounds_above() {
         let target = |ticks: u32, timescale: u32| {
             let track = fixture::video("v").timescale(timescale).cut(&[(1, ticks)]).done();
-            target_duration_s(&fixture::presentation(vec![fixture::set(vec![track])]))
+            fixture::presentation(vec![fixture::set(vec![track])]).target_duration_s()
         };
         assert_eq!(target(6000, 1000), 6);
         assert_eq!(target(6499, 1000), 6);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::mp4;
-use crate::scene::{Scene, same, testdata, write};
+use crate::scene::{Scene, WRITTEN, same, testdata, write};
+use crate::{mp4, rotation};
 
 const KID: &str = "10111213141516171819202122232425";
 
@@ -173,4 +173,32 @@ fn auxiliary_information_is_where_it_is_said(bytes: &[u8], name: &str) {
         checked += 1;
     }
     assert!(checked > 0 || name.contains("audio"), "{name}: nothing to check");
+}
+
+#[tokio::test]
+async fn a_pssh_of_a_megabyte_went_into_the_head_of_every_track_and_into_manifests() {
+    let source = std::fs::read(testdata("encrypted-cenc")).unwrap();
+    let large = rotation::atom(b"pssh", &[&[0; 4], &[7; 16], &(1u32 << 20).to_be_bytes(), &vec![7; 1 << 20]]);
+    let mut movie = Vec::new();
+    for top in mp4::boxes(&source, 0..source.len()) {
+        let bytes = &source[top.start..top.content.end];
+        match &top.name {
+            b"moov" => movie.extend(rotation::with_child(bytes, &[], &large)),
+            _ => movie.extend_from_slice(bytes),
+        }
+    }
+    let scene = Scene::of(&[]);
+    write(&scene.path("movie.mp4"), &movie, WRITTEN);
+    scene.rescan();
+    let track = &scene.dash("movie").await[0];
+    assert!(scene.body(&track.init).await.len() < 1 << 16);
+    assert!(scene.text("/movie/manifest.mpd").await.len() < 1 << 16);
+    let warnings = scene.origin.listings(None, 1, scene.now).await.remove(0).warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("1 pssh boxes are left out")), "{warnings:?}");
+    // It plays all the same.
+    assert_eq!(scene.whole(track).await.len(), {
+        let twin = Scene::of(&["encrypted-cenc"]);
+        let track = &twin.dash("encrypted-cenc").await[0];
+        twin.whole(track).await.len()
+    });
 }

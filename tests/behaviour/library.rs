@@ -75,6 +75,24 @@ async fn muxed_files_with_the_same_sound_belong_together_and_it_is_listed_once()
 }
 
 #[tokio::test]
+async fn sound_that_differed_only_in_its_middle_was_taken_for_the_same() {
+    let scene = Scene::of(&[]);
+    copy(&testdata("muxed"), &scene.path("film/high.mp4"));
+    let mut low = fs::read(testdata("muxed")).unwrap();
+    let sound = crate::mp4::read(&low).remove(&2).unwrap();
+    let mut from = 0;
+    for sample in &sound.samples[40..sound.samples.len() - 40] {
+        let found = low[from..].windows(sample.bytes.len()).position(|bytes| bytes == sample.bytes);
+        // The sound of a fragment lies behind its pictures, in order.
+        from += found.unwrap() + sample.bytes.len();
+        low[from - 1] ^= 1;
+    }
+    write(&scene.path("film/low.mp4"), &low, Duration::from_secs(1_899_000_000));
+    scene.rescan();
+    assert_eq!(rules(&scene), [("film/high".to_owned(), Rule::File), ("film/low".to_owned(), Rule::File)]);
+}
+
+#[tokio::test]
 async fn episodes_stay_episodes() {
     check(
         |lay| {

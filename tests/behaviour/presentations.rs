@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::mp4::{self, Track};
-use crate::scene::{CLEAR, ENCRYPTED, Representation, Scene, copy, testdata, write};
+use crate::scene::{CLEAR, ENCRYPTED, Representation, Scene, WRITTEN, copy, testdata, write};
 
 fn keyed(names: &[&str], target_s: u64) -> Scene {
     Scene::with(names, |library, options| {
@@ -165,6 +165,50 @@ async fn check_samples(scene: &Scene, name: &str) -> usize {
     fragments
 }
 
+/// `bytes` with `more` at the end of the first box `name`, each of `around` as much larger.
+fn extended(bytes: &[u8], name: &[u8; 4], around: &[&[u8; 4]], more: &[u8]) -> Vec<u8> {
+    let find = |name: &[u8; 4]| bytes.windows(4).position(|kind| kind == name).unwrap() - 4;
+    let mut out = bytes.to_vec();
+    for name in around.iter().chain([&name]).copied() {
+        let size = mp4::u32(bytes, find(name)) + more.len() as u32;
+        out[find(name)..find(name) + 4].copy_from_slice(&size.to_be_bytes());
+    }
+    let end = find(name) + mp4::u32(bytes, find(name)) as usize;
+    out.splice(end..end, more.iter().copied());
+    out
+}
+
+#[tokio::test]
+async fn later_chunks_of_a_progressive_file_were_decoded_with_the_first_parameter_sets() {
+    let around = [b"moov", b"trak", b"mdia", b"minf", b"stbl"];
+    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
+    let file = std::fs::read(testdata("progressive")).unwrap();
+    // A second entry of the same codec, which describes the chunks from the 101st on.
+    let stsd = file.windows(4).position(|kind| kind == b"stsd").unwrap() - 4;
+    let end = stsd + mp4::u32(&file, stsd) as usize;
+    let mut file = extended(&file, b"stsd", &around, &file[stsd + 16..end]);
+    file[stsd + 15] = 2;
+    let mut file = extended(&file, b"stsc", &around, &words(&[101, 1, 2]));
+    let stsc = file.windows(4).position(|kind| kind == b"stsc").unwrap() - 4;
+    file[stsc + 15] += 1;
+    let scene = Scene::of(&[]);
+    write(&scene.path("film.mp4"), &file, WRITTEN);
+    scene.rescan();
+    let track = scene.dash("film").await.into_iter().find(|track| track.content_type == "video").unwrap();
+    let whole = scene.whole(&track).await;
+    let (mut described, mut samples) = (Vec::new(), 0);
+    for moof in mp4::boxes(&whole, 0..whole.len()).into_iter().filter(|top| &top.name == b"moof") {
+        let tfhd = mp4::descend(&whole, &moof, &[b"traf", b"tfhd"]).unwrap().content.start;
+        let trun = mp4::descend(&whole, &moof, &[b"traf", b"trun"]).unwrap().content.start;
+        assert_eq!(mp4::u32(&whole, tfhd) & 3, 2, "its sample_description_index, and no base_data_offset");
+        described.push((samples, mp4::u32(&whole, tfhd + 8)));
+        samples += mp4::u32(&whole, trun + 4);
+    }
+    described.dedup_by_key(|(_, index)| *index);
+    // The first chunk has two samples.
+    assert_eq!(described, [(0, 1), (101, 2)]);
+}
+
 #[tokio::test]
 async fn each_sample_arrives_once_at_its_time() {
     let scene = keyed(&all(), 6);
@@ -261,4 +305,51 @@ async fn a_late_start_is_offset_in_dash_and_an_initial_delay_is_kept() {
         source_tracks("shape-empty-edit").iter().map(|t| t.start().max(0) as f64 / f64::from(t.timescale)).collect();
     assert_eq!(starts, delays);
     assert!((starts[1] - 0.08).abs() < 0.03, "{starts:?}");
+}
+
+#[tokio::test]
+async fn events_of_version_0_were_late_where_fragments_were_joined() {
+    let source = std::fs::read(testdata("shape-short-fragments")).unwrap();
+    let atom = |kind: &[u8; 4], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat();
+    // 100 ms after each fragment begins.
+    let words = [1000u32, 100, 0, 7].map(u32::to_be_bytes).concat();
+    let event = atom(b"emsg", &[&[0; 4][..], b"urn:example:event\0\0", &words, b"data"].concat());
+    let mut movie = Vec::new();
+    for top in mp4::boxes(&source, 0..source.len()) {
+        if &top.name == b"moof" {
+            movie.extend_from_slice(&event);
+        }
+        movie.extend_from_slice(&source[top.start..top.content.end]);
+    }
+    let scene = Scene::of(&[]);
+    write(&scene.path("film.mp4"), &movie, WRITTEN);
+    scene.rescan();
+    let track = scene.dash("film").await.remove(0);
+    let (mut found, mut versions) = (Vec::new(), BTreeSet::new());
+    for segment in &track.segments {
+        let bytes = scene.body(&segment.url).await;
+        assert_eq!(scene.head(&segment.url).await.header("content-length"), bytes.len().to_string());
+        for emsg in mp4::boxes(&bytes, 0..bytes.len()).into_iter().filter(|top| &top.name == b"emsg") {
+            let content = &bytes[emsg.content.clone()];
+            versions.insert(content[0]);
+            let said = match content[0] {
+                0 => segment.time as f64 / track.timescale as f64 * 1000.0 + 100.0,
+                _ => mp4::u64(content, 8) as f64,
+            };
+            assert!(content.ends_with(b"data"));
+            found.push(said.round() as i64);
+        }
+    }
+    let original = mp4::read(&source).into_values().next().unwrap();
+    let shift = original.decode_times[0] - original.samples[0].decode;
+    let times: Vec<i64> = original.decode_times.iter().map(|time| time - shift).collect();
+    let starts = times.iter().map(|time| {
+        let fragment = original.samples.iter().filter(|sample| sample.decode >= *time);
+        let ends = times.iter().find(|next| *next > time).copied().unwrap_or(i64::MAX);
+        fragment.filter(|sample| sample.decode < ends).map(|sample| sample.presented).min().unwrap()
+    });
+    let expected: Vec<i64> =
+        starts.map(|time| (time as f64 / f64::from(original.timescale) * 1000.0 + 100.0).round() as i64).collect();
+    assert_eq!(found, expected);
+    assert_eq!(versions, BTreeSet::from([0, 1]), "who begins a segment is sent as it is");
 }

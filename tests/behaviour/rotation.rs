@@ -1,5 +1,6 @@
 //! Keys that change, and protection that is described in the rarer places: groups in the moov, auxiliary information by run.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::mp4;
@@ -32,6 +33,8 @@ struct Shape {
     base: Base,
     /// Tracks, all alike.
     tracks: u32,
+    /// Whether each fragment has its samples in two trafs of the one track.
+    halves: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -60,11 +63,12 @@ impl Default for Shape {
             auxiliary: Auxiliary::Senc,
             base: Base::Moof,
             tracks: 1,
+            halves: false,
         }
     }
 }
 
-fn atom(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn atom(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     [&(body.len() as u32 + 8).to_be_bytes()[..], name, &body].concat()
 }
@@ -74,7 +78,7 @@ fn words(values: &[u32]) -> Vec<u8> {
 }
 
 /// `parent`, a whole box, with `child` at the end of what `path` leads to.
-fn with_child(parent: &[u8], path: &[&[u8; 4]], child: &[u8]) -> Vec<u8> {
+pub(crate) fn with_child(parent: &[u8], path: &[&[u8; 4]], child: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     for inner in mp4::boxes(parent, 8..parent.len()) {
         let bytes = &parent[inner.start..inner.content.end];
@@ -163,26 +167,33 @@ impl Shape {
         moov
     }
 
-    fn fragment(
-        &self,
-        start: usize,
-        range: std::ops::Range<usize>,
-        samples: &[mp4::Sample],
-        entries: &[Vec<u8>],
-    ) -> Vec<u8> {
-        let runs: Vec<_> = (0..self.runs)
-            .map(|run| {
-                let at = |run| range.start + range.len() * run / self.runs;
-                at(run)..at(run + 1)
-            })
-            .collect();
-        let media: Vec<u8> = samples[range.clone()].iter().flat_map(|sample| sample.bytes.clone()).collect();
-        let information: Vec<u8> = entries[range.clone()].concat();
-        let traf = |track: u32, moof_len: usize| {
+    fn fragment(&self, start: usize, range: Range<usize>, samples: &[mp4::Sample], entries: &[Vec<u8>]) -> Vec<u8> {
+        let middle = range.start + range.len() / 2;
+        let trafs = match self.halves {
+            true => vec![(1, range.start..middle), (1, middle..range.end)],
+            false => (1..=self.tracks).map(|track| (track, range.clone())).collect(),
+        };
+        let media_of = |range: &Range<usize>| -> Vec<u8> {
+            samples[range.clone()].iter().flat_map(|sample| sample.bytes.clone()).collect()
+        };
+        let media: Vec<u8> = trafs.iter().flat_map(|(_, range)| media_of(range)).collect();
+        let information: Vec<u8> = trafs.iter().flat_map(|(_, range)| entries[range.clone()].concat()).collect();
+        let traf = |index: usize, moof_len: usize| {
+            let (track, range) = trafs[index].clone();
+            let runs: Vec<_> = (0..self.runs)
+                .map(|run| {
+                    let at = |run| range.start + range.len() * run / self.runs;
+                    at(run)..at(run + 1)
+                })
+                .collect();
             // The data of all tracks, then the auxiliary information of all.
-            let data = start + moof_len + 8 + (track as usize - 1) * media.len();
-            let mut auxiliary =
-                start + moof_len + 8 + self.tracks as usize * media.len() + (track as usize - 1) * information.len();
+            let before = &trafs[..index];
+            let data = start + moof_len + 8 + before.iter().map(|(_, range)| media_of(range).len()).sum::<usize>();
+            let mut auxiliary = start
+                + moof_len
+                + 8
+                + media.len()
+                + before.iter().map(|(_, range)| entries[range.clone()].concat().len()).sum::<usize>();
             let (base, flags, explicit) = match self.base {
                 Base::Moof => (start, 0x02_0000, Vec::new()),
                 Base::Explicit => (start / 2, 1, ((start / 2) as u64).to_be_bytes().to_vec()),
@@ -218,7 +229,7 @@ impl Shape {
             }
             parts.push(atom(b"saio", &[&words(&[0, offsets.len() as u32]), &words(&offsets)]));
             if self.auxiliary == Auxiliary::Senc {
-                parts.push(atom(b"senc", &[&words(&[2, count]), &information]));
+                parts.push(atom(b"senc", &[&words(&[2, count]), &entries[range.clone()].concat()]));
             }
             if !self.local.is_empty() {
                 parts.push(described(&self.local, 0));
@@ -236,13 +247,12 @@ impl Shape {
             atom(b"traf", &[&parts.concat()])
         };
         let moof = |len: usize| {
-            let trafs: Vec<u8> = (1..=self.tracks).flat_map(|track| traf(track, len)).collect();
+            let trafs: Vec<u8> = (0..trafs.len()).flat_map(|index| traf(index, len)).collect();
             atom(b"moof", &[&atom(b"mfhd", &[&words(&[0, 1])]), &trafs])
         };
-        let all = self.tracks as usize;
-        let auxiliary = if self.auxiliary == Auxiliary::Senc { Vec::new() } else { information.repeat(all) };
+        let auxiliary = if self.auxiliary == Auxiliary::Senc { Vec::new() } else { information };
         // A moof is as long whatever it points to.
-        [moof(moof(1 << 20).len()), atom(b"mdat", &[&media.repeat(all), &auxiliary])].concat()
+        [moof(moof(1 << 20).len()), atom(b"mdat", &[&media, &auxiliary])].concat()
     }
 }
 
@@ -393,6 +403,14 @@ async fn auxiliary_information_has_one_offset_or_one_a_run_from_wherever_data_co
                 serve(&shape, 2).await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn the_second_of_two_equal_trafs_of_a_track_had_the_initialization_vectors_of_the_first() {
+    for auxiliary in [Auxiliary::Senc, Auxiliary::OffsetEachRun] {
+        let shape = Shape { halves: true, auxiliary, ..Shape::default() };
+        serve(&shape, 2).await;
     }
 }
 

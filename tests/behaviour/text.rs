@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::scene::{Scene, WRITTEN, copy, testdata, write};
+use crate::scene::{Representation, Scene, WRITTEN, copy, testdata, write};
 
 /// The cues of `tour/text-eng.mp4`, as `testdata/make-text.py` writes them: start, end (ms), identifier, text.
 fn cues() -> Vec<(u64, u64, u64, String)> {
@@ -375,4 +375,97 @@ async fn a_sidecar_counts_from_where_the_media_begins() {
     let expected = shown(&[(101_000, 102_000, "<00:01:41.500>x")]);
     assert_eq!(in_dash(&scene, "late", "text").await, expected);
     assert_eq!(in_hls(&scene, "late", "text").await, expected);
+}
+
+/// The text of `muxed` in DASH: its segments, and the media playlist of it.
+async fn text_and_playlist(scene: &Scene) -> (Representation, Vec<u8>, String) {
+    let text = scene.dash("muxed").await.into_iter().find(|track| track.id == "text-en").unwrap();
+    let whole = scene.whole(&text).await;
+    let hls = scene.hls("muxed").await;
+    let playlist = hls.playlists.into_iter().find(|playlist| playlist.url.contains("/text-en/")).unwrap();
+    (text, whole, playlist.text)
+}
+
+#[tokio::test]
+async fn a_cue_that_moved_within_its_segment_kept_its_version() {
+    let srt = |start: &str, end: &str| format!("1\n00:00:0{start} --> 00:00:0{end}\nhello\n").into_bytes();
+    let scene = muxed_with(&[("muxed.en.srt", &srt("1,000", "3,000"))], 6);
+    let (before, bytes, _) = text_and_playlist(&scene).await;
+    write(&scene.path("muxed.en.srt"), &srt("1,500", "3,500"), WRITTEN + Duration::from_secs(60));
+    scene.rescan();
+    let (after, other, _) = text_and_playlist(&scene).await;
+    assert_ne!(bytes, other);
+    assert_ne!(before.segments[0].url, after.segments[0].url, "two bodies under one name");
+}
+
+#[tokio::test]
+async fn text_that_ends_later_with_its_video_kept_its_version() {
+    let srt = b"1\n00:00:01,000 --> 00:00:03,000\nhello\n";
+    let scene = muxed_with(&[("muxed.en.srt", srt)], 8);
+    let (before, _, playlist) = text_and_playlist(&scene).await;
+    let mut film = std::fs::read(testdata("muxed")).unwrap();
+    // The pictures of the last fragment last a quarter longer: default_sample_duration of its first tfhd.
+    let at = film.windows(4).enumerate().filter(|(_, kind)| kind == b"tfhd").map(|(at, _)| at).nth(4).unwrap() + 12;
+    assert_eq!(film[at..at + 4], 512u32.to_be_bytes());
+    film[at..at + 4].copy_from_slice(&640u32.to_be_bytes());
+    write(&scene.path("muxed.mp4"), &film, WRITTEN + Duration::from_secs(60));
+    scene.rescan();
+    let (after, _, other) = text_and_playlist(&scene).await;
+    assert_ne!(playlist, other);
+    assert_ne!(before.segments[0].url, after.segments[0].url, "two playlists under one name");
+}
+
+#[tokio::test]
+async fn hls_dropped_the_second_text_of_a_language() {
+    let srt = b"1\n00:00:01,000 --> 00:00:03,000\nfrom a file\n";
+    let dir = tempfile::tempdir().unwrap();
+    copy(&testdata("timed-text"), &dir.path().join("film.mp4"));
+    let scene = Scene::at(dir, |_, _| {});
+    let languages = async |scene: &Scene| {
+        let hls = scene.hls("film").await;
+        let texts = hls.master.alternatives.into_iter().filter(|media| media.group_id == "text-vtt");
+        texts.map(|media| (media.language, media.name)).collect::<Vec<_>>()
+    };
+    let before = languages(&scene).await;
+    let tag = before[0].0.clone().unwrap();
+    write(&scene.path(&format!("film.{tag}.srt")), srt, WRITTEN);
+    scene.rescan();
+    let after = languages(&scene).await;
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    let own: Vec<&String> = after.iter().filter(|(of, _)| of.as_ref() == Some(&tag)).map(|(_, name)| name).collect();
+    assert!(own.len() == 2 && own[0] != own[1], "{after:?}");
+}
+
+/// A `wvtt` track of `count` samples that all name the same `size` bytes, each shown for 10 ms.
+fn repeated_text(count: u32, size: u32) -> Vec<u8> {
+    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
+    let atom = |kind: &[u8; 4], body: &[u8]| [&words(&[body.len() as u32 + 8])[..], kind, body].concat();
+    let mut file = std::fs::read(testdata("tour").join("text-eng.mp4")).unwrap();
+    file.truncate(file.windows(4).position(|kind| kind == b"moof").unwrap() - 4);
+    let moof = |offset: u32| {
+        let run = atom(b"trun", &words(&[0x301, 1, offset, 10, size]));
+        let head = [atom(b"tfhd", &words(&[0x2_0000, 1])), atom(b"tfdt", &words(&[0, 0]))].concat();
+        let traf = atom(b"traf", &[&head[..], &run.repeat(count as usize)].concat());
+        atom(b"moof", &[&atom(b"mfhd", &words(&[0, 1]))[..], &traf].concat())
+    };
+    file.extend(moof(moof(0).len() as u32 + 8));
+    let cue = atom(b"vttc", &atom(b"payl", &vec![b'x'; size as usize - 16]));
+    file.extend(atom(b"mdat", &cue));
+    file
+}
+
+#[tokio::test]
+async fn a_small_file_made_a_webvtt_segment_read_gigabytes() {
+    let scene = Scene::of(&[]);
+    write(&scene.path("small.mp4"), &repeated_text(3, 4096), WRITTEN);
+    write(&scene.path("large.mp4"), &repeated_text(100, 1 << 20), WRITTEN);
+    scene.rescan();
+    let url = async |name: &str| scene.dash(name).await[0].segments[0].url.replace(".m4s", ".vtt");
+    assert!(scene.text(&url("small").await).await.contains("xxx"));
+    let answer = scene.get(&url("large").await).await;
+    assert!(!answer.status.is_success(), "{} bytes of text", answer.body.len());
+    let (code, message) = answer.problem(500, "no-store");
+    assert_eq!(code, "broken_source");
+    assert!(message.contains("104857600 bytes of cues"), "{message}");
+    assert_eq!(scene.telemetry.source_read_bytes.get(), 3 * 4096);
 }

@@ -95,3 +95,16 @@ async fn what_is_wrong_with_sheets_is_said_and_costs_nothing_else() {
         assert!(!plays && said.contains(expected), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_film_that_lasts_otherwise_kept_the_version_of_its_thumbnails() {
+    let scene = Scene::of(&["thumbnails"]);
+    let before = sheets(&scene).await;
+    let playlist = scene.text(&format!("{before}media.m3u8")).await;
+    let film = fs::read(testdata("muxed")).unwrap();
+    write(&scene.path("thumbnails/film.mp4"), &film, WRITTEN + Duration::from_secs(60));
+    scene.rescan();
+    let after = sheets(&scene).await;
+    assert_ne!(scene.text(&format!("{after}media.m3u8")).await, playlist);
+    assert_ne!(before, after, "two playlists under one name");
+}

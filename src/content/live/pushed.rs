@@ -134,7 +134,7 @@ impl Init {
             roles: roles(&header.kinds),
             media_time,
             init,
-            pssh: movie.pssh.iter().filter_map(|bytes| pssh(bytes)).collect(),
+            pssh: movie.pssh.iter().cloned().filter_map(pssh).collect(),
             ..Track::new(name, kind, header.timescale, header.entry.clone())
         };
         Ok(Init { raw, face, events: None, trex: header.trex, delay })

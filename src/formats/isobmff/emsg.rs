@@ -7,13 +7,16 @@
 
 use bytes::Bytes;
 
-use super::boxes::BoxRef;
+use super::boxes::{BoxRef, write_full_box};
 use crate::formats::error::Malformed;
 use crate::formats::fields::Fields;
 use crate::time::Timescale;
 
 /// The longest message that is looked at: a section of SCTE 35 has at most 4 KiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
+/// The longest scheme_id_uri or value that is read: it goes into manifests.
+const STRING_BYTES_MAX: usize = 1024;
 
 /// A scheme of events.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -58,6 +61,43 @@ pub fn event_scheme(emsg: BoxRef<'_>) -> Result<EventScheme, Malformed> {
         fields.skip(4 + 8 + 4 + 4)?;
     }
     scheme(&mut fields)
+}
+
+/// Whether an `emsg` says its time from where its segment begins (version 0).
+pub fn counts_from_segment(emsg: BoxRef<'_>) -> bool {
+    emsg.fields().version_and_flags().is_ok_and(|(version, _)| version == 0)
+}
+
+/// How much longer a message of version 0 is once it is one of version 1: its time has 64 bits.
+pub const VERSION_1_LONGER_BYTES: u64 = 4;
+
+/// Appends an `emsg` of version 0 as one of version 1: at the same time, counted from where the media does. `segment` says when the
+/// segment that carries it begins.
+pub fn write_version_1(
+    out: &mut Vec<u8>,
+    emsg: BoxRef<'_>,
+    segment: impl Fn(Timescale) -> i64,
+) -> Result<(), Malformed> {
+    let mut fields = emsg.fields();
+    let (_, flags) = fields.version_and_flags()?;
+    let strings = fields.rest();
+    scheme(&mut fields)?;
+    let strings = &strings[..strings.len() - fields.rest().len()];
+    let at = fields.offset();
+    let ticks = fields.u32()?;
+    let timescale = Timescale::new(ticks).ok_or_else(|| Malformed::new("a timescale of 0", at))?;
+    let time = segment(timescale).saturating_add(fields.u32()?.into());
+    let (duration, id) = (fields.u32()?, fields.u32()?);
+    let data = fields.rest();
+    write_full_box(out, b"emsg", 1, flags, |out| {
+        out.extend_from_slice(&ticks.to_be_bytes());
+        out.extend_from_slice(&u64::try_from(time).unwrap_or(0).to_be_bytes());
+        out.extend_from_slice(&duration.to_be_bytes());
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(strings);
+        out.extend_from_slice(data);
+    });
+    Ok(())
 }
 
 /// Reads an `emsg`.
@@ -118,6 +158,9 @@ fn string(fields: &mut Fields<'_>) -> Result<String, Malformed> {
     let at = fields.offset();
     let rest = fields.rest();
     let length = rest.iter().position(|&b| b == 0).ok_or_else(|| Malformed::new("a string without an end", at))?;
+    if length > STRING_BYTES_MAX {
+        return Err(Malformed::new(format!("a string of {length} bytes, at most {STRING_BYTES_MAX} are read"), at));
+    }
     let bytes = fields.take(length)?;
     fields.skip(1)?;
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed::new("a string that is not UTF-8", at))?;
@@ -148,6 +191,7 @@ mod tests {
         assert_eq!(scheme(0, b"urn:scte:scte35:2013:bin\x001\0\0\0\0\x01"), Ok(scte()));
         assert_eq!(scheme(1, &[&[0; 20][..], b"urn:scte:scte35:2013:bin\x001\0"].concat()), Ok(scte()));
         assert!(scheme(0, b"urn:without:end").is_err());
+        assert!(scheme(0, &[&[b'x'; 1025][..], b"\0\0"].concat()).is_err(), "longer than any manifest should repeat");
         assert!(scheme(1, &[0; 8]).is_err());
         assert!(scheme(0, b"\xff\0\0").is_err());
     }

@@ -2,7 +2,7 @@
 
 use super::boxes::{BoxRef, write_box, write_full_box};
 use super::groups::grouping_type;
-use super::movie::{PSSH_MAX, TrackExtends};
+use super::movie::{PsshRoom, TrackExtends};
 use crate::formats::error::Malformed;
 
 /// The most samples of a run that says nothing of each (all by default), so that a count costs no memory by itself.
@@ -103,6 +103,7 @@ impl<'a> MovieFragment<'a> {
     /// Reads a `moof`.
     pub fn parse(moof: BoxRef<'a>) -> Result<MovieFragment<'a>, Malformed> {
         let mut fragment = MovieFragment { sequence_number: 0, trafs: Vec::new(), pssh: Vec::new() };
+        let mut room = PsshRoom::default();
         for child in moof.children() {
             let child = child.map_err(|e| e.within("moof"))?;
             match &child.kind.0 {
@@ -116,7 +117,7 @@ impl<'a> MovieFragment<'a> {
                     let within = |e: Malformed| e.within(format_args!("moof/traf[{index}]"));
                     fragment.trafs.push(TrackFragment::parse(child).map_err(within)?);
                 }
-                b"pssh" if fragment.pssh.len() < PSSH_MAX => fragment.pssh.push(child.bytes()),
+                b"pssh" if room.takes(child.bytes()) => fragment.pssh.push(child.bytes()),
                 _ => {}
             }
         }

@@ -1,5 +1,7 @@
 //! The movie box (ISO/IEC 14496-12 §8.2): what it says of its tracks, and the initialization segment of one of them.
 
+use bytes::Bytes;
+
 use super::boxes::{BoxRef, Boxes, FourCc, find, write_box, write_full_box};
 use super::groups::{self, KeyGroups};
 use super::sample_entry::{self, SampleEntry};
@@ -8,8 +10,14 @@ use crate::time::Timescale;
 
 /// The most tracks of a movie that are looked at.
 pub const TRACKS_MAX: usize = 64;
-/// The most `pssh` boxes of one box that are looked at: there are not so many systems.
-pub const PSSH_MAX: usize = 64;
+/// The most `pssh` boxes of one box that are taken: there are not so many systems.
+const PSSH_MAX: usize = 64;
+/// The largest `pssh` box that is taken: those of real systems have a few kilobytes, and every key that a playlist names repeats one.
+const PSSH_BYTES_MAX: usize = 64 << 10;
+/// The most bytes of all that are taken of one box: every track's initialization segment repeats them.
+const PSSH_BYTES_TOTAL_MAX: usize = 256 << 10;
+/// The longest language tag: RFC 5646 §4.4.1 has none above 35 characters that anybody needs.
+const LANGUAGE_BYTES_MAX: usize = 255;
 /// The most entries of an edit list that are looked at.
 const EDITS_MAX: usize = 1024;
 
@@ -23,7 +31,9 @@ pub struct Movie {
     /// Why others can't: their track_ID if it is known, and what is wrong.
     pub rejected: Vec<(Option<u32>, Malformed)>,
     /// `pssh` boxes, whole.
-    pub pssh: Vec<Vec<u8>>,
+    pub pssh: Vec<Bytes>,
+    /// How many others are left out: too large, or too many.
+    pub pssh_left_out: usize,
     /// Whether there is an `mvex`: movie fragments may follow.
     pub is_fragmented: bool,
 }
@@ -47,6 +57,8 @@ pub struct TrackHeader {
     pub edits: Vec<Edit>,
     /// Its first sample entry; others are like it in codec and protection.
     pub entry: SampleEntry,
+    /// How many sample entries there are.
+    pub entry_count: u32,
     /// Number of samples that the `moov` itself lists.
     pub sample_count: u32,
     /// The size of all of them, if it is one (stsz sample_size): then their number is claimed, and nothing written down for each.
@@ -86,8 +98,15 @@ impl Movie {
     pub fn parse(moov: BoxRef<'_>) -> Result<Movie, Malformed> {
         let mvhd = moov.required(b"mvhd")?;
         let timescale = header_timescale(mvhd, 8).map_err(|e| e.within("moov/mvhd"))?;
-        let mut movie =
-            Movie { timescale, tracks: Vec::new(), rejected: Vec::new(), pssh: Vec::new(), is_fragmented: false };
+        let mut movie = Movie {
+            timescale,
+            tracks: Vec::new(),
+            rejected: Vec::new(),
+            pssh: Vec::new(),
+            pssh_left_out: 0,
+            is_fragmented: false,
+        };
+        let mut room = PsshRoom::default();
         let mut extends = Vec::new();
         for child in moov.children() {
             let child = child.map_err(|e| e.within("moov"))?;
@@ -101,7 +120,8 @@ impl Movie {
                         }
                     }
                 }
-                b"pssh" if movie.pssh.len() < PSSH_MAX => movie.pssh.push(child.bytes().to_vec()),
+                b"pssh" if room.takes(child.bytes()) => movie.pssh.push(Bytes::copy_from_slice(child.bytes())),
+                b"pssh" => movie.pssh_left_out += 1,
                 b"trak" if movie.tracks.len() + movie.rejected.len() > TRACKS_MAX => {}
                 b"trak" if movie.tracks.len() + movie.rejected.len() == TRACKS_MAX => {
                     let what = format!("more than {TRACKS_MAX} tracks");
@@ -120,6 +140,24 @@ impl Movie {
             }
         }
         Ok(movie)
+    }
+}
+
+/// Which of the `pssh` boxes of a `moov` or `moof` are taken: as long as they are few and small.
+#[derive(Default)]
+pub(super) struct PsshRoom {
+    count: usize,
+    bytes: usize,
+}
+
+impl PsshRoom {
+    pub(super) fn takes(&mut self, pssh: &[u8]) -> bool {
+        let bytes = self.bytes + pssh.len();
+        let takes = pssh.len() <= PSSH_BYTES_MAX && bytes <= PSSH_BYTES_TOTAL_MAX && self.count < PSSH_MAX;
+        if takes {
+            (self.bytes, self.count) = (bytes, self.count + 1);
+        }
+        takes
     }
 }
 
@@ -175,7 +213,8 @@ impl TrackHeader {
         fields.skip(if version == 1 { 16 + 4 + 8 } else { 8 + 4 + 4 })?;
         let language = fields.u16()?;
         let extended_language = match mdia.child(b"elng").map_err(within)? {
-            Some(elng) => Some(text(elng.payload().get(4..).unwrap_or(&[]))).filter(|tag| !tag.is_empty()),
+            Some(elng) => Some(text(elng.payload().get(4..).unwrap_or(&[])))
+                .filter(|tag| (1..=LANGUAGE_BYTES_MAX).contains(&tag.len())),
             None => None,
         };
         let mut hdlr = mdia.required(b"hdlr").map_err(within)?.fields();
@@ -191,8 +230,13 @@ impl TrackHeader {
         let entry = entries.next().unwrap_or_else(|| Err(Malformed::new("no sample entry", stsd.offset)));
         let mut entry = entry.map_err(|e| e.within("trak/mdia/minf/stbl/stsd"))?;
         // A clear lead in one track, or two codecs: what is said of the first would be wrong of the others.
-        let alike = |other: &SampleEntry| (other.format, &other.protection) == (entry.format, &entry.protection);
-        if !entries.all(|other| other.as_ref().is_ok_and(alike)) {
+        let kind = |entry: &SampleEntry| (entry.format, entry.codecs.clone(), entry.protection.clone());
+        let (first, mut entry_count) = (kind(&entry), 1);
+        let mut alike = |other: &SampleEntry| {
+            entry_count += 1;
+            kind(other) == first
+        };
+        if !entries.all(|other| other.as_ref().is_ok_and(&mut alike)) {
             let what = "several sample entries that differ in codec or protection";
             return Err(Malformed::new(what, stsd.offset).within("trak/mdia/minf/stbl/stsd"));
         }
@@ -244,6 +288,7 @@ impl TrackHeader {
             extended_language,
             edits,
             entry,
+            entry_count,
             sample_count,
             sample_size,
             trex: TrackExtends { description_index: 1, ..TrackExtends::default() },
@@ -305,7 +350,9 @@ fn write_moov(out: &mut Vec<u8>, moov: BoxRef<'_>, id: u32, media_time: i64) -> 
             }
         }),
     });
-    for pssh in moov.children().map_while(Result::ok).filter(|b| b.kind.0 == *b"pssh") {
+    let mut room = PsshRoom::default();
+    let boxes = moov.children().map_while(Result::ok).filter(|b| b.kind.0 == *b"pssh");
+    for pssh in boxes.filter(|pssh| room.takes(pssh.bytes())) {
         out.extend_from_slice(pssh.bytes());
     }
     Ok(())

@@ -392,6 +392,9 @@ fn code_point(code: u16) -> u8 {
     u8::try_from(code).unwrap_or(UNSPECIFIED)
 }
 
+/// The longest `codecs` parameter that is repeated: every variant of a playlist has it.
+const CODECS_BYTES_MAX: usize = 256;
+
 /// The value of a MIME type's `codecs` parameter, if it is safe to repeat in a manifest.
 fn codecs_parameter(mime: &[u8]) -> Option<&str> {
     let mime = mime.split(|&b| b == 0).next()?;
@@ -401,7 +404,7 @@ fn codecs_parameter(mime: &[u8]) -> Option<&str> {
     let value = value.strip_prefix("stpp.").unwrap_or(value);
     let value = value.strip_prefix("ttml.").unwrap_or(value);
     let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'|' | b'+' | b'-');
-    (!value.is_empty() && value.bytes().all(safe)).then_some(value)
+    ((1..=CODECS_BYTES_MAX).contains(&value.len()) && value.bytes().all(safe)).then_some(value)
 }
 
 /// Codec strings and pictures of an entry of `format`.

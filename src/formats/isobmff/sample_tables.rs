@@ -31,6 +31,8 @@ pub struct Listed {
     pub composition_offsets: Vec<i32>,
     /// Sample flags (§8.8.3.1), each with the first sample from which on they hold.
     pub flags: Vec<(u32, u32)>,
+    /// sample_description_index (§8.7.4), each with the first sample from which on it holds.
+    pub descriptions: Vec<(u32, u32)>,
     /// Where the bytes lie in the file, in the order of the samples.
     pub stretches: Vec<Stretch>,
 }
@@ -149,12 +151,14 @@ impl Listed {
         if let Some(first) = self.stretches.first_mut() {
             first.bytes.start += sum(&self.sizes[first.first_sample as usize..count]);
         }
-        let flag = self.flags.partition_point(|&(first, _)| covers(first)).saturating_sub(1);
-        self.flags.drain(..flag);
+        for runs in [&mut self.flags, &mut self.descriptions] {
+            let before = runs.partition_point(|&(first, _)| covers(first)).saturating_sub(1);
+            runs.drain(..before);
+            runs.iter_mut().for_each(|(first, _)| *first = first.saturating_sub(count as u32));
+        }
         self.stretches
             .iter_mut()
             .for_each(|stretch| stretch.first_sample = stretch.first_sample.saturating_sub(count as u32));
-        self.flags.iter_mut().for_each(|(first, _)| *first = first.saturating_sub(count as u32));
         self.sizes.drain(..count);
         self.composition_offsets.drain(..count.min(self.composition_offsets.len()));
         let mut left = count as u32;
@@ -171,6 +175,7 @@ impl Listed {
         self.sizes.truncate(count);
         self.composition_offsets.truncate(count);
         self.flags.retain(|&(first, _)| is_kept(first));
+        self.descriptions.retain(|&(first, _)| is_kept(first));
         self.stretches.retain(|stretch| is_kept(stretch.first_sample));
         if let Some(last) = self.stretches.last_mut() {
             last.bytes.end = last.bytes.start + sum(&self.sizes[last.first_sample as usize..]);
@@ -217,10 +222,10 @@ fn read_tables(stbl: BoxRef<'_>, media_bytes: u64) -> Result<Listed, Malformed> 
         Some(stco) => stretches(&sizes, stsc, entries(stco)?.iter().map(|&at| u32::from_be_bytes(at).into())),
         None => stretches(&sizes, stsc, entries(required(b"co64")?)?.iter().map(|&at| u64::from_be_bytes(at))),
     };
-    let stretches = stretches.ok_or_else(|| {
+    let (stretches, descriptions) = stretches.ok_or_else(|| {
         Malformed::new(format!("the chunks of stsc and stco hold fewer than the {count} samples"), stbl.offset)
     })?;
-    Ok(Listed { sizes, durations, composition_offsets, flags, stretches })
+    Ok(Listed { sizes, durations, composition_offsets, flags, descriptions, stretches })
 }
 
 /// The entries of `N` bytes each that follow their number in `table`.
@@ -330,27 +335,34 @@ fn flags(stss: &[[u8; 4]], count: u32) -> Vec<(u32, u32)> {
     runs
 }
 
-/// Where the samples with `sizes` lie in chunks that begin at `offsets` (§8.7.4, §8.7.5). `None` if the chunks hold fewer, or one
-/// does not end within 64 bits.
+/// Where the samples with `sizes` lie in chunks that begin at `offsets` (§8.7.4, §8.7.5), and what describes them. `None` if the chunks
+/// hold fewer, or one does not end within 64 bits.
+#[expect(clippy::type_complexity, reason = "two columns of one table")]
 fn stretches(
     sizes: &[u32],
     stsc: &[[u8; 12]],
     mut offsets: impl ExactSizeIterator<Item = u64>,
-) -> Option<Vec<Stretch>> {
+) -> Option<(Vec<Stretch>, Vec<(u32, u32)>)> {
     let entry = |entry: &[u8; 12]| {
         let (first_chunk, rest) = entry.split_first_chunk().expect("an entry is longer than that");
-        let (samples_per_chunk, _) = rest.split_first_chunk().expect("likewise");
-        (u32::from_be_bytes(*first_chunk).into(), u32::from_be_bytes(*samples_per_chunk) as usize)
+        let (samples_per_chunk, rest) = rest.split_first_chunk().expect("likewise");
+        let (description_index, _) = rest.split_first_chunk().expect("likewise");
+        let samples_per_chunk = u32::from_be_bytes(*samples_per_chunk) as usize;
+        (u32::from_be_bytes(*first_chunk).into(), samples_per_chunk, u32::from_be_bytes(*description_index))
     };
+    let mut descriptions: Vec<(u32, u32)> = Vec::new();
     let mut stretches: Vec<Stretch> = Vec::with_capacity(offsets.len().min(sizes.len()));
-    let (mut chunk, mut first, mut per_chunk) = (1, 0, 0);
+    let (mut chunk, mut first, mut per_chunk, mut description) = (1, 0, 0, 1);
     // Each entry holds until the next one's chunk; before the first, chunks are empty.
-    for (until, from_then) in stsc.iter().map(entry).chain([(u64::MAX, 0)]) {
+    for (until, from_then, description_then) in stsc.iter().map(entry).chain([(u64::MAX, 0, 1)]) {
         for start in offsets.by_ref().take(usize::try_from(until.saturating_sub(chunk)).unwrap_or(usize::MAX)) {
             chunk += 1;
             let next = sizes.len().min(first + per_chunk);
             if next > first {
                 let end = start.checked_add(sum(&sizes[first..next]))?;
+                if descriptions.last().is_none_or(|&(_, last)| last != description) {
+                    descriptions.push((first as u32, description));
+                }
                 match stretches.last_mut() {
                     Some(last) if last.bytes.end == start => last.bytes.end = end,
                     _ => stretches.push(Stretch { first_sample: first as u32, bytes: start..end }),
@@ -358,12 +370,12 @@ fn stretches(
                 first = next;
             }
             if first == sizes.len() {
-                return Some(stretches);
+                return Some((stretches, descriptions));
             }
         }
-        per_chunk = from_then;
+        (per_chunk, description) = (from_then, description_then);
     }
-    (first == sizes.len()).then_some(stretches)
+    (first == sizes.len()).then_some((stretches, descriptions))
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! Each is a resource of its own rather than a byte range: so it is the one that DASH names too, and where the byte ranges of
 //! encrypted ones lie would only be known from reading.
 
-use crate::media::presentation::Presentation;
+use crate::media::presentation::{Presentation, rounded_s};
 use crate::media::track::Track;
 use crate::media::trick::{self, TrickFrame};
 use crate::packager::hls::media::{InForce, PREFIX_BYTES, folder, micros};
 use crate::packager::hls::rendition::Rendition;
 use crate::packager::hls::{NoHls, Options};
-use crate::packager::{push, rate};
+use crate::packager::push;
 
 /// Bytes that a picture takes: `#EXTINF:2.000000,` and a name of a few digits more than a day at 10 MHz.
 const FRAME_BYTES: usize = 48;
@@ -24,7 +24,7 @@ pub fn playlist(presentation: &Presentation, rendition: &Rendition, options: &Op
     // As of media playlists; less would do, since EXT-X-MAP asks for 5 here, and KEYFORMAT too (rfc8216bis §8).
     out.extend_from_slice(b"#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:");
     // It may differ from that of media playlists (rfc8216bis §6.2.4).
-    let longest = tracks().flat_map(|track| shown(track).map(|(_, from, to)| rate::rounded_s(track.time(to - from))));
+    let longest = tracks().flat_map(|track| shown(track).map(|(_, from, to)| rounded_s(track.time(to - from))));
     push::decimal(&mut out, longest.max().unwrap_or(1));
     out.extend_from_slice(b"\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-I-FRAMES-ONLY\n");
     let mut in_force = InForce::new(options);
@@ -83,6 +83,7 @@ mod tests {
     use crate::media::track::Version;
     use crate::packager::fixture::{self, Build};
     use crate::packager::hls::rendition::Renditions;
+    use crate::packager::rate;
 
     fn written(presentation: &Presentation) -> Option<String> {
         let renditions = Renditions::of(presentation, &rate::measure(presentation));

@@ -8,6 +8,10 @@ use crate::packager::push;
 const WIDEVINE: [u8; 16] = *b"\xed\xef\x8b\xa9\x79\xd6\x4a\xce\xa3\xc8\x27\xdc\xd5\x1d\x21\xed";
 const PLAYREADY: [u8; 16] = *b"\x9a\x04\xf0\x79\x98\x40\x42\x86\xab\x92\xe6\x5b\xe0\x88\x5f\x95";
 
+/// The most bytes of `pssh` boxes that are gone through for the keys of a track, of which playlists repeat the best: as much as a day of
+/// a key every ten seconds takes, some times over.
+const PSSH_BYTES_MAX: usize = 64 << 20;
+
 /// The keys of a track and how their tags are written.
 #[derive(Debug)]
 pub(crate) struct Keys<'a> {
@@ -51,6 +55,7 @@ impl<'a> Keys<'a> {
         let keys = keys.map(|key| (key.first_sample.max(played.start), &key.kid, &key.pssh[..]));
         let default = (played.start, &protection.default_kid, &[][..]);
         let mut changes = Vec::with_capacity(track.keys.len() + 1);
+        let mut bytes = 0;
         for (first_sample, kid, fragment_pssh) in begins_with_default.then_some(default).into_iter().chain(keys) {
             if changes.last().is_some_and(|last: &Change<'_>| last.kid == kid) {
                 continue;
@@ -60,6 +65,10 @@ impl<'a> Keys<'a> {
             let segment = before.saturating_sub(1);
             if let Some(holds) = track.segments.get(segment).filter(|holds| holds.first_sample != first_sample) {
                 return Err(NoHls::KeyInside { track: track.name.clone(), segment: holds.time });
+            }
+            bytes += fragment_pssh.iter().chain(&track.pssh).map(|pssh| pssh.bytes.len()).sum::<usize>();
+            if bytes > PSSH_BYTES_MAX {
+                return Err(NoHls::KeysTooLong { track: track.name.clone() });
             }
             let of_system = |system: &[u8; 16]| {
                 best_pssh(fragment_pssh, system, kid).or_else(|| best_pssh(&track.pssh, system, kid))
@@ -189,6 +198,17 @@ mod tests {
         #EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="data:text/plain;base64,AAAAInBzc2gAAAAA7e+LqXnWSs6jyCfc1R0h7QAAAAJ3dg==",KEYID=0xabababababababababababababababab,KEYFORMAT="urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed",KEYFORMATVERSIONS="1"
         #EXT-X-KEY:METHOD=SAMPLE-AES-CTR,URI="data:text/plain;charset=UTF-16;base64,cHJv",KEYID=0xabababababababababababababababab,KEYFORMAT="com.microsoft.playready",KEYFORMATVERSIONS="1"
         "#);
+    }
+
+    #[test]
+    fn a_large_pssh_and_many_changes_of_keys_made_a_playlist_of_gigabytes() {
+        let track = |changes: u32| {
+            let build = fixture::video("v").protected(b"cenc", [1; 16]).pssh(WIDEVINE, &[0; 60_000]).regular(2000);
+            (1..changes).fold(build, |build, at| build.key(at, [1 + at as u8 % 2; 16])).done()
+        };
+        assert!(written(&track(10), None).is_ok());
+        assert_eq!(written(&track(2000), None), Err(NoHls::KeysTooLong { track: "v".into() }));
+        assert!(track(10).weight() > 60_000);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The media playlist of a track (rfc8216bis §4.4.3), of a presentation that has ended.
 
-use crate::media::presentation::{Period, Presentation};
+use crate::media::presentation::{Period, Presentation, rounded_s};
 use crate::media::track::{Kind, Track};
 use crate::packager::hls::key::Keys;
 use crate::packager::hls::rendition::Rendition;
 use crate::packager::hls::{Form, NoHls, Options, is_independent};
-use crate::packager::{push, rate};
+use crate::packager::push;
 use crate::time::{Rounding, Timescale, rescale};
 
 /// Bytes that a segment takes: `#EXTINF:6.000000,` and a name of a few digits more than a day at 10 MHz.
@@ -124,11 +124,11 @@ impl<'a> List<'a> {
 
 /// That of the presentation; of text with longer segments, its own (rfc8216bis §6.2.4 lets subtitles on demand differ).
 fn target_duration_s(presentation: &Presentation, rendition: &Rendition) -> u64 {
-    let common = rate::target_duration_s(presentation);
+    let common = presentation.target_duration_s();
     let own = rendition.tracks(presentation).filter(|(_, track)| track.kind == Kind::Text).map(|(period, track)| {
         let from = first_start(period, track);
         let first = track.segments.first().map_or(0, |segment| segment.time + segment.duration - from);
-        rate::rounded_s(rate::longest_segment(track).max(track.time(first)))
+        rounded_s(track.longest_segment().max(track.time(first)))
     });
     own.fold(common, u64::max)
 }
@@ -155,8 +155,8 @@ pub(crate) fn micros(ticks: i64, timescale: Timescale) -> u64 {
 mod tests {
     use super::*;
     use crate::media::track::Version;
-    use crate::packager::fixture;
     use crate::packager::hls::rendition::{Renditions, why_not};
+    use crate::packager::{fixture, rate};
     use m3u8_rs::MediaPlaylistType;
     use proptest::prelude::*;
 

@@ -73,6 +73,11 @@ pub enum NoHls {
         /// Its track's name.
         track: String,
     },
+    /// Its keys change so often, and their `pssh` are so large, that no player would take the playlist.
+    KeysTooLong {
+        /// Its track's name.
+        track: String,
+    },
     /// Encrypted, and no key URI is configured, nor does a `pssh` of Widevine or PlayReady come with the media.
     NoKey {
         /// Its track's name.
@@ -106,6 +111,12 @@ impl fmt::Display for NoHls {
             ),
             NoHls::Rotates { track } => {
                 write!(f, "track {track}: its key changes, which playlists of a broadcast do not follow")
+            }
+            NoHls::KeysTooLong { track } => {
+                write!(
+                    f,
+                    "track {track}: its changes of keys and their pssh boxes come to more than a playlist may have"
+                )
             }
             NoHls::NoKey { track } => write!(
                 f,

@@ -113,13 +113,24 @@ impl<'a> Line<'a> {
         self.rendition.rate
     }
 
+    /// Whether a player may take `other` for this one: sound and pictures always; text if it is the same in another form, or nobody
+    /// says of which it is. Two texts of one language are two offers.
+    fn stands_beside(&self, other: &Line<'_>) -> bool {
+        if self.kind != Kind::Text {
+            return true;
+        }
+        let pair = [&self.lead.as_imsc, &other.lead.as_imsc];
+        let is_said = pair[0].as_deref() == Some(&*other.lead.name) || pair[1].as_deref() == Some(&*self.lead.name);
+        self.rendition.form != other.rendition.form && (is_said || pair.iter().all(|name| name.is_none()))
+    }
+
     /// What CODECS says of it, in the order of its periods.
     fn codecs(&self) -> impl Iterator<Item = &'a str> {
         self.tracks.iter().map(|track| text_codecs(track))
     }
 }
 
-/// Renditions among which a person does not choose: of one language, for one purpose.
+/// Renditions among which a person does not choose: of one language, for one purpose; of text one a form.
 struct Slot<'a> {
     name: String,
     language: Option<&'a str>,
@@ -165,7 +176,10 @@ fn slots<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> Vec<Slot<'a>> {
         let track = line.lead;
         let language = track.language.as_deref();
         let roles: Vec<Role> = track.roles.iter().copied().filter(|role| *role != Role::Main).collect();
-        match slots.iter_mut().find(|slot| slot.language == language && slot.roles == roles) {
+        let fits = |slot: &&mut Slot<'_>| {
+            slot.language == language && slot.roles == roles && slot.lines.iter().all(|other| other.stands_beside(line))
+        };
+        match slots.iter_mut().find(fits) {
             Some(slot) => slot.lines.push(line),
             None => slots.push(Slot { name: String::new(), language, roles, lines: vec![line] }),
         }
@@ -452,7 +466,7 @@ fn i_frame_variant(line: &Line<'_>) -> Option<VariantStream> {
 fn further_attributes(line: &Line<'_>) -> Option<(&'static str, String)> {
     line.video()?;
     // rfc8216bis §4.4.6.2: the code points that each value stands for, of several clips the highest; of others nothing is said.
-    let range = |track: &&Track| match track.video()?.colour.map(|colour| colour.transfer) {
+    let range = |track: &&Track| match track.transfer() {
         None | Some(1 | 6 | 13 | 14 | 15) => Some(0),
         Some(18) => Some(1),
         Some(16) => Some(2),
@@ -611,6 +625,46 @@ mod tests {
     }
 
     #[test]
+    fn the_second_text_of_a_language_and_purpose_was_lost() {
+        let text = |name, format: &[u8; 4]| fixture::text(name, format).regular(1).language("en");
+        let with_imsc = |name, imsc: &str| one(text(name, b"wvtt").with(|track| track.as_imsc = Some(imsc.to_owned())));
+        let members = |texts: Vec<SwitchingSet>| -> Vec<String> {
+            let sets = [vec![one(fixture::video("v").regular(1))], texts].concat();
+            let text = check(sets);
+            let lines = text.lines().filter(|line| line.contains("TYPE=SUBTITLES"));
+            let value = |line: &str, key: &str| {
+                line.split_once(key)
+                    .and_then(|(_, rest)| rest.split_once('"'))
+                    .map_or("", |(value, _)| value)
+                    .to_owned()
+            };
+            let mut members: Vec<String> = lines
+                .map(|line| {
+                    let uri = value(line, "URI=\"");
+                    let track = uri.split('/').next().unwrap_or_default();
+                    format!("{} {}: {track}", value(line, "GROUP-ID=\""), value(line, "NAME=\""))
+                })
+                .collect();
+            members.sort();
+            members
+        };
+        let two = vec![one(text("srt", b"wvtt")), one(text("tx3g", b"wvtt"))];
+        assert_eq!(members(two), ["text-vtt English 2: tx3g", "text-vtt English: srt"]);
+        // Each of two TTML files goes on as its own IMSC, whatever order they come in.
+        let imsc = |name| one(text(name, b"stpp"));
+        let pairs = vec![with_imsc("a", "a-imsc"), imsc("b-imsc"), imsc("a-imsc"), with_imsc("b", "b-imsc")];
+        assert_eq!(
+            members(pairs),
+            [
+                "text-imsc English 2: b-imsc",
+                "text-imsc English: a-imsc",
+                "text-vtt English 2: b",
+                "text-vtt English: a"
+            ]
+        );
+    }
+
+    #[test]
     fn what_it_is_for_is_said() {
         let audio = |name: &str| fixture::audio(name).regular(1).language("en");
         let sets = vec![
@@ -707,6 +761,19 @@ mod tests {
         #EXT-X-STREAM-INF:BANDWIDTH=64000,AVERAGE-BANDWIDTH=64000,CODECS="hvc1.2.4.L153.B0",RESOLUTION=1280x720,FRAME-RATE=29.97,VIDEO-RANGE=HLG,SUPPLEMENTAL-CODECS="dvh1.08.07/db4h"
         v/0123456789abcdef/media.m3u8
         "#);
+    }
+
+    #[test]
+    fn dolby_vision_that_says_no_colour_was_announced_as_standard_range() {
+        let range = |codecs: &str| {
+            let format: [u8; 4] = codecs.as_bytes()[..4].try_into().expect("four");
+            let text = check(vec![one(fixture::video("v").codecs(&format, codecs).regular(1))]);
+            text.split("VIDEO-RANGE=").nth(1).and_then(|rest| rest.split(['\n', ',']).next()).map(str::to_owned)
+        };
+        assert_eq!(range("dvh1.05.06").as_deref(), Some("PQ"));
+        assert_eq!(range("dvhe.05.06").as_deref(), Some("PQ"));
+        assert_eq!(range("dav1.10.06").as_deref(), Some("PQ"));
+        assert_eq!(range("dvh1.08.06").as_deref(), Some("SDR"));
     }
 
     #[test]

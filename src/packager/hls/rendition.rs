@@ -244,7 +244,7 @@ fn family(track: &Track) -> [u8; 4] {
 }
 
 fn transfer(track: &Track) -> u8 {
-    let transfer = track.video().and_then(|video| video.colour).map_or(0, |colour| colour.transfer);
+    let transfer = track.transfer().unwrap_or(0);
     if matches!(transfer, 16 | 18) { transfer } else { 0 }
 }
 
@@ -271,7 +271,7 @@ fn rendition(
     let (rate, trick) = (rates.of(own.track), rates.of_trick(own.track).map(|trick| trick.rate));
     let mut rendition = Rendition { name, version: own.track.version, form: own.form, rate, trick, lead, members };
     if presentation.periods.len() > 1 {
-        let target_s = rate::target_duration_s(presentation);
+        let target_s = presentation.target_duration_s();
         let tracks: Vec<&Track> = rendition.tracks(presentation).map(|(_, track)| track).collect();
         (rendition.rate, rendition.trick) =
             (rate::of_sequence(&tracks, target_s), rate::of_trick_sequence(&tracks).map(|(rate, _)| rate));
