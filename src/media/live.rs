@@ -567,8 +567,8 @@ impl Broadcast {
                 (format!("{}.{}", period.number, later / 1000), micros(range.start), micros(us(period.origin) + later))
             }
         };
-        // The next Period may begin before the hole that this one would be behind: it would present nothing.
-        if !is_first && period.end.is_some_and(|limit| us(limit) <= us(start)) {
+        // The next Period may begin before the hole that this one would be behind: it would come after it.
+        if !is_first && period.end.is_some_and(|limit| us(limit) < us(start)) {
             return None;
         }
         // Nor where one ends that is cut: sound that was under way there may be listed later than what comes after the hole.
