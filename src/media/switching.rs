@@ -171,12 +171,14 @@ pub fn group(tracks: Vec<Track>) -> Vec<SwitchingSet> {
 /// Tracks of video that are cut at the sync points they share.
 struct Group {
     syncs: Vec<MediaTime>,
+    /// Where it would be cut.
+    boundaries: Vec<MediaTime>,
     tracks: Vec<Track>,
 }
 
 /// Where the clip that is `wanted` begins and ends: at sync points of the main video, or of the first track if there is none.
 fn snapped(wanted: &Cut, groups: &[Group], others: &[Track]) -> Result<Cut, CutError> {
-    if let Some(Group { syncs, tracks }) = groups.first() {
+    if let Some(Group { syncs, tracks, .. }) = groups.first() {
         let end = tracks.iter().map(media_end).max().unwrap_or(MediaTime::ZERO);
         return wanted.snapped(syncs, end, half_frame(&tracks[0]));
     }
@@ -213,6 +215,9 @@ fn by_falling_quality(a: &Track, b: &Track) -> std::cmp::Ordering {
     rank(b).cmp(&rank(a)).then_with(|| a.name.cmp(&b.name))
 }
 
+/// The most groups that a track is compared with. Each takes a look at every sync sample, of which a track may have millions.
+const GROUPS_COMPARED_MAX: usize = 8;
+
 /// Groups video by the sync samples it shares, the main group first.
 fn groups(tracks: Vec<Track>, target: Duration) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
@@ -220,20 +225,22 @@ fn groups(tracks: Vec<Track>, target: Duration) -> Vec<Group> {
         let syncs = timeline::sync_times(&track.samples, track.media_time, track.timescale);
         let end = media_end(&track);
         let tolerance = half_frame(&track);
-        let joined = groups.iter_mut().find_map(|group| {
+        let boundaries = timeline::boundaries(&syncs, &[], target);
+        let joined = groups.iter_mut().take(GROUPS_COMPARED_MAX).find_map(|group| {
             let both = timeline::common(&group.syncs, &syncs, tolerance);
-            let limit = longest(&timeline::boundaries(&group.syncs, &[], target), end)
-                .max(longest(&timeline::boundaries(&syncs, &[], target), end))
+            let limit = longest(&group.boundaries, end)
+                .max(longest(&boundaries, end))
                 .max(MediaTime::new(target.as_millis() as i64 * 2, Timescale::MILLI));
-            let aligned = !both.is_empty() && longest(&timeline::boundaries(&both, &[], target), end) <= limit;
-            aligned.then_some((group, both))
+            let of_both = timeline::boundaries(&both, &[], target);
+            let aligned = !both.is_empty() && longest(&of_both, end) <= limit;
+            aligned.then_some((group, both, of_both))
         });
         match joined {
-            Some((group, both)) => {
-                group.syncs = both;
+            Some((group, both, of_both)) => {
+                (group.syncs, group.boundaries) = (both, of_both);
                 group.tracks.push(track);
             }
-            None => groups.push(Group { syncs, tracks: vec![track] }),
+            None => groups.push(Group { syncs, boundaries, tracks: vec![track] }),
         }
     }
     // The largest leads; of equal ones the better, which came first.
@@ -246,7 +253,7 @@ impl Arranged {
     fn arrange_video(&mut self, groups: Vec<Group>, target: Duration) -> Vec<MediaTime> {
         let cut = self.cut.unwrap_or_default();
         let mut main = Vec::new();
-        for (index, Group { mut syncs, tracks }) in groups.into_iter().enumerate() {
+        for (index, Group { mut syncs, tracks, .. }) in groups.into_iter().enumerate() {
             syncs
                 .retain(|&sync| cut.from.is_none_or(|from| from <= sync) && cut.until.is_none_or(|until| sync < until));
             let boundaries = timeline::boundaries(&syncs, &rotations(&tracks, &syncs), target);
@@ -465,6 +472,20 @@ mod tests {
         let ms =
             |segment: &crate::media::track::Segment| track.time(segment.time).to(Timescale::MILLI, Rounding::Nearest);
         track.segments.iter().map(|segment| ms(segment) as f64 / 1000.0).collect()
+    }
+
+    #[test]
+    fn each_of_many_tracks_was_compared_with_all_the_others() {
+        // Of some seconds each, and none a multiple of another.
+        let gops = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149];
+        let mut tracks: Vec<Track> =
+            ('a'..).zip(gops).map(|(name, gop)| track(&name.to_string(), 25, (2500, 1, gop), &[])).collect();
+        tracks.push(track("y", 25, (2500, 1, gops[0]), &[]));
+        tracks.push(track("z", 25, (2500, 1, gops[9]), &[]));
+        let found = groups(tracks, Duration::from_secs(2));
+        let names = |group: &Group| group.tracks.iter().map(|track| track.name.clone()).collect::<String>();
+        let names: Vec<String> = found.iter().map(names).collect();
+        assert_eq!(names, ["ay", "b", "c", "d", "e", "f", "g", "h", "i", "j", "z"]);
     }
 
     #[test]
