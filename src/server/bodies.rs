@@ -3,19 +3,20 @@
 //! frame that is written, and frames of other answers.
 //!
 //! ```text
-//!   HTTP/1   request -> Share -> answer -> hyper            until it is made: then it is written at once
+//!   HTTP/1   request -> Share -> answer -> hyper            until it is made: then it is written at once, and the socket tells how it is taken;
+//!                                                           what has a limit of its own (live) goes as below
 //!   HTTP/2   request -> Share -> answer -> Watched<Body> -> hyper -> WatchedData -> h2's queue -> socket
 //!                                          an Answer        the same one, and every byte given and taken is noted
 //! ```
 //!
-//! Of each answer the connection's timer notes how many periods the peer has taken too little of it:
+//! Of each answer that is watched the connection's timer notes two times, in periods:
 //!
 //! ```text
-//!   all that there was of it, or TAKEN_BYTES_MIN since the first of them   -> none
-//!   neither, though the socket took something, or could have               -> one more
+//!   waits    since all was taken that there was of it, or TAKEN_BYTES_MIN; not while the socket takes nothing of any
+//!   behind   since all was taken that there was of it, or it began
 //!
-//!   one answer is late: so many periods as the write deadline has          -> Late: GOAWAY; the others are finished, new requests go elsewhere
-//!   ... twice as many, or all that are under way are late                  -> Over: the connection is closed
+//!   waits for the write deadline (HTTP/2), or behind for its own limit     -> it is late: GOAWAY, others are finished, new requests go elsewhere
+//!   late for the write deadline, or all that are under way are late        -> Over: the connection is closed
 //! ```
 //!
 //! A stream can't be reset from here: its task in hyper waits for the window and asks for nothing else, and frames that are queued go with the
@@ -26,9 +27,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
+
+use crate::origin::object;
+use crate::rope::RopeBuf;
 
 /// What a peer takes of an answer at least within the write deadline, or all that is left: less is no player's speed, and keeps bodies in memory.
 pub const TAKEN_BYTES_MIN: u64 = 16 * 1024;
@@ -38,7 +43,7 @@ pub const TAKEN_BYTES_MIN: u64 = 16 * 1024;
 pub struct Bodies {
     /// Those being made included.
     under_way: AtomicUsize,
-    /// Of those that are watched. Locked once an answer, and once a period of the timer.
+    /// Of those that are watched. Locked once for each of them, and once a period of the timer.
     records: Mutex<Vec<Record>>,
     is_leaving: AtomicBool,
 }
@@ -54,14 +59,27 @@ pub enum Pace {
     Over,
 }
 
+/// What the timer goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Since the last time.
+    pub period: Duration,
+    /// The write deadline.
+    pub write: Duration,
+    /// Whether each answer has it, because the socket does not tell of them: HTTP/2.
+    pub is_of_each: bool,
+    /// Whether the socket took nothing in this period, because it was full: that is no fault of any answer.
+    pub was_full: bool,
+}
+
 /// What the timer knows of an answer.
 #[derive(Debug)]
 struct Record {
     answer: Weak<Answer>,
-    /// Bytes that had been taken of it when its deadline began.
+    /// Bytes that had been taken of it when it began to wait.
     taken: u64,
-    /// Periods that have passed since; `None`: it has not begun.
-    periods: Option<u32>,
+    /// For how many periods it has waited for its peer, and he has been behind; `None`: he took all that there was.
+    times: Option<(u32, u32)>,
 }
 
 /// An answer whose body is watched, until the last byte of it was taken.
@@ -71,6 +89,8 @@ struct Answer {
     given: AtomicU64,
     /// and of them those that were taken.
     taken: AtomicU64,
+    /// How long its peer may be behind; `None`: as long as he goes on.
+    within: Option<Duration>,
     _share: Share,
 }
 
@@ -96,21 +116,21 @@ impl Bodies {
         self.is_leaving.load(Ordering::Relaxed)
     }
 
-    /// To be called each period of the timer: how answers are taken of which each is late after `periods_max` of them, not counting this one
-    /// if the socket took nothing of any because it was full (`was_full`).
-    pub fn look(&self, periods_max: u32, was_full: bool) -> Pace {
-        let (mut late, mut longest) = (0, 0);
+    /// How answers are taken, to be called each period of the timer.
+    pub fn look(&self, look: Look) -> Pace {
+        let (mut late, mut longest) = (0, Duration::ZERO);
         self.records().retain_mut(|record| {
             let Some(answer) = record.answer.upgrade() else { return false };
-            let periods = record.look(&answer, was_full);
-            late += usize::from(periods >= periods_max);
-            longest = longest.max(periods);
+            if let Some(by) = record.late_by(&answer, look) {
+                late += 1;
+                longest = longest.max(by);
+            }
             true
         });
         if late == 0 {
             return Pace::Fine;
         }
-        if longest >= periods_max.saturating_mul(2) || late >= self.under_way.load(Ordering::Relaxed) {
+        if longest >= look.write || late >= self.under_way.load(Ordering::Relaxed) {
             return Pace::Over;
         }
         self.is_leaving.store(true, Ordering::Relaxed);
@@ -125,7 +145,7 @@ impl Bodies {
             let kept = records.len();
             records.reserve(kept + 1);
         }
-        records.push(Record { answer: Arc::downgrade(answer), taken: 0, periods: None });
+        records.push(Record { answer: Arc::downgrade(answer), taken: 0, times: None });
     }
 
     fn records(&self) -> MutexGuard<'_, Vec<Record>> {
@@ -134,22 +154,24 @@ impl Bodies {
 }
 
 impl Record {
-    /// Counts one period more, or begins anew.
-    fn look(&mut self, answer: &Answer, was_full: bool) -> u32 {
+    /// Counts one period more, or begins anew; by how much it is late.
+    fn late_by(&mut self, answer: &Answer, look: Look) -> Option<Duration> {
         let given = answer.given.load(Ordering::Relaxed);
         let taken = answer.taken.load(Ordering::Relaxed);
-        self.periods = match self.periods {
+        self.times = match self.times {
             // What has not come from an encoder yet can't be taken.
             _ if taken >= given => None,
-            Some(_) if taken - self.taken >= TAKEN_BYTES_MIN => Some(0),
-            Some(periods) => Some(periods + u32::from(!was_full)),
-            None => Some(0),
+            None => Some((0, 0)),
+            Some((_, behind)) if taken - self.taken >= TAKEN_BYTES_MIN => Some((0, behind + 1)),
+            Some((waits, behind)) => Some((waits + u32::from(!look.was_full), behind + 1)),
         };
-        let Some(periods @ 1..) = self.periods else {
+        let (waits, behind) = self.times?;
+        if waits == 0 {
             self.taken = taken;
-            return 0;
-        };
-        periods
+        }
+        let by = |periods, limit| (look.period * periods).checked_sub(limit);
+        let by_write = look.is_of_each.then(|| by(waits, look.write)).flatten();
+        by_write.max(answer.within.and_then(|within| by(behind, within)))
     }
 }
 
@@ -161,39 +183,45 @@ impl Drop for Share {
 
 impl Share {
     /// `body`, which is the answer's, under way while there is anything of it.
-    pub fn watch<B: Body>(self, body: B) -> Watched<B> {
+    pub fn watch(self, body: object::Body) -> Watched {
         let answer = (!body.is_end_stream()).then(|| {
             let bodies = self.0.clone();
-            let answer = Arc::new(Answer { given: AtomicU64::new(0), taken: AtomicU64::new(0), _share: self });
+            let (given, taken) = (AtomicU64::new(0), AtomicU64::new(0));
+            let answer = Arc::new(Answer { given, taken, within: body.sent_within(), _share: self });
             bodies.record(&answer);
             answer
         });
         Watched { body, answer }
     }
+
+    /// The same, if `body` has a limit of its own; else it is left to who sees the socket.
+    pub fn watch_limited(self, body: object::Body) -> Watched {
+        if body.sent_within().is_some() { self.watch(body) } else { Watched { body, answer: None } }
+    }
 }
 
 /// A body that is counted until its last byte was taken.
 #[derive(Debug)]
-pub struct Watched<B> {
-    body: B,
+pub struct Watched {
+    body: object::Body,
     answer: Option<Arc<Answer>>,
 }
 
 /// Data of a body that is counted.
 #[derive(Debug)]
-pub struct WatchedData<D> {
-    data: D,
+pub struct WatchedData {
+    data: RopeBuf,
     answer: Option<Arc<Answer>>,
 }
 
-impl<B: Body + Unpin> Body for Watched<B> {
-    type Data = WatchedData<B::Data>;
-    type Error = B::Error;
+impl Body for Watched {
+    type Data = WatchedData;
+    type Error = object::Aborted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<WatchedData<B::Data>>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<WatchedData>, object::Aborted>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         let answer = &self.answer;
         frame.map_ok(|frame| {
@@ -215,7 +243,7 @@ impl<B: Body + Unpin> Body for Watched<B> {
     }
 }
 
-impl<D: Buf> Buf for WatchedData<D> {
+impl Buf for WatchedData {
     fn remaining(&self) -> usize {
         self.data.remaining()
     }
@@ -239,30 +267,35 @@ impl<D: Buf> Buf for WatchedData<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rope::Rope;
     use bytes::Bytes;
-    use http_body_util::{BodyExt, Empty, Full};
+    use http_body_util::BodyExt;
+    use tokio::sync::mpsc;
+
+    use Pace::{Fine, Late, Over};
 
     const ENOUGH: usize = TAKEN_BYTES_MIN as usize;
+    const PERIOD: Duration = Duration::from_secs(5);
+    /// Of an answer that is late after two periods.
+    const LOOK: Look = Look { period: PERIOD, write: Duration::from_secs(10), is_of_each: true, was_full: false };
 
-    fn body(bodies: &Arc<Bodies>, len: usize) -> Watched<Full<Bytes>> {
-        bodies.begin().watch(Full::new(Bytes::from(vec![7; len])))
+    fn body(bodies: &Arc<Bodies>, len: usize) -> Watched {
+        bodies.begin().watch(object::Body::new(Rope::from(Bytes::from(vec![7; len]))))
     }
 
-    /// All of `body`, to be taken.
-    async fn data(mut body: Watched<Full<Bytes>>) -> WatchedData<Bytes> {
+    /// What there is of `body`, to be taken.
+    async fn data(body: &mut Watched) -> WatchedData {
         body.frame().await.unwrap().unwrap().into_data().unwrap()
     }
 
     fn looks(bodies: &Bodies, count: usize) -> Vec<Pace> {
-        (0..count).map(|_| bodies.look(2, false)).collect()
+        (0..count).map(|_| bodies.look(LOOK)).collect()
     }
-
-    use Pace::{Fine, Late, Over};
 
     #[tokio::test]
     async fn an_answer_is_late_until_enough_is_taken_and_gone_with_its_data() {
         let bodies = Arc::<Bodies>::default();
-        let mut taken = data(body(&bodies, ENOUGH + 1)).await;
+        let mut taken = data(&mut body(&bodies, ENOUGH + 1)).await;
         assert_eq!(looks(&bodies, 3), [Fine, Fine, Over], "it has only begun at the first look");
         taken.advance(1);
         assert_eq!(looks(&bodies, 1), [Over], "a byte is not enough");
@@ -271,17 +304,17 @@ mod tests {
         drop(taken);
         assert_eq!(looks(&bodies, 3), [Fine; 3]);
         assert!(!bodies.are_under_way() && !bodies.are_leaving());
-        let _nothing = bodies.begin().watch(Empty::<Bytes>::new());
+        let _nothing = bodies.begin().watch(object::Body::empty());
         assert!(!bodies.are_under_way());
     }
 
     #[tokio::test]
     async fn an_answer_that_was_taken_of_excused_all_others() {
         let bodies = Arc::<Bodies>::default();
-        let (_stuck, mut taken) = (data(body(&bodies, 1)).await, data(body(&bodies, 10 * ENOUGH)).await);
+        let (_stuck, mut taken) = (data(&mut body(&bodies, 1)).await, data(&mut body(&bodies, 10 * ENOUGH)).await);
         let mut paces = Vec::new();
         for _ in 0..5 {
-            paces.push(bodies.look(2, false));
+            paces.push(bodies.look(LOOK));
             taken.advance(ENOUGH);
         }
         assert_eq!(paces, [Fine, Fine, Late, Late, Over]);
@@ -291,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn late_answers_alone_are_not_waited_for_but_one_that_is_being_made_is() {
         let bodies = Arc::<Bodies>::default();
-        let (_stuck, made) = (data(body(&bodies, 1)).await, bodies.begin());
+        let (_stuck, made) = (data(&mut body(&bodies, 1)).await, bodies.begin());
         assert_eq!(looks(&bodies, 3), [Fine, Fine, Late]);
         drop(made);
         assert_eq!(looks(&bodies, 1), [Over]);
@@ -300,23 +333,48 @@ mod tests {
     #[tokio::test]
     async fn a_full_socket_is_no_fault_of_an_answer() {
         let bodies = Arc::<Bodies>::default();
-        let _stuck = data(body(&bodies, 1)).await;
+        let _stuck = data(&mut body(&bodies, 1)).await;
         assert_eq!(looks(&bodies, 2), [Fine; 2]);
-        assert!((0..9).all(|_| bodies.look(2, true) == Fine));
+        assert!((0..9).all(|_| bodies.look(Look { was_full: true, ..LOOK }) == Fine));
         assert_eq!(looks(&bodies, 1), [Over]);
+    }
+
+    #[tokio::test]
+    async fn a_limit_counts_while_something_is_taken_and_while_the_socket_is_full() {
+        let limited = |bodies: &Arc<Bodies>| {
+            let mut body = object::Body::new(Rope::from(Bytes::from(vec![7; 10 * ENOUGH])));
+            body.limit(Some(4 * PERIOD));
+            bodies.begin().watch_limited(body)
+        };
+        for look in [LOOK, Look { is_of_each: false, was_full: true, ..LOOK }] {
+            let bodies = Arc::<Bodies>::default();
+            let (mut taken, made) = (data(&mut limited(&bodies)).await, bodies.begin());
+            let paces = (0..7).map(|_| {
+                taken.advance(ENOUGH);
+                bodies.look(look)
+            });
+            assert_eq!(paces.collect::<Vec<_>>(), [Fine, Fine, Fine, Fine, Late, Late, Over]);
+            drop(made);
+        }
+        let (bodies, whole) = (Arc::<Bodies>::default(), Bytes::from_static(b"on demand"));
+        let _unlimited = bodies.begin().watch_limited(object::Body::new(Rope::from(whole)));
+        assert!(!bodies.are_under_way() && bodies.records().is_empty());
     }
 
     #[tokio::test]
     async fn what_has_not_come_yet_is_not_missed() {
         let bodies = Arc::<Bodies>::default();
-        let (give, given) = tokio::sync::mpsc::channel(1);
-        let mut growing = bodies.begin().watch(crate::origin::object::Body::growing(given));
-        assert_eq!(looks(&bodies, 9), [Fine; 9]);
-        give.send(Some(crate::rope::Rope::from(Bytes::from_static(b"piece")))).await.unwrap();
-        let mut piece = growing.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(looks(&bodies, 3), [Fine, Fine, Over]);
-        piece.advance(5);
-        assert_eq!(looks(&bodies, 9), [Fine; 9]);
+        let (give, given) = mpsc::channel(1);
+        let mut growing = object::Body::growing(given);
+        growing.limit(Some(2 * PERIOD));
+        let mut growing = bodies.begin().watch(growing);
+        for _ in 0..3 {
+            assert_eq!(looks(&bodies, 9), [Fine; 9]);
+            give.send(Some(Rope::from(Bytes::from_static(b"piece")))).await.unwrap();
+            let mut piece = data(&mut growing).await;
+            assert_eq!(looks(&bodies, 3), [Fine, Fine, Over]);
+            piece.advance(5);
+        }
     }
 
     #[test]
@@ -326,7 +384,7 @@ mod tests {
         (0..10_000).for_each(|_| drop(body(&bodies, 1)));
         assert!(bodies.records().capacity() <= 64, "{}", bodies.records().capacity());
         drop(kept);
-        bodies.look(1, false);
+        bodies.look(LOOK);
         assert!(bodies.records().is_empty());
     }
 }

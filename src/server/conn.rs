@@ -9,6 +9,7 @@
 //!                     some bytes of a head    -> head deadline        (counted from its first byte)
 //!   waiting to write                          -> write deadline       (for each 16 KiB that the peer takes of the kernel, or the rest)
 //!   HTTP/2: either, answers under way          -> write deadline       (likewise, of each answer: its window may be shut; see bodies.rs)
+//!   either, an answer of a live channel        -> its own limit        (for all of it)
 //!   neither (an answer is being made)         -> none: who makes it has deadlines of its own
 //! ```
 //!
@@ -27,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::server::bodies::{Bodies, Pace, TAKEN_BYTES_MIN};
+use crate::server::bodies::{Bodies, Look, Pace, TAKEN_BYTES_MIN};
 use crate::server::drain::Drain;
 use crate::sys;
 use crate::telemetry::{Ending, Telemetry};
@@ -149,7 +150,7 @@ pub struct Conn<S> {
     taken: Option<i128>,
     /// Answers under way.
     bodies: Arc<Bodies>,
-    /// How they were taken, over HTTP/2, when the timer looked last.
+    /// How those that are watched were taken, when the timer looked last.
     pace: Pace,
     /// What was read already, to be read again.
     replay: Vec<u8>,
@@ -251,11 +252,12 @@ impl<S: Stream> Conn<S> {
             let next = Instant::now() + self.deadlines.period();
             self.timer.as_mut().reset(next);
             let written = std::mem::take(&mut self.written);
-            if self.protocol == Protocol::Http2 {
-                // An answer's first period is a whole one.
-                let periods = self.deadlines.periods(self.deadlines.write) - 1;
-                self.pace = self.bodies.look(periods, written == 0 && self.write_periods.is_some());
-            }
+            self.pace = self.bodies.look(Look {
+                period: self.deadlines.period(),
+                write: self.deadlines.write,
+                is_of_each: self.protocol == Protocol::Http2,
+                was_full: written == 0 && self.write_periods.is_some(),
+            });
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
                 *periods += 1;
             }

@@ -187,6 +187,11 @@ mod tests {
 
     /// A connection whose requests are answered with `body`, or never.
     fn peer(body: Option<&'static [u8]>) -> Peer {
+        peer_within(None, body)
+    }
+
+    /// The same; the answers have to be taken within `limit`.
+    fn peer_within(limit: Option<Duration>, body: Option<&'static [u8]>) -> Peer {
         let (server, client) = duplex(4096);
         let deadlines = Deadlines {
             head: Duration::from_secs(10),
@@ -204,7 +209,9 @@ mod tests {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async move {
                     let Some(body) = body else { return std::future::pending().await };
-                    Ok(Response::new(Body::new(Rope::from(Bytes::from_static(body)))))
+                    let mut body = Body::new(Rope::from(Bytes::from_static(body)));
+                    body.limit(limit);
+                    Ok(Response::new(body))
                 }
             });
             serve(conn, &Drain::default(), 64 * 1024, service).await
@@ -365,7 +372,12 @@ mod tests {
     impl Taking {
         /// Asks for `len` bytes on each of `streams`, whose windows are shut.
         async fn new(len: usize, streams: &[u32]) -> Taking {
-            let Peer { client, telemetry, served, .. } = peer(Some(vec![7; len].leak()));
+            Taking::within(None, len, streams).await
+        }
+
+        /// The same; answers have to be taken within `limit`.
+        async fn within(limit: Option<Duration>, len: usize, streams: &[u32]) -> Taking {
+            let Peer { client, telemetry, served, .. } = peer_within(limit, Some(vec![7; len].leak()));
             let (mut reading, mut writing) = tokio::io::split(client);
             let shut = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
             let asked = streams.iter().flat_map(|stream| get(*stream)).collect();
@@ -468,6 +480,15 @@ mod tests {
         assert_eq!(seen.told_at, None);
         assert_eq!(seen.whole.len(), 3, "{:?}", seen.taken);
         assert_eq!(taking.telemetry.connections_open.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_of_live_was_kept_as_long_as_he_took_a_little() {
+        let taking = Taking::within(Some(Duration::from_secs(60)), 1 << 20, &[1]).await;
+        let over = taking.take_on(1, 1024).await;
+        assert!((60..=67).contains(&over), "closed after {over} s");
+        assert!(taking.seen.lock().unwrap().taken[&1] >= 60 * 1024);
+        assert_eq!(taking.telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
     }
 
     #[tokio::test]
