@@ -514,6 +514,33 @@ async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
     assert!(!third.take_reads().is_empty());
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_opening_waited_without_end_for_a_disk_that_hangs() {
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().unwrap();
+    let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+    let storage = Arc::new(Faulty::default());
+    storage.put_testdata("progressive").await;
+    let first = Remote::with_index(Arc::clone(&storage), index());
+    let manifest = first.body("/progressive/manifest.mpd").await;
+    first.take_reads();
+    // A pipe that nobody writes to answers no read. What was listed is there.
+    let (reading, writing) = std::io::pipe().unwrap();
+    for entry in std::fs::read_dir(dir.path().join("index")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "hwix") {
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(format!("/proc/self/fd/{}", reading.as_raw_fd()), path).unwrap();
+        }
+    }
+    let second = Remote::with_index(Arc::clone(&storage), index());
+    assert_eq!(second.body("/progressive/manifest.mpd").await, manifest);
+    assert!(second.telemetry.storage_lists_kept.get() > 0 && second.telemetry.storage_index_late.get() > 0);
+    assert!(!second.take_reads().is_empty(), "the storage was asked");
+    drop(writing);
+}
+
 #[tokio::test]
 async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
     const NAMES: &[&str] = &["progressive", "packaging", "a/b/film"];
