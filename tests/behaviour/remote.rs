@@ -605,6 +605,34 @@ async fn a_film_at_the_top_of_a_storage_was_not_found_if_its_name_had_a_dot() {
 }
 
 #[tokio::test]
+async fn a_film_among_many_was_found_by_a_look_at_each_of_them() {
+    let storage = Arc::new(Faulty::default());
+    for film in 0..100 {
+        storage.put_file(&testdata("av1"), &format!("films/{film}.mp4")).await;
+    }
+    storage.put_file(&testdata("muxed").with_file_name("muxed.en.vtt"), "films/7.en.vtt").await;
+    storage.put_file(&testdata("av1"), "films/8.m4v").await;
+    let remote = Remote::at(Arc::clone(&storage));
+    let manifest = remote.body("/films/7/manifest.mpd").await;
+    assert!(String::from_utf8_lossy(&manifest).contains("lang=\"en\""), "its subtitles");
+    let twins = remote.get("/films/8/manifest.mpd").await;
+    assert!(twins.text().contains("two things are called films/8"), "{}", twins.text());
+    let reads = remote.take_reads();
+    assert!(reads.iter().all(|(key, _)| ["films/7.", "films/8."].iter().any(|own| key.starts_with(own))), "{reads:?}");
+    // A packaging beside them is one all the same, and what belongs to it is nothing of its own.
+    let mut segment = String::new();
+    for entry in std::fs::read_dir(testdata("packaging-flat")).unwrap() {
+        let path = entry.unwrap().path();
+        storage.put_file(&path, &format!("films/{}", path.file_name().unwrap().to_string_lossy())).await;
+        segment = path.file_stem().unwrap().to_string_lossy().into_owned();
+    }
+    let later = Remote::at(storage);
+    assert_eq!(later.body("/films/7/manifest.mpd").await, manifest);
+    later.body("/films/manifest.mpd").await;
+    later.get(&format!("/films/{segment}/manifest.mpd")).await.problem(404, "public, max-age=5");
+}
+
+#[tokio::test]
 async fn after_indexing_a_storage_is_asked_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));

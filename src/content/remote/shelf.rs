@@ -413,7 +413,7 @@ impl Shelf {
         listed: BTreeMap<PathBuf, ObjectMeta>,
         own: &str,
     ) -> Result<Option<Entry>, SourceError> {
-        let all = self.judge(folders, listed).await?;
+        let all = self.judge(folders, listed, Some(own)).await?;
         let mut named = all.into_iter().filter(|entry| entry.name()[self.prefix.len()..] == *own);
         let found = named.next();
         Ok(match named.next() {
@@ -425,11 +425,12 @@ impl Shelf {
         })
     }
 
-    /// The presentations that the files of the first of `folders` are.
+    /// The presentations that the files of the first of `folders` are; of many, if it can be told apart, those that are called `own`.
     async fn judge(
         &self,
         folders: Vec<Folder>,
         listed: BTreeMap<PathBuf, ObjectMeta>,
+        own: Option<&str>,
     ) -> Result<Vec<Entry>, SourceError> {
         if folders.iter().all(|folder| folder.media.is_empty() && folder.sidecar.is_none()) {
             return Ok(Vec::new());
@@ -439,12 +440,13 @@ impl Shelf {
             return Err(SourceError::Busy { path: PathBuf::from(self.url()) });
         };
         let judging = {
-            let storage = storage.clone();
+            let (storage, own) = (storage.clone(), own.map(str::to_owned));
             // It may read the heads of files.
             tokio::task::spawn_blocking(move || {
                 let shelf = folder::Shelf { storage: &storage, root: Path::new("/"), follow_symlinks: true };
                 let (folder, below) = folders.split_first().expect("there is a folder");
-                let groups = shelf.judge(folder, &below.iter().collect::<Vec<_>>());
+                let named = own.and_then(|own| shelf.judge_named(folder, &own));
+                let groups = named.unwrap_or_else(|| shelf.judge(folder, &below.iter().collect::<Vec<_>>()));
                 let stamps: Vec<_> = folders.iter().flat_map(Folder::all_stamps).collect();
                 let by_path = folder::by_path(&stamps);
                 let with_stamps = groups.into_iter().map(|group| {
@@ -472,7 +474,7 @@ impl Shelf {
         if path == Path::new("/") {
             self.keep_beginnings(&folders[0], &listed, now).await;
         }
-        let entries = self.judge(folders, listed).await?;
+        let entries = self.judge(folders, listed, None).await?;
         // Folders whose files belong to a presentation here are none of their own.
         let files = |entry: &Entry| {
             entry.stamps.iter().filter_map(|(file, _)| file.parent().map(Path::to_path_buf)).collect::<Vec<_>>()
