@@ -25,7 +25,9 @@ use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
-use crate::content::remote::shelf::{JUDGED_AT_ONCE, LISTINGS_AT_ONCE};
+use crate::content::live::custody::{Custody, Turn};
+use crate::content::remote::index::FILES_AT_ONCE;
+use crate::content::remote::shelf::JUDGED_AT_ONCE;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
@@ -50,6 +52,8 @@ const SPARE_THREADS: usize = 48;
 const SETTLE: Duration = Duration::from_secs(1);
 /// How often segments leave the windows of channels: a segment is seldom shorter.
 const TICK: Duration = Duration::from_millis(500);
+/// How often a folder is tried that another process has.
+const LOCKED_WAIT: Duration = Duration::from_millis(50);
 /// Time for reads under way when the server has ended.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -74,7 +78,8 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
 
 async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let telemetry = Arc::<Telemetry>::default();
-    let origin = open(&config, &telemetry).await?;
+    let (origin, held) = open(&config, &telemetry).await?;
+    let (custody, turn) = held.unzip();
     let look = Arc::<Notify>::default();
     tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
     tokio::spawn(settle(Arc::clone(&origin)));
@@ -91,14 +96,20 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let (media, admin, ingest) = (server.media_url(), server.admin_url(), server.ingest_url());
     config.server.tls.listen = server.tls_address();
     let count = origin.library().catalog().entries.len();
-    let mut serving = pin!(server.run(async {
+    let (channels, patience) = (Arc::clone(origin.channels()), config.server.drain_timeout);
+    let mut serving = pin!(server.run(async move {
         if let Err(error) = stop_signal().await {
             tracing::error!(%error, "signals_unavailable");
             std::future::pending().await
         }
         notify(STOPPING);
+        if let Some(custody) = custody {
+            hand_over(channels, custody, patience).await;
+        }
         tracing::info!("draining");
     }));
+    // Whose folder it was serves until then.
+    drop(turn);
     notify(READY);
     // Serving begins at once: opening what is greeted with may wait for slow storage.
     let greeting = async {
@@ -195,22 +206,86 @@ impl Site {
     }
 }
 
-/// The origin for the library that `config` names, looked at once.
-async fn open(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Arc<Origin>, Box<dyn Error>> {
+/// Waits until `dir` is this process's. Another one that has it goes on until it is told to end: nothing is listened to before, as who asked
+/// here would find no channel.
+async fn hold(dir: &Path) -> io::Result<(Custody, Turn)> {
+    let mut has_said = false;
+    let mut turn = None;
+    loop {
+        if turn.is_none() {
+            let dir = dir.to_path_buf();
+            turn = blocking(move || Turn::take(&dir)).await?;
+        }
+        if let Some(own) = turn.take() {
+            let (own, custody) = blocking(move || own.custody().map(|custody| (own, custody))).await?;
+            if let Some(custody) = custody {
+                return Ok((custody, own));
+            }
+            turn = Some(own);
+        }
+        if !std::mem::replace(&mut has_said, true) {
+            let folder = dir.display();
+            tracing::warn!(%folder, "another process has the folder of what is live: this one serves when that is told to end");
+        }
+        tokio::time::sleep(LOCKED_WAIT).await;
+    }
+}
+
+/// Lets go of the folder of what is live if another process waits for it, and returns when that serves, or `patience` is over. Else
+/// what is pushed is taken until the end.
+async fn hand_over(channels: Arc<Channels>, custody: Custody, patience: Duration) {
+    let dir = custody.dir().to_path_buf();
+    let is_awaited = || {
+        let dir = dir.clone();
+        async move { blocking(move || Custody::is_awaited(&dir)).await.unwrap_or(false) }
+    };
+    if !is_awaited().await {
+        // Held to the end of the process.
+        return std::mem::forget(custody);
+    }
+    tracing::info!("another process goes on with what is live");
+    if !blocking(move || Ok(channels.give_up())).await.unwrap_or(false) {
+        tracing::warn!("a spool is still written: it is let go of at the end");
+        return std::mem::forget(custody);
+    }
+    drop(custody);
+    let serves = async {
+        while is_awaited().await {
+            tokio::time::sleep(LOCKED_WAIT).await;
+        }
+    };
+    if tokio::time::timeout(patience, serves).await.is_err() {
+        tracing::warn!("the process that goes on does not serve yet");
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// The origin for the library that `config` names, looked at once; and the folder of what is live, if there is one.
+async fn open(
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+) -> Result<(Arc<Origin>, Option<(Custody, Turn)>), Box<dyn Error>> {
     let shelves = shelves::connect(config, telemetry)?;
     let library = Arc::new(Library::with_shelves(config.library.clone(), shelves));
+    rescan(&library).await?;
+    if library.catalog().is_unsettled {
+        // Files that were written just now: a moment later it shows whether they still grow.
+        tokio::time::sleep(library::REST).await;
+        rescan(&library).await?;
+    }
     let live = config.live.clone();
+    // Last, as another process may serve until then.
+    let held = match &live.dir {
+        Some(dir) => Some(hold(dir).await.map_err(|error| format!("data-dir: {error}"))?),
+        None => None,
+    };
     let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
     let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
     let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
-    let origin = Arc::new(origin.keeping(media_disk(config, telemetry)));
-    rescan(&origin).await?;
-    if origin.library().catalog().is_unsettled {
-        // Files that were written just now: a moment later it shows whether they still grow.
-        tokio::time::sleep(library::REST).await;
-        rescan(&origin).await?;
-    }
-    Ok(origin)
+    Ok((Arc::new(origin.keeping(media_disk(config, telemetry))), held))
 }
 
 /// The disk for media of storages, if there is to be one. It is opened while serving begins, and does without it if it can't be.
@@ -228,8 +303,8 @@ fn media_disk(config: &Config, telemetry: &Arc<Telemetry>) -> Option<Arc<Disk>> 
     Some(disk)
 }
 
-async fn rescan(origin: &Arc<Origin>) -> io::Result<()> {
-    let library = Arc::clone(origin.library());
+async fn rescan(library: &Arc<Library>) -> io::Result<()> {
+    let library = Arc::clone(library);
     let before = library.catalog();
     let scan = tokio::task::spawn_blocking(move || library.rescan(utc()).map(|()| library));
     let library = scan.await.map_err(io::Error::other)??;
@@ -258,7 +333,7 @@ async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
             continue;
         }
         let began = Instant::now();
-        if let Err(error) = rescan(&origin).await {
+        if let Err(error) = rescan(origin.library()).await {
             tracing::warn!(%error, "the library can't be looked at; what was found before is served");
         }
         scanned = Instant::now();
@@ -287,7 +362,7 @@ async fn tick(origin: Arc<Origin>) {
 fn runtime(config: &Config) -> io::Result<Runtime> {
     let (roots, storages) = (config.library.roots.len(), config.storage.places.len());
     let waiting =
-        Origin::waiting_threads_max(&config.origin, roots, storages) + storages * (JUDGED_AT_ONCE + LISTINGS_AT_ONCE);
+        Origin::waiting_threads_max(&config.origin, roots, storages) + storages * JUDGED_AT_ONCE + FILES_AT_ONCE;
     let blocking = waiting + SPARE_THREADS;
     let mut builder = match config.threads {
         1 => tokio::runtime::Builder::new_current_thread(),

@@ -251,7 +251,7 @@ const PLAIN: &[Key] = &[
     key(
         "write-timeout",
         "\"30s\"",
-        "Time a peer has for each 16 KiB of an answer, or for what is left of it; over HTTP/2, of all answers of its connection.",
+        "Time a peer has for each 16 KiB of an answer, or for what is left of it. Over HTTP/2 one answer that is late ends new requests on its connection (GOAWAY); it is closed when no other answer is left, or after this time once more.",
         "A player that pauses for longer asks again; who takes less than 4.4 kb/s plays nothing, and keeps memory.",
         |config| span(config.server.write_timeout),
     )

@@ -8,6 +8,7 @@ pub mod archive;
 pub mod cadence;
 pub mod channel;
 pub mod clip;
+pub mod custody;
 pub mod cut;
 pub mod disk;
 pub mod drift;

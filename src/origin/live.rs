@@ -46,6 +46,11 @@ const WAITERS_MAX: usize = 32_768;
 const AHEAD_SEGMENTS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
 const PIECES_MAX: usize = 16;
+/// An answer has so many target durations for all of it: who takes a segment ten times slower than it plays does not play it. What has left the
+/// window is kept by its readers alone, and all of them share it; so they keep at most what comes in that time.
+const SENT_TARGETS: u32 = 10;
+/// And so long at least: a player with a bad connection gets what is small, and no memory is worth more haste.
+const SENT_MIN: Duration = Duration::from_secs(60);
 
 /// What a player asks of a media playlist (rfc8216bis §6.2.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -101,7 +106,9 @@ impl Origin {
             Some(Ok(shifted)) => self.of_stretch(channel, key, rest, &shifted, request, now).await,
             Some(Err(problem)) => Err(problem),
         };
-        answer.unwrap_or_else(|problem| problem.response(request.method()))
+        let mut response = answer.unwrap_or_else(|problem| problem.response(request.method()));
+        response.body_mut().limit(Some(sent_within(channel)));
+        response
     }
 
     /// What is asked for of a stretch of `channel`: manifests of its own, and the media of all.
@@ -256,7 +263,7 @@ impl Origin {
                         let (cold, how) = self.cold(channel, key, &segment, content_type, now).await?;
                         return Ok(answered(&cold, how));
                     };
-                    let object = Arc::new(whole(&segment, content_type, body));
+                    let object = Arc::new(whole(channel, &segment, content_type, body));
                     self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
                     Ok(answered(&object, STORED))
                 }
@@ -284,6 +291,7 @@ impl Origin {
                 let body = Rope::from(Bytes::from(text));
                 let object = Arc::new(Object::new(Recipe {
                     lease: Arc::clone(&segment.lease),
+                    sent_within: Some(sent_within(channel)),
                     ..recipe("text/vtt", etag, IMMUTABLE.to_owned(), body, Vec::new())
                 }));
                 self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
@@ -330,7 +338,8 @@ impl Origin {
         if segment.places.is_empty() || !segment.lease.is_live() {
             return Err(gone());
         }
-        let (channel, from, segment) = (Arc::clone(channel), Arc::clone(segment), Arc::clone(segment));
+        let (channel, of) = (Arc::clone(channel), Arc::clone(channel));
+        let (from, segment) = (Arc::clone(segment), Arc::clone(segment));
         let (telemetry, spool) = (Arc::clone(self.telemetry()), Arc::clone(&self.spool));
         let reading = async move {
             let Some(_turn) = spool.turn().await else {
@@ -350,7 +359,7 @@ impl Origin {
             }
         };
         let len = segment.len;
-        let made = move |bytes| whole(&segment, content_type, Rope::from(bytes));
+        let made = move |bytes| whole(&of, &segment, content_type, Rope::from(bytes));
         let (role, object) = self.fly_live(key, len, reading, made, now).await?;
         Ok((object, if role == Role::Joined { COLLAPSED } else { STORED }))
     }
@@ -363,11 +372,17 @@ fn answer(object: &Object, how: HeaderValue, request: &Request<()>) -> Response<
     response
 }
 
-/// The object of a whole segment.
-fn whole(segment: &LiveSegment, content_type: &'static str, body: Rope) -> Object {
+/// How long an answer of `channel` may take to be sent.
+fn sent_within(channel: &Channel) -> Duration {
+    SENT_MIN.max(Duration::from_secs(channel.broadcast().timing.target_s) * SENT_TARGETS)
+}
+
+/// The object of a whole segment of `channel`.
+fn whole(channel: &Channel, segment: &LiveSegment, content_type: &'static str, body: Rope) -> Object {
     let etag = format!("{:016x}", segment.hash);
     Object::new(Recipe {
         lease: Arc::clone(&segment.lease),
+        sent_within: Some(sent_within(channel)),
         ..recipe(content_type, etag, IMMUTABLE.to_owned(), body, Vec::new())
     })
 }

@@ -55,6 +55,8 @@ const HEADS_BYTES: u64 = 2 * 14 * 104;
 pub struct Body {
     rope: Option<Rope>,
     growth: Option<Growth>,
+    /// How long its reader may be behind; `None`: as long as he goes on.
+    sent_within: Option<Duration>,
 }
 
 /// What is still to come of a body, piece by piece; `None` is the end. Without that the body is aborted.
@@ -68,17 +70,27 @@ pub struct Aborted;
 impl Body {
     /// A body of all of `rope`.
     pub fn new(rope: Rope) -> Body {
-        Body { rope: (!rope.is_empty()).then_some(rope), growth: None }
+        Body { rope: (!rope.is_empty()).then_some(rope), growth: None, sent_within: None }
     }
 
     /// A body of what `growth` brings.
     pub fn growing(growth: Growth) -> Body {
-        Body { rope: None, growth: Some(growth) }
+        Body { rope: None, growth: Some(growth), sent_within: None }
     }
 
     /// No body.
     pub fn empty() -> Body {
         Body::default()
+    }
+
+    /// Ends who is behind with it for as long as `limit`: what is whole has to be taken within that.
+    pub fn limit(&mut self, limit: Option<Duration>) {
+        self.sent_within = limit;
+    }
+
+    /// How long its reader may be behind; `None`: as long as he goes on.
+    pub fn sent_within(&self) -> Option<Duration> {
+        self.sent_within
     }
 
     /// Bytes not yet taken, as far as they are there.
@@ -143,6 +155,8 @@ pub struct Recipe {
     pub lease: Arc<Lease>,
     /// How long it may be served after that.
     pub grace: Duration,
+    /// How long sending it may take, if nothing else counts what its readers keep alive.
+    pub sent_within: Option<Duration>,
 }
 
 /// Something that can be served: its representations, each with a head ready.
@@ -153,6 +167,7 @@ pub struct Object {
     modified_s: Option<u64>,
     lease: Arc<Lease>,
     grace: Duration,
+    sent_within: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -170,7 +185,8 @@ struct Representation {
 impl Object {
     /// Makes the heads.
     pub fn new(recipe: Recipe) -> Object {
-        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, cmsd, lease, grace } = recipe;
+        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, cmsd, .. } = recipe;
+        let Recipe { lease, grace, sent_within, .. } = recipe;
         let cmsd = cmsd.map(|text| HeaderValue::from_str(&text).expect("CMSD is ours, and ASCII"));
         let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
         let modified = modified_s.map(|seconds| {
@@ -222,7 +238,7 @@ impl Object {
             Some((coding, representation(Some(name), Rope::from(bytes), len)))
         });
         let coded = coded.collect();
-        Object { identity, coded, modified_s, lease, grace }
+        Object { identity, coded, modified_s, lease, grace, sent_within }
     }
 
     /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace. What has none tells
@@ -241,6 +257,12 @@ impl Object {
 
     /// Answers a GET or HEAD: whole, in part, or not at all, as its headers ask.
     pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
+        let mut response = self.unlimited(method, headers);
+        response.body_mut().limit(self.sent_within);
+        response
+    }
+
+    fn unlimited(&self, method: &Method, headers: &HeaderMap) -> Response<Body> {
         let chosen = self.choose(headers);
         let etag = chosen.etag.as_str();
         match conditional::judge(headers, etag, self.modified_s) {

@@ -187,6 +187,8 @@ impl Render {
             cmsd: None,
             lease: self.indexed.lease(),
             grace: self.grace,
+            // Its bytes are counted where they were read.
+            sent_within: None,
         }
     }
 

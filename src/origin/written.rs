@@ -99,6 +99,7 @@ pub(crate) fn recipe(
         cmsd: None,
         lease: Arc::default(),
         grace: Duration::ZERO,
+        sent_within: None,
     }
 }
 

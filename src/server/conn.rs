@@ -8,7 +8,8 @@
 //!   waiting to read,  no byte of a head yet   -> idle deadline        (a clean end)
 //!                     some bytes of a head    -> head deadline        (counted from its first byte)
 //!   waiting to write                          -> write deadline       (for each 16 KiB that the peer takes of the kernel, or the rest)
-//!   HTTP/2: waiting to read, answers under way -> write deadline       (likewise, of bodies: its windows may be shut)
+//!   HTTP/2: either, answers under way          -> write deadline       (likewise, of each answer: its window may be shut; see bodies.rs)
+//!   either, an answer of a live channel        -> its own limit        (for all of it)
 //!   neither (an answer is being made)         -> none: who makes it has deadlines of its own
 //! ```
 //!
@@ -27,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::server::bodies::{Bodies, TAKEN_BYTES_MIN};
+use crate::server::bodies::{Bodies, Look, Pace, TAKEN_BYTES_MIN};
 use crate::server::drain::Drain;
 use crate::sys;
 use crate::telemetry::{Ending, Telemetry};
@@ -39,7 +40,7 @@ pub struct Deadlines {
     pub head: Duration,
     /// Without any byte of a request.
     pub idle: Duration,
-    /// In which the peer takes [`TAKEN_BYTES_MIN`] while so many wait.
+    /// In which the peer takes [`TAKEN_BYTES_MIN`] while so many wait; over HTTP/2, of each answer.
     pub write: Duration,
     /// Whether requests have long bodies: then a head's deadline begins anew with every byte, and who takes the bodies bounds them.
     pub takes_bodies: bool,
@@ -149,8 +150,8 @@ pub struct Conn<S> {
     taken: Option<i128>,
     /// Answers under way.
     bodies: Arc<Bodies>,
-    /// Whole periods of the timer in which nothing of them was taken.
-    stuck_periods: u32,
+    /// How those that are watched were taken, when the timer looked last.
+    pace: Pace,
     /// What was read already, to be read again.
     replay: Vec<u8>,
     /// Whether it has asked nothing for a period, with nothing under way.
@@ -179,7 +180,7 @@ impl<S: Stream> Conn<S> {
             is_fast: false,
             taken: None,
             bodies: Arc::default(),
-            stuck_periods: 0,
+            pace: Pace::Fine,
             replay: Vec::new(),
             rests: Arc::default(),
             ending: Ending::Closed,
@@ -251,8 +252,12 @@ impl<S: Stream> Conn<S> {
             let next = Instant::now() + self.deadlines.period();
             self.timer.as_mut().reset(next);
             let written = std::mem::take(&mut self.written);
-            let is_stuck = self.protocol == Protocol::Http2 && self.bodies.are_stuck();
-            self.stuck_periods = if is_stuck { self.stuck_periods + 1 } else { 0 };
+            self.pace = self.bodies.look(Look {
+                period: self.deadlines.period(),
+                write: self.deadlines.write,
+                is_of_each: self.protocol == Protocol::Http2,
+                was_full: written == 0 && self.write_periods.is_some(),
+            });
             for periods in [&mut self.read_periods, &mut self.write_periods].into_iter().flatten() {
                 *periods += 1;
             }
@@ -264,14 +269,13 @@ impl<S: Stream> Conn<S> {
                 }
             }
         }
+        if self.pace == Pace::Over {
+            return Some(Overdue::Write);
+        }
         let limits = &self.deadlines;
         if to_write {
             let periods = *self.write_periods.get_or_insert(0);
             return (periods >= limits.periods(limits.write)).then_some(Overdue::Write);
-        }
-        // The first period in which nothing was taken is a whole one.
-        if self.stuck_periods >= limits.periods(limits.write) - 1 {
-            return Some(Overdue::Write);
         }
         let periods = *self.read_periods.get_or_insert(0);
         let is_idle = periods > 0 && !self.in_head && self.write_periods.is_none() && !self.bodies.are_under_way();

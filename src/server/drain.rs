@@ -44,14 +44,24 @@ pub(super) enum Pause {
     Rests,
 }
 
-/// Serves `conn` until it is over or rests; `shut` makes it finish what is under way, when `drain` begins. A
-/// peer that is not welcome is left.
+/// How a peer is to be treated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Peer {
+    /// As it asks.
+    Welcome,
+    /// What it has asked for is finished, as when a drain begins.
+    Leaves,
+    /// It is left.
+    Unwelcome,
+}
+
+/// Serves `conn` until it is over or rests; `shut` makes it finish what is under way, when `drain` begins or the `peer` leaves.
 pub(super) async fn until_over<C, E>(
     mut conn: Pin<&mut C>,
     drain: &Drain,
     shut: impl Fn(Pin<&mut C>),
     rests: &AtomicBool,
-    is_unwelcome: impl Fn() -> bool,
+    peer: impl Fn() -> Peer,
 ) -> Result<Pause, String>
 where
     C: Future<Output = Result<(), E>>,
@@ -67,9 +77,16 @@ where
         if rests.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(Pause::Rests));
         }
-        if is_unwelcome() {
+        match peer() {
+            Peer::Welcome => {}
+            Peer::Leaves if is_told => {}
+            Peer::Leaves => {
+                is_told = true;
+                shut(conn.as_mut());
+                return conn.as_mut().poll(cx).map(over);
+            }
             // Without a goodbye: who means no good would not heed it.
-            return Poll::Ready(Err("the peer is not welcome any more".into()));
+            Peer::Unwelcome => return Poll::Ready(Err("the peer is not welcome any more".into())),
         }
         // A task's waker stays the same, so it is enough to register it once: polling again would take a lock a request.
         if !is_told && (!is_waiting || drain.has_begun()) {

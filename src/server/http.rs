@@ -33,8 +33,9 @@ use crate::origin::object::{ANYBODY, Body, EXPOSED, SERVED_BY};
 use crate::rope::Rope;
 use crate::server::Options;
 use crate::server::access;
+use crate::server::bodies::Watched;
 use crate::server::conn::{Conn, Deadlines, Protocol, Stream};
-use crate::server::drain::{Drain, Pause, until_over};
+use crate::server::drain::{Drain, Pause, Peer, until_over};
 use crate::server::http2;
 use crate::server::observe;
 use crate::server::peers::Peers;
@@ -271,10 +272,7 @@ where
     let service = service_fn(|request| {
         let share = bodies.begin();
         // What is answered is at hand, and written at once: from here on the connection sees by itself that it is busy.
-        service.call(request).map(move |answer| {
-            drop(share);
-            answer
-        })
+        service.call(request).map(move |answer| answer.map(|answer| answer.map(|body| share.watch_limited(body))))
     });
     loop {
         // What a busy connection needs (some 30 KiB) goes when it rests: who asks nothing for seconds asks nothing for minutes.
@@ -302,15 +300,16 @@ async fn http1_until_rest<I, S>(
 ) -> Result<Option<Conn<I>>, String>
 where
     I: Stream,
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<Watched>, Error = Infallible>,
 {
     let rests = conn.rests();
     let mut builder = hyper::server::conn::http1::Builder::new();
     // At most 100 header lines, which is hyper's own limit: saying so would make it clear room for as many a request.
     builder.auto_date_header(false).half_close(true).max_buf_size(head_bytes_max);
     let mut serving = builder.serve_connection(TokioIo::new(conn), service);
+    let welcome = || Peer::Welcome;
     if let Pause::Over =
-        until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests, || false).await?
+        until_over(Pin::new(&mut serving), drain, |conn| conn.graceful_shutdown(), &rests, welcome).await?
     {
         return Ok(None);
     }
@@ -794,8 +793,10 @@ mod tests {
             };
             over.await.unwrap();
             drop(other);
-            let (elapsed, limit) = (start.elapsed(), DEADLINES.write);
-            assert!(elapsed >= limit && elapsed <= limit + Duration::from_secs(5), "{elapsed:?}");
+            // Until the other one is late as well.
+            let limit = DEADLINES.write + Duration::from_secs(if window == 0 { 20 } else { 0 });
+            let elapsed = start.elapsed();
+            assert!(elapsed >= limit && elapsed <= limit + Duration::from_secs(6), "{elapsed:?}");
             assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
         }
     }
@@ -839,6 +840,79 @@ mod tests {
         over.await.unwrap();
         assert!(start.elapsed() >= DEADLINES.idle, "{:?}", start.elapsed());
         assert_eq!(telemetry.connections_ended.at(Ending::Idle).get(), 1);
+    }
+
+    /// A connection in memory with a client of HTTP/1 whose answers are what `bodies` gives.
+    fn limited_client(
+        bodies: impl Fn() -> Body + Send + Sync + 'static,
+    ) -> (DuplexStream, JoinHandle<Result<(), String>>) {
+        let (server, client) = duplex(512);
+        let service = service_fn(move |_| {
+            let body = bodies();
+            async move { Ok(Response::new(body)) }
+        });
+        let over = tokio::spawn(async move { converse(conn(server), &Drain::default(), 64 * 1024, service).await });
+        (client, over)
+    }
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn within_limit(len: usize) -> Body {
+        let mut body = Body::new(Rope::from(Bytes::from(vec![7; len])));
+        body.limit(Some(LIMIT));
+        body
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http1_reader_of_live_was_kept_as_long_as_he_took_a_little() {
+        // The second request comes with the first one, and is no excuse.
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let (mut client, over) = limited_client(move || match count.fetch_add(1, Ordering::Relaxed) {
+            0 => within_limit(1_000_000),
+            _ => Body::new(Rope::from(Bytes::from_static(b"on demand"))),
+        });
+        client.write_all(&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2)).await.unwrap();
+        let (start, mut taken) = (tokio::time::Instant::now(), 0);
+        while client.read_exact(&mut [0; 1000]).await.is_ok() {
+            taken += 1000;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        over.await.unwrap().unwrap_err();
+        assert!(
+            start.elapsed() >= LIMIT && start.elapsed() <= LIMIT + Duration::from_secs(11),
+            "{:?}",
+            start.elapsed()
+        );
+        assert!(taken > 50_000, "it was the write deadline");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_up_with_what_grows_has_all_the_time_that_it_grows() {
+        let (give, given) = tokio::sync::mpsc::channel(1);
+        let given = Mutex::new(Some(given));
+        let (mut client, _over) = limited_client(move || {
+            let mut body = Body::growing(given.lock().unwrap().take().unwrap());
+            body.limit(Some(LIMIT));
+            body
+        });
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        tokio::spawn(async move {
+            // Its pieces come faster than they are taken, but for a while.
+            for piece in 0..30 {
+                give.send(Some(Rope::from(Bytes::from(vec![7; 1000])))).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(if piece % 10 == 0 { 30 } else { 1 })).await;
+            }
+            give.send(None).await.unwrap();
+        });
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n0\r\n\r\n") {
+            let mut some = [0; 400];
+            let count = client.read(&mut some).await.unwrap();
+            assert!(count > 0, "it was cut off");
+            answer.extend_from_slice(&some[..count]);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(answer.iter().filter(|byte| **byte == 7).count(), 30_000);
     }
 
     struct Slow {

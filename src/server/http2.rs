@@ -7,7 +7,8 @@
 //! | resets them while they are answered | `Resets`: such a connection is closed |
 //! | sends header fields that never end | h2: the size of the list, and the CONTINUATION frames that such a list can need |
 //! | sends PING or SETTINGS and reads nothing | nothing more is read from it until its answers are taken; then the write deadline |
-//! | opens no window, or a tiny one | `Bodies`: the write deadline; frames refer to the body, so what waits is not copied |
+//! | opens no window, or a tiny one | `Bodies`: each answer has the write deadline; frames refer to the body, so what waits is not copied |
+//! | takes some answers, so that others may wait | likewise: no more requests (GOAWAY), and the end after the write deadline once more |
 //! | sends bodies | windows of `WINDOW_BYTES`, and what is read of a body that nobody wants |
 
 use std::convert::Infallible;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::origin::object::Body;
 use crate::server::conn::{Conn, Stream};
-use crate::server::drain::{Drain, until_over};
+use crate::server::drain::{Drain, Peer, until_over};
 
 /// Streams open at once on a connection: what RFC 9113 §6.5.2 recommends at least.
 const STREAMS_MAX: u32 = 128;
@@ -60,15 +61,21 @@ where
         .max_send_buf_size(STREAM_BUFFER_BYTES);
     let resets = Arc::new(Resets::new());
     let service = service_fn(|request| {
-        let (answer, bodies, answering) = (service.call(request), bodies.clone(), resets.answering());
+        let (share, answering) = (bodies.begin(), resets.answering());
+        let answer = service.call(request);
         async move {
             let answer = answer.await;
             answering.finish();
-            answer.map(|answer| answer.map(|body| bodies.watch(body)))
+            answer.map(|answer| answer.map(|body| share.watch(body)))
         }
     });
     let serving = pin!(builder.serve_connection(TokioIo::new(conn), service));
-    until_over(serving, drain, |conn| conn.graceful_shutdown(), &rests, || resets.are_too_many()).await.map(|_| ())
+    let peer = || match (resets.are_too_many(), bodies.are_leaving()) {
+        (true, _) => Peer::Unwelcome,
+        (false, true) => Peer::Leaves,
+        (false, false) => Peer::Welcome,
+    };
+    until_over(serving, drain, |conn| conn.graceful_shutdown(), &rests, peer).await.map(|_| ())
 }
 
 /// How many streams were reset before they were answered: a bucket that fills by the second and is emptied by resets.
@@ -128,8 +135,9 @@ mod tests {
     use crate::server::conn::Deadlines;
     use crate::telemetry::{Ending, Telemetry};
     use bytes::Bytes;
+    use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, WriteHalf, duplex};
     use tokio::task::JoinHandle;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -142,6 +150,7 @@ mod tests {
     const WINDOW_UPDATE: u8 = 8;
     const CONTINUATION: u8 = 9;
     const END_STREAM: u8 = 1;
+    const ACK: u8 = 1;
     const END_HEADERS: u8 = 4;
     const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -178,6 +187,11 @@ mod tests {
 
     /// A connection whose requests are answered with `body`, or never.
     fn peer(body: Option<&'static [u8]>) -> Peer {
+        peer_within(None, body)
+    }
+
+    /// The same; the answers have to be taken within `limit`.
+    fn peer_within(limit: Option<Duration>, body: Option<&'static [u8]>) -> Peer {
         let (server, client) = duplex(4096);
         let deadlines = Deadlines {
             head: Duration::from_secs(10),
@@ -195,7 +209,9 @@ mod tests {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async move {
                     let Some(body) = body else { return std::future::pending().await };
-                    Ok(Response::new(Body::new(Rope::from(Bytes::from_static(body)))))
+                    let mut body = Body::new(Rope::from(Bytes::from_static(body)));
+                    body.limit(limit);
+                    Ok(Response::new(body))
                 }
             });
             serve(conn, &Drain::default(), 64 * 1024, service).await
@@ -203,15 +219,21 @@ mod tests {
         Peer { client, asked, telemetry, served }
     }
 
+    /// The next frame: its kind, flags, stream and payload. `None` if the connection ends.
+    async fn next_frame(client: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
+        let mut head = [0; 9];
+        client.read_exact(&mut head).await.ok()?;
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        client.read_exact(&mut payload).await.ok()?;
+        Some((head[3], head[4], u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload))
+    }
+
     /// Reads frames until one of `kind` comes: its stream and payload. `None` if the connection ends before.
     async fn next(client: &mut DuplexStream, kind: u8) -> Option<(u32, Vec<u8>)> {
         loop {
-            let mut head = [0; 9];
-            client.read_exact(&mut head).await.ok()?;
-            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
-            client.read_exact(&mut payload).await.ok()?;
-            if head[3] == kind {
-                return Some((u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload));
+            let (found, _, stream, payload) = next_frame(client).await?;
+            if found == kind {
+                return Some((stream, payload));
             }
         }
     }
@@ -327,6 +349,146 @@ mod tests {
         assert!(served.await.unwrap().is_err());
         assert!(began.elapsed() < Duration::from_secs(45), "{:?}", began.elapsed());
         assert_eq!(telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+    }
+
+    /// A client that reads everything at once, answers PINGs, and opens windows as it is told to.
+    struct Taking {
+        writing: Arc<tokio::sync::Mutex<WriteHalf<DuplexStream>>>,
+        seen: Arc<Mutex<Seen>>,
+        began: Instant,
+        telemetry: Arc<Telemetry>,
+        served: JoinHandle<Result<(), String>>,
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        /// Bytes of each stream.
+        taken: BTreeMap<u32, u32>,
+        whole: Vec<u32>,
+        /// When it was told to ask for nothing more.
+        told_at: Option<Duration>,
+    }
+
+    impl Taking {
+        /// Asks for `len` bytes on each of `streams`, whose windows are shut.
+        async fn new(len: usize, streams: &[u32]) -> Taking {
+            Taking::within(None, len, streams).await
+        }
+
+        /// The same; answers have to be taken within `limit`.
+        async fn within(limit: Option<Duration>, len: usize, streams: &[u32]) -> Taking {
+            let Peer { client, telemetry, served, .. } = peer_within(limit, Some(vec![7; len].leak()));
+            let (mut reading, mut writing) = tokio::io::split(client);
+            let shut = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+            let asked = streams.iter().flat_map(|stream| get(*stream)).collect();
+            writing.write_all(&[PREFACE.to_vec(), shut, asked].concat()).await.unwrap();
+            let writing = Arc::new(tokio::sync::Mutex::new(writing));
+            let (seen, began) = (Arc::<Mutex<Seen>>::default(), Instant::now());
+            let (noted, acknowledging) = (Arc::clone(&seen), Arc::clone(&writing));
+            tokio::spawn(async move {
+                while let Some((kind, flags, stream, payload)) = next_frame(&mut reading).await {
+                    if kind == PING && flags & ACK == 0 {
+                        let _ = acknowledging.lock().await.write_all(&frame(PING, ACK, 0, &payload)).await;
+                    }
+                    let mut seen = noted.lock().unwrap();
+                    match kind {
+                        GOAWAY => _ = seen.told_at.get_or_insert(began.elapsed()),
+                        DATA => *seen.taken.entry(stream).or_default() += payload.len() as u32,
+                        _ => {}
+                    }
+                    if kind == DATA && flags & END_STREAM != 0 {
+                        seen.whole.push(stream);
+                    }
+                }
+            });
+            Taking { writing, seen, began, telemetry, served }
+        }
+
+        /// Takes `bytes` of `stream`.
+        async fn take(&self, stream: u32, bytes: u32) {
+            let bytes = bytes.to_be_bytes();
+            let opened = [frame(WINDOW_UPDATE, 0, stream, &bytes), frame(WINDOW_UPDATE, 0, 0, &bytes)].concat();
+            // It may have ended.
+            let _ = self.writing.lock().await.write_all(&opened).await;
+        }
+
+        /// Takes `bytes` of `stream` every second until the connection ends, and says when it did, in seconds.
+        async fn take_on(&self, stream: u32, bytes: u32) -> u64 {
+            while !self.served.is_finished() {
+                self.take(stream, bytes).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(self.began.elapsed() < Duration::from_secs(300), "it goes on and on");
+            }
+            self.began.elapsed().as_secs()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_was_taken_of_kept_the_bodies_of_all_others() {
+        let taking = Taking::new(4 << 20, &[1, 3]).await;
+        let over = taking.take_on(3, 8192).await;
+        let seen = taking.seen.lock().unwrap();
+        let told = seen.told_at.expect("a GOAWAY").as_secs();
+        assert!((30..=36).contains(&told), "told after {told} s");
+        assert!((60..=66).contains(&over), "closed after {over} s");
+        assert_eq!(seen.taken.get(&1), None);
+        assert!(seen.taken[&3] > 60 * 8192, "{:?}", seen.taken);
+        assert_eq!(taking.telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_others_are_finished_and_then_late_ones_are_not_waited_for() {
+        let taking = Taking::new(45 * 8192, &[1, 3]).await;
+        let over = taking.take_on(3, 8192).await;
+        let seen = taking.seen.lock().unwrap();
+        let told = seen.told_at.expect("a GOAWAY").as_secs();
+        assert!((30..=36).contains(&told), "told after {told} s");
+        assert_eq!(seen.whole, [3]);
+        assert!((44..=51).contains(&over), "closed after {over} s");
+        assert_eq!(taking.telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_that_is_taken_after_all_ends_the_connection_in_peace() {
+        const LEN: u32 = 1 << 20;
+        let taking = Taking::new(LEN as usize, &[1, 3]).await;
+        while taking.seen.lock().unwrap().told_at.is_none() {
+            taking.take(3, 1024).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        // A new request is not looked at any more.
+        taking.writing.lock().await.write_all(&get(5)).await.unwrap();
+        taking.take(1, LEN).await;
+        taking.take(3, LEN).await;
+        taking.served.await.unwrap().unwrap();
+        let mut whole = taking.seen.lock().unwrap().whole.clone();
+        whole.sort_unstable();
+        assert_eq!(whole, [1, 3]);
+        assert_eq!(taking.telemetry.connections_ended.at(Ending::Closed).get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_that_are_slow_and_steady_are_not_late() {
+        let taking = Taking::new(10 * 16 * 1024, &[1, 3, 5]).await;
+        for _ in 0..10 {
+            for stream in [1, 3, 5] {
+                taking.take(stream, 16 * 1024).await;
+            }
+            tokio::time::sleep(Duration::from_secs(25)).await;
+        }
+        let seen = taking.seen.lock().unwrap();
+        assert_eq!(seen.told_at, None);
+        assert_eq!(seen.whole.len(), 3, "{:?}", seen.taken);
+        assert_eq!(taking.telemetry.connections_open.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_of_live_was_kept_as_long_as_he_took_a_little() {
+        let taking = Taking::within(Some(Duration::from_secs(60)), 1 << 20, &[1]).await;
+        let over = taking.take_on(1, 1024).await;
+        assert!((60..=67).contains(&over), "closed after {over} s");
+        assert!(taking.seen.lock().unwrap().taken[&1] >= 60 * 1024);
+        assert_eq!(taking.telemetry.connections_ended.at(Ending::WriteStalled).get(), 1);
     }
 
     #[tokio::test]

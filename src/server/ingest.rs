@@ -52,6 +52,7 @@ impl From<Refusal> for Refused {
             Refusal::NoInit => (StatusCode::PRECONDITION_FAILED, "no_init"),
             Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
             Refusal::TooMuch(_) => (StatusCode::TOO_MANY_REQUESTS, "too_much"),
+            Refusal::Elsewhere => (StatusCode::SERVICE_UNAVAILABLE, "elsewhere"),
         };
         Refused::new(status, code, refusal.to_string())
     }

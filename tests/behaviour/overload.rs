@@ -1,12 +1,15 @@
 //! When too much is wanted: what is cached is answered, what is not is refused before anything grows, and a purge renames nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use headwater::content::live::window;
 use headwater::origin::serve::Purge;
 use headwater::telemetry::Refused;
 use http::{Method, Request};
 
-use crate::scene::{Scene, same};
+use crate::live::{Encoder, Studio, quick, run};
+use crate::scene::{NOW, Scene, same};
 
 /// The segments of all tracks of the tour.
 async fn segments(scene: &Scene) -> Vec<String> {
@@ -107,4 +110,35 @@ async fn a_purge_empties_and_renames_nothing() {
     assert_eq!(asked("/").await, 6);
     let twin: Arc<_> = Scene::of(&["tour"]).origin;
     assert_eq!(twin.purge(&Purge::All).await, 0);
+}
+
+#[tokio::test]
+async fn slow_readers_kept_what_had_left_the_window_and_nothing_counted_it() {
+    let mut studio = Studio::with(window::Options { cadence: Some("2s".parse().unwrap()), ..quick() });
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 15.3, NOW);
+    let playlist = studio.playlist("v").await;
+    let dash = studio.dash().await;
+    let (whole, growing) = (&playlist.segments[1].0, &dash[0].segments.last().unwrap().url);
+    let part = &playlist.open[0].0;
+    let within = async |url: &str| {
+        let answer = studio.origin.serve(&Request::get(url).body(()).unwrap(), studio.now).await;
+        assert_eq!(answer.status(), 200, "{url}");
+        (answer.body().sent_within(), answer.headers()["cache-status"].to_str().unwrap().to_owned())
+    };
+    // The second time it comes from the cache.
+    for (url, how) in [(whole, "stored"), (whole, "hit"), (part, "fwd=uri-miss")] {
+        let (limit, status) = within(url).await;
+        assert_eq!(limit, Some(Duration::from_secs(60)), "{url}");
+        assert!(status.contains(how), "{url}: {status}");
+    }
+    let answer = studio.origin.serve(&Request::get(growing).body(()).unwrap(), studio.now).await;
+    assert!(!answer.headers().contains_key("content-length"), "it grows");
+    assert_eq!(answer.body().sent_within(), Some(Duration::from_secs(60)));
+    let scene = Scene::of(&["tour"]);
+    for url in &segments(&scene).await[..1] {
+        let answer = scene.origin.serve(&Request::get(url).body(()).unwrap(), scene.now).await;
+        assert_eq!(answer.body().sent_within(), None, "{url}: its bytes are counted");
+    }
 }

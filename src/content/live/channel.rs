@@ -6,7 +6,7 @@ mod writing;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ struct State {
     /// When another file could not be begun last: that is said once.
     unrolled: Option<Utc>,
     kept: archive::Options,
+    /// Whether another process goes on with it.
+    is_given_up: bool,
     /// When old files were looked for last.
     forgot_at: Utc,
     /// Ends when something is not kept any more.
@@ -134,6 +136,8 @@ pub struct Channels {
     /// Held while one is made: that is for a disk to do, and who only looks for one does not wait for it.
     making: Mutex<()>,
     pushes: AtomicU64,
+    /// Whether another process goes on with them.
+    are_given_up: AtomicBool,
 }
 
 /// Whether `name` may be a channel or a track: it is part of URLs and of paths.
@@ -182,6 +186,9 @@ impl Channels {
         if let Some(channel) = self.get(name) {
             return Ok(channel);
         }
+        if self.are_given_up.load(Ordering::Relaxed) {
+            return Err(Refusal::Elsewhere);
+        }
         if !may_make || !is_name(name) {
             return Err(Refusal::Conflict(format!("there is no channel {name}")));
         }
@@ -203,6 +210,15 @@ impl Channels {
     /// Time has passed. To be called every second or so. Blocks.
     pub fn tick(&self, now: Utc) {
         self.all().iter().for_each(|channel| channel.tick(now));
+    }
+
+    /// Takes nothing more and closes the spools, so that another process may go on with them; what was taken is served on. Whether all are
+    /// closed: a disk may still be at work. Blocks.
+    pub fn give_up(&self) -> bool {
+        let _making = lock(&self.making);
+        self.are_given_up.store(true, Ordering::Relaxed);
+        // Each of them, whatever is the matter with another.
+        self.all().iter().filter(|channel| !channel.give_up()).count() == 0
     }
 }
 
@@ -387,14 +403,14 @@ impl Channel {
 
     /// A push of `track` ended otherwise than well: its connection is gone, or it was refused.
     pub fn push_breaks(&self, track: &str, source: Source, now: Utc) {
-        let mut state = lock(&self.state);
+        let Some(mut state) = self.own() else { return };
         state.breaks(&self.name, track, source, now);
         self.publish(&state);
     }
 
     /// Time has passed.
     pub fn tick(&self, now: Utc) {
-        let mut state = lock(&self.state);
+        let Some(mut state) = self.own() else { return };
         state.stand_in(&self.name, now);
         for track in state.held.keys().cloned().collect::<Vec<_>>() {
             state.release(&self.name, &track, now);
@@ -408,8 +424,24 @@ impl Channel {
         self.publish(&state);
     }
 
-    fn record(&self, record: Record, raw: Option<RawChunk>) -> Result<Taken, Refusal> {
+    /// Takes nothing more and closes its spool; whether that is closed.
+    fn give_up(&self) -> bool {
         let mut state = lock(&self.state);
+        state.is_given_up = true;
+        let is_closed = state.disk.as_mut().is_none_or(Hand::end);
+        if is_closed {
+            state.disk = None;
+        }
+        is_closed
+    }
+
+    /// Its state, unless another process goes on with it.
+    fn own(&self) -> Option<MutexGuard<'_, State>> {
+        Some(lock(&self.state)).filter(|state| !state.is_given_up)
+    }
+
+    fn record(&self, record: Record, raw: Option<RawChunk>) -> Result<Taken, Refusal> {
+        let mut state = self.own().ok_or(Refusal::Elsewhere)?;
         // What is not understood is not written; what is taken is written before anybody is told.
         let input = understood(&state.window, &record, raw)?;
         let taken = state.admit(&self.name, record, input);
@@ -442,6 +474,7 @@ impl State {
             noted: 0,
             unrolled: None,
             kept,
+            is_given_up: false,
             forgot_at: Utc(0),
             lease: Arc::default(),
         }

@@ -58,6 +58,12 @@ impl<T: Send + 'static> Hand<T> {
         said.recv().map_err(|_| ended())
     }
 
+    /// Ends it, once what is under way is done; whether that was in time. Else it goes on.
+    pub fn end(&mut self) -> bool {
+        self.here = self.here.take().or_else(|| self.back.recv_timeout(self.patience).ok());
+        self.here.is_some()
+    }
+
     /// Works on what `change` makes of it.
     #[cfg(test)]
     pub fn map(&mut self, change: impl FnOnce(T) -> T) {

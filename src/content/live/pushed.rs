@@ -44,6 +44,9 @@ pub enum Refusal {
     /// More than a limit allows.
     #[error("{0}")]
     TooMuch(String),
+    /// This process does not take it any more.
+    #[error("another process goes on with the channels: push again")]
+    Elsewhere,
 }
 
 impl From<Malformed> for Refusal {
