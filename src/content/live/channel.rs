@@ -21,6 +21,7 @@ use crate::content::live::drift::Drift;
 use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::hand::Hand;
 use crate::content::live::intake::Intake;
+use crate::content::live::published::Published;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::reorder::{Held, Item};
@@ -89,8 +90,19 @@ pub struct Channel {
     intake: Intake,
     /// What has left the window, if that is kept.
     shelf: Option<Shelf>,
+    /// Held while the disk is waited for.
     state: Mutex<State>,
-    published: watch::Sender<Arc<Broadcast>>,
+    /// What of it is asked for by who can't wait.
+    told: Mutex<Told>,
+    published: Published,
+}
+
+/// What is known of a channel without its state.
+#[derive(Debug, Default)]
+struct Told {
+    /// The names under which something was pushed.
+    names: Vec<String>,
+    lease: Arc<Lease>,
 }
 
 #[derive(Debug)]
@@ -260,7 +272,7 @@ impl Channel {
                 None
             }
         };
-        let published = watch::Sender::new(Arc::clone(window.broadcast()));
+        let published = Published::new(window.broadcast());
         let dir = dir.map(Path::to_path_buf);
         let kept = *all.archives.get(name).unwrap_or(&all.archive);
         let (mut archive, mut shelf) = (None, None);
@@ -276,8 +288,9 @@ impl Channel {
             None
         });
         let state = State::new(window, disk, kept);
+        let told = Mutex::new(state.told());
         let intake = Intake::new(all.bytes_s_max);
-        Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), published }
+        Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), told, published }
     }
 
     /// Its name.
@@ -292,7 +305,7 @@ impl Channel {
 
     /// The names under which something was pushed.
     pub fn tracks(&self) -> Vec<String> {
-        lock(&self.state).window.names().map(str::to_owned).collect()
+        lock(&self.told).names.clone()
     }
 
     /// What the encoder called `name` is, as of `now`: for [`Source::encoder`].
@@ -324,7 +337,7 @@ impl Channel {
 
     /// What viewers see now.
     pub fn broadcast(&self) -> Arc<Broadcast> {
-        Arc::clone(&self.published.borrow())
+        self.published.newest()
     }
 
     /// Tells of every new state.
@@ -334,7 +347,7 @@ impl Channel {
 
     /// How many wait for the next state.
     pub fn waiting(&self) -> usize {
-        self.published.receiver_count()
+        self.published.subscribed()
     }
 
     /// The bytes of `segment`, which are not in memory any more. Blocks.
@@ -366,7 +379,7 @@ impl Channel {
 
     /// A lease that ends when something is not kept any more.
     pub fn lease(&self) -> Arc<Lease> {
-        Arc::clone(&lock(&self.state).lease)
+        Arc::clone(&lock(&self.told).lease)
     }
 
     /// Something came to `track`. Blocks for as long as the spool takes to write it.
@@ -450,18 +463,20 @@ impl Channel {
     }
 
     fn publish(&self, state: &State) {
-        let current = state.window.broadcast();
-        self.published.send_if_modified(|published| {
-            let is_new = published.sequence != current.sequence;
-            if is_new {
-                *published = Arc::clone(current);
-            }
-            is_new
-        });
+        let mut told = lock(&self.told);
+        if told.names.len() != state.window.names().count() || !Arc::ptr_eq(&told.lease, &state.lease) {
+            *told = state.told();
+        }
+        drop(told);
+        self.published.follow_with(state.window.broadcast());
     }
 }
 
 impl State {
+    fn told(&self) -> Told {
+        Told { names: self.window.names().map(str::to_owned).collect(), lease: Arc::clone(&self.lease) }
+    }
+
     fn new(window: Window, disk: Option<Hand<Disk>>, kept: archive::Options) -> State {
         State {
             window,
@@ -602,7 +617,9 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
         (Kind::Init, _) => Input::Init(Box::new(Init::read(record.payload.clone(), &record.track)?)),
         (Kind::Chunk, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
-            Input::Chunk(init.chunk(raw)?)
+            let chunk = init.chunk(raw)?;
+            window.fits(init, &chunk)?;
+            Input::Chunk(chunk)
         }
         _ => Input::Nothing,
     })
