@@ -289,6 +289,20 @@ impl Window {
         init.whole(raw, end.saturating_add(ticks(passed_ms)), ticks(AHEAD_MAX.as_millis() as i64))
     }
 
+    /// Whether `chunk` of `init` can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and chunks are not cut.
+    pub fn fits(&self, init: &Init, chunk: &Chunk) -> Result<(), Refusal> {
+        let ms = u64::try_from(init.ms(chunk.decode_end - chunk.decode_time)).unwrap_or(0);
+        let Some(Timing { target_s, .. }) = self.timing.filter(|_| init.face.kind != Kind::Text) else { return Ok(()) };
+        if (ms + 500) / 1000 <= target_s {
+            return Ok(());
+        }
+        let seconds = ms as f64 / 1000.0;
+        Err(Refusal::Conflict(format!(
+            "a chunk of {seconds:.3} s, where segments of this channel were announced as {target_s} s at most: push shorter chunks, with a key frame \
+             every {target_s} s, or say live.segment"
+        )))
+    }
+
     /// When the next chunk of `name` is decoded, and how far from it that may be, in ticks.
     pub fn next_decode_time(&self, name: &str) -> Option<(i64, i64)> {
         let feed = self.feeds.get(name)?;
@@ -580,6 +594,9 @@ impl Window {
     pub fn tick(&mut self, now: Utc) -> bool {
         let before = (self.current.periods.len(), self.current.ended, self.gathering.is_some());
         self.settle(now);
+        if !self.current.ended && self.has_ended(now) {
+            self.publish(now);
+        }
         let is_silent = self
             .options
             .end_after
@@ -594,6 +611,18 @@ impl Window {
         }
         self.expire(now);
         before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
+    }
+
+    /// Whether nothing follows: what has not ended is told to be missing, or is no part of the newest period, or text, and nothing of it came for long.
+    fn has_ended(&self, now: Utc) -> bool {
+        let Some(newest) = self.current.periods.last().map(|period| period.number) else { return false };
+        let is_over = |feed: &Feed| {
+            let is_waited_for = feed.period == Some(newest) && feed.init.face.kind != Kind::Text;
+            feed.ended || feed.stopped.is_some() || (!is_waited_for && now >= feed.heard_at.after(self.patience()))
+        };
+        let mut feeds = self.feeds.values().filter(|feed| feed.period.is_some());
+        let any = self.feeds.values().any(|feed| feed.ended && feed.period == Some(newest));
+        any && feeds.all(is_over) && self.gathering.is_none()
     }
 
     /// Media of the feed called `name` is missing from the one time until the other, in ticks.
@@ -817,8 +846,7 @@ impl Window {
             // A chunk that is longer than any before is a part, too.
             *most_ms = longest_ms.map_or(*most_ms, |ms| ms.max(*most_ms));
         }
-        let feeds = || self.feeds.values().filter(|feed| feed.period.is_some());
-        let ended = feeds().count() > 0 && feeds().all(|feed| feed.ended) && self.gathering.is_none();
+        let ended = self.has_ended(now);
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
         let mut next = Broadcast {
             sequence: self.current.sequence + 1,
