@@ -307,7 +307,10 @@ async fn who_waits_gets_the_state_that_he_asked_for_and_all_the_same_bytes() {
     let mut bodies = Vec::new();
     for answer in waiting {
         let answer = answer.await.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "public, max-age=2, must-revalidate"));
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("cache-control")),
+            (200, "public, max-age=2, must-revalidate")
+        );
         bodies.push(answer.body);
     }
     assert!(bodies.iter().all(|body| *body == bodies[0]));
