@@ -444,7 +444,7 @@ impl Window {
             Some(Course::Gap) => {
                 feed.close(now, locked.map(|_| chunk.time), pace);
                 // Where it begins was told when it was.
-                let from = if feed.stopped.take().is_some() { chunk.time } else { feed.live.next_time };
+                let from = if feed.stopped.take().is_some() { chunk.time } else { feed.cut_at(feed.live.next_time) };
                 let hole = [from, chunk.time];
                 match locked {
                     Some(cadence) => feed.fill_locked(cadence, chunk.time, now),

@@ -55,7 +55,8 @@ impl Window {
             let until_ms = rescale(period.offset(until, timescale), timescale, Timescale::MILLI, Rounding::Down);
             if edge_ms >= until_ms.saturating_add(passed_ms) {
                 feed.close(now, Some(until), pace);
-                holes.push((name.clone(), [end, end]));
+                let cut = feed.cut_at(end);
+                holes.push((name.clone(), [cut, cut]));
             }
         }
         holes.into_iter().for_each(|(name, hole)| self.cut(&name, hole));
@@ -291,6 +292,11 @@ impl Feed {
             // Not in its first half, so that the segment itself stays where it was announced.
             self.broken = Some(end.max(time + announced / 4 * 3));
         }
+    }
+
+    /// Where the Period ends whose media ends at `end`, in ticks: where that of a broken promise does, if one was broken there.
+    pub(super) fn cut_at(&self, end: i64) -> i64 {
+        self.broken.unwrap_or(end)
     }
 
     /// Lists as missing what has numbers before that of a segment that begins at `time`.
