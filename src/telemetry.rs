@@ -535,6 +535,7 @@ table! {
     storage_read_bytes: Count, "storage_read_bytes", "Bytes read from remote storage.";
     storage_index_hits: Count, "storage_index_hits", "Objects of remote storage whose index was found on disk.";
     storage_index_writes: Count, "storage_index_writes", "Objects of remote storage whose index was put on disk.";
+    storage_index_late: Count, "storage_index_late", "Indexes and listings that were not waited for, since the disk did not answer in time, or still did not; remote storage was asked.";
     disk_open: Level, "disk_open", "1 while media of remote storage is kept on disk.";
     disk_hits: Count, "disk_hits", "Reads of remote media that the disk answered.";
     disk_misses: Count, "disk_misses", "Reads of remote media that it did not have.";

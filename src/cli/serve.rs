@@ -26,7 +26,8 @@ use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
 use crate::content::live::channel::Channels;
 use crate::content::live::custody::{Custody, Turn};
-use crate::content::remote::shelf::{JUDGED_AT_ONCE, LISTINGS_AT_ONCE};
+use crate::content::remote::index::FILES_AT_ONCE;
+use crate::content::remote::shelf::JUDGED_AT_ONCE;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
@@ -361,7 +362,7 @@ async fn tick(origin: Arc<Origin>) {
 fn runtime(config: &Config) -> io::Result<Runtime> {
     let (roots, storages) = (config.library.roots.len(), config.storage.places.len());
     let waiting =
-        Origin::waiting_threads_max(&config.origin, roots, storages) + storages * (JUDGED_AT_ONCE + LISTINGS_AT_ONCE);
+        Origin::waiting_threads_max(&config.origin, roots, storages) + storages * JUDGED_AT_ONCE + FILES_AT_ONCE;
     let blocking = waiting + SPARE_THREADS;
     let mut builder = match config.threads {
         1 => tokio::runtime::Builder::new_current_thread(),

@@ -514,6 +514,33 @@ async fn what_was_opened_once_is_opened_without_a_read_after_a_restart() {
     assert!(!third.take_reads().is_empty());
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_opening_waited_without_end_for_a_disk_that_hangs() {
+    use std::os::fd::AsRawFd;
+    let dir = tempfile::tempdir().unwrap();
+    let index = || Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+    let storage = Arc::new(Faulty::default());
+    storage.put_testdata("progressive").await;
+    let first = Remote::with_index(Arc::clone(&storage), index());
+    let manifest = first.body("/progressive/manifest.mpd").await;
+    first.take_reads();
+    // A pipe that nobody writes to answers no read. What was listed is there.
+    let (reading, writing) = std::io::pipe().unwrap();
+    for entry in std::fs::read_dir(dir.path().join("index")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "hwix") {
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(format!("/proc/self/fd/{}", reading.as_raw_fd()), path).unwrap();
+        }
+    }
+    let second = Remote::with_index(Arc::clone(&storage), index());
+    assert_eq!(second.body("/progressive/manifest.mpd").await, manifest);
+    assert!(second.telemetry.storage_lists_kept.get() > 0 && second.telemetry.storage_index_late.get() > 0);
+    assert!(!second.take_reads().is_empty(), "the storage was asked");
+    drop(writing);
+}
+
 #[tokio::test]
 async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
     const NAMES: &[&str] = &["progressive", "packaging", "a/b/film"];
@@ -575,6 +602,34 @@ async fn a_film_at_the_top_of_a_storage_was_not_found_if_its_name_had_a_dot() {
     let storage = Arc::new(Faulty::default());
     storage.put_file(&testdata("av1"), "film.two.mp4").await;
     Remote::at(storage).body("/film.two/manifest.mpd").await;
+}
+
+#[tokio::test]
+async fn a_film_among_many_was_found_by_a_look_at_each_of_them() {
+    let storage = Arc::new(Faulty::default());
+    for film in 0..100 {
+        storage.put_file(&testdata("av1"), &format!("films/{film}.mp4")).await;
+    }
+    storage.put_file(&testdata("muxed").with_file_name("muxed.en.vtt"), "films/7.en.vtt").await;
+    storage.put_file(&testdata("av1"), "films/8.m4v").await;
+    let remote = Remote::at(Arc::clone(&storage));
+    let manifest = remote.body("/films/7/manifest.mpd").await;
+    assert!(String::from_utf8_lossy(&manifest).contains("lang=\"en\""), "its subtitles");
+    let twins = remote.get("/films/8/manifest.mpd").await;
+    assert!(twins.text().contains("two things are called films/8"), "{}", twins.text());
+    let reads = remote.take_reads();
+    assert!(reads.iter().all(|(key, _)| ["films/7.", "films/8."].iter().any(|own| key.starts_with(own))), "{reads:?}");
+    // A packaging beside them is one all the same, and what belongs to it is nothing of its own.
+    let mut segment = String::new();
+    for entry in std::fs::read_dir(testdata("packaging-flat")).unwrap() {
+        let path = entry.unwrap().path();
+        storage.put_file(&path, &format!("films/{}", path.file_name().unwrap().to_string_lossy())).await;
+        segment = path.file_stem().unwrap().to_string_lossy().into_owned();
+    }
+    let later = Remote::at(storage);
+    assert_eq!(later.body("/films/7/manifest.mpd").await, manifest);
+    later.body("/films/manifest.mpd").await;
+    later.get(&format!("/films/{segment}/manifest.mpd")).await.problem(404, "public, max-age=5");
 }
 
 #[tokio::test]

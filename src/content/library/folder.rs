@@ -237,6 +237,25 @@ impl Shelf<'_> {
         groups
     }
 
+    /// Those of them that are called `name`, by a look at the files of that name alone; `None` if more has to be looked at.
+    pub fn judge_named(&self, folder: &Folder, name: &str) -> Option<Vec<Group>> {
+        // Fewer may belong together on proof, and what is said is said of all.
+        if folder.path == self.root || folder.sidecar.is_some() || folder.media.len() <= PROOF_FILES_MAX {
+            return None;
+        }
+        let mut groups: Vec<Group> = folder.media.iter().map(|(path, _)| lone(path, self.root)).collect();
+        let is_named = |group: &Group| group.name == name;
+        let files = folder.media.iter().zip(&groups).filter(|(_, group)| is_named(group));
+        let files: Vec<(PathBuf, Stamp)> = files.map(|(file, _)| file.clone()).collect();
+        // A movie is a presentation of its own, beside a packaging too. What else is there may be part of one.
+        let are_movies = self.looks_of(&files).iter().all(|looks| *looks == Looks::Movie);
+        if files.is_empty() || !are_movies {
+            return None;
+        }
+        attach(&mut groups, &folder.texts, Some(&folder.path));
+        Some(groups.into_iter().filter(is_named).collect())
+    }
+
     /// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
     fn media_groups(&self, folder: &Folder, below: &[&Folder]) -> Vec<Group> {
         let Shelf { storage, root, follow_symlinks } = *self;

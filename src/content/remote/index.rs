@@ -1,5 +1,6 @@
 //! What was read of objects when they were opened, on disk: a restart then reads nothing of them. All of it may be lost or wrong at any
-//! time; what its checksum does not confirm is not there. What was listed lies in the same folder (`listing.rs`), within the same bound.
+//! time; what its checksum does not confirm is not there, nor is what the disk does not give in time. What was listed lies in the same folder
+//! (`listing.rs`), within the same bound.
 //!
 //! ```text
 //!   "HWIX"  version u32                  one file an object in one state, named by a hash of both
@@ -12,11 +13,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use crate::cache::patience::Patience;
 use crate::content::file::Stamp;
 use crate::content::remote::tag::Tag;
+use crate::telemetry::Telemetry;
 
 const MAGIC: &[u8; 4] = b"HWIX";
 /// Another form has another one, and is made anew.
@@ -34,6 +38,12 @@ const FILE_BYTES_MAX: u64 = 128 << 20;
 /// What is left of the ceiling, in hundredths, when the oldest files were removed, so that this is not done at every write.
 const KEPT_PERCENT: u64 = 90;
 
+/// Files that are read or written at once, each on a thread that may block: as many as presentations are opened, and folders looked into.
+pub const FILES_AT_ONCE: usize = 16;
+/// How long one of them is waited for, its turn included: a disk takes milliseconds, a large index on one that is busy tenths of a second, and a
+/// storage is there to be asked.
+const FILE_WAIT: Duration = Duration::from_secs(2);
+
 /// Pieces of an object, by where they begin.
 pub type Pieces = BTreeMap<u64, Vec<u8>>;
 
@@ -45,6 +55,8 @@ pub struct IndexFolder {
     bytes: AtomicU64,
     /// Counts the files that were written.
     written: AtomicU64,
+    /// With its disk.
+    patience: Patience,
 }
 
 impl IndexFolder {
@@ -52,7 +64,29 @@ impl IndexFolder {
     pub fn open(folder: PathBuf, bytes_max: u64) -> io::Result<IndexFolder> {
         std::fs::create_dir_all(&folder)?;
         let bytes = files(&folder)?.iter().map(|(_, _, bytes)| bytes).sum();
-        Ok(IndexFolder { folder, bytes_max, bytes: AtomicU64::new(bytes), written: AtomicU64::new(0) })
+        let (bytes, written) = (AtomicU64::new(bytes), AtomicU64::new(0));
+        Ok(IndexFolder { folder, bytes_max, bytes, written, patience: Patience::new(FILES_AT_ONCE, FILE_WAIT) })
+    }
+
+    /// What `work`, which blocks, comes to; `None` if the disk does not answer in time, or has not answered another one yet: who asks goes on
+    /// without. What is begun goes on all the same.
+    pub(super) async fn in_time<T: Send + 'static>(
+        self: &Arc<IndexFolder>,
+        telemetry: &Telemetry,
+        work: impl FnOnce(&IndexFolder) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (folder, was_late) = (Arc::clone(self), self.patience.is_over());
+        let working = async move { tokio::task::spawn_blocking(move || work(&folder)).await };
+        match self.patience.wait(working).await {
+            Some(done) => done.ok(),
+            None => {
+                telemetry.storage_index_late.inc();
+                if !was_late {
+                    tracing::warn!(folder = %self.folder.display(), "the disk does not answer; the storage is asked until it does");
+                }
+                None
+            }
+        }
     }
 
     /// The name of what is kept of the object at `url`, when it was like `stamp`.
@@ -264,7 +298,7 @@ mod tests {
         for number in 0..30 {
             let name = format!("{number:02}");
             folder.write(&name, &Tag(None), &pieces).unwrap();
-            let written = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number);
+            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
             std::fs::File::options()
                 .write(true)
                 .open(folder.folder.join(file(&name)))
@@ -282,5 +316,33 @@ mod tests {
         assert_eq!(folder.read("00"), None);
         let again = IndexFolder::open(dir.path().join("index"), 10_000).unwrap();
         assert_eq!(again.bytes.load(Ordering::Relaxed), kept);
+    }
+
+    /// Whoever opened a presentation waited for it without end.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_disk_that_hangs_held_up_who_opened() {
+        use std::os::fd::AsRawFd;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = IndexFolder::open(dir.path().to_path_buf(), 1 << 20).unwrap();
+        let patience = Patience::new(FILES_AT_ONCE, Duration::from_millis(20));
+        let folder = Arc::new(IndexFolder { patience, ..folder });
+        let telemetry = Telemetry::default();
+        let pieces = Pieces::from([(0, vec![1; 1000])]);
+        folder.write("there", &Tag(None), &pieces).unwrap();
+        let read = |name: &'static str| folder.in_time(&telemetry, move |folder| folder.read(name));
+        // A pipe that nobody writes to answers no read.
+        let (reading, writing) = io::pipe().unwrap();
+        let pipe = format!("/proc/self/fd/{}", reading.as_raw_fd());
+        std::os::unix::fs::symlink(pipe, folder.folder.join(file("hangs"))).unwrap();
+        assert_eq!(read("hangs").await, None);
+        assert_eq!(read("there").await, None, "nothing more is asked of it");
+        assert_eq!(telemetry.storage_index_late.get(), 2);
+        drop(writing);
+        while folder.patience.is_over() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(read("there").await, Some(Some((Tag(None), pieces))));
+        assert_eq!(telemetry.storage_index_late.get(), 2);
     }
 }

@@ -171,8 +171,9 @@ impl Object {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.is_loaded {
             known.is_loaded = true;
-            if let Some((folder, name)) = &self.index
-                && let Some((tag, pieces)) = folder.read(name)
+            if let Some((folder, name)) = self.index.clone()
+                && let reading = self.store.index_in_time(&folder, move |folder| folder.read(&name))
+                && let Some((tag, pieces)) = reading.flatten()
                 && *self.tag.get_or_init(|| tag.clone()) == tag
             {
                 self.store.telemetry().storage_index_hits.inc();
@@ -186,10 +187,13 @@ impl Object {
     /// Forgets what was read, and leaves it to the index on disk: the opening is over. Blocks.
     pub fn forget(&self) {
         let known = std::mem::take(&mut *self.known.lock().unwrap_or_else(PoisonError::into_inner));
-        if let (Some((folder, name)), Some(tag), true) = (&self.index, self.tag.get(), known.is_more) {
-            match folder.write(name, tag, &known.pieces) {
-                Ok(()) => self.store.telemetry().storage_index_writes.inc(),
-                Err(error) => tracing::warn!(path = %self.path.display(), %error, "its index can't be kept on disk"),
+        if let (Some((folder, name)), Some(tag), true) = (self.index.clone(), self.tag.get().cloned(), known.is_more) {
+            match self.store.index_in_time(&folder, move |folder| folder.write(&name, &tag, &known.pieces)) {
+                Some(Ok(())) => self.store.telemetry().storage_index_writes.inc(),
+                Some(Err(error)) => {
+                    tracing::warn!(path = %self.path.display(), %error, "its index can't be kept on disk");
+                }
+                None => {}
             }
         }
     }

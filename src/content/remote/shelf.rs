@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use object_store::ObjectMeta;
 
-use crate::cache::patience::Patience;
 use crate::cache::{Cache, FlightError, Weigh};
 use crate::content::file::{SourceError, Stamp};
 use crate::content::library::entry::Entry;
@@ -50,10 +49,6 @@ const KEPT_MAX: Duration = Duration::from_secs(3600);
 const AGAIN_AT_ONCE: usize = 8;
 /// And that wait for that, at a kilobyte each. Of more, who asks next looks himself.
 const AGAIN_WAITING_MAX: usize = 16_384;
-/// Listings that are read or written on disk at once, each on a thread that may block.
-pub const LISTINGS_AT_ONCE: usize = 4;
-/// How long one of them is waited for: a disk takes milliseconds, and a storage is there to be asked.
-const LISTING_WAIT: Duration = Duration::from_secs(1);
 /// Memory for what was found: some tens of thousands of names.
 const FOUND_BYTES_MAX: u64 = 64 << 20;
 /// Folders below one without media that are looked into for the tracks of a packaging: beyond, it holds presentations.
@@ -80,8 +75,6 @@ pub struct Shelf {
     judging: Line,
     /// Where names wait to be looked at again.
     again: Line,
-    /// With the disk.
-    patience: Patience,
     telemetry: Arc<Telemetry>,
 }
 
@@ -125,8 +118,7 @@ impl Shelf {
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let judging = Line::new(ReadOf::Folder, JUDGED_AT_ONCE, JUDGED_WAITING_MAX, Arc::clone(&telemetry));
         let again = Line::new(ReadOf::Again, AGAIN_AT_ONCE, AGAIN_WAITING_MAX, Arc::clone(&telemetry));
-        let patience = Patience::new(LISTINGS_AT_ONCE, LISTING_WAIT);
-        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), judging, again, patience, telemetry }
+        Shelf { prefix, store, kind, options, found: Cache::new(FOUND_BYTES_MAX), judging, again, telemetry }
     }
 
     /// What all its names begin with.
@@ -289,36 +281,53 @@ impl Shelf {
         self.judged(folders, listed, own).await
     }
 
-    /// What lies directly in the folder at `path`.
-    async fn list(&self, path: &Path, look: &mut Look) -> Result<Listing, SourceError> {
-        if look.lists == Lists::Storage {
-            let listing = Listing::from(self.store.list(path).await?);
-            // The top may hold a million films, and is never asked for as a folder.
-            if path != Path::new("/") {
-                self.keep(Of::Folder(path), &listing, look.as_of).await;
+    /// What there is: in the storage, and then it is kept on disk; or there.
+    async fn list(&self, of: Of<'_>, look: &mut Look) -> Result<Listing, SourceError> {
+        if look.lists == Lists::Disk {
+            return match self.listed(of, look).await {
+                Some(listing) => Ok(listing),
+                None if self.is_empty(of, look).await => Ok(Listing::default()),
+                None => {
+                    let why = "it was not listed before".to_owned();
+                    Err(SourceError::Storage { path: PathBuf::from(self.url()), why })
+                }
+            };
+        }
+        let listing = match of {
+            Of::Folder(path) => Listing::from(self.store.list(path).await?),
+            Of::Beginning(begins) => {
+                let is_beside = |meta: &ObjectMeta| {
+                    let path = self.store.path(&meta.location);
+                    path.is_some_and(|path| path.to_string_lossy().starts_with(begins))
+                };
+                let objects = self.store.list_after(Path::new(begins), BESIDE_MAX, is_beside).await?;
+                Listing { objects, folders: Vec::new() }
             }
-            return Ok(listing);
+        };
+        // The top may hold a million films, and is never asked for as a folder.
+        if of != Of::Folder(Path::new("/")) {
+            self.keep(of, &listing, look.as_of).await;
         }
-        if let Some(listing) = self.listed(Of::Folder(path), look).await {
-            return Ok(listing);
-        }
-        // Of what is empty nothing is kept: what it lies in has no such folder.
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        let is_empty = match parent == Path::new("/") {
-            true => self.listed(Of::Beginning(&format!("{}.", path.display())), look).await.is_some(),
-            false => {
+        Ok(listing)
+    }
+
+    /// Whether the disk says that there is nothing. Of a folder that is empty nothing is kept: what it lies in has no such folder.
+    async fn is_empty(&self, of: Of<'_>, look: &mut Look) -> bool {
+        let Of::Folder(path) = of else { return false };
+        match path.parent().filter(|parent| *parent != Path::new("/")) {
+            None => self.listed(Of::Beginning(&format!("{}.", path.display())), look).await.is_some(),
+            Some(parent) => {
                 let above = self.listed(Of::Folder(parent), look).await;
                 above.is_some_and(|above| !above.folders.contains(&self.store.key(path)))
             }
-        };
-        if is_empty { Ok(Listing::default()) } else { Err(self.not_kept()) }
+        }
     }
 
     /// What is on disk of what was listed.
     async fn listed(&self, of: Of<'_>, look: &mut Look) -> Option<Listing> {
-        let (file, folder) = (of.file(self.url()), Arc::clone(self.store.index()?));
-        let reading = async { tokio::task::spawn_blocking(move || Listing::read(&folder, &file)).await };
-        let (listing, as_of) = self.patience.wait(reading).await?.ok()??;
+        let (file, folder) = (of.file(self.url()), self.store.index()?);
+        let reading = folder.in_time(&self.telemetry, move |folder| Listing::read(folder, &file));
+        let (listing, as_of) = reading.await??;
         self.telemetry.storage_lists_kept.inc();
         look.as_of = look.as_of.min(as_of);
         Some(listing)
@@ -326,39 +335,20 @@ impl Shelf {
 
     /// Puts on disk what was listed, as of `now`; that it is what it was, not all the time.
     async fn keep(&self, of: Of<'_>, listing: &Listing, now: Utc) {
-        let Some(folder) = self.store.index().cloned() else { return };
+        let Some(folder) = self.store.index() else { return };
         let (file, listing, again) = (of.file(self.url()), listing.clone(), self.options.age / 2);
-        let write = move || match Listing::read(&folder, &file) {
+        let writing = folder.in_time(&self.telemetry, move |folder| match Listing::read(folder, &file) {
             Some((known, as_of)) if known == listing && now < as_of.after(again) => Ok(()),
-            _ => listing.write(&folder, &file, now),
-        };
-        let writing = async { tokio::task::spawn_blocking(write).await };
-        if let Some(Ok(Err(error))) = self.patience.wait(writing).await {
+            _ => listing.write(folder, &file, now),
+        });
+        if let Some(Err(error)) = writing.await {
             tracing::warn!(url = self.url(), %error, "what was listed can't be kept on disk");
         }
     }
 
-    fn not_kept(&self) -> SourceError {
-        SourceError::Storage { path: PathBuf::from(self.url()), why: "it was not listed before".to_owned() }
-    }
-
     /// The file at the top that is called `own`, with its subtitles.
     async fn at_the_top(&self, own: &str, look: &mut Look, path: &Path) -> Result<Option<Entry>, SourceError> {
-        let begins = format!("/{own}.");
-        let is_beside = |meta: &ObjectMeta| {
-            let path = self.store.path(&meta.location);
-            path.is_some_and(|path| path.to_string_lossy().starts_with(&begins))
-        };
-        let of = Of::Beginning(&begins);
-        let found = match look.lists {
-            Lists::Storage => {
-                let objects = self.store.list_after(Path::new(&begins), BESIDE_MAX, is_beside).await?;
-                let found = Listing { objects, folders: Vec::new() };
-                self.keep(of, &found, look.as_of).await;
-                found
-            }
-            Lists::Disk => self.listed(of, look).await.ok_or_else(|| self.not_kept())?,
-        };
+        let found = self.list(Of::Beginning(&format!("/{own}.")), look).await?;
         let objects = found.objects.into_iter().filter(|meta| {
             let file = self.store.path(&meta.location).unwrap_or_default();
             file.parent() == Some(Path::new("/")) && (file.with_extension("") == *path || subtitles::is_text(&file))
@@ -378,13 +368,13 @@ impl Shelf {
         listed: &mut BTreeMap<PathBuf, ObjectMeta>,
         all_below: &mut Vec<PathBuf>,
     ) -> Result<Vec<Folder>, SourceError> {
-        let Listing { objects, folders: named } = self.list(path, look).await?;
+        let Listing { objects, folders: named } = self.list(Of::Folder(path), look).await?;
         all_below.extend(named.iter().filter_map(|folder| self.store.path(folder)));
         let top = self.folder(path, objects, listed);
         let mut folders = vec![top];
         if folders[0].media.is_empty() && named.len() <= BELOW_MAX && path != Path::new("/") {
             for below in all_below.iter() {
-                let found = self.list(below, look).await?;
+                let found = self.list(Of::Folder(below), look).await?;
                 folders.push(self.folder(below, found.objects, listed));
             }
         }
@@ -423,7 +413,7 @@ impl Shelf {
         listed: BTreeMap<PathBuf, ObjectMeta>,
         own: &str,
     ) -> Result<Option<Entry>, SourceError> {
-        let all = self.judge(folders, listed).await?;
+        let all = self.judge(folders, listed, Some(own)).await?;
         let mut named = all.into_iter().filter(|entry| entry.name()[self.prefix.len()..] == *own);
         let found = named.next();
         Ok(match named.next() {
@@ -435,11 +425,12 @@ impl Shelf {
         })
     }
 
-    /// The presentations that the files of the first of `folders` are.
+    /// The presentations that the files of the first of `folders` are; of many, if it can be told apart, those that are called `own`.
     async fn judge(
         &self,
         folders: Vec<Folder>,
         listed: BTreeMap<PathBuf, ObjectMeta>,
+        own: Option<&str>,
     ) -> Result<Vec<Entry>, SourceError> {
         if folders.iter().all(|folder| folder.media.is_empty() && folder.sidecar.is_none()) {
             return Ok(Vec::new());
@@ -449,12 +440,13 @@ impl Shelf {
             return Err(SourceError::Busy { path: PathBuf::from(self.url()) });
         };
         let judging = {
-            let storage = storage.clone();
+            let (storage, own) = (storage.clone(), own.map(str::to_owned));
             // It may read the heads of files.
             tokio::task::spawn_blocking(move || {
                 let shelf = folder::Shelf { storage: &storage, root: Path::new("/"), follow_symlinks: true };
                 let (folder, below) = folders.split_first().expect("there is a folder");
-                let groups = shelf.judge(folder, &below.iter().collect::<Vec<_>>());
+                let named = own.and_then(|own| shelf.judge_named(folder, &own));
+                let groups = named.unwrap_or_else(|| shelf.judge(folder, &below.iter().collect::<Vec<_>>()));
                 let stamps: Vec<_> = folders.iter().flat_map(Folder::all_stamps).collect();
                 let by_path = folder::by_path(&stamps);
                 let with_stamps = groups.into_iter().map(|group| {
@@ -482,7 +474,7 @@ impl Shelf {
         if path == Path::new("/") {
             self.keep_beginnings(&folders[0], &listed, now).await;
         }
-        let entries = self.judge(folders, listed).await?;
+        let entries = self.judge(folders, listed, None).await?;
         // Folders whose files belong to a presentation here are none of their own.
         let files = |entry: &Entry| {
             entry.stamps.iter().filter_map(|(file, _)| file.parent().map(Path::to_path_buf)).collect::<Vec<_>>()

@@ -114,6 +114,15 @@ impl Store {
         self.index.as_ref()
     }
 
+    /// What `work` with the folder of indexes comes to, waited for on a thread that may block; `None` if its disk does not answer in time.
+    pub fn index_in_time<T: Send + 'static>(
+        &self,
+        folder: &Arc<IndexFolder>,
+        work: impl FnOnce(&IndexFolder) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.wait(folder.in_time(&self.telemetry, work))
+    }
+
     /// What is counted.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
