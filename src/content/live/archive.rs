@@ -451,11 +451,12 @@ impl Shelf {
 
     /// The first `most` that `are_wanted`, by what they have, in order. Of which that is not known yet are read, once.
     fn indexes(&self, most: usize, are_wanted: impl Fn(&Span) -> bool) -> io::Result<Vec<Arc<Index>>> {
+        // Ascending.
         let numbers = numbers(&self.dir)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { spans, indexes } = &mut *known;
-        spans.retain(|number, _| numbers.contains(number));
-        indexes.retain(|number, _| numbers.contains(number));
+        spans.retain(|number, _| numbers.binary_search(number).is_ok());
+        indexes.retain(|number, _| numbers.binary_search(number).is_ok());
         let mut wanted = Vec::new();
         for &number in &numbers {
             // The last grows.

@@ -123,12 +123,10 @@ fn a_window_and_segments_that_changed_hold_after_a_restart() {
     // What was under way has ended where the server did; and so has, for lack of a sync sample, what came until the next.
     let times = after.iter().map(|(number, time, is_gap)| (*number, *time / TWO_S, *is_gap)).collect::<Vec<_>>();
     assert_eq!(times[0].0, 25, "{times:?}");
-    assert!(times.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1 && pair[1].1 == pair[0].1 + 2), "{times:?}");
+    assert!(times.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{times:?}");
+    assert!(times[1..].windows(2).all(|pair| pair[1].1 == pair[0].1 + 2), "{times:?}");
     drop(channel);
-    let channel = open(dir.path(), longer());
-    assert_eq!(listed(&channel), after);
-    push(&channel, 129, 145);
-    assert_eq!(listed(&channel).len(), 3);
+    assert_eq!(listed(&open(dir.path(), longer())), after);
 }
 
 #[test]
