@@ -14,11 +14,16 @@ use std::time::{Duration, Instant};
 
 use common::{Wire, connection, copy, get, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
 use counted::{alone, live_bytes, made};
+use headwater::content::live::pushed::Init;
+use headwater::content::live::receiver::{Event, Receiver};
+use headwater::content::live::window::{self, Source, Window};
+use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
 use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{dash, hls, rate};
 use headwater::server::Options;
 use headwater::server::http::utc;
 use headwater::server::run::Server;
+use headwater::time::Utc;
 use http::StatusCode;
 use tempfile::TempDir;
 
@@ -28,6 +33,9 @@ const HIT_ALLOCATIONS_MAX: f64 = 3.0;
 const RANGE_ALLOCATIONS_MAX: f64 = 6.0;
 /// Of a manifest, however long: one for its text, the others for what the tracks differ in.
 const MANIFEST_ALLOCATIONS_MAX: u64 = 10;
+
+/// Bytes that are allocated for each byte of live media that is kept, at most: blocks that are not full, and what is known of segments.
+const KEPT_MAX: f64 = 1.1;
 
 /// Allocations of one request of `lines` on a connection that is kept, hyper included: the difference between 2,000 requests
 /// and 1,000.
@@ -125,6 +133,48 @@ fn the_index_of_two_hours_and_five_tracks_stays_below_12_mib() {
 
 /// Bytes that a connection which asks nothing may keep at most, the server's end alone.
 const RESTING_BYTES_MAX: i64 = 12 * 1024;
+
+#[test]
+fn live_media_costs_a_tenth_more_than_its_bytes() {
+    let _alone = alone();
+    let init = std::fs::read(testdata().join("packaging/video/init.mp4")).unwrap();
+    let every = window::Options { window: Duration::from_secs(600), ..window::Options::default() };
+    let mut window = Window::new(every);
+    window.init("v", Init::read(init.into(), "v").unwrap(), 0, Utc(1)).unwrap();
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    let before = live_bytes();
+    // Chunks of half a second of some 100 kb/s, for longer than it is until the first are forgotten.
+    for index in 0..3000u64 {
+        let size = 260 + (index * 7919 % 520) as u32;
+        let sample = |at| {
+            let flags = if at % 48 == 0 { 0x0200_0000 } else { 0x0101_0000 };
+            RunSample { duration: 512, size, flags, composition_offset: 1024 }
+        };
+        let fragment = NewFragment {
+            track_id: 1,
+            description_index: 1,
+            base_media_decode_time: index * 12 * 512,
+            samples: (index * 12..index * 12 + 12).map(sample).collect(),
+            ..NewFragment::default()
+        };
+        let mut bytes = fragment.write();
+        bytes.resize(bytes.len() + 12 * size as usize, index as u8);
+        receiver.push(&bytes, &mut events).unwrap();
+        let Some(Event::Chunk(raw)) = events.pop() else { panic!("a chunk") };
+        let chunk = window.init_of("v").unwrap().chunk(raw).unwrap();
+        let (source, now) = (Source { push: 1, ..Source::default() }, Utc((index + 1) * 500));
+        window.chunk("v", chunk, source, None, now).unwrap();
+        window.tick(now);
+    }
+    let kept = live_bytes() - before;
+    let tracks = || window.broadcast().periods.iter().flat_map(|period| &period.tracks);
+    let alive = tracks().flat_map(|track| track.segments.iter()).filter(|segment| segment.lease.is_live());
+    let bytes: u64 = alive.map(|segment| segment.len).sum();
+    assert!(bytes > 10 << 20, "{bytes} bytes of media");
+    let ratio = kept as f64 / bytes as f64;
+    println!("{kept} bytes for {bytes} of media: {ratio:.3}");
+    assert!(ratio < KEPT_MAX, "{ratio:.3} bytes for each of media");
+}
 
 #[test]
 fn a_connection_that_asks_nothing_gives_back_what_it_read_with() {

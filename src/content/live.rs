@@ -19,5 +19,6 @@ pub mod pushed;
 pub mod receiver;
 pub mod reorder;
 pub mod retime;
+pub mod room;
 pub mod spool;
 pub mod window;

@@ -420,6 +420,12 @@ impl LiveTrack {
         open.or_else(|| self.segments.last().map(|last| last.end()))
     }
 
+    /// When the last segment begins of which media came, in ticks.
+    pub fn begun(&self) -> Option<i64> {
+        let whole = || self.segments.iter().rev().find(|segment| !segment.is_gap).map(|segment| segment.time);
+        self.open.as_ref().map(|open| open.time).or_else(whole)
+    }
+
     /// The time at which the next part begins that is not whole yet.
     pub fn next_part_time(&self) -> i64 {
         let open = self.open.as_ref();

@@ -301,7 +301,8 @@ impl Weigh for Object {
     fn weight(&self) -> u64 {
         let coded = self.coded.iter().map(|(_, r)| r);
         let heads = HEADS_BYTES * (1 + self.coded.len() as u64);
-        // Bodies are made whole, each of allocations of its own: what a rope shows is what it keeps alive.
+        // Bodies are made whole, each of allocations of its own: what a rope shows is what it keeps alive. Those of live segments keep at most
+        // a block at either end besides, which the window mostly keeps as well (`content::live::room`).
         coded.chain([&self.identity]).map(|r| r.body.len()).sum::<u64>() + heads + size_of::<Object>() as u64
     }
 }

@@ -279,17 +279,20 @@ async fn push(
     let channels = Arc::clone(state.origin.channels());
     let push = channels.next_push();
     let (wanted, called) = (channel.to_owned(), encoder.to_owned());
-    let (channel, encoder) = blocking(move || {
+    let path = name.clone();
+    let (channel, encoder, room) = blocking(move || {
         let channel = channels.for_push(&wanted)?;
         let encoder = channel.encoder(&called, server_http::utc());
-        Ok::<_, Refusal>((channel, encoder))
+        let track = if named_segments { known_name(&channel, path) } else { path };
+        let room = channel.room(&track, encoder);
+        Ok::<_, Refusal>((channel, encoder, room))
     })
     .await??;
     let source = Source { encoder, push, named_segments, ..Source::default() };
     let _pushing = channel.intake().begins()?;
     let mut under_way = UnderWay { channel: Arc::clone(&channel), track: name.clone(), source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
-    let (mut receiver, mut events, mut body) = (Receiver::default(), Vec::new(), Pin::from(Box::new(body)));
+    let (mut receiver, mut events, mut body) = (Receiver::within(room), Vec::new(), Pin::from(Box::new(body)));
     let (mut target, mut begins_segment) = (name, true);
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
@@ -333,7 +336,11 @@ async fn push(
         return Err(Refused::new(StatusCode::BAD_REQUEST, "cut_short", "the body ends inside a box"));
     }
     under_way.has_ended = true;
-    blocking(move || channel.push_ends(&target, source, server_http::utc())).await
+    blocking(move || {
+        channel.keep_room(&target, encoder, receiver.into_room());
+        channel.push_ends(&target, source, server_http::utc());
+    })
+    .await
 }
 
 /// How long a push is waited for.

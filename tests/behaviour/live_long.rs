@@ -476,7 +476,8 @@ impl Viewer {
         };
         let missing = hls.iter().filter(|(url, (_, utc_ms))| !listed.contains(*url) && !may_wait(*utc_ms));
         let missing: Vec<_> = missing.map(|(url, _)| url).collect();
-        assert!(missing.is_empty(), "DASH lacks {missing:?}");
+        let cuts: Vec<&Vec<i64>> = broadcast.periods.iter().map(|period| &period.cuts).collect();
+        assert!(missing.is_empty(), "DASH lacks {missing:?}, cut at {cuts:?}: {text}{}", state(studio));
     }
 
     /// What is not listed any more is there for a while, and what it was.

@@ -1,7 +1,10 @@
 //! The timeline that the tracks of a channel share: who counts time otherwise, who comes late, and who stayed behind.
 
+use std::time::Duration;
+
 use headwater::content::live::receiver::{Event, Receiver};
-use headwater::content::live::window::Source;
+use headwater::content::live::window::{self, Source};
+use headwater::time::MediaTime;
 
 use crate::live::{Encoder, Studio, quick, run};
 use crate::live_long::lines;
@@ -167,4 +170,51 @@ async fn numbers_go_on_where_an_encoder_changes_its_initialization_segment() {
     let end = Source { push: 2, ..Source::default() };
     studio.channels.get("tv").unwrap().take("v", Event::End, end, studio.now).unwrap();
     assert!(studio.text("/tv/v/media.m3u8").await.contains("#EXT-X-DISCONTINUITY\n"));
+}
+
+#[tokio::test]
+async fn a_period_begins_where_no_track_is_behind_it_already() {
+    for pictures_first in [true, false] {
+        let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+        let (mut first, mut last) = (Encoder::video("v"), Encoder::audio("a"));
+        if !pictures_first {
+            (first, last) = (Encoder::audio("a"), Encoder::video("v"));
+        }
+        first.begin(&studio);
+        last.begin(&studio);
+        run(&mut studio, &mut [&mut first, &mut last], 12.2, NOW);
+        // After an outage one is back, and has two segments; a track comes that was not there; and the other is back with what is older.
+        let mut other = Encoder::video("w");
+        let at = |seconds: u64, encoder: &Encoder| seconds * u64::from(encoder.timescale / encoder.sample_ticks);
+        first.sample = at(20, &first).next_multiple_of(24);
+        last.sample = at(18, &last).next_multiple_of(24);
+        other.sample = at(24, &other);
+        run(&mut studio, &mut [&mut first], 24.1, NOW);
+        other.begin(&studio);
+        run(&mut studio, &mut [&mut other], 24.6, NOW);
+        run(&mut studio, &mut [&mut last], 24.6, NOW);
+        run(&mut studio, &mut [&mut first, &mut last, &mut other], 40.2, NOW);
+        assert_eq!(periods(&studio).await.last().unwrap().len(), 3);
+        let broadcast = studio.channels.get("tv").unwrap().broadcast();
+        let [before, after] = &broadcast.periods[..] else { panic!("{} periods", broadcast.periods.len()) };
+        for track in &before.tracks {
+            // Half a segment is near.
+            let begun = track.begun().map(|ticks| before.offset(ticks, track.face.timescale)).unwrap();
+            let begun = MediaTime::new(begun, track.face.timescale).seconds();
+            let (name, cut) = (&track.face.name, after.start.seconds());
+            assert!(
+                begun <= cut - 1.0,
+                "{name} begins a segment of the period before at {begun}, the next begins at {cut}"
+            );
+        }
+        let in_dash: Vec<String> =
+            studio.dash().await.into_iter().flat_map(|found| found.segments).map(|segment| segment.url).collect();
+        for track in ["v", "a", "w"] {
+            let list = studio.playlist(track).await;
+            let lines = lines(&studio.text(&format!("/tv/{track}/media.m3u8")).await);
+            let media = list.segments.iter().zip(&lines).filter(|(_, line)| !line.is_gap).map(|((url, ..), _)| url);
+            let lacks: Vec<&String> = media.filter(|url| !in_dash.contains(url)).collect();
+            assert!(lacks.is_empty(), "DASH lacks {lacks:?}");
+        }
+    }
 }

@@ -26,6 +26,7 @@ use crate::content::live::intake::Intake;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::reorder::{Held, Item};
+use crate::content::live::room::Room;
 use crate::content::live::spool::{Kind, NAME_BYTES_MAX, Record, Spool, read_places};
 use crate::content::live::window::{self, Source, Taken, Window};
 use crate::media::live::{Broadcast, LiveSegment};
@@ -292,6 +293,16 @@ impl Channel {
     /// What the encoder called `name` is, as of `now`: for [`Source::encoder`].
     pub fn encoder(&self, name: &str, now: Utc) -> u32 {
         lock(&self.state).encoders.enter(name, now)
+    }
+
+    /// Where the chunks of `track` lie that `encoder` pushes; it is given back by [`Channel::keep_room`].
+    pub fn room(&self, track: &str, encoder: u32) -> Room {
+        lock(&self.state).encoders.room(track, encoder)
+    }
+
+    /// A push of `track` by `encoder` is over, whose chunks lay in `room`: those of the next one do, too.
+    pub fn keep_room(&self, track: &str, encoder: u32, room: Room) {
+        lock(&self.state).encoders.keep_room(track, encoder, room);
     }
 
     /// The encoders that pushed to it, by name, as of `now`, and how often a track went on with another one.

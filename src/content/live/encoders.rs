@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::content::live::reorder::{AHEAD_MAX, Held, Item};
+use crate::content::live::room::Room;
 use crate::content::live::window::handover::Standing;
 use crate::media::live::first_u64;
 use crate::time::Utc;
@@ -62,6 +63,8 @@ struct Seat<T> {
     is_gone: bool,
     push: u64,
     held: Held<T>,
+    /// Where its chunks lie, between two pushes.
+    room: Room,
 }
 
 /// An encoder as it is.
@@ -89,7 +92,7 @@ impl<T> Default for Encoders<T> {
 
 impl<T> Default for Seat<T> {
     fn default() -> Seat<T> {
-        Seat { heard: Utc(0), is_gone: false, push: 0, held: Held::default() }
+        Seat { heard: Utc(0), is_gone: false, push: 0, held: Held::default(), room: Room::default() }
     }
 }
 
@@ -211,10 +214,22 @@ impl<T> Encoders<T> {
         held.into_items().skip(at).map(|item| item.what).collect()
     }
 
+    /// Where the chunks of `track` lie that `encoder` pushes: for one push at a time, another one has room of its own.
+    pub fn room(&mut self, track: &str, encoder: u32) -> Room {
+        self.seats.get_mut(&(track.to_owned(), encoder)).map(|seat| std::mem::take(&mut seat.room)).unwrap_or_default()
+    }
+
+    /// The push that the room was for is over: the next one has it.
+    pub fn keep_room(&mut self, track: &str, encoder: u32, room: Room) {
+        if let Some(seat) = self.seats.get_mut(&(track.to_owned(), encoder)) {
+            seat.room = room;
+        }
+    }
+
     /// Time has passed: what is held of who is silent for long is let go. The tracks of which something is held.
     pub fn tick(&mut self, now: Utc) -> Vec<String> {
         for seat in self.seats.values_mut().filter(|seat| now > seat.heard.after(FORGOTTEN_AFTER)) {
-            seat.held = Held::default();
+            (seat.held, seat.room) = (Held::default(), Room::default());
         }
         let held = self.seats.iter().filter(|(_, seat)| !seat.held.is_empty());
         held.map(|((track, _), _)| track.clone()).collect()
@@ -313,6 +328,24 @@ mod tests {
         encoders.hold("v", b, item(13, 10), true, &standing(a, 12, 13));
         assert_eq!(encoders.tick(Utc(60_000)), ["v", "w"]);
         assert_eq!(encoders.tick(Utc(60_001)), [""; 0]);
+    }
+
+    #[test]
+    fn chunks_of_a_push_lie_behind_those_of_the_one_before() {
+        let mut encoders = Encoders::<i64>::default();
+        let a = encoders.enter("a", Utc(0));
+        encoders.heard("v", a, 1, Utc(0));
+        let next = |room: &mut Room| room.of(100).as_ptr() as usize;
+        let mut room = encoders.room("v", a);
+        let last = (0..40).fold(0, |_, _| next(&mut room));
+        encoders.keep_room("v", a, room);
+        let mut room = encoders.room("v", a);
+        assert_eq!(next(&mut room), last + 100);
+        // Another push at the same time has room of its own, and who is silent for long keeps none.
+        assert_ne!(next(&mut encoders.room("v", a)), last + 200);
+        encoders.keep_room("v", a, room);
+        encoders.tick(Utc(FORGOTTEN_AFTER.as_millis() as u64 + 1));
+        assert_ne!(next(&mut encoders.room("v", a)), last + 200);
     }
 
     #[test]

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! A chunk is kept as it came, with what precedes its `moof`. `sidx` and `mfra` are dropped: they count bytes of a file that is not
-//! there. Nothing is allocated by a size that is only claimed.
+//! there. Nothing is allocated by a size that is only claimed (`room.rs`).
 
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
+use crate::content::live::room::{self, Room};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxHead, FourCc, HEAD_MAX};
 
@@ -24,8 +25,6 @@ const HEAD_BYTES_MAX: u64 = 1 << 20;
 pub const CHUNK_BYTES_MAX: u64 = 128 << 20;
 /// The largest box that is dropped; more is no `sidx` but garbage, or another format.
 const DROPPED_BYTES_MAX: u64 = 1 << 20;
-/// What is allocated for a chunk before its bytes have come.
-const ALLOCATED_AHEAD_MAX: usize = 1 << 20;
 
 /// What came.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +54,9 @@ pub struct Receiver {
     /// Bytes that came of all boxes before `buffer`.
     taken: u64,
     /// What is being gathered: boxes that belong together, the last of them perhaps not whole.
-    buffer: Vec<u8>,
+    buffer: BytesMut,
+    /// Where chunks lie, from their `mdat` on.
+    room: Room,
     /// Where the box that is under way begins in `buffer`.
     box_at: usize,
     /// Bytes of the box under way that are to be dropped.
@@ -66,6 +67,16 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// Of a push whose chunks lie in `room`.
+    pub fn within(room: Room) -> Receiver {
+        Receiver { room, ..Receiver::default() }
+    }
+
+    /// Where its chunks lay, for the next push.
+    pub fn into_room(self) -> Room {
+        self.room
+    }
+
     /// Takes `bytes`; what they complete is appended to `events`. After an error nothing more is to be pushed.
     pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), Malformed> {
         while !bytes.is_empty() {
@@ -79,7 +90,7 @@ impl Receiver {
             // The head first, so that its size tells how much to take.
             let Some(head) = self.head()? else {
                 let count = (HEAD_MAX - (self.buffer.len() - self.box_at)).min(bytes.len()).min(self.head_wants());
-                self.buffer.extend_from_slice(&bytes[..count]);
+                room::append(&mut self.buffer, &bytes[..count], self.box_at + HEAD_MAX);
                 bytes = &bytes[count..];
                 if self.head()?.is_some() {
                     self.has_head(events)?;
@@ -89,7 +100,8 @@ impl Receiver {
             let size = head.size.unwrap_or(0);
             let have = (self.buffer.len() - self.box_at) as u64;
             let count = usize::try_from(size - have).unwrap_or(usize::MAX).min(bytes.len());
-            self.buffer.extend_from_slice(&bytes[..count]);
+            // Its size was looked at when its head came.
+            room::append(&mut self.buffer, &bytes[..count], self.box_at + size as usize);
             bytes = &bytes[count..];
             if have + count as u64 == size {
                 self.has_box(head, events)?;
@@ -143,7 +155,9 @@ impl Receiver {
             }
             b"mdat" if self.moof.is_some() => {
                 bounded(CHUNK_BYTES_MAX)?;
-                self.buffer.reserve((size as usize).min(ALLOCATED_AHEAD_MAX));
+                let mut piece = self.room.of(end as usize);
+                piece.extend_from_slice(&self.buffer);
+                self.buffer = piece;
             }
             b"mdat" => return Err(self.malformed(head.kind, "media without a moof before it")),
             b"ftyp" | b"moov" | b"moof" | b"styp" => {
@@ -181,7 +195,8 @@ impl Receiver {
         let whole = self.box_at..self.buffer.len();
         match &head.kind.0 {
             b"moov" => {
-                let bytes = self.take();
+                // It is kept for longer than chunks: of exactly its size.
+                let bytes = Bytes::copy_from_slice(&self.take());
                 events.push(Event::Init(bytes));
                 return Ok(());
             }
@@ -208,8 +223,7 @@ impl Receiver {
     fn take(&mut self) -> Bytes {
         self.taken += self.buffer.len() as u64;
         self.box_at = 0;
-        // Of exactly its size: what is kept for minutes keeps no more alive than it shows.
-        Bytes::from(std::mem::take(&mut self.buffer).into_boxed_slice())
+        std::mem::take(&mut self.buffer).freeze()
     }
 }
 

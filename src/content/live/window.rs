@@ -657,10 +657,11 @@ impl Window {
         self.publish(now);
         // Who goes on where he was while others begin anew is not moved to their timeline.
         let is_elsewhere = self.elsewhere(name, chunk, None).is_some();
+        let may_leave = self.may_leave(name, chunk);
         let Some(gathering) = &mut self.gathering else { return };
         let Some(period) = self.current.periods.last() else { return };
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.period == Some(period.number)) else { return };
-        if !chunk.starts_with_sync || is_elsewhere {
+        if !chunk.starts_with_sync || is_elsewhere || !may_leave {
             return;
         }
         let timescale = feed.init.face.timescale;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::window::{Feed, OUTAGE_SLACK_MS, Window};
-use crate::media::live::LivePeriod;
+use crate::media::live::{LivePeriod, after_start_us};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
@@ -47,6 +47,24 @@ impl Window {
             changed[known].1.tracks[track] = Arc::new(feed.live.clone());
         }
         changed
+    }
+
+    /// Whether the feed called `name` may leave the newest period for the one that gathers, with a segment that begins with `chunk`. The first to do
+    /// so decides where that begins: not where another track is already, whose segment behind the cut nobody would be shown. The others
+    /// follow there, and not before.
+    pub(super) fn may_leave(&self, name: &str, chunk: &Chunk) -> bool {
+        let (Some(gathering), Some(feed)) = (&self.gathering, self.feeds.get(name)) else { return false };
+        let Some(period) = self.current.periods.last() else { return false };
+        let near_us = self.current.timing.near_us();
+        let begins_us = after_start_us(period, &feed.live, chunk.time);
+        if let Some((start, _)) = gathering.goes_on {
+            return begins_us >= start.to(Timescale::MICRO, Rounding::Nearest) - near_us;
+        }
+        let others = self.feeds.iter().filter(|(other, feed)| *other != name && feed.period == Some(period.number));
+        // Text may be far ahead, or behind.
+        let timed = others.map(|(_, feed)| feed).filter(|feed| feed.init.face.kind != Kind::Text);
+        let mut begun_us = timed.filter_map(|feed| Some(after_start_us(period, &feed.live, feed.live.begun()?)));
+        begun_us.all(|begun_us| begun_us <= begins_us - near_us)
     }
 
     /// Whether `chunk`, with which the feed called `name` begins in the period that gathers, counts time as the other tracks do. One that does
