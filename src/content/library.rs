@@ -285,10 +285,18 @@ impl Library {
             let below: Vec<&Folder> = after.iter().take_while(|f| f.path.starts_with(&folder.path)).collect();
             let mut stamps = folder.all_stamps();
             stamps.extend(below.iter().flat_map(|f| f.all_stamps()));
-            let known = before.remove(&folder.path).filter(|old| old.stamps == stamps);
+            let (known, old) = match before.remove(&folder.path) {
+                Some(old) if old.stamps == stamps => (Some(old), None),
+                old => (None, old),
+            };
+            // Files that were each one of their own are no segments, so what came to them is looked at, and they are not.
+            let apart = old.filter(|old| old.groups.iter().all(|group| group.rule == Rule::File));
+            let apart = apart.map(|old| old.stamps).unwrap_or_default();
+            let apart = folder::by_path(&apart);
             let was_known = known.is_some();
             let judgement = known.unwrap_or_else(|| {
-                let groups = shelf.judge(folder, &below).into_iter().map(|group| Arc::new(group.below(prefix)));
+                let groups = shelf.judge_again(folder, &below, &apart);
+                let groups = groups.into_iter().map(|group| Arc::new(group.below(prefix)));
                 Judged { groups: groups.collect(), stamps }
             });
             let of_several = judgement.groups.iter().filter(|g| matches!(g.rule, Rule::Packaging | Rule::Said));
@@ -306,8 +314,10 @@ impl Library {
                 groups.push((Arc::clone(group), folder.stamps_of(shelf.storage, group, &by_path)));
             }
             // A judgement over files that could not be read is made again next time.
-            let sees_all =
-                was_known || is_root || judgement.stamps.iter().all(|(path, _)| std::fs::File::open(path).is_ok());
+            let is_seen = |(path, stamp): &(PathBuf, Stamp)| {
+                apart.get(path.as_path()) == Some(stamp) || std::fs::File::open(path).is_ok()
+            };
+            let sees_all = was_known || is_root || judgement.stamps.iter().all(is_seen);
             if sees_all {
                 judged.insert(folder.path.clone(), judgement);
             }

@@ -221,6 +221,33 @@ async fn what_comes_and_goes_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_file_more_had_all_others_in_its_folder_looked_into_again() {
+    let scene = check(
+        |lay| {
+            lay("av1.mp4", "films/a.mp4");
+            lay("hevc.mp4", "films/b.mp4");
+        },
+        &[("films/a", Rule::File), ("films/b", Rule::File)],
+    );
+    // A segment now, of which nothing is seen but by looking into it.
+    let a = scene.path("films/a.mp4");
+    let was = fs::metadata(&a).unwrap();
+    let mut segment = fs::read(testdata("packaging-flat/chunk-stream0-1.m4s")).unwrap();
+    segment.resize(was.len() as usize, 0);
+    fs::write(&a, segment).unwrap();
+    fs::File::options().write(true).open(&a).unwrap().set_modified(was.modified().unwrap()).unwrap();
+    copy(&testdata("vp9.mp4"), &scene.path("films/c.mp4"));
+    scene.rescan();
+    let files = ["films/a", "films/b", "films/c"].map(|name| (name.to_owned(), Rule::File));
+    assert_eq!(rules(&scene), files);
+    // What changes is looked into, and so is all, where a segment is found.
+    touch(&a, Duration::from_secs(1_700_000_000));
+    scene.rescan();
+    let packaging = ("films".to_owned(), Rule::Packaging);
+    assert_eq!(rules(&scene), [&[packaging], &files[1..]].concat());
+}
+
+#[tokio::test]
 async fn broken_files_say_where_they_are_broken_and_harm_nothing() {
     let broken = ["broken-empty", "broken-not-mp4", "broken-truncated", "broken-huge-claim", "broken-tiny-child"];
     let scene = Scene::of(&[&broken[..], &["hevc", "tour"]].concat());

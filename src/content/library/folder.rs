@@ -232,7 +232,15 @@ fn nearest_name(segment: &Path, inits: &[PathBuf]) -> Option<usize> {
 impl Shelf<'_> {
     /// Which presentations the files of `folder` are, with their subtitles.
     pub fn judge(&self, folder: &Folder, below: &[&Folder]) -> Vec<Group> {
-        let mut groups = self.media_groups(folder, below);
+        self.judge_again(folder, below, &HashMap::new())
+    }
+
+    /// The same, where files in `apart`, by what they were like, are known to be no segments: only those that are not are looked at for that.
+    pub fn judge_again(&self, folder: &Folder, below: &[&Folder], apart: &HashMap<&Path, Stamp>) -> Vec<Group> {
+        let is_new = |(path, stamp): &&(PathBuf, Stamp)| apart.get(path.as_path()) != Some(stamp);
+        let new: Vec<(PathBuf, Stamp)> = folder.media.iter().filter(is_new).cloned().collect();
+        let is_no_packaging = new.len() < folder.media.len() && !self.looks_of(&new).contains(&Looks::Segment);
+        let mut groups = self.media_groups(folder, below, is_no_packaging);
         attach(&mut groups, &folder.texts, (folder.path != self.root).then_some(&folder.path));
         groups
     }
@@ -257,7 +265,7 @@ impl Shelf<'_> {
     }
 
     /// Which presentations the files of `folder` are (and those of the folders `below`, if they are the tracks of a packaging).
-    fn media_groups(&self, folder: &Folder, below: &[&Folder]) -> Vec<Group> {
+    fn media_groups(&self, folder: &Folder, below: &[&Folder], is_no_packaging: bool) -> Vec<Group> {
         let Shelf { storage, root, follow_symlinks } = *self;
         let name = name_of(&folder.path, root);
         let each = || folder.media.iter().map(|(path, _)| lone(path, root)).collect::<Vec<_>>();
@@ -284,7 +292,7 @@ impl Shelf<'_> {
                 Err(why) => Group::of(name, Rule::Said, Err(why)),
             }];
         }
-        if let Some(Packaging { parts, movies }) = self.packaging(folder, below) {
+        if !is_no_packaging && let Some(Packaging { parts, movies }) = self.packaging(folder, below) {
             let packaged = Group::of(name, Rule::Packaging, parts);
             return [packaged].into_iter().chain(movies.iter().map(|path| lone(path, root))).collect();
         }

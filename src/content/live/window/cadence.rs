@@ -69,7 +69,13 @@ impl Window {
 
     /// Whether the next chunk decides if the channel is locked: nothing has come yet.
     pub(super) fn may_lock(&self) -> bool {
-        self.current.periods.is_empty() && self.gathering.is_none()
+        self.timing.is_none() && self.gathering.is_none()
+    }
+
+    /// Whether the segment of `feed` that may begin with `chunk` has a number further from the last than segments are listed as missing.
+    pub(super) fn is_far(&self, feed: &Feed, chunk: &Chunk) -> bool {
+        let Some(cadence) = self.locked() else { return false };
+        feed.number_at(cadence, chunk.time).saturating_sub(feed.live.next_number) > self.gaps_max().unsigned_abs() + 1
     }
 
     /// Whether a segment of a channel whose numbers are locked may begin with `chunk`.
@@ -333,6 +339,8 @@ fn start(cadence: Cadence, number: u64, timescale: Timescale) -> i64 {
 /// Lists as missing what `live` lacks before the segment with this `number`, which begins at `time`.
 fn fill(live: &mut LiveTrack, cadence: Cadence, number: u64, time: i64, now: Utc) {
     let timescale = live.face.timescale;
+    // `Window::is_far`, `Window::fill_before`
+    debug_assert!(number.saturating_sub(live.next_number) <= 1 << 20);
     while live.next_number < number {
         let own = live.next_number;
         let until = if own + 1 == number { time } else { start(cadence, own + 1, timescale).min(time) };
