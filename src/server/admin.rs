@@ -354,6 +354,8 @@ async fn count_channels(state: &State, now: Utc) {
     counted.live_takeovers.set(channels.iter().map(|channel| i64::try_from(channel.takeovers).unwrap_or(0)).sum());
     let oldest_s = running().map(|channel| channel.media_age_s).fold(0.0, f64::max);
     counted.live_media_age_seconds.set(oldest_s as i64);
+    let ages = running().map(|channel| (channel.name.clone(), channel.media_age_s as i64));
+    counted.live_channel_media_age_seconds.set(ages.collect());
 }
 
 async fn metrics(state: &State, now: Utc) -> Response<Body> {

@@ -253,3 +253,34 @@ async fn a_chunk_that_is_longer_than_what_was_announced_is_refused_and_the_chann
     let list = studio.playlist("v").await;
     assert!(list.gaps == 0 && list.segments.iter().all(|segment| segment.1.round() as u64 <= target_s), "{list:?}");
 }
+
+#[tokio::test]
+async fn names_of_channels_were_never_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(spooled(dir.path()), NOW);
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..12, NOW);
+    for track in ["v", "a"] {
+        let channel = studio.channels.get("tv").unwrap();
+        channel.take(track, Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    }
+    assert!(studio.playlist("v").await.ended);
+    // Somebody's push was refused before it said anything.
+    studio.channels.for_push("typo").unwrap();
+    let held = studio.channels.get("tv");
+    let day = Duration::from_secs(24 * 3600);
+    studio.channels.tick(studio.now.after(day));
+    assert!(studio.channels.get("typo").is_none() && !dir.path().join("typo").exists());
+    assert!(studio.playlist("v").await.ended, "it stays for a day, and as long as it was kept");
+    let later = studio.now.after(day + Duration::from_secs(60));
+    studio.channels.tick(later);
+    assert!(studio.channels.get("tv").is_some(), "somebody has it in hand");
+    drop(held);
+    studio.channels.tick(later);
+    assert!(studio.channels.get("tv").is_none() && !dir.path().join("tv").exists());
+    // The name is free: another broadcast has numbers of its own.
+    studio.now = later;
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..8, later);
+    assert_eq!(studio.playlist("v").await.msn, 0);
+}

@@ -41,6 +41,8 @@ const FORGETS_EVERY: Duration = Duration::from_secs(10);
 const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The most channels: each keeps its window in memory.
 pub const CHANNELS_MAX: usize = 1024;
+/// A channel that has ended is forgotten so long after all that is kept of it is gone: its last window stays at its URL for who comes late.
+pub const ENDED_STAYS: Duration = Duration::from_secs(24 * 3600);
 
 /// How channels behave.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,6 +94,8 @@ pub struct Channel {
     intake: Intake,
     /// What has left the window, if that is kept.
     shelf: Option<Shelf>,
+    /// How long its media is kept.
+    kept: Duration,
     /// Held while the disk is waited for.
     state: Mutex<State>,
     /// What of it is asked for by who can't wait.
@@ -224,6 +228,28 @@ impl Channels {
     /// Time has passed. To be called every second or so. Blocks.
     pub fn tick(&self, now: Utc) {
         self.all().iter().for_each(|channel| channel.tick(now));
+        self.forget(now);
+    }
+
+    /// Forgets channels that are over, as of `now`: their names may be used anew.
+    fn forget(&self, now: Utc) {
+        let _making = lock(&self.making);
+        if self.are_given_up.load(Ordering::Relaxed) {
+            return;
+        }
+        // Who pushes to one has it in hand, and so has who is answered.
+        let is_over = |channel: &Arc<Channel>| Arc::strong_count(channel) == 1 && channel.is_over(now);
+        let over: Vec<Arc<Channel>> =
+            lock(&self.by_name).extract_if(.., |_, channel| is_over(channel)).map(|(_, channel)| channel).collect();
+        for channel in over {
+            tracing::info!(channel = channel.name(), "it is over, and forgotten");
+            // What a disk is still at work on is found by the next process, and forgotten then.
+            if let Some(dir) = channel.dir.as_ref().filter(|_| channel.give_up())
+                && let Err(error) = std::fs::remove_dir_all(dir)
+            {
+                tracing::warn!(channel = channel.name(), %error, "its folder can't be removed");
+            }
+        }
     }
 
     /// Takes nothing more and closes the spools, so that another process may go on with them; what was taken is served on. Whether all are
@@ -285,7 +311,8 @@ impl Channel {
         state.is_full = records > 0 && (is_otherwise || !is_said);
         let told = Mutex::new(state.told());
         let intake = Intake::new(all.bytes_s_max);
-        Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), told, published }
+        let kept = kept.kept;
+        Channel { name: name.to_owned(), dir, intake, shelf, kept, state: Mutex::new(state), told, published }
     }
 
     /// Its name.
@@ -338,6 +365,13 @@ impl Channel {
     /// Tells of every new state.
     pub fn subscribe(&self) -> watch::Receiver<Arc<Broadcast>> {
         self.published.subscribe()
+    }
+
+    /// Whether nothing is to be had of it any more: it never began, or has ended long ago.
+    fn is_over(&self, now: Utc) -> bool {
+        let live = self.broadcast();
+        let stays = self.kept.max(Duration::from_millis(2 * live.timing.window_ms)) + ENDED_STAYS;
+        lock(&self.told).names.is_empty() || (live.ended && now > live.media_at.after(stays))
     }
 
     /// How many wait for the next state.
