@@ -127,3 +127,25 @@ async fn a_track_that_is_late_for_a_while_is_waited_for() {
     assert!(listed(&studio, "a").await.iter().all(|line| !line.is_gap));
     assert_eq!(periods(&studio).await, [["v", "a"]]);
 }
+
+#[tokio::test]
+async fn a_hole_behind_the_beginning_of_an_announced_segment_is_one_hole() {
+    for is_epoch in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let every = window::Options { cadence: "2s".parse().ok(), ..options(dir.path(), is_epoch).every };
+        let mut studio = Studio::of(Options { every, ..options(dir.path(), is_epoch) }, NOW);
+        let video = Encoder { chunk_samples: 6, ..Encoder::video("v") };
+        let (mut video, mut audio) = (of(video, is_epoch), of(Encoder::audio("a"), is_epoch));
+        video.begin(&studio);
+        audio.begin(&studio);
+        // A quarter of a second of a segment that is said to last for two.
+        run(&mut studio, &mut [&mut video, &mut audio], 12.3, NOW);
+        let broadcast = studio.channels.get("tv").unwrap().broadcast();
+        assert!(broadcast.periods[0].track("v").unwrap().open.as_ref().unwrap().due.is_some(), "it is announced");
+        video.sample = 16 * 24;
+        run(&mut studio, &mut [&mut video, &mut audio], 24.2, NOW);
+        assert_eq!(periods(&studio).await, [vec!["v", "a"], vec!["a"], vec!["v", "a"]]);
+        let cuts = &studio.channels.get("tv").unwrap().broadcast().periods[0].cuts;
+        assert_eq!(cuts.len(), 2, "{cuts:?}");
+    }
+}

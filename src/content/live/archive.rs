@@ -310,10 +310,21 @@ impl Index {
         self.tracks.iter().find(|track| track.face.version == version && track.face.name == name)
     }
 
-    /// From when until when segments of it begin.
-    fn span(&self) -> Option<(Utc, Utc)> {
+    /// What it has; `None` if it has no segments.
+    fn span(&self) -> Option<Span> {
         let times = || self.entries.iter().map(|entry| entry.utc);
-        Some((times().min()?, times().max()?))
+        let (first, last) = (times().min()?, times().max()?);
+        let mut tracks: BTreeMap<usize, [i64; 2]> = BTreeMap::new();
+        for entry in &self.entries {
+            let time = entry.segment.time;
+            let [first, last] = tracks.entry(entry.track).or_insert([time, time]);
+            (*first, *last) = ((*first).min(time), (*last).max(time));
+        }
+        let tracks = tracks.into_iter().map(|(track, [first, last])| {
+            let face = &self.tracks[track].face;
+            TrackSpan { name: face.name.as_str().into(), version: face.version, first, last }
+        });
+        Some(Span { first, last, tracks: tracks.collect() })
     }
 }
 
@@ -353,9 +364,33 @@ pub struct Shelf {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// When the segments of each begin, and the versions that it has.
-    spans: BTreeMap<u32, (Utc, Utc, Vec<Version>)>,
+    spans: BTreeMap<u32, Span>,
     indexes: BTreeMap<u32, Arc<Index>>,
+}
+
+/// What an index has: some hundred bytes for each file of the spool.
+#[derive(Debug)]
+struct Span {
+    /// When its first segment begins, and its last.
+    first: Utc,
+    last: Utc,
+    tracks: Box<[TrackSpan]>,
+}
+
+/// What an index has of a track.
+#[derive(Debug)]
+struct TrackSpan {
+    name: Box<str>,
+    version: Version,
+    /// When its first segment begins, and its last, in ticks.
+    first: i64,
+    last: i64,
+}
+
+impl Span {
+    fn of(&self, name: &str, version: Version) -> Option<&TrackSpan> {
+        self.tracks.iter().find(|track| track.version == version && *track.name == *name)
+    }
 }
 
 impl Shelf {
@@ -368,13 +403,13 @@ impl Shelf {
     pub fn with(&self, live: &Broadcast, shift: &Shift) -> io::Result<Broadcast> {
         let from = Utc(shift.from.0.saturating_sub(SLACK_MS));
         let to = shift.to.unwrap_or(Utc(u64::MAX));
-        let indexes = self.indexes(|first, last, _| first < to && last >= from)?;
+        let indexes = self.indexes(usize::MAX, |span| span.first < to && span.last >= from)?;
         Ok(joined(live, &indexes))
     }
 
     /// The stretch that `shift` names, of what is kept alone; `None` if nothing is kept. Blocks.
     pub fn stretch(&self, shift: &Shift) -> io::Result<Option<Broadcast>> {
-        let indexes = self.indexes(|_, _, _| true)?;
+        let indexes = self.indexes(usize::MAX, |_| true)?;
         let Some(track) = indexes.iter().flat_map(|index| &index.tracks).next_back() else { return Ok(None) };
         let timing = Timing { target_s: track.target_s, ..Timing::default() };
         let nothing = Broadcast { started: track.started, timing, ..Broadcast::default() };
@@ -383,7 +418,8 @@ impl Shelf {
 
     /// The segment of `name` in this `version` that begins at `time`. Blocks.
     pub fn segment(&self, name: &str, version: Version, time: i64) -> io::Result<Option<Arc<LiveSegment>>> {
-        for index in self.indexes(|_, _, versions| versions.contains(&version))?.iter().rev() {
+        let has_it = |span: &Span| span.of(name, version).is_some_and(|own| own.first <= time && time <= own.last);
+        for index in self.indexes(usize::MAX, has_it)?.iter().rev() {
             let is_it = |entry: &&Entry| {
                 let face = &index.tracks[entry.track].face;
                 entry.segment.time == time && face.version == version && face.name == name
@@ -397,7 +433,7 @@ impl Shelf {
 
     /// What `name` is in this `version`, and the media time at which its period begins. Blocks.
     pub fn face(&self, name: &str, version: Version) -> io::Result<Option<(Arc<Track>, MediaTime)>> {
-        let indexes = self.indexes(|_, _, versions| versions.contains(&version))?;
+        let indexes = self.indexes(1, |span| span.of(name, version).is_some())?;
         Ok(indexes
             .iter()
             .find_map(|index| index.has_version(name, version))
@@ -406,27 +442,26 @@ impl Shelf {
 
     /// When the oldest segment begins and the newest does, that are kept. Blocks.
     pub fn span(&self) -> io::Result<Option<(Utc, Utc)>> {
-        let indexes = self.indexes(|_, _, _| false)?;
+        let indexes = self.indexes(usize::MAX, |_| false)?;
         debug_assert!(indexes.is_empty());
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = known.spans.values().map(|(first, _, _)| *first).min();
-        Ok(first.zip(known.spans.values().map(|(_, last, _)| *last).max()))
+        let first = known.spans.values().map(|span| span.first).min();
+        Ok(first.zip(known.spans.values().map(|span| span.last).max()))
     }
 
-    /// Those that `are_wanted`, by when their segments begin and by versions, in order.
-    fn indexes(&self, are_wanted: impl Fn(Utc, Utc, &[Version]) -> bool) -> io::Result<Vec<Arc<Index>>> {
+    /// The first `most` that `are_wanted`, by what they have, in order. Of which that is not known yet are read, once.
+    fn indexes(&self, most: usize, are_wanted: impl Fn(&Span) -> bool) -> io::Result<Vec<Arc<Index>>> {
+        // Ascending.
         let numbers = numbers(&self.dir)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { spans, indexes } = &mut *known;
-        spans.retain(|number, _| numbers.contains(number));
-        indexes.retain(|number, _| numbers.contains(number));
+        spans.retain(|number, _| numbers.binary_search(number).is_ok());
+        indexes.retain(|number, _| numbers.binary_search(number).is_ok());
         let mut wanted = Vec::new();
         for &number in &numbers {
             // The last grows.
             let grows = numbers.last() == Some(&number);
-            if let Some((first, last, versions)) = spans.get(&number).filter(|_| !grows)
-                && !are_wanted(*first, *last, versions)
-            {
+            if wanted.len() >= most || spans.get(&number).is_some_and(|span| !grows && !are_wanted(span)) {
                 continue;
             }
             let index = match indexes.get(&number) {
@@ -438,12 +473,11 @@ impl Shelf {
                     Err(error) => return Err(error),
                 },
             };
-            let Some((first, last)) = index.span() else { continue };
-            let versions: Vec<Version> = index.tracks.iter().map(|track| track.face.version).collect();
-            if are_wanted(first, last, &versions) {
+            let Some(span) = index.span() else { continue };
+            if are_wanted(&span) {
                 wanted.push(Arc::clone(&index));
             }
-            spans.insert(number, (first, last, versions));
+            spans.insert(number, span);
             if !grows {
                 indexes.insert(number, index);
             }
@@ -561,4 +595,70 @@ fn holes(track: &LiveTrack) -> impl Iterator<Item = [i64; 2]> {
         }
     }
     holes.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive in `dir` of two tracks with the same initialization segment, `files` files of ten segments of two seconds.
+    fn archive(dir: &Path, files: u32) -> Version {
+        let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging/video/init.mp4");
+        let init = Init::read(Bytes::from(fs::read(init).unwrap()), "v").unwrap();
+        let face = Arc::new(init.face_from(1));
+        for file in 1..=files {
+            let mut text = Vec::new();
+            for (id, name) in [(0, "v"), (1, "w")] {
+                let track = LiveTrack {
+                    face: Arc::new(Track { name: name.to_owned(), ..Track::clone(&face) }),
+                    rate: (1, 1),
+                    segments: Segments::default(),
+                    listed_from: 0,
+                    open: None,
+                    next_number: 0,
+                    next_time: 0,
+                    produced: None,
+                };
+                let (start, origin) = (MediaTime::ZERO, MediaTime::ZERO);
+                let period = LivePeriod { number: 0, start, origin, end: None, cuts: Vec::new(), tracks: Vec::new() };
+                push(&mut text, &Line::Track(TrackLine::of(id, &Broadcast::default(), &period, &track)));
+                for number in u64::from(file) * 10..u64::from(file) * 10 + 10 {
+                    let mut segment = LiveSegment::gap(number, number as i64 * 2, 2, Utc(number * 2000 + 2000));
+                    segment.is_gap = false;
+                    let start = u64::from(id) * 1000 + number;
+                    segment.places = vec![SourceRange { file, range: start..start + 1 }];
+                    push(&mut text, &Line::Segment(SegmentLine::of(id, &segment, (1, 1), number * 2000)));
+                }
+            }
+            fs::write(path(dir, file), text).unwrap();
+        }
+        face.version
+    }
+
+    #[test]
+    fn a_segment_costs_the_index_that_has_it_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = KEPT_INDEXES_MAX as u32 + 20;
+        let version = archive(dir.path(), files);
+        let shelf = Shelf::of(dir.path());
+        let place = |name: &str, number: i64| {
+            let found = shelf.segment(name, version, number * 2).unwrap();
+            found.map(|segment| (segment.places[0].file, segment.places[0].range.start))
+        };
+        assert_eq!(place("v", 105), Some((10, 105)));
+        // Those that are not in memory any more can't be read.
+        for number in (1..=19).filter(|&number| number != 10) {
+            File::create(path(dir.path(), number)).unwrap().set_len(INDEX_BYTES_MAX + 1).unwrap();
+        }
+        assert_eq!(place("v", 106), Some((10, 106)));
+        assert_eq!(place("w", 106), Some((10, 1106)), "another track of the same version");
+        assert_eq!(place("v", i64::from(files) * 10 + 9), Some((files, u64::from(files) * 10 + 9)));
+        assert_eq!(shelf.segment("v", version, 211).unwrap().map(|segment| segment.number), None, "between two");
+        assert_eq!(shelf.segment("v", version, 1 << 40).unwrap().map(|segment| segment.number), None);
+        assert_eq!(shelf.segment("x", version, 210).unwrap().map(|segment| segment.number), None);
+        assert!(shelf.segment("v", version, 22).is_err(), "it is in one that can't be read");
+        // What a track is the first says that has it.
+        archive(dir.path(), 1);
+        assert!(shelf.face("w", version).unwrap().is_some());
+    }
 }

@@ -61,6 +61,11 @@ impl Cadence {
         (i128::from(ticks) * scale).div_euclid(length) as i64
     }
 
+    /// Both numbers in one, for what is named by it: no time in seconds is as large.
+    pub fn as_u64(self) -> u64 {
+        u64::from(self.ticks.get()) << 32 | u64::from(self.timescale.get())
+    }
+
     /// Its length, and a tick of `timescale`, in a unit in which both are whole.
     fn in_units(self, timescale: Timescale) -> (i128, i128) {
         (i128::from(self.ticks.get()) * i128::from(timescale.get()), i128::from(self.timescale.get()))

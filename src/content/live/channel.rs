@@ -1,5 +1,7 @@
 //! Channels: what is pushed to one goes through its spool into its window, and whoever waits for the next state is woken.
 
+#[cfg(test)]
+mod restarts;
 mod standby;
 mod writing;
 
@@ -225,41 +227,33 @@ impl Channels {
 impl Channel {
     /// The channel called `name`, as its spool in `dir` left it. A spool that cannot be had is said, and done without.
     pub fn open(name: &str, options: window::Options, dir: Option<&Path>, all: &Options) -> Channel {
-        let mut window = Window::new(options);
-        let mut is_first = true;
-        let mut each = |record: Record, place: SourceRange| {
-            let is_first = std::mem::take(&mut is_first);
-            if record.kind == Kind::Resumed {
-                match Window::resumed(window.options().clone(), &record.payload) {
-                    Some(resumed) => window = resumed,
-                    None => tracing::warn!(channel = name, "a checkpoint of the spool can't be read"),
-                }
-                return;
-            }
-            if record.kind == Kind::Checkpoint {
-                // Only where reading begins: else what it says has been done again already.
-                match Window::restored(window.options().clone(), &record.payload).filter(|_| is_first) {
-                    Some(restored) => window = restored,
-                    None if is_first => {
-                        tracing::warn!(channel = name, "the spool begins with a checkpoint that can't be read")
-                    }
-                    None => {}
-                }
-                return;
-            }
-            if let Err(error) = replay(&mut window, record, place) {
-                tracing::warn!(channel = name, %error, "a record of the spool is not taken");
-            }
-        };
+        let mut back =
+            ReadBack { channel: name, window: Window::new(options.clone()), records: 0, at: Utc(0), is_said: false };
         let needed_from = |checkpoint: &Record| Window::needed_by(&checkpoint.payload).unwrap_or(Utc(0));
-        let opened = dir.map(|dir| Spool::open(dir, all.spool_file_bytes, needed_from, &mut each));
-        let spool = match opened.transpose() {
+        let each = |record: Record, place: SourceRange| back.take(record, place);
+        let opened = dir.map(|dir| Spool::open(dir, all.spool_file_bytes, needed_from, each));
+        let mut spool = match opened.transpose() {
             Ok(spool) => spool,
             Err(error) => {
                 tracing::error!(channel = name, %error, "the spool can't be used: nothing of the channel survives a restart");
                 None
             }
         };
+        let ReadBack { mut window, records, at, is_said, .. } = back;
+        // The log says what holds for what follows, since reading it back has to do the same again.
+        let is_otherwise = *window.options() != options;
+        if is_otherwise && window.adopt(options, at) {
+            tracing::warn!(
+                channel = name,
+                "segments, parts or the cadence are to be otherwise: what comes next is announced anew, and alone in its playlists"
+            );
+        }
+        if records == 0
+            && let Some(Err(error)) =
+                spool.as_mut().map(|spool| spool.append(&checkpoint(&window, Kind::Checkpoint, at)))
+        {
+            tracing::error!(channel = name, %error, "the spool can't be written");
+        }
         let published = watch::Sender::new(Arc::clone(window.broadcast()));
         let dir = dir.map(Path::to_path_buf);
         let kept = *all.archives.get(name).unwrap_or(&all.archive);
@@ -275,7 +269,8 @@ impl Channel {
             tracing::error!(channel = name, %error, "there is no thread for the spool: nothing of the channel survives a restart");
             None
         });
-        let state = State::new(window, disk, kept);
+        let mut state = State::new(window, disk, kept);
+        state.is_full = records > 0 && (is_otherwise || !is_said);
         let intake = Intake::new(all.bytes_s_max);
         Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), published }
     }
@@ -376,15 +371,19 @@ impl Channel {
             Event::Init(bytes) => self.record(record(Kind::Init, bytes, source), None),
             Event::End => self.record(record(Kind::End, Bytes::new(), source), None),
             Event::Chunk(raw) => {
-                let pieces = {
+                let (kind, pieces) = {
                     let state = lock(&self.state);
                     let raw = state.window.whole(track, source.encoder, raw, now)?;
-                    state.window.pieces(track, source.encoder, raw)?
+                    match state.window.init_by(track, source.encoder) {
+                        // An archive and clips have what is served.
+                        Some(init) if !init.is_verbatim() => (Kind::Served, vec![init.retimed(raw)?]),
+                        _ => (Kind::Chunk, state.window.pieces(track, source.encoder, raw)?),
+                    }
                 };
                 let mut taken = Taken::Dropped;
                 for (index, piece) in pieces.into_iter().enumerate() {
                     let source = Source { begins_segment: source.begins_segment && index == 0, ..source };
-                    match self.record(record(Kind::Chunk, piece.bytes.clone(), source), Some(piece))? {
+                    match self.record(record(kind, piece.bytes.clone(), source), Some(piece))? {
                         Taken::Dropped => {}
                         other => taken = other,
                     }
@@ -554,7 +553,7 @@ impl State {
         let (track, encoder) = (record.track.clone(), record.source.encoder);
         let (now, ends) = (record.at, self.end_ms(&record, &input));
         let before = self.window.next_number(&track);
-        let is_chunk = record.kind == Kind::Chunk;
+        let is_chunk = record.kind.is_chunk();
         let taken = apply(&mut self.window, record, input, place);
         if is_chunk && self.window.next_number(&track) != before {
             self.encoders.gave(encoder);
@@ -583,6 +582,50 @@ impl State {
     }
 }
 
+/// A channel whose spool is being read back.
+struct ReadBack<'a> {
+    channel: &'a str,
+    window: Window,
+    /// How many came.
+    records: u64,
+    /// When the last of them did.
+    at: Utc,
+    /// Whether the log says how the channel behaved.
+    is_said: bool,
+}
+
+impl ReadBack<'_> {
+    fn take(&mut self, record: Record, place: SourceRange) {
+        let channel = self.channel;
+        self.at = self.at.max(record.at);
+        self.records += 1;
+        if !matches!(record.kind, Kind::Checkpoint | Kind::Resumed) {
+            if let Err(error) = replay(&mut self.window, record, place) {
+                tracing::warn!(channel, %error, "a record of the spool is not taken");
+            }
+            return;
+        }
+        let said = Window::options_of(&record.payload);
+        self.is_said = said.is_some();
+        let options = self.window.options().clone();
+        let restored = match record.kind {
+            Kind::Resumed => Window::resumed(options, &record.payload),
+            _ if self.records == 1 => Window::restored(options, &record.payload),
+            // What else it says has been done again already.
+            _ => {
+                if let Some(options) = said {
+                    self.window.adopt(options, record.at);
+                }
+                return;
+            }
+        };
+        match restored {
+            Some(restored) => self.window = restored,
+            None => tracing::warn!(channel, "a checkpoint of the spool can't be read"),
+        }
+    }
+}
+
 /// What `window` is, as a record.
 fn checkpoint(window: &Window, kind: Kind, at: Utc) -> Record {
     let source = Source::default();
@@ -604,6 +647,10 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
             Input::Chunk(init.chunk(raw)?)
         }
+        (Kind::Served, Some(raw)) => {
+            let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
+            Input::Chunk(init.served(raw)?)
+        }
         _ => Input::Nothing,
     })
 }
@@ -619,7 +666,7 @@ fn apply(window: &mut Window, record: Record, input: Input, place: Option<Source
         (Kind::Tick, _) => {
             window.tick(at);
         }
-        (Kind::Checkpoint | Kind::Resumed | Kind::Init | Kind::Chunk, _) => {}
+        (Kind::Checkpoint | Kind::Resumed | Kind::Init | Kind::Chunk | Kind::Served, _) => {}
     }
     Ok(Taken::Added)
 }
@@ -627,7 +674,7 @@ fn apply(window: &mut Window, record: Record, input: Input, place: Option<Source
 /// Does again what `record`, which lies at `place` in the spool, says was done.
 fn replay(window: &mut Window, record: Record, place: SourceRange) -> Result<(), Refusal> {
     let (mut receiver, mut events) = (Receiver::default(), Vec::new());
-    if record.kind == Kind::Chunk {
+    if record.kind.is_chunk() {
         receiver.push(&record.payload, &mut events)?;
     }
     let raw = events.into_iter().find_map(|event| match event {
@@ -652,7 +699,7 @@ mod tests {
     use crate::content::live::spool::Sink;
     use crate::formats::isobmff::fragment::{NewFragment, RunSample};
 
-    const NOW: Utc = Utc(1_900_000_000_000);
+    pub(super) const NOW: Utc = Utc(1_900_000_000_000);
 
     /// A disk that is full while `is_full` says so.
     #[derive(Debug)]
@@ -695,13 +742,13 @@ mod tests {
         is_full
     }
 
-    fn init() -> Event {
+    pub(super) fn init() -> Event {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging/video/init.mp4");
         Event::Init(Bytes::from(std::fs::read(file).expect("a file of the repository")))
     }
 
     /// Half a second of video, the `index`th; every fourth begins a GOP.
-    fn chunk(index: u64) -> Event {
+    pub(super) fn chunk(index: u64) -> Event {
         let sample = |at: u64| {
             let flags = if index.is_multiple_of(4) && at == 0 { 0x0200_0000 } else { 0x0101_0000 };
             RunSample { duration: 512, size: 10, flags, composition_offset: 1024 }
@@ -721,15 +768,15 @@ mod tests {
         events.remove(0)
     }
 
-    fn at(index: u64) -> Utc {
+    pub(super) fn at(index: u64) -> Utc {
         Utc(NOW.0 + (index + 1) * 500)
     }
 
-    const PUSH: Source =
+    pub(super) const PUSH: Source =
         Source { encoder: 0, push: 1, begins_segment: false, named_segments: false, is_doubled: false };
 
     /// Number, time and whether it is a gap, of all that is listed.
-    fn listed(channel: &Channel) -> Vec<(u64, i64, bool)> {
+    pub(super) fn listed(channel: &Channel) -> Vec<(u64, i64, bool)> {
         let broadcast = channel.broadcast();
         let tracks = broadcast.tracks_called("v").map(|(_, track)| Arc::clone(track)).collect::<Vec<_>>();
         let segments = tracks.iter().flat_map(|track| track.listed().cloned().collect::<Vec<_>>());

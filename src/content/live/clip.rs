@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ pub fn make(broadcast: &Broadcast, spool: &Path, into: &Path) -> io::Result<Made
     }
     // Under a name that no library looks at, until it is whole.
     let partial = parent.join(format!(".{}.partial", name.to_string_lossy()));
-    fs::create_dir(&partial)?;
+    let _making = begun(&partial)?;
     let made = fill(broadcast, &presentation.periods, spool, &partial).and_then(|bytes| {
         fs::rename(&partial, into)?;
         let duration_ms = presentation.duration_ms() as i64;
@@ -61,6 +61,27 @@ pub fn make(broadcast: &Broadcast, spool: &Path, into: &Path) -> io::Result<Made
         let _ = fs::remove_dir_all(&partial);
     }
     made
+}
+
+/// The folder `partial`, made and empty, and locked while it is filled. What a kill left of it is removed.
+fn begun(partial: &Path) -> io::Result<fs::File> {
+    let locked = || {
+        let folder = fs::File::open(partial)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(folder),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other(format!("{} is being made", partial.display()))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    };
+    match fs::create_dir(partial) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let _left = locked()?;
+            fs::remove_dir_all(partial)?;
+            fs::create_dir(partial)?;
+        }
+        made => made?,
+    }
+    locked()
 }
 
 /// Writes what belongs into the folder `into`; says how many bytes of media it refers to.
@@ -119,4 +140,22 @@ fn segments(broadcast: &Broadcast) -> BTreeMap<(&str, u64, i64), &LiveSegment> {
 
 fn file(track: &Track, init: PathBuf, list: PathBuf) -> File {
     File { paths: vec![init, list], name: Some(track.name.clone()), ..File::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kill_left_of_a_clip_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let partial = dir.path().join(".clip.partial");
+        fs::create_dir(&partial).expect("made");
+        fs::write(partial.join("v.mp4"), b"half").expect("written");
+        let making = begun(&partial).expect("nobody makes it");
+        assert_eq!(fs::read_dir(&partial).expect("a folder").count(), 0);
+        assert!(begun(&partial).expect_err("it is being made").to_string().ends_with("is being made"));
+        drop(making);
+        begun(&partial).expect("nobody makes it");
+    }
 }

@@ -73,8 +73,10 @@ pub struct Init {
 /// A chunk.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// All of it.
+    /// All of it, as it is served.
     pub bytes: Bytes,
+    /// Whether these are the bytes that a spool has of it.
+    pub is_spooled: bool,
     /// In ticks.
     pub decode_time: i64,
     /// When the next chunk is decoded, if nothing is missing.
@@ -156,11 +158,11 @@ impl Init {
         Init { raw, face, events: Some(track), trex: track.trex, delay: 0 }
     }
 
-    /// The same track in a stretch that begins with media time `time` at `started_s` since 1970: with the version that names it.
-    pub fn face_from(&self, started_s: u64) -> Track {
+    /// The same track in a stretch that `named` names, the second since 1970 at which it began, or its cadence: with the version of that.
+    pub fn face_from(&self, named: u64) -> Track {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.face.version.0.to_be_bytes());
-        hasher.update(&started_s.to_be_bytes());
+        hasher.update(&named.to_be_bytes());
         Track { version: Version(first_u64(hasher.finalize().as_bytes())), ..self.face.clone() }
     }
 
@@ -177,6 +179,11 @@ impl Init {
     /// Whether the bytes of its chunks are served as they came.
     pub fn is_verbatim(&self) -> bool {
         self.delay == 0
+    }
+
+    /// `raw` as it is served: with the times that it has after the edit.
+    pub fn retimed(&self, raw: RawChunk) -> Result<RawChunk, Refusal> {
+        Ok(retime::later(raw, self.delay)?)
     }
 
     /// `raw`, which is decoded within `slack` of `expected`, in ticks after the edit; with the whole of its time, if 32 bits of that began anew.
@@ -212,9 +219,16 @@ impl Init {
         (is_plain && begins_with_mdat && size == mdat.payload().len() as u64).then(|| (fragment, mdat.payload()))
     }
 
-    /// Reads a chunk of the track.
+    /// Reads a chunk of the track, as it came.
     pub fn chunk(&self, raw: RawChunk) -> Result<Chunk, Refusal> {
-        let raw = if self.delay == 0 { raw } else { retime::later(raw, self.delay)? };
+        match self.is_verbatim() {
+            true => self.served(raw),
+            false => Ok(Chunk { is_spooled: false, ..self.served(self.retimed(raw)?)? }),
+        }
+    }
+
+    /// Reads a chunk of the track, as it is served.
+    pub fn served(&self, raw: RawChunk) -> Result<Chunk, Refusal> {
         let moof_box = one_box(&raw.bytes[raw.moof.clone()], raw.moof.start as u64)?;
         let moof = MovieFragment::parse(moof_box)?;
         let at = raw.moof.start as u64;
@@ -276,6 +290,7 @@ impl Init {
         Ok(Chunk {
             produced,
             bytes: raw.bytes,
+            is_spooled: true,
             decode_time,
             decode_end,
             time,

@@ -1,12 +1,12 @@
 //! What was pushed, on disk: a log that a channel is read back from after a restart, and where old segments are read from.
 //!
 //! ```text
-//!   file    "HWSPOOL1" record…
+//!   file    "HWSPOOL2" record…
 //!   record  payload_len:u32 kind:u8 flags:u8 name_len:u16 utc_ms:u64 encoder:u32 push:u32 name payload hash:8
 //! ```
 //!
 //! Records are only appended; the hash covers all before it. A record that is not whole, as a kill or a full disk leaves it, ends the
-//! file: what follows is cut off.
+//! file: what follows is cut off. A file of version 1 is read, too: it has no chunks as they are served.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -21,7 +21,9 @@ use crate::media::live::first_u64;
 use crate::media::sample::SourceRange;
 use crate::time::Utc;
 
-const MAGIC: &[u8; 8] = b"HWSPOOL1";
+const MAGIC: &[u8; 8] = b"HWSPOOL2";
+/// Of files that are read, and left for another one at once.
+const MAGIC_BEFORE: &[u8; 8] = b"HWSPOOL1";
 const HEAD_BYTES: usize = 24;
 const HASH_BYTES: usize = 8;
 /// The longest name of a track.
@@ -44,10 +46,19 @@ pub enum Kind {
     Tick,
     /// What the window was when writing went on, after records that could not be written.
     Resumed,
+    /// A chunk whose times are those after the edit of its track: not as it came, but as it is served.
+    Served,
 }
 
-const KINDS: [Kind; 7] =
-    [Kind::Checkpoint, Kind::Init, Kind::Chunk, Kind::PushEnds, Kind::End, Kind::Tick, Kind::Resumed];
+const KINDS: [Kind; 8] =
+    [Kind::Checkpoint, Kind::Init, Kind::Chunk, Kind::PushEnds, Kind::End, Kind::Tick, Kind::Resumed, Kind::Served];
+
+impl Kind {
+    /// Whether it is media.
+    pub fn is_chunk(self) -> bool {
+        matches!(self, Kind::Chunk | Kind::Served)
+    }
+}
 
 /// One thing that happened to a channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,6 +96,8 @@ pub struct Spool {
     len: u64,
     full: Vec<Full>,
     file_bytes: u64,
+    /// Whether the file is of the version before.
+    is_old: bool,
 }
 
 /// A file before the one that is written.
@@ -138,9 +151,15 @@ impl Spool {
         mut each: impl FnMut(Record, SourceRange),
     ) -> io::Result<Spool> {
         fs::create_dir_all(dir)?;
-        let numbers = numbers(dir)?;
+        let mut numbers = numbers(dir)?;
         let first_records = numbers.iter().map(|&number| first_record(&path(dir, number)));
-        let first_records: Vec<Option<Record>> = first_records.collect::<io::Result<_>>()?;
+        let mut first_records: Vec<Option<Record>> = first_records.collect::<io::Result<_>>()?;
+        // A kill left it before its checkpoint was written, which the records that would follow build on.
+        while let ([_, .., last], [.., None]) = (&numbers[..], &first_records[..]) {
+            fs::remove_file(path(dir, *last))?;
+            numbers.pop();
+            first_records.pop();
+        }
         let needed = first_records.last().and_then(Option::as_ref).map(needed_from).unwrap_or(Utc(0));
         let mut full = Vec::with_capacity(numbers.len());
         for (&number, next) in numbers.iter().zip(first_records.iter().skip(1)) {
@@ -148,23 +167,39 @@ impl Spool {
             full.push(Full { number, until, bytes: fs::metadata(path(dir, number))?.len() });
         }
         let skipped = full.windows(2).take_while(|pair| pair[1].until < needed).count();
-        let mut end = None;
+        let (mut end, mut is_damaged) = (None, false);
         for &number in &numbers[skipped..] {
-            end = Some((number, replay(&path(dir, number), number, &mut each)?));
+            let path = path(dir, number);
+            let len = replay(&path, number, &mut |record: Record, place| {
+                // What is missing before it was not done again.
+                let is_after_hole = record.kind == Kind::Checkpoint && std::mem::take(&mut is_damaged);
+                each(if is_after_hole { Record { kind: Kind::Resumed, ..record } } else { record }, place);
+            })?;
+            is_damaged = len < fs::metadata(&path)?.len();
+            end = Some((number, len));
         }
         let Some((number, len)) = end else { return Spool::begin(dir, 1, full, file_bytes) };
         if len < MAGIC.len() as u64 {
             return Spool::begin(dir, number, full, file_bytes);
         }
+        let is_old = version(&mut File::open(path(dir, number))?)? != Some(2);
         let file = File::options().append(true).open(path(dir, number))?;
         file.set_len(len)?;
-        Ok(Spool { dir: dir.to_path_buf(), file: Box::new(file), number, len, full, file_bytes })
+        Ok(Spool { dir: dir.to_path_buf(), file: Box::new(file), number, len, full, file_bytes, is_old })
     }
 
     fn begin(dir: &Path, number: u32, full: Vec<Full>, file_bytes: u64) -> io::Result<Spool> {
         let mut file = File::create(path(dir, number))?;
         file.write_all(MAGIC)?;
-        Ok(Spool { dir: dir.to_path_buf(), file: Box::new(file), number, len: MAGIC.len() as u64, full, file_bytes })
+        Ok(Spool {
+            dir: dir.to_path_buf(),
+            file: Box::new(file),
+            number,
+            len: MAGIC.len() as u64,
+            full,
+            file_bytes,
+            is_old: false,
+        })
     }
 
     /// The same, written through what `wrap` makes of its file.
@@ -204,7 +239,7 @@ impl Spool {
 
     /// Whether it is time for [`Spool::roll`].
     pub fn is_full(&self) -> bool {
-        self.len >= self.file_bytes
+        self.is_old || self.len >= self.file_bytes
     }
 
     /// The number of the file that is written.
@@ -214,8 +249,15 @@ impl Spool {
 
     /// Begins the next file with `checkpoint`.
     pub fn roll(&mut self, checkpoint: &Record) -> io::Result<()> {
-        let mut next = Spool::begin(&self.dir, self.number + 1, Vec::new(), self.file_bytes)?;
-        next.append(checkpoint)?;
+        let number = self.number + 1;
+        let next = Spool::begin(&self.dir, number, Vec::new(), self.file_bytes).and_then(|mut next| {
+            next.append(checkpoint)?;
+            Ok(next)
+        });
+        let next = next.inspect_err(|_| {
+            // Else what is read back would begin with it, and with nothing.
+            let _ = fs::remove_file(path(&self.dir, number));
+        })?;
         let mut full = std::mem::take(&mut self.full);
         full.push(Full { number: self.number, until: checkpoint.at, bytes: self.len });
         *self = Spool { full, ..next };
@@ -265,8 +307,7 @@ fn hash(head: &[u8], payload: &[u8]) -> [u8; HASH_BYTES] {
 /// Reads the whole records of a file; returns where the last of them ends.
 fn replay(path: &Path, number: u32, each: &mut impl FnMut(Record, SourceRange)) -> io::Result<u64> {
     let mut reader = BufReader::new(File::open(path)?);
-    let mut magic = [0; MAGIC.len()];
-    if !fill(&mut reader, &mut magic)? || magic != *MAGIC {
+    if version(&mut reader)?.is_none() {
         return Ok(0);
     }
     let mut at = MAGIC.len() as u64;
@@ -282,11 +323,18 @@ fn replay(path: &Path, number: u32, each: &mut impl FnMut(Record, SourceRange)) 
 /// The first record of a file, if it is whole.
 fn first_record(path: &Path) -> io::Result<Option<Record>> {
     let mut reader = BufReader::new(File::open(path)?);
-    let mut magic = [0; MAGIC.len()];
-    if !fill(&mut reader, &mut magic)? || magic != *MAGIC {
+    if version(&mut reader)?.is_none() {
         return Ok(None);
     }
     Ok(read(&mut reader)?.map(|(record, _)| record))
+}
+
+/// The version of the file that `reader` begins; `None` if it is none that is read.
+fn version(reader: &mut impl Read) -> io::Result<Option<u8>> {
+    let mut magic = [0; MAGIC.len()];
+    let is_whole = fill(reader, &mut magic)?;
+    let known = [MAGIC_BEFORE, MAGIC].into_iter().position(|known| is_whole && magic == *known);
+    Ok(known.map(|at| at as u8 + 1))
 }
 
 /// The next record and the length of what is before its payload; `None` if no whole one follows.
@@ -395,6 +443,44 @@ mod tests {
         Spool::open(dir.path(), 1 << 20, |last| Utc(last.at.0 + 1), |record, _| found.push(record.at.0 / 1000))
             .unwrap();
         assert_eq!(found, [40, 50]);
+    }
+
+    #[test]
+    fn a_file_that_a_full_disk_left_without_its_checkpoint_is_not_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut spool, _) = read_back(dir.path());
+        spool.append(&record(Kind::Init, "v", b"init")).unwrap();
+        // Every write to it fails.
+        std::os::unix::fs::symlink("/dev/full", path(dir.path(), 2)).unwrap();
+        assert_eq!(spool.roll(&record(Kind::Checkpoint, "", b"{}")).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(fs::symlink_metadata(path(dir.path(), 2)).is_err(), "nothing of it stays");
+        spool.append(&record(Kind::Chunk, "v", b"1")).unwrap();
+        drop(spool);
+        // Killed before it could be removed; in the middle of the checkpoint, too.
+        for left in [&MAGIC[..], b"HWSPOOL2\0\0\0\x02\0", b""] {
+            fs::write(path(dir.path(), 2), left).unwrap();
+            let (mut spool, found) = read_back(dir.path());
+            assert_eq!((spool.number(), found.len()), (1, 2), "{left:?}");
+            spool.roll(&record(Kind::Checkpoint, "", b"{}")).unwrap();
+            assert_eq!(read_back(dir.path()).1.len(), 3);
+        }
+    }
+
+    #[test]
+    fn behind_damage_in_the_middle_the_next_checkpoint_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut spool, _) = read_back(dir.path());
+        spool.append(&record(Kind::Init, "v", b"init")).unwrap();
+        spool.append(&record(Kind::Chunk, "v", &[1; 300])).unwrap();
+        spool.roll(&record(Kind::Checkpoint, "", b"{}")).unwrap();
+        spool.append(&record(Kind::End, "v", b"")).unwrap();
+        let kinds = |dir: &Path| read_back(dir).1.into_iter().map(|(record, _)| record.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(dir.path()), [Kind::Init, Kind::Chunk, Kind::Checkpoint, Kind::End]);
+        let mut bytes = fs::read(path(dir.path(), 1)).unwrap();
+        let at = bytes.len() - 100;
+        bytes[at] ^= 1;
+        fs::write(path(dir.path(), 1), bytes).unwrap();
+        assert_eq!(kinds(dir.path()), [Kind::Init, Kind::Resumed, Kind::End]);
     }
 
     #[test]

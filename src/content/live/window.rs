@@ -9,6 +9,7 @@
 //! A function of what it is given, in that order: `now` is an argument, so that the same pushes give the same broadcast when they are
 //! read back after a restart. Nothing here waits, reads or writes.
 
+mod anew;
 mod cadence;
 mod checkpoint;
 mod events;
@@ -408,6 +409,8 @@ impl Window {
             Some(Course::Goes) if is_boundary && self.is_left_behind(feed) && may_begin() => {
                 Some(Course::Follows(Some(chunk.time)))
             }
+            // What its number says is far from what came: listing all between would not end.
+            Some(Course::Goes | Course::Gap) if self.is_far(feed, chunk) => Some(Course::Jumps),
             course => course,
         };
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
@@ -444,7 +447,7 @@ impl Window {
             Some(Course::Gap) => {
                 feed.close(now, locked.map(|_| chunk.time), pace);
                 // Where it begins was told when it was.
-                let from = if feed.stopped.take().is_some() { chunk.time } else { feed.live.next_time };
+                let from = if feed.stopped.take().is_some() { chunk.time } else { feed.cut_at(feed.live.next_time) };
                 let hole = [from, chunk.time];
                 match locked {
                     Some(cadence) => feed.fill_locked(cadence, chunk.time, now),
@@ -628,16 +631,20 @@ impl Window {
         }
         let locked = self.options.cadence.filter(|_| self.is_locked);
         // Who is locked to the epoch names its media by that, whenever it began. Others may begin twice within a second.
-        let started_s = if locked.is_some() { 0 } else { (now.0 / 1000).max(feed.named_s + 1) };
-        feed.named_s = started_s;
+        let started_s = (now.0 / 1000).max(feed.named_s + 1);
+        let face = feed.init.face_from(locked.map_or(started_s, Cadence::as_u64));
+        feed.named_s = if locked.is_some() { 0 } else { started_s };
         feed.forget_gathered(Some(number));
-        if let Some(cadence) = locked {
+        let is_first = self.timing.is_none();
+        if let Some(cadence) = locked.filter(|_| !is_first) {
             self.fill_before(name, cadence, chunk, now);
         }
         let Some(feed) = self.feeds.get_mut(name) else { return };
-        feed.enter(number, feed.init.face_from(started_s), chunk);
+        feed.enter(number, face, chunk);
         if let Some(cadence) = locked {
-            let number = feed.live.next_number.max(feed.number_at(cadence, chunk.time));
+            // Numbers of another cadence say nothing.
+            let before = if is_first { 0 } else { feed.live.next_number };
+            let number = before.max(feed.number_at(cadence, chunk.time));
             (feed.live.next_number, feed.live.listed_from) = (number, number);
         }
     }
@@ -705,14 +712,15 @@ impl Window {
         let ms = |time: MediaTime| time.to(Timescale::MILLI, Rounding::Nearest);
         let begun = at.0.saturating_add_signed(ms(first) - ms(media));
         let is_epoch = (ms(media).unsigned_abs() / 1000).abs_diff(at.0 / 1000) <= EPOCH_SLACK_S;
-        if next.periods.is_empty() && self.timing.is_none() {
-            next.started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
+        if self.timing.is_none() {
+            let started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
+            self.begins_anew(&mut next, started, now);
         }
         let after = next.periods.last().and_then(|last| self.end_of(last));
         let (start, origin) = match gathering.goes_on {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,
-            None if self.is_locked => (MediaTime::ZERO, MediaTime::ZERO),
+            None if self.is_locked && next.periods.is_empty() => (MediaTime::ZERO, MediaTime::ZERO),
             None if is_epoch && next.started == Utc(0) => (first, first),
             None => {
                 let begun = i64::try_from(begun.saturating_sub(next.started.0)).unwrap_or(0);
@@ -817,7 +825,8 @@ impl Window {
             // A chunk that is longer than any before is a part, too.
             *most_ms = longest_ms.map_or(*most_ms, |ms| ms.max(*most_ms));
         }
-        let feeds = || self.feeds.values().filter(|feed| feed.period.is_some());
+        // What is over because another is to be announced has ended when all have.
+        let feeds = || self.feeds.values().filter(|feed| feed.period.is_some() || self.timing.is_none());
         let ended = feeds().count() > 0 && feeds().all(|feed| feed.ended) && self.gathering.is_none();
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
         let mut next = Broadcast {
@@ -826,7 +835,7 @@ impl Window {
             media_at,
             ended,
             events: Arc::clone(&self.events),
-            timing: self.timing.unwrap_or_default(),
+            timing: self.timing.unwrap_or(self.current.timing),
             ..Broadcast::clone(&self.current)
         };
         if let Some(last) = next.periods.last_mut() {
@@ -1068,6 +1077,8 @@ impl Feed {
         now: Utc,
     ) {
         let part_target = self.ticks(part_target);
+        // What is served is what the spool has, or is not read from there.
+        let place = place.filter(|_| chunk.is_spooled);
         let mut open = match self.live.open.take() {
             Some(open) => Arc::unwrap_or_clone(open),
             None => {
@@ -1122,8 +1133,7 @@ impl Feed {
         }
         self.live.next_time = part_end;
         self.live.open = Some(Arc::new(open));
-        // What is served is what the spool has, or is not read from there.
-        self.places.extend(place.filter(|_| self.init.is_verbatim()));
+        self.places.extend(place);
         self.decode_end = chunk.decode_end;
         self.chunk_max = self.chunk_max.max(length);
         self.last_at = now;

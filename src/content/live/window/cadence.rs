@@ -55,7 +55,8 @@ impl Window {
             let until_ms = rescale(period.offset(until, timescale), timescale, Timescale::MILLI, Rounding::Down);
             if edge_ms >= until_ms.saturating_add(passed_ms) {
                 feed.close(now, Some(until), pace);
-                holes.push((name.clone(), [end, end]));
+                let cut = feed.cut_at(end);
+                holes.push((name.clone(), [cut, cut]));
             }
         }
         holes.into_iter().for_each(|(name, hole)| self.cut(&name, hole));
@@ -68,7 +69,13 @@ impl Window {
 
     /// Whether the next chunk decides if the channel is locked: nothing has come yet.
     pub(super) fn may_lock(&self) -> bool {
-        self.current.periods.is_empty() && self.gathering.is_none()
+        self.timing.is_none() && self.gathering.is_none()
+    }
+
+    /// Whether the segment of `feed` that may begin with `chunk` has a number further from the last than segments are listed as missing.
+    pub(super) fn is_far(&self, feed: &Feed, chunk: &Chunk) -> bool {
+        let Some(cadence) = self.locked() else { return false };
+        feed.number_at(cadence, chunk.time).saturating_sub(feed.live.next_number) > self.gaps_max().unsigned_abs() + 1
     }
 
     /// Whether a segment of a channel whose numbers are locked may begin with `chunk`.
@@ -293,6 +300,11 @@ impl Feed {
         }
     }
 
+    /// Where the Period ends whose media ends at `end`, in ticks: where that of a broken promise does, if one was broken there.
+    pub(super) fn cut_at(&self, end: i64) -> i64 {
+        self.broken.unwrap_or(end)
+    }
+
     /// Lists as missing what has numbers before that of a segment that begins at `time`.
     pub(super) fn fill_locked(&mut self, cadence: Cadence, time: i64, now: Utc) {
         let number = self.number_at(cadence, time);
@@ -327,6 +339,8 @@ fn start(cadence: Cadence, number: u64, timescale: Timescale) -> i64 {
 /// Lists as missing what `live` lacks before the segment with this `number`, which begins at `time`.
 fn fill(live: &mut LiveTrack, cadence: Cadence, number: u64, time: i64, now: Utc) {
     let timescale = live.face.timescale;
+    // `Window::is_far`, `Window::fill_before`
+    debug_assert!(number.saturating_sub(live.next_number) <= 1 << 20);
     while live.next_number < number {
         let own = live.next_number;
         let until = if own + 1 == number { time } else { start(cadence, own + 1, timescale).min(time) };

@@ -5,16 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::Init;
 use crate::content::live::window::{Feed, Gathering, Options, Window};
+use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::prft::Produced;
+use crate::media::event::LiveEvent;
 use crate::media::live::{LivePeriod, LiveTrack, LowLatency, OpenSegment, Timing};
 use crate::media::track::{Track, Version};
 use crate::time::{MediaTime, Timescale, Utc};
+
+/// The most bytes of events that a checkpoint has: a thousand cues of SCTE 35, several times over.
+const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// A window without its media.
 #[derive(Serialize, Deserialize)]
@@ -40,6 +47,39 @@ struct Checkpoint {
     /// Initialization segments of tracks of events, in hexadecimal digits.
     #[serde(default)]
     event_tracks: BTreeMap<String, String>,
+    /// What holds for the records that follow.
+    #[serde(default)]
+    options: Option<Said>,
+    /// Whether what comes next is announced anew.
+    #[serde(default)]
+    is_anew: bool,
+    #[serde(default)]
+    events: Vec<Event>,
+}
+
+/// How a channel behaves: durations in nanoseconds.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    target: u64,
+    part_target: u64,
+    window: u64,
+    gather: u64,
+    end_after: Option<u64>,
+    cadence: Option<String>,
+    latency: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Event {
+    period: u64,
+    time: Time,
+    duration: Option<Time>,
+    /// Of the scheme: URI and value.
+    scheme: (String, String),
+    id: u32,
+    /// In hexadecimal digits.
+    data: String,
+    is_inband: bool,
 }
 
 /// Ticks and their timescale.
@@ -110,6 +150,9 @@ struct Fed {
     /// When, media time, whether it was captured then.
     #[serde(default)]
     produced: Option<(u64, u64, bool)>,
+    /// Schemes of its events: URI and value.
+    #[serde(default)]
+    schemes: Vec<(String, String)>,
 }
 
 fn time(time: MediaTime) -> Time {
@@ -174,7 +217,9 @@ impl Window {
             late_ms: Some(feed.late_ms),
             kept: Some((feed.kept, feed.wanted)),
             produced: feed.live.produced.map(|own| (own.at.0, own.media_time, own.is_captured)),
+            schemes: feed.live.face.events.iter().map(said_scheme).collect(),
         };
+        let timing = self.timing.or((!current.periods.is_empty()).then_some(current.timing));
         let checkpoint = Checkpoint {
             needed_from: self.needed_from().0,
             sequence: current.sequence,
@@ -182,8 +227,8 @@ impl Window {
             media_at: current.media_at.0,
             started: current.started.0,
             ended: current.ended,
-            timing: self.timing.map(|timing| (timing.target_s, timing.part_target_ms, timing.window_ms)),
-            low_latency: (self.timing.and_then(|timing| timing.low_latency))
+            timing: timing.map(|timing| (timing.target_s, timing.part_target_ms, timing.window_ms)),
+            low_latency: (timing.and_then(|timing| timing.low_latency))
                 .map(|own| (own.chunk_ms, own.segment_ms, own.target_ms)),
             is_locked: self.is_locked,
             next_period: self.next_period,
@@ -191,8 +236,39 @@ impl Window {
             gathering,
             event_tracks: self.event_tracks.iter().map(|(name, init)| (name.clone(), hex(&init.raw))).collect(),
             feeds: self.feeds.iter().map(|(name, own)| (name.clone(), feed(own))).collect(),
+            options: Some(Said::of(&self.options)),
+            is_anew: self.timing.is_none() && timing.is_some(),
+            events: self.said_events(),
         };
         serde_json::to_vec(&checkpoint).expect("numbers and strings")
+    }
+
+    /// The newest events, as many as are not too much for a checkpoint.
+    fn said_events(&self) -> Vec<Event> {
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for event in self.events.iter().rev() {
+            bytes += event.data.len() + event.scheme.uri.len() + event.scheme.value.len();
+            if bytes > EVENT_BYTES_MAX {
+                break;
+            }
+            events.push(Event {
+                period: event.period,
+                time: time(event.time),
+                duration: event.duration.map(time),
+                scheme: said_scheme(&event.scheme),
+                id: event.id,
+                data: hex(&event.data),
+                is_inband: event.is_inband,
+            });
+        }
+        events.reverse();
+        events
+    }
+
+    /// What `bytes` say of how the channel behaves after their moment; `None` if they do not.
+    pub fn options_of(bytes: &[u8]) -> Option<Options> {
+        let checkpoint: Checkpoint = serde_json::from_slice(bytes).ok()?;
+        checkpoint.options?.options()
     }
 
     /// The window that `bytes` say, where what came shortly before was not written; `None` if they say none.
@@ -205,10 +281,10 @@ impl Window {
         serde_json::from_slice(bytes).ok().map(|checkpoint: Checkpoint| Utc(checkpoint.needed_from))
     }
 
-    /// The window that `bytes` say; `None` if they say none.
+    /// The window that `bytes` say; `None` if they say none. It behaves as they say, or by `options`.
     pub fn restored(options: Options, bytes: &[u8]) -> Option<Window> {
         let checkpoint: Checkpoint = serde_json::from_slice(bytes).ok()?;
-        let mut window = Window::new(options);
+        let mut window = Window::new(checkpoint.options.and_then(Said::options).unwrap_or(options));
         for (name, fed) in checkpoint.feeds {
             let feed = fed.feed(&name)?;
             window.feeds.insert(name, feed);
@@ -228,7 +304,8 @@ impl Window {
             window_ms,
             low_latency,
         });
-        window.timing = timing;
+        window.timing = timing.filter(|_| !checkpoint.is_anew);
+        window.events = Arc::new(checkpoint.events.into_iter().filter_map(Event::event).map(Arc::new).collect());
         window.is_locked = checkpoint.is_locked;
         window.next_period = checkpoint.next_period;
         window.gathering = match checkpoint.gathering {
@@ -242,6 +319,7 @@ impl Window {
         current.started = Utc(checkpoint.started);
         current.ended = checkpoint.ended;
         current.timing = timing.unwrap_or_default();
+        current.events = Arc::clone(&window.events);
         if let Some(period) = checkpoint.period {
             let live = |name: &String| window.feeds.get(name).map(|feed| Arc::new(feed.live.clone()));
             current.periods.push(Arc::new(LivePeriod {
@@ -255,6 +333,57 @@ impl Window {
         }
         window.current = Arc::new(current);
         Some(window)
+    }
+}
+
+fn said_scheme(scheme: &EventScheme) -> (String, String) {
+    (scheme.uri.clone(), scheme.value.clone())
+}
+
+impl Said {
+    fn of(options: &Options) -> Said {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Said {
+            target: ns(options.target),
+            part_target: ns(options.part_target),
+            window: ns(options.window),
+            gather: ns(options.gather),
+            end_after: options.end_after.map(ns),
+            cadence: options.cadence.map(|cadence| cadence.to_string()),
+            latency: options.latency.map(ns),
+        }
+    }
+
+    fn options(self) -> Option<Options> {
+        let cadence: Option<Cadence> = self.cadence.map(|cadence| cadence.parse()).transpose().ok()?;
+        Some(Options {
+            target: Duration::from_nanos(self.target),
+            part_target: Duration::from_nanos(self.part_target),
+            window: Duration::from_nanos(self.window),
+            gather: Duration::from_nanos(self.gather),
+            end_after: self.end_after.map(Duration::from_nanos),
+            cadence,
+            latency: self.latency.map(Duration::from_nanos),
+        })
+    }
+}
+
+impl Event {
+    fn event(self) -> Option<LiveEvent> {
+        let duration = match self.duration {
+            None => None,
+            Some(duration) => Some(media_time(duration)?),
+        };
+        let (uri, value) = self.scheme;
+        Some(LiveEvent {
+            period: self.period,
+            time: media_time(self.time)?,
+            duration,
+            scheme: EventScheme { uri, value },
+            id: self.id,
+            data: Bytes::from(unhex(&self.data)?),
+            is_inband: self.is_inband,
+        })
     }
 }
 
@@ -275,7 +404,8 @@ impl Gathered {
 impl Fed {
     fn feed(self, name: &str) -> Option<Feed> {
         let init = Init::read(Bytes::from(unhex(&self.init)?), name).ok()?;
-        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, ..init.face.clone() };
+        let events = self.schemes.into_iter().map(|(uri, value)| EventScheme { uri, value }).collect();
+        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, events, ..init.face.clone() };
         let mut feed = Feed::new(init, Utc(self.last_at));
         let open = self.open.map(|(number, time, duration, starts_with_sync)| {
             let chunks = Vec::new();
@@ -324,5 +454,38 @@ impl Fed {
         (feed.kept, feed.wanted) = self.kept.unwrap_or((feed.kept, feed.wanted));
         (feed.peak, feed.bits, feed.ticks) = self.measured;
         Some(feed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::isobmff::emsg::{EventMessage, EventTime};
+
+    #[test]
+    fn events_and_options_are_in_a_checkpoint() {
+        let cadence = Some("60060/30000".parse::<Cadence>().expect("a cadence"));
+        let options = Options { cadence, latency: Some(Duration::from_millis(2500)), ..Options::default() };
+        let mut window = Window::new(options.clone());
+        let of_a_break = |id: u32, duration: Option<u32>| EventMessage {
+            scheme: EventScheme { uri: "urn:scte:scte35:2013:bin".to_owned(), value: "1".to_owned() },
+            timescale: Timescale::MILLI,
+            time: EventTime::At(1_900_000_000_000),
+            duration,
+            id,
+            data: Bytes::from_static(&[0xfc, 0x30]),
+        };
+        assert!(window.note_events(&[of_a_break(1, Some(60_000)), of_a_break(2, None)], 3, MediaTime::ZERO, true));
+        let bytes = window.checkpoint();
+        let restored = Window::restored(Options::default(), &bytes).expect("a checkpoint");
+        assert_eq!(restored.events, window.events);
+        assert_eq!(restored.broadcast().events, window.events);
+        assert_eq!((restored.options(), Window::options_of(&bytes)), (&options, Some(options.clone())));
+        // As they were written before.
+        let mut old: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        let fields = old.as_object_mut().expect("an object");
+        ["options", "is_anew", "events"].into_iter().for_each(|name| drop(fields.remove(name)));
+        let restored = Window::restored(Options::default(), &serde_json::to_vec(&old).expect("JSON"));
+        assert_eq!(restored.expect("a checkpoint").options(), &Options::default());
     }
 }

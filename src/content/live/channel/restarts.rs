@@ -1,0 +1,197 @@
+//! What a channel is after a restart: what it was, and what it is told anew to be.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed};
+use crate::content::live::channel::{Channel, Options};
+use crate::content::live::receiver::Event;
+use crate::content::live::{archive, window};
+use crate::media::shift::Shift;
+use crate::time::Utc;
+
+/// Half seconds from 1970 to the tests' now.
+const EPOCH: u64 = NOW.0 / 500;
+/// Ticks of two seconds.
+const TWO_S: i64 = 48 * 512;
+
+fn options() -> window::Options {
+    window::Options { window: Duration::from_secs(12), ..window::Options::default() }
+}
+
+fn keeping(cadence: &str) -> window::Options {
+    let cadence = cadence.parse().expect("a cadence");
+    window::Options { cadence: Some(cadence), target: cadence.duration(), ..options() }
+}
+
+/// The channel whose files hold a few seconds each, so that reading back begins with a checkpoint.
+fn open(dir: &Path, options: window::Options) -> Channel {
+    let all = Options {
+        spool_file_bytes: 5000,
+        spool_patience: Duration::from_secs(60),
+        archive: archive::Options { kept: Duration::from_secs(3600), ..archive::Options::default() },
+        ..Options::default()
+    };
+    Channel::open("tv", options, Some(dir), &all)
+}
+
+/// Half seconds `from` until `until` after now, of media that counts from 1970.
+fn push_of_epoch(channel: &Channel, from: u64, until: u64) {
+    for index in from..until {
+        channel.take("v", chunk(EPOCH + index), PUSH, at(index)).expect("taken");
+        channel.tick(at(index));
+    }
+}
+
+fn push(channel: &Channel, from: u64, until: u64) {
+    for index in from..until {
+        channel.take("v", chunk(index), PUSH, at(index)).expect("taken");
+        channel.tick(at(index));
+    }
+}
+
+/// That of every segment, listed or not, the name and the bytes.
+fn kept(channel: &Channel) -> Vec<(u64, i64, Bytes)> {
+    let broadcast = channel.broadcast();
+    let tracks = broadcast.tracks_called("v").map(|(_, track)| (track.face.version.0, track.segments.clone()));
+    let segments = tracks.flat_map(|(version, segments)| {
+        let segments: Vec<_> = segments.iter().filter(|segment| !segment.places.is_empty()).cloned().collect();
+        segments.into_iter().map(move |segment| (version, segment))
+    });
+    segments.map(|(version, s)| (version, s.time, channel.read(&s).expect("it is in the spool"))).collect()
+}
+
+#[test]
+fn a_cadence_that_changed_over_a_restart_begins_a_stretch_with_numbers_of_its_own() {
+    for (cadence, number) in [("4s", EPOCH / 8), ("1s", EPOCH / 2)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), keeping("2s"));
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push_of_epoch(&channel, 0, 81);
+        let before = listed(&channel);
+        assert_eq!(before.last().map(|(number, ..)| *number), Some(EPOCH / 4 + 19));
+        let names = kept(&channel);
+        drop(channel);
+
+        let channel = open(dir.path(), keeping(cadence));
+        assert_eq!(channel.broadcast().timing.target_s, 2, "what was announced is there until the other is");
+        push_of_epoch(&channel, 81, 130);
+        assert_eq!(channel.broadcast().timing.target_s, if cadence == "4s" { 4 } else { 2 });
+        let after = listed(&channel);
+        assert!(after.len() >= 3, "{after:?}");
+        let length = if cadence == "4s" { 4 } else { 1 };
+        for (at, (number, time, _)) in after.iter().enumerate() {
+            assert_eq!(*number, after[0].0 + at as u64, "{after:?}");
+            assert_eq!(*time / (TWO_S / 2), *number as i64 * length, "{after:?}");
+        }
+        assert!(after[0].0 > number && after[0].0 < number + 130, "{after:?}");
+        assert_eq!(after.iter().filter(|(.., is_gap)| *is_gap).count() > 0, cadence == "1s", "a sync sample every 2 s");
+        for (version, time, bytes) in kept(&channel) {
+            let known = names.iter().find(|(v, t, _)| (*v, *t) == (version, time));
+            assert!(known.is_none_or(|(_, _, known)| *known == bytes), "one name has two contents: {time}");
+        }
+        drop(channel);
+        // Reading back repeats the change.
+        assert_eq!(listed(&open(dir.path(), keeping(cadence))), after);
+    }
+}
+
+#[test]
+fn a_window_and_segments_that_changed_hold_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let channel = open(dir.path(), options());
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 81);
+    assert_eq!(listed(&channel).iter().map(|(number, ..)| *number).collect::<Vec<_>>(), [14, 15, 16, 17, 18, 19]);
+    drop(channel);
+
+    let channel = open(dir.path(), window::Options { window: Duration::from_secs(16), ..options() });
+    assert_eq!(channel.broadcast().timing.window_ms, 16_000);
+    push(&channel, 81, 97);
+    assert_eq!(listed(&channel).iter().map(|(number, ..)| *number).collect::<Vec<_>>(), (16..24).collect::<Vec<_>>());
+    drop(channel);
+
+    let longer = || window::Options { target: Duration::from_secs(4), ..options() };
+    let channel = open(dir.path(), longer());
+    assert_eq!(listed(&channel).len(), 9, "with what was under way, until the other is announced");
+    push(&channel, 97, 129);
+    let timing = channel.broadcast().timing;
+    assert_eq!((timing.target_s, timing.window_ms), (4, 12_000));
+    let after = listed(&channel);
+    // What was under way has ended where the server did; and so has, for lack of a sync sample, what came until the next.
+    let times = after.iter().map(|(number, time, is_gap)| (*number, *time / TWO_S, *is_gap)).collect::<Vec<_>>();
+    assert_eq!(times[0].0, 25, "{times:?}");
+    assert!(times.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1), "{times:?}");
+    assert!(times[1..].windows(2).all(|pair| pair[1].1 == pair[0].1 + 2), "{times:?}");
+    drop(channel);
+    assert_eq!(listed(&open(dir.path(), longer())), after);
+}
+
+#[test]
+fn what_has_ended_stays_so_when_segments_are_to_be_otherwise() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let channel = open(dir.path(), options());
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 20);
+    channel.take("v", Event::End, PUSH, at(20)).expect("taken");
+    assert!(channel.broadcast().ended);
+    drop(channel);
+    for end_after in [None, Some(Duration::from_secs(1))] {
+        let channel = open(dir.path(), window::Options { target: Duration::from_secs(4), end_after, ..options() });
+        channel.tick(at(40));
+        assert!(channel.broadcast().ended);
+    }
+}
+
+/// `init()`, with an edit list whose first edit is empty, half a second long.
+fn init_that_begins_late() -> Event {
+    let Event::Init(init) = init() else { unreachable!("it is one") };
+    let mut bytes = init.to_vec();
+    let find = |bytes: &[u8], kind: &[u8]| bytes.windows(4).position(|window| window == kind).expect("it is there");
+    for kind in [b"moov", b"trak", b"edts", b"elst"] {
+        let at = find(&bytes, kind) - 4;
+        let size = u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four")) + 12;
+        bytes[at..at + 4].copy_from_slice(&size.to_be_bytes());
+    }
+    // version and flags, then how many edits
+    let at = find(&bytes, b"elst") + 8;
+    bytes[at + 3] = 2;
+    let empty = [500u32.to_be_bytes(), (-1i32).to_be_bytes(), 0x0001_0000u32.to_be_bytes()].concat();
+    bytes.splice(at + 4..at + 4, empty);
+    Event::Init(Bytes::from(bytes))
+}
+
+#[test]
+fn a_track_with_an_empty_edit_is_in_the_archive_and_in_clips() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let channel = open(dir.path(), options());
+    channel.take("v", init_that_begins_late(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 41);
+    let before = listed(&channel);
+    assert_eq!(before.last().map(|(_, time, _)| *time), Some(9 * TWO_S + TWO_S / 4));
+    let in_memory = |channel: &Channel| {
+        let broadcast = channel.broadcast();
+        let track = broadcast.tracks_called("v").last().map(|(_, track)| track.segments.clone()).expect("a track");
+        let segments = track.iter().filter_map(|s| Some((s.clone(), s.body()?.to_vec())));
+        segments.collect::<Vec<_>>()
+    };
+    let segments = in_memory(&channel);
+    assert!(segments.len() >= 5);
+    for (segment, bytes) in &segments {
+        assert_eq!(channel.read(segment).expect("it is in the spool"), bytes, "the spool has what is served");
+    }
+    let all = Shift { from: Utc(0), to: None };
+    let library = tempfile::tempdir().expect("a folder");
+    let made = channel.clip(&all, &library.path().join("clip")).expect("a clip");
+    assert_eq!((made.duration_ms, made.stretches), (20_000, 1));
+    drop(channel);
+    let channel = open(dir.path(), options());
+    assert_eq!(listed(&channel), before);
+    let again = in_memory(&channel);
+    let (last, bytes) = again.last().expect("a segment");
+    assert_eq!(channel.read(last).expect("it is in the spool"), bytes);
+    push(&channel, 41, 45);
+    assert_eq!(listed(&channel).last().map(|(number, ..)| *number), Some(10));
+}
