@@ -9,8 +9,8 @@ pub mod striped;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
@@ -411,6 +411,28 @@ impl<A: Label, B: Label, T: Sum> Grid<A, B, T> {
     }
 }
 
+/// A level for each channel, named by who pushes; there are 1024 at most.
+#[derive(Debug, Default)]
+pub struct PerChannel(Mutex<Vec<(String, i64)>>);
+
+impl PerChannel {
+    /// From now on these, by name, and no others.
+    pub fn set(&self, levels: Vec<(String, i64)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = levels;
+    }
+}
+
+impl Family for PerChannel {
+    const TYPE: MetricType = MetricType::Gauge;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        for (channel, level) in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            encoder.encode_family(&[("channel", channel.as_str())])?.encode_gauge(level)?;
+        }
+        Ok(())
+    }
+}
+
 /// What adds up to one number.
 pub trait Sum {
     /// That number.
@@ -574,6 +596,7 @@ table! {
     live_channels: Level, "live_channels", "Channels to which something was pushed, ended ones too.";
     live_silent: Level, "live_silent", "Channels to which no media comes, though they have not ended.";
     live_media_age_seconds: Level, "live_media_age_seconds", "Seconds since media last came to the channel that waits longest for it.";
+    live_channel_media_age_seconds: PerChannel, "live_channel_media_age_seconds", "Seconds since media last came, by channel, while it has not ended.";
     live_gaps: Level, "live_gaps", "Segments that are listed as missing.";
     live_waiting: Level, "live_waiting", "Requests that wait for what comes next.";
     live_encoders: Level, "live_encoders", "Encoders that push now, those that stand by too.";
@@ -634,7 +657,9 @@ mod tests {
 
     /// Name, type, labels and sentence of each family.
     fn families() -> Vec<[String; 4]> {
-        let text = Arc::new(Telemetry::default()).encode();
+        let telemetry = Arc::<Telemetry>::default();
+        telemetry.live_channel_media_age_seconds.set(vec![("tv".to_owned(), 0)]);
+        let text = telemetry.encode();
         let mut families: Vec<[String; 4]> = Vec::new();
         for line in text.lines() {
             if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {

@@ -124,6 +124,10 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
             let message = format!("{:?}: a channel's name has letters, digits, _ and -", own.name);
             return Err(Error::Value { option: "live.channel.name", message });
         }
+        if named.contains_key(&own.name) {
+            let message = format!("{} is said twice", own.name);
+            return Err(Error::Value { option: "live.channel.name", message });
+        }
         let mut options = every.clone();
         keep_time(&mut options, own.cadence, own.latency, own.segment)?;
         adjust(&mut options, own.window, own.segment, own.part, own.end_after)?;
@@ -206,6 +210,8 @@ fn adjust(
     let ms = Duration::from_millis;
     set("live.segment", &mut options.target, segment, ms(500)..=SEGMENT_MAX)?;
     set("live.window", &mut options.window, window, options.target * 6..=WINDOW_MAX)?;
+    // Short segments have short parts, if nothing is said of them.
+    options.part_target = options.part_target.min(options.target);
     set("live.part", &mut options.part_target, part, ms(100)..=options.target)?;
     let mut limit = options.end_after.unwrap_or(Duration::ZERO);
     set("live.end-after", &mut limit, end_after, Duration::ZERO..=DAY)?;
@@ -257,6 +263,10 @@ mod tests {
         let open = resolved(&format!("open = true\n{named}")).unwrap_err();
         assert!(open.starts_with("live.ingest: "), "any other name needs no token: {open}");
         assert!(resolved("[[channel]]\nname = \"a/b\"").unwrap_err().starts_with("live.channel.name: "));
+        let twice = resolved("[[channel]]\nname = \"a\"\n[[channel]]\nname = \"a\"\nwindow = \"1h\"");
+        assert_eq!(twice.unwrap_err(), "live.channel.name: a is said twice");
+        let (channels, _) = resolved("segment = \"500ms\"").unwrap();
+        assert_eq!(channels.every.part_target.as_millis(), 500, "a part was longer than its segment");
         assert!(resolved("archive = \"1h\"").unwrap_err().starts_with("live.archive: "));
         let (channels, _) =
             resolved("data-dir = \"d\"\narchive = \"24h\"\n[[channel]]\nname = \"a\"\narchive-max = \"1GiB\"").unwrap();

@@ -364,8 +364,13 @@ impl Walk<'_> {
                 return;
             }
         };
-        let mut names: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-        names.sort();
+        // What a name is, the folder says itself, mostly: a question a file less.
+        let found = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.ok()?;
+            Some((entry.path(), entry.file_type().ok()?))
+        };
+        let mut names: Vec<_> = entries.filter_map(found).collect();
+        names.sort_by(|a, b| a.0.cmp(&b.0));
         let mut folder = Folder {
             path: path.to_path_buf(),
             media: Vec::new(),
@@ -374,7 +379,7 @@ impl Walk<'_> {
             has_manifest: false,
         };
         let mut below = Vec::new();
-        for path in names {
+        for (path, kind) in names {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
                 self.warnings.push(format!("{}: a name that is not UTF-8, left out", path.display()));
                 continue;
@@ -386,7 +391,6 @@ impl Walk<'_> {
                 self.warnings.push(format!("{path:?}: a name with control characters, left out"));
                 continue;
             }
-            let Ok(kind) = std::fs::symlink_metadata(&path).map(|m| m.file_type()) else { continue };
             if kind.is_symlink() && !self.options.follow_symlinks {
                 if is_media(name) || path.is_dir() {
                     self.warnings
@@ -394,7 +398,7 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            if path.is_dir() {
+            if kind.is_dir() || kind.is_symlink() && path.is_dir() {
                 below.push(path);
                 continue;
             }

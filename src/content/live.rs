@@ -15,6 +15,7 @@ pub mod drift;
 pub mod encoders;
 pub mod hand;
 pub mod intake;
+mod published;
 pub mod pushed;
 pub mod receiver;
 pub mod reorder;

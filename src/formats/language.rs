@@ -122,6 +122,40 @@ const ISO_639_1: [([u8; 3], &str); 207] = [
     (*b"zha", "za"), (*b"zho", "zh"), (*b"zul", "zu"),
 ];
 
+/// What the language of a BCP 47 tag calls itself, for the commonest; else the tag.
+pub fn name(tag: &str) -> String {
+    let (language, rest) = tag.split_once('-').map_or((tag, None), |(language, rest)| (language, Some(rest)));
+    let name = match language {
+        "ar" => "العربية",
+        "cs" => "Čeština",
+        "da" => "Dansk",
+        "de" => "Deutsch",
+        "el" => "Ελληνικά",
+        "en" => "English",
+        "es" => "Español",
+        "fi" => "Suomi",
+        "fr" => "Français",
+        "he" => "עברית",
+        "hi" => "हिन्दी",
+        "hu" => "Magyar",
+        "it" => "Italiano",
+        "ja" => "日本語",
+        "ko" => "한국어",
+        "nl" => "Nederlands",
+        "no" | "nb" => "Norsk",
+        "pl" => "Polski",
+        "pt" => "Português",
+        "ro" => "Română",
+        "ru" => "Русский",
+        "sv" => "Svenska",
+        "tr" => "Türkçe",
+        "uk" => "Українська",
+        "zh" => "中文",
+        _ => return tag.to_owned(),
+    };
+    rest.map_or_else(|| name.into(), |rest| format!("{name} ({rest})"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

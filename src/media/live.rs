@@ -363,6 +363,17 @@ pub fn rope(chunks: &[Bytes]) -> Rope {
     if chunks.len() > SLICES_MAX { Rope::from(Bytes::from(chunks.concat())) } else { Rope::new(chunks.iter().cloned()) }
 }
 
+/// What `chunks` have from byte `at` on, or the first of it: as many slices as are sent at once.
+pub fn rope_from(chunks: &[Bytes], at: u64) -> Rope {
+    let mut end = 0;
+    let rest = chunks.iter().filter_map(|chunk| {
+        let begin = end;
+        end += chunk.len() as u64;
+        (at < end).then(|| chunk.slice(at.saturating_sub(begin) as usize..))
+    });
+    Rope::new(rest.filter(|slice| !slice.is_empty()).take(SLICES_MAX))
+}
+
 /// The first eight bytes of a hash.
 pub fn first_u64(hash: &[u8; 32]) -> u64 {
     let (first, _) = hash.split_first_chunk().expect("a hash has 32 bytes");

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::formats::isobmff::sample_entry::Media;
+use crate::formats::language;
 use crate::media::clip::{self, Cut, CutError};
 use crate::media::presentation::SwitchingSet;
 use crate::media::timeline;
@@ -29,6 +30,8 @@ pub struct Arranged {
 struct Likeness {
     kind: Kind,
     language: Option<String>,
+    /// Of sound.
+    label: Option<String>,
     roles: Vec<Role>,
     format: [u8; 4],
     channels: u16,
@@ -48,6 +51,7 @@ impl Likeness {
         Likeness {
             kind: track.kind,
             language: track.language.clone(),
+            label: track.label.clone().filter(|_| track.kind == Kind::Audio),
             roles: track.roles.clone(),
             format: track.entry.format.0,
             channels,
@@ -93,6 +97,8 @@ fn arrange_part(tracks: Vec<Track>, target: Duration, wanted: Option<&Cut>) -> R
     let (mut video, others): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|track| track.kind == Kind::Video);
     let mut arranged = Arranged::default();
     video.sort_by(by_falling_quality);
+    let mut others = others;
+    tell_apart(&mut others, &mut arranged.warnings);
     let groups = groups(video, target);
     if let Some(wanted) = wanted {
         arranged.cut = Some(snapped(wanted, &groups, &others)?);
@@ -209,10 +215,49 @@ fn media_end(track: &Track) -> MediaTime {
 fn by_falling_quality(a: &Track, b: &Track) -> std::cmp::Ordering {
     let rank = |track: &Track| {
         let pixels = track.video().map_or(0, |video| u32::from(video.width) * u32::from(video.height));
-        let seconds = media_end(track).to(Timescale::MILLI, Rounding::Up).max(1) as u64;
-        (pixels, track.samples.size(0..track.samples.len()).saturating_mul(1000) / seconds)
+        (pixels, rate_of(track))
     };
     rank(b).cmp(&rank(a)).then_with(|| a.name.cmp(&b.name))
+}
+
+/// Renditions of one sound differ in rate by a fifth at least: who encodes twice at one rate has two sounds.
+const LADDER_STEP: (u64, u64) = (6, 5);
+
+/// Names tracks of sound of one file that nothing tells apart, in their order there: those of rates that no ladder has are different sounds, a
+/// commentary perhaps, and none is to be switched to in place of another. Files that have sound each are renditions of one.
+fn tell_apart(tracks: &mut [Track], warnings: &mut Vec<String>) {
+    // By likeness and file: for each sound the names and rates of its renditions.
+    let mut known = BTreeMap::<(Likeness, Option<u32>), Vec<Vec<(String, u64)>>>::new();
+    for track in tracks.iter_mut().filter(|track| track.kind == Kind::Audio && !track.samples.is_empty()) {
+        let rate = rate_of(track);
+        let is_step = |other: u64| rate.max(other) * LADDER_STEP.1 >= rate.min(other) * LADDER_STEP.0;
+        let file = track.samples.places(0..1).first().map(|place| place.file);
+        let sounds = known.entry((Likeness::of(track), file)).or_default();
+        let own =
+            sounds.iter().position(|sound| sound.iter().all(|(_, other)| is_step(*other))).unwrap_or(sounds.len());
+        if own == sounds.len() {
+            sounds.push(Vec::new());
+        }
+        sounds[own].push((track.name.clone(), rate));
+        if own == 0 {
+            continue;
+        }
+        warnings.push(format!(
+            "{}: nothing but its name tells it from {}, so it is offered as another sound: presentation.toml can say its language, label or roles",
+            track.name, sounds[0][0].0,
+        ));
+        let called = track.label.clone().or_else(|| track.language.as_deref().map(language::name));
+        track.label = Some(format!("{} {}", called.as_deref().unwrap_or("Audio"), own + 1));
+        if track.roles.is_empty() {
+            track.roles.push(Role::Alternate);
+        }
+    }
+}
+
+/// Bits a second.
+fn rate_of(track: &Track) -> u64 {
+    let seconds = media_end(track).to(Timescale::MILLI, Rounding::Up).max(1) as u64;
+    track.samples.size(0..track.samples.len()).saturating_mul(8000) / seconds
 }
 
 /// The most groups that a track is compared with. Each takes a look at every sync sample, of which a track may have millions.
@@ -297,7 +342,9 @@ impl Arranged {
 
     fn arrange_others(&mut self, tracks: Vec<Track>, boundaries: &[MediaTime], target: Duration) {
         let (mut audio, mut text): (Vec<Track>, Vec<Track>) = tracks.into_iter().partition(|t| t.kind == Kind::Audio);
-        audio.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| by_falling_quality(a, b)));
+        let is_alternate = |track: &Track| track.roles.contains(&Role::Alternate);
+        let rank = |track: &Track| (track.language.clone(), is_alternate(track));
+        audio.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| by_falling_quality(a, b)));
         text.sort_by(|a, b| a.language.cmp(&b.language).then_with(|| a.name.cmp(&b.name)));
         let mut forced = BTreeMap::<Likeness, Vec<MediaTime>>::new();
         for track in audio.iter().chain(&text).filter(|track| track.is_protected()) {
@@ -492,7 +539,8 @@ mod tests {
     fn every_rendition_is_cut_where_a_key_of_any_changes() {
         // 24 s of 25 frames a second, GOPs of 2 s; sound in frames of 1/50 s that changes its key a frame before the picture.
         let video = [track("a", 25, (600, 1, 50), &[250]), track("b", 25, (600, 1, 50), &[250, 400])];
-        let audio = [track("c", 48_000, (1200, 960, 1), &[100, 499]), track("d", 48_000, (1200, 960, 1), &[])];
+        let mut audio = [track("c", 48_000, (1200, 960, 1), &[100, 499]), track("d", 48_000, (1200, 960, 1), &[])];
+        audio[0].samples = audio[0].samples.slice(0..1200, |_, sample| Sample { size: 2, ..sample });
         let arranged = arrange(video.into_iter().chain(audio).collect(), Duration::from_secs(6));
         let found: Vec<Vec<&str>> =
             arranged.sets.iter().map(|set| set.tracks.iter().map(|track| &*track.name).collect()).collect();
@@ -504,6 +552,50 @@ mod tests {
         for track in &audio.tracks {
             assert_eq!(seconds(track), [0.0, 2.0, 6.0, 9.98, 14.0, 16.0, 20.0], "{}", track.name);
         }
+    }
+
+    #[test]
+    fn two_sounds_of_one_file_were_two_qualities_of_one() {
+        // Bytes a frame, and whether it says what it is.
+        let sound = |(name, size, label): (&str, u32, Option<&str>)| {
+            let mut track = track(name, 48_000, (1200, 960, 1), &[]);
+            track.samples = track.samples.slice(0..1200, |_, sample| Sample { size, ..sample });
+            (track.language, track.label) = (Some("en".into()), label.map(Into::into));
+            track
+        };
+        let check = |sounds: &[(&str, u32, Option<&str>)], expected: &[(&[&str], Option<&str>, &[Role])]| {
+            let arranged = arrange(sounds.iter().copied().map(sound).collect(), Duration::from_secs(6));
+            let of = |set: &SwitchingSet| -> (Vec<String>, Option<String>, Vec<Role>) {
+                let names = set.tracks.iter().map(|track| track.name.clone()).collect();
+                (names, set.tracks[0].label.clone(), set.roles.clone())
+            };
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(names, label, roles)| {
+                    (names.iter().map(ToString::to_string).collect(), label.map(Into::into), roles.to_vec())
+                })
+                .collect();
+            assert_eq!(arranged.sets.iter().map(of).collect::<Vec<_>>(), expected, "{sounds:?}");
+            arranged.warnings
+        };
+        let said = check(
+            &[("a", 200, None), ("b", 210, None)],
+            &[(&["a"], None, &[]), (&["b"], Some("English 2"), &[Role::Alternate])],
+        );
+        assert!(
+            said[0].starts_with("b: nothing but its name tells it from a, so it is offered as another sound"),
+            "{said:?}"
+        );
+        // A ladder; and each of two with one.
+        assert!(check(&[("a", 100, None), ("b", 200, None)], &[(&["b", "a"], None, &[])]).is_empty());
+        check(
+            &[("a", 100, None), ("b", 200, None), ("c", 100, None), ("d", 200, None)],
+            &[(&["b", "a"], None, &[]), (&["d", "c"], Some("English 2"), &[Role::Alternate])],
+        );
+        check(
+            &[("a", 200, Some("Main")), ("b", 100, Some("Commentary"))],
+            &[(&["a"], Some("Main"), &[]), (&["b"], Some("Commentary"), &[])],
+        );
     }
 
     #[test]

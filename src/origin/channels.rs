@@ -163,9 +163,19 @@ pub(crate) fn is_silent(broadcast: &Broadcast, now: Utc) -> bool {
 }
 
 impl Origin {
-    /// All channels, by name.
-    pub fn channel_figures(&self, now: Utc) -> Vec<ChannelFigures> {
-        self.channels().all().iter().map(|channel| ChannelFigures::of(channel, now)).collect()
+    /// Whether a presentation of the library would be hidden by a channel called `name`, as of `now`: its name is that, or begins with it. A
+    /// storage that does not answer hides nothing.
+    pub async fn is_of_library(&self, name: &str, now: Utc) -> bool {
+        let folder = format!("{name}/");
+        let is_below = || self.library().listed(Some(&folder), 1).iter().any(|entry| entry.name().starts_with(&folder));
+        is_below() || self.library().find(name, now).await.is_ok_and(|entry| entry.is_some())
+    }
+
+    /// All channels, by name. Elsewhere, for a channel may wait for its disk meanwhile.
+    pub async fn channel_figures(&self, now: Utc) -> Vec<ChannelFigures> {
+        let all = self.channels().all();
+        let figures = move || all.iter().map(|channel| ChannelFigures::of(channel, now)).collect();
+        tokio::task::spawn_blocking(figures).await.unwrap_or_default()
     }
 
     /// The same, with what remains of those that have ended, which the disk says.

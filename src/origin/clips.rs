@@ -40,6 +40,9 @@ pub enum NoClip {
         "{0:?} is no name of a presentation in a folder that is served: letters, digits, _ and -, parted by slashes"
     )]
     BadName(String),
+    /// A channel has the name, or one that it begins with: whoever asks for the clip would be answered by the channel.
+    #[error("{0:?} would be hidden by the channel {1}")]
+    Hidden(String, String),
     /// It can't be done.
     #[error("{0}")]
     Failed(String),
@@ -62,6 +65,10 @@ impl Origin {
     /// Makes the presentation called `name` of what was broadcast by `channel` in `shift`.
     pub async fn clip(&self, channel: &str, shift: Shift, name: &str) -> Result<Clip, NoClip> {
         let from = self.channels().get(channel).ok_or_else(|| NoClip::NoChannel(channel.to_owned()))?;
+        let first = name.split('/').next().unwrap_or(name);
+        if self.channels().get(first).is_some() {
+            return Err(NoClip::Hidden(name.to_owned(), first.to_owned()));
+        }
         let into = folder(&self.library().options().roots, name).ok_or_else(|| NoClip::BadName(name.to_owned()))?;
         let making = tokio::task::spawn_blocking(move || from.clip(&shift, &into));
         let failed = |why: &dyn std::fmt::Display| NoClip::Failed(why.to_string());

@@ -48,7 +48,7 @@ pub(crate) fn without(key: &str) -> &str {
 
 /// Reads when `key` is of; `None` if it does not say.
 pub(crate) fn parse(key: &str) -> Option<Result<Shifted<'_>, Problem>> {
-    key.starts_with("/~from=").then(|| stretch(key))
+    (without(key).len() < key.len()).then(|| stretch(key))
 }
 
 fn stretch(key: &str) -> Result<Shifted<'_>, Problem> {
@@ -66,6 +66,10 @@ fn stretch(key: &str) -> Result<Shifted<'_>, Problem> {
     let mut to = None;
     if let Some((text, end)) = said(rest, "to") {
         (to, rest, depth) = (Some(time(&text)?), &rest[end..], 2);
+    }
+    // Else one object had as many names as somebody makes up.
+    if without(rest).len() < rest.len() {
+        return Err(bad("a path says when once: ~from=, then perhaps ~to="));
     }
     if to.is_some_and(|to| to <= from) {
         return Err(bad("~to= is not after ~from="));
@@ -186,9 +190,18 @@ mod tests {
         let expected = shift(1_795_645_747_000, Some(1_795_645_800_500));
         assert_eq!(parsed(both), Some(Ok((expected, 2, "/tv/master.m3u8"))));
         assert_eq!(parsed("/tv/master.m3u8"), None);
-        for key in
-            ["/~from=/tv/a", "/~from=x/tv/a", "/~from=10/~to=10/tv/a", "/~from=0/~to=86401/tv/a", "/~from=1/~to=/a"]
-        {
+        for key in [
+            "/~from=/tv/a",
+            "/~from=x/tv/a",
+            "/~from=10/~to=10/tv/a",
+            "/~from=0/~to=86401/tv/a",
+            "/~from=1/~to=/a",
+            // Names that would all be of one object.
+            "/~to=10/tv/a",
+            "/~from=1/~from=2/tv/a",
+            "/~from=1/~to=2/~to=3/tv/a",
+            "/~from=1/~to=2/~from=3/tv/a",
+        ] {
             assert_eq!(parsed(key).unwrap().unwrap_err().status(), StatusCode::BAD_REQUEST, "{key}");
         }
     }

@@ -71,10 +71,12 @@ pub(crate) fn written(
         _ => vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))],
     };
     let etag = blake3::hash(&text).to_hex()[..16].to_owned();
-    // A player that asks every second for what is new is not to be told by its own cache.
-    let cache_control = match is_early {
-        true => format!("public, max-age=0, s-maxage={max_age_s}"),
-        false => format!("public, max-age={max_age_s}"),
+    // A player that asks every second for what is new is not to be told by its own cache. And no cache may answer with what was, when the channel is
+    // silent or the origin gone (RFC 9111 §5.2.2.2): it would hide that from who could go elsewhere.
+    let cache_control = match () {
+        () if broadcast.ended => format!("public, max-age={max_age_s}"),
+        () if is_early => format!("public, max-age=0, s-maxage={max_age_s}, must-revalidate"),
+        () => format!("public, max-age={max_age_s}, must-revalidate"),
     };
     let body = Rope::from(Bytes::from(text));
     Ok(Object::new(Recipe { lease: how.lease, ..recipe(content_type, etag, cache_control, body, coded) }))

@@ -129,7 +129,7 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
         "/icon.svg" => text("image/svg+xml", ICON),
         "/api/status" => as_json(&status(state, base)),
         "/api/live" => as_json(&live::channels(state, base, key, token_expires_s(now), now).await),
-        "/metrics" => metrics(state, now),
+        "/metrics" => metrics(state, now).await,
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
 }
@@ -341,8 +341,8 @@ fn failures(counted: &Telemetry, class: RequestClass) -> u64 {
 }
 
 /// What is known of the channels, counted together.
-fn count_channels(state: &State, now: Utc) {
-    let (channels, counted) = (state.origin.channel_figures(now), &state.telemetry);
+async fn count_channels(state: &State, now: Utc) {
+    let (channels, counted) = (state.origin.channel_figures(now).await, &state.telemetry);
     let level = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     let running = || channels.iter().filter(|channel| matches!(channel.state, "live" | "silent"));
     counted.live_channels.set(level(channels.len()));
@@ -354,10 +354,12 @@ fn count_channels(state: &State, now: Utc) {
     counted.live_takeovers.set(channels.iter().map(|channel| i64::try_from(channel.takeovers).unwrap_or(0)).sum());
     let oldest_s = running().map(|channel| channel.media_age_s).fold(0.0, f64::max);
     counted.live_media_age_seconds.set(oldest_s as i64);
+    let ages = running().map(|channel| (channel.name.clone(), channel.media_age_s as i64));
+    counted.live_channel_media_age_seconds.set(ages.collect());
 }
 
-fn metrics(state: &State, now: Utc) -> Response<Body> {
-    count_channels(state, now);
+async fn metrics(state: &State, now: Utc) -> Response<Body> {
+    count_channels(state, now).await;
     for class in state.origin.fill().classes {
         if let Some(&which) = CacheClass::ALL.iter().find(|which| which.value() == class.name) {
             let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

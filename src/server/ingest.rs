@@ -91,29 +91,41 @@ fn target(path: &str) -> Option<(&str, Target)> {
         "ts" | "aac" | "vtt" => Target::TransportStream,
         _ => match folder {
             Some(folder) => track(folder, named_segments)?,
-            None => track(&track_of(stem), named_segments)?,
+            None => track(&track_of(stem, named_segments), named_segments)?,
         },
     };
     Some((channel, target))
 }
 
-/// The track that a file belongs to, by its name without the extension: what is left of `init-stream0` and `chunk-stream0-00001`.
-fn track_of(stem: &str) -> String {
+/// The track that a file belongs to, by its name without the extension: what is left of `init-stream0` and `chunk-stream0-00001`. The last
+/// number of one of many segments is its own, the others are the track's, as in `init_0` and `out_0_00001`.
+fn track_of(stem: &str, named_segments: bool) -> String {
     let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
-    let is_of_files = |word: &str| matches!(word, "init" | "chunk" | "seg" | "segment" | "media" | "header");
-    let words: Vec<&str> = stem.split(['-', '_', '.']).filter(|word| !is_number(word) && !is_of_files(word)).collect();
-    if words.is_empty() { "main".to_owned() } else { words.join("-") }
+    let is_of_init = |word: &str| matches!(word, "init" | "header");
+    let is_of_segments = |word: &str| matches!(word, "chunk" | "seg" | "segment" | "media");
+    let mut words: Vec<&str> = stem.split(['-', '_', '.']).collect();
+    if named_segments && !words.iter().any(|word| is_of_init(word)) {
+        words.iter().rposition(|word| is_number(word)).map(|own| words.remove(own));
+    }
+    words.retain(|word| !word.is_empty() && !is_of_init(word) && !is_of_segments(word));
+    if words.iter().all(|word| is_number(word)) {
+        words.insert(0, "main");
+    }
+    words.join("-")
 }
 
-/// `name`, or the track that a packager means by it whose initialization segment is called otherwise: `out12` of `out`, or of the only
-/// track that there is.
-fn known_name(channel: &Channel, name: String) -> String {
-    let known = channel.tracks();
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    match &known[..] {
-        _ if known.contains(&name) => name,
-        _ if known.iter().any(|known| known == stem) => stem.to_owned(),
-        [only] => only.clone(),
+/// `name`, or the track of those `known` that a packager means by it whose initialization segment is called otherwise: `out12` of `out`,
+/// `out-1` of `main-1`, or of the only track that there is.
+fn known_name(known: &[String], name: String) -> String {
+    let is_known = |name: &str| known.iter().any(|known| known == name);
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+    let number = |name: &str| name.rsplit_once('-').map(|(_, number)| number.to_owned());
+    let mut alike = known.iter().filter(|known| number(&name).is_some() && number(known) == number(&name));
+    match (known, alike.next(), alike.next()) {
+        _ if is_known(&name) => name,
+        _ if is_known(stem) => stem.to_owned(),
+        ([only], ..) => only.clone(),
+        (_, Some(alike), None) => alike.clone(),
         _ => name,
     }
 }
@@ -278,12 +290,17 @@ async fn push(
 ) -> Result<(), Refused> {
     let channels = Arc::clone(state.origin.channels());
     let push = channels.next_push();
+    if channels.get(channel).is_none() && state.origin.is_of_library(channel, server_http::utc()).await {
+        let message =
+            format!("the library has a presentation called {channel}, or some below it: a channel would hide them");
+        return Err(Refused::new(StatusCode::CONFLICT, "conflict", message));
+    }
     let (wanted, called) = (channel.to_owned(), encoder.to_owned());
     let path = name.clone();
     let (channel, encoder, room) = blocking(move || {
         let channel = channels.for_push(&wanted)?;
         let encoder = channel.encoder(&called, server_http::utc());
-        let track = if named_segments { known_name(&channel, path) } else { path };
+        let track = if named_segments { known_name(&channel.tracks(), path) } else { path };
         let room = channel.room(&track, encoder);
         Ok::<_, Refusal>((channel, encoder, room))
     })
@@ -310,7 +327,7 @@ async fn push(
         if !events.is_empty() {
             let now = server_http::utc();
             if named_segments && matches!(events[0], Event::Chunk(_)) {
-                target = known_name(&channel, target);
+                target = known_name(&channel.tracks(), target);
                 under_way.track.clone_from(&target);
             }
             let (channel, track, taken) = (Arc::clone(&channel), target.clone(), std::mem::take(&mut events));
@@ -429,11 +446,34 @@ mod tests {
         check("/ingest/c/v720/seg_00001.m4s", "v720", true);
         check("/ingest/c/init.mp4", "main", false);
         check("/ingest/c/7.m4s", "main", true);
+        check("/ingest/c/video-1.cmfv", "video-1", false);
+        check("/ingest/c/seg_en_00007.m4s", "en", true);
         assert_eq!(target("/ingest/c/manifest.mpd"), Some(("c", Target::Manifest)));
         assert_eq!(target("/ingest/c/out0.ts"), Some(("c", Target::TransportStream)));
         for path in ["/ingest/c", "/ingest//v", "/ingest/../v", "/ingest/c/", "/ingest/c/..", "/c/v", "/ingest/c/a b"] {
             assert_eq!(target(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn renditions_with_numbers_were_one_track() {
+        let named = |path: &str| match target(path) {
+            Some((_, Target::Track { name, .. })) => name,
+            other => panic!("{path}: {other:?}"),
+        };
+        let inits = ["/ingest/c/init_0.mp4", "/ingest/c/init_1.mp4", "/ingest/c/video_720_init.mp4"];
+        let known = inits.map(named);
+        assert_eq!(known, ["main-0", "main-1", "video-720"]);
+        let segment = |path: &str, known: &[String]| known_name(known, named(path));
+        assert_eq!(segment("/ingest/c/out_0_00001.m4s", &known), "main-0");
+        assert_eq!(segment("/ingest/c/out_1_00001.m4s", &known), "main-1");
+        assert_eq!(segment("/ingest/c/video_720_00001.m4s", &known), "video-720");
+        // Nothing tells whose it is: as a track of its own it has no initialization segment, and that is said.
+        assert_eq!(segment("/ingest/c/out_10.m4s", &known), "out");
+        let one = |name: &str| [name.to_owned()];
+        assert_eq!(segment("/ingest/c/out12.m4s", &one("out")), "out");
+        assert_eq!(segment("/ingest/c/out12.m4s", &one("main")), "main");
+        assert_eq!(segment("/ingest/c/en_20261126_00001.m4s", &["en".to_owned(), "de".to_owned()]), "en");
     }
 
     #[test]

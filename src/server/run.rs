@@ -86,7 +86,7 @@ impl Server {
             (tls, _) => vec![(first, tls)],
         };
         let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
-        let ingest = options.ingest.listen.map(|address| bind(None, address)).transpose()?;
+        let ingest = options.ingest.listen.map(|address| bind(inherited.ingest, address)).transpose()?;
         let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
         Ok(Server { media, media_base, admin, ingest, current })
     }

@@ -307,7 +307,10 @@ async fn who_waits_gets_the_state_that_he_asked_for_and_all_the_same_bytes() {
     let mut bodies = Vec::new();
     for answer in waiting {
         let answer = answer.await.unwrap();
-        assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "public, max-age=2"));
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("cache-control")),
+            (200, "public, max-age=2, must-revalidate")
+        );
         bodies.push(answer.body);
     }
     assert!(bodies.iter().all(|body| *body == bodies[0]));
@@ -535,6 +538,30 @@ async fn the_end_closes_the_playlist_and_the_mpd() {
 }
 
 #[tokio::test]
+async fn an_ended_mpd_was_as_long_as_the_broadcast_though_media_had_left_the_window() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 120.0, NOW);
+    let channel = studio.channels.get("tv").unwrap();
+    for track in ["v", "a"] {
+        channel.take(track, Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    }
+    let list = studio.playlist("v").await;
+    let listed_s: f64 = list.segments.iter().map(|segment| segment.1).sum();
+    assert!(list.ended && listed_s < 60.0, "{listed_s} s are listed");
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    let said = mpd.split_once("mediaPresentationDuration=\"PT").unwrap().1.split_once("S\"").unwrap().0;
+    let said: f64 = said.parse().unwrap_or_else(|_| panic!("{mpd}"));
+    assert!((said - listed_s).abs() < 0.1, "{said} s are promised, {listed_s} s are there: {mpd}");
+    assert!(mpd.contains("start=\"PT0S\""), "{mpd}");
+    let first = mpd.split_once("<S t=\"").unwrap().1.split_once('"').unwrap().0;
+    let offset = mpd.split_once("presentationTimeOffset=\"").unwrap().1.split_once('"').unwrap().0;
+    assert_eq!(first, offset, "it begins with its pictures: {mpd}");
+}
+
+#[tokio::test]
 async fn a_silent_encoder_is_told_to_caches() {
     let mut studio = Studio::with(quick());
     let mut video = Encoder::video("v");
@@ -567,7 +594,8 @@ async fn a_late_track_is_announced_with_a_new_period() {
     assert!(master.contains("URI=\"a/media.m3u8\""), "{master}");
     let found = studio.dash().await;
     let periods: Vec<(&str, &str)> = found.iter().map(|r| (r.period.as_str(), r.id.as_str())).collect();
-    assert_eq!(periods, [("0", "v"), ("1", "v"), ("1", "a")]);
+    // Players of DASH can't go on from pictures alone to pictures with sound.
+    assert_eq!(periods, [("1", "v"), ("1", "a")]);
     for segment in found.iter().flat_map(|r| &r.segments) {
         assert_eq!(studio.get(&segment.url).await.status, 200);
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use headwater::content::live::channel::Options;
-use headwater::content::live::window;
+use headwater::content::live::receiver::{Event, Receiver};
+use headwater::content::live::window::{self, Source};
 
 use crate::live::{Encoder, Studio, quick, run, run_for};
 use crate::live_long::lines;
@@ -190,6 +191,7 @@ async fn a_period_that_ended_does_not_end_later() {
         text.split("<Period ").nth(1).and_then(|p| p.split("duration=\"").nth(1)?.split('"').next().map(str::to_owned))
     };
     run(&mut studio, &mut [&mut video], 18.6, NOW);
+    run(&mut studio, &mut [&mut video, &mut audio], 22.0, NOW);
     let first = duration(&studio.text("/tv/manifest.mpd").await);
     run(&mut studio, &mut [&mut video, &mut audio], 26.0, NOW);
     let then = duration(&studio.text("/tv/manifest.mpd").await);
@@ -215,4 +217,70 @@ async fn a_playlist_of_which_all_has_left_goes_on_with_the_number_of_what_grows(
     let broadcast = studio.channels.get("tv").unwrap().broadcast();
     let first = broadcast.tracks_called("a").find_map(|(_, track)| track.listed().next().map(|s| s.number));
     assert_eq!(Some(list.msn), first);
+}
+
+#[tokio::test]
+async fn a_broadcast_one_of_whose_tracks_had_died_never_ended() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..20, NOW);
+    // The sound is killed, and the pictures go on, and end well.
+    run_for(&mut studio, &mut [&mut video], 20..40, NOW);
+    let channel = studio.channels.get("tv").unwrap();
+    channel.take("v", Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    studio.channels.tick(studio.now);
+    assert!(channel.broadcast().ended);
+    studio.now = studio.now.after(Duration::from_secs(3600));
+    assert!(studio.playlist("v").await.ended && studio.playlist("a").await.ended);
+    assert!(studio.text("/tv/manifest.mpd").await.contains("type=\"static\""));
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_longer_than_what_was_announced_is_refused_and_the_channel_goes_on() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..12, NOW);
+    let channel = studio.channels.get("tv").unwrap();
+    let target_s = channel.broadcast().timing.target_s;
+    // Ten seconds in one chunk, which nobody could cut.
+    let long = Encoder { chunk_samples: 240, ..Encoder::video("v") };
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&long.chunk(video.sample), &mut events).unwrap();
+    let refused = channel.take("v", events.remove(0), Source { push: 1, ..Source::default() }, studio.now).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.starts_with("a chunk of 10.000 s, where segments of this channel were announced as 2 s"), "{said}");
+    run_for(&mut studio, &mut [&mut video, &mut audio], 12..20, NOW);
+    let list = studio.playlist("v").await;
+    assert!(list.gaps == 0 && list.segments.iter().all(|segment| segment.1.round() as u64 <= target_s), "{list:?}");
+}
+
+#[tokio::test]
+async fn names_of_channels_were_never_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(spooled(dir.path()), NOW);
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..12, NOW);
+    for track in ["v", "a"] {
+        let channel = studio.channels.get("tv").unwrap();
+        channel.take(track, Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    }
+    assert!(studio.playlist("v").await.ended);
+    // Somebody's push was refused before it said anything.
+    studio.channels.for_push("typo").unwrap();
+    let held = studio.channels.get("tv");
+    let day = Duration::from_secs(24 * 3600);
+    studio.channels.tick(studio.now.after(day));
+    assert!(studio.channels.get("typo").is_none() && !dir.path().join("typo").exists());
+    assert!(studio.playlist("v").await.ended, "it stays for a day, and as long as it was kept");
+    let later = studio.now.after(day + Duration::from_secs(60));
+    studio.channels.tick(later);
+    assert!(studio.channels.get("tv").is_some(), "somebody has it in hand");
+    drop(held);
+    studio.channels.tick(later);
+    assert!(studio.channels.get("tv").is_none() && !dir.path().join("tv").exists());
+    // The name is free: another broadcast has numbers of its own.
+    studio.now = later;
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..8, later);
+    assert_eq!(studio.playlist("v").await.msn, 0);
 }

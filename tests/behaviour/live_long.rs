@@ -10,6 +10,9 @@ use std::path::Path;
 use headwater::content::live::channel::Options;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
+use headwater::media::live::Broadcast;
+use headwater::media::presentation::Period;
+use headwater::media::track::{Kind, Track};
 use headwater::time::Utc;
 
 use crate::live::{Encoder, Playlist, Studio, parsed, quick};
@@ -298,6 +301,23 @@ fn media_ms(list: &Playlist) -> u64 {
     list.segments.iter().map(|(_, seconds, _)| (seconds * 1000.0) as u64).sum()
 }
 
+/// What DASH leaves out: Periods of pictures without sound, or of sound without pictures, if those that are `listed` are otherwise.
+fn left_out(broadcast: &Broadcast, listed: &BTreeSet<String>) -> BTreeSet<String> {
+    let periods = broadcast.presentation().periods;
+    let has = |period: &Period| [Kind::Video, Kind::Audio].map(|kind| period.sets.iter().any(|set| set.kind == kind));
+    let urls = |period: &Period| -> Vec<String> {
+        let of = |track: &Track| {
+            let folder = format!("/tv/{}/{}", track.name, track.version);
+            track.segments.iter().map(move |segment| format!("{folder}/{}.m4s", segment.time)).collect::<Vec<_>>()
+        };
+        period.tracks().flat_map(of).collect()
+    };
+    let kinds: BTreeSet<[bool; 2]> =
+        periods.iter().filter(|period| urls(period).iter().any(|url| listed.contains(url))).map(has).collect();
+    assert!(kinds.len() <= 1, "players can't go on from one of these to the other: {kinds:?}");
+    periods.iter().filter(|period| !kinds.contains(&has(period))).flat_map(urls).collect()
+}
+
 impl Viewer {
     async fn look(&mut self, studio: &Studio, manner: &Manner, now_ms: u64) {
         let master = studio.get("/tv/master.m3u8").await;
@@ -416,9 +436,13 @@ impl Viewer {
             text.split("availabilityStartTime=\"").nth(1).map(|rest| rest.split('"').next().unwrap().to_owned());
         match (&self.started, &started) {
             (Some(before), Some(now)) => assert_eq!(before, now),
-            _ => self.started = self.started.take().or(started),
+            _ => self.started = self.started.take().or(started.clone()),
         }
         let started_ms = self.started.as_deref().unwrap().parse::<Utc>().unwrap().0;
+        if text.contains("type=\"static\"") {
+            // It begins with what is still there, and has times of its own.
+            self.periods.clear();
+        }
         let mut last_end = 0;
         for period in text.split("<Period ").skip(1) {
             let attribute = |name: &str| -> Option<String> {
@@ -439,7 +463,7 @@ impl Viewer {
             known.1 = end.or(known.1);
         }
         let found = representations(&text, "/tv/manifest.mpd");
-        let mut listed = BTreeSet::new();
+        let (mut listed, mut begins_ms) = (BTreeSet::new(), None);
         for representation in &found {
             let id = (representation.period.clone(), representation.id.clone());
             let period_ms = started_ms + self.periods[&representation.period].0 / 1000;
@@ -460,6 +484,8 @@ impl Viewer {
                 let after_ms =
                     (i128::from(segment.time) - i128::from(representation.offset)) * 1000 / i128::from(scale);
                 let ms_in_dash = period_ms.saturating_add_signed(after_ms as i64);
+                let begins_ms = *begins_ms.get_or_insert(if started.is_some() { 0 } else { utc_ms - ms_in_dash });
+                let ms_in_dash = ms_in_dash + begins_ms;
                 assert!(ms_in_dash.abs_diff(*utc_ms) <= 3, "{}: at {utc_ms}, in DASH {ms_in_dash}", segment.url);
             }
         }
@@ -474,7 +500,10 @@ impl Viewer {
             waits_from.is_some_and(|from| utc_ms + 3 >= started_ms.saturating_add_signed(from))
                 && utc_ms + waits_ms >= edge_ms
         };
-        let missing = hls.iter().filter(|(url, (_, utc_ms))| !listed.contains(*url) && !may_wait(*utc_ms));
+        let left_out = left_out(&broadcast, &listed);
+        let missing = hls
+            .iter()
+            .filter(|(url, (_, utc_ms))| !listed.contains(*url) && !may_wait(*utc_ms) && !left_out.contains(*url));
         let missing: Vec<_> = missing.map(|(url, _)| url).collect();
         let cuts: Vec<&Vec<i64>> = broadcast.periods.iter().map(|period| &period.cuts).collect();
         assert!(missing.is_empty(), "DASH lacks {missing:?}, cut at {cuts:?}: {text}{}", state(studio));

@@ -148,7 +148,8 @@ async fn a_recording_goes_on_where_the_encoder_came_back() {
     assert!(!text.contains("ENDLIST") && text.matches("#EXT-X-DISCONTINUITY\n").count() == 1, "{text}");
     let found = representations(&studio.text(&format!("{whole}/manifest.mpd")).await, &format!("{whole}/manifest.mpd"));
     let periods: Vec<&str> = found.iter().filter(|r| r.id == "v").map(|r| r.period.as_str()).collect();
-    assert_eq!(periods.len(), 3, "{periods:?}");
+    // What came on the other timeline has no sound yet.
+    assert_eq!(periods.len(), 2, "{periods:?}");
     for url in found.iter().flat_map(|r| r.segments.iter().map(|s| &s.url)) {
         assert_eq!(studio.get(url).await.status, 200, "{url}");
     }
@@ -247,6 +248,29 @@ async fn what_has_ended_has_a_url_and_becomes_a_presentation_when_asked_to() {
     );
     assert!(matches!(origin.clip("radio", shift, "tuesday").await, Err(NoClip::NoChannel(_))));
     assert!(matches!(origin.clip("tv", shift, "../tuesday").await, Err(NoClip::BadName(_))));
+    for name in ["tv", "tv/tuesday"] {
+        assert!(
+            matches!(origin.clip("tv", shift, name).await, Err(NoClip::Hidden(..))),
+            "the channel answers for {name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_would_hide_a_presentation_was_made() {
+    let library = tempfile::tempdir().unwrap();
+    let copy = |to: &str| std::fs::copy(scene::testdata("muxed.mp4"), library.path().join(to)).unwrap();
+    copy("film.mp4");
+    std::fs::create_dir(library.path().join("series")).unwrap();
+    copy("series/one.mp4");
+    copy("series-two.mp4");
+    let here = Library::new(library::Options::new(library.path().to_path_buf()));
+    here.rescan(NOW).unwrap();
+    let origin = Origin::new(Arc::new(here), OriginOptions::default(), Arc::default());
+    for (name, is_taken) in [("film", true), ("series", true), ("serie", false), ("series-two", true), ("news", false)]
+    {
+        assert_eq!(origin.is_of_library(name, NOW).await, is_taken, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -318,7 +342,7 @@ async fn sound_that_a_stretch_lacks_at_its_end_is_a_gap() {
     );
     let path = format!("{base}/manifest.mpd");
     let found = representations(&studio.text(&path).await, &path);
-    assert_eq!(found.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["v", "a", "v"]);
+    assert_eq!(found.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["v", "a"], "DASH ends with the sound");
 }
 
 #[tokio::test]

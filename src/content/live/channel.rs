@@ -23,6 +23,7 @@ use crate::content::live::drift::Drift;
 use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::hand::Hand;
 use crate::content::live::intake::Intake;
+use crate::content::live::published::Published;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::reorder::{Held, Item};
@@ -40,6 +41,8 @@ const FORGETS_EVERY: Duration = Duration::from_secs(10);
 const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The most channels: each keeps its window in memory.
 pub const CHANNELS_MAX: usize = 1024;
+/// A channel that has ended is forgotten so long after all that is kept of it is gone: its last window stays at its URL for who comes late.
+pub const ENDED_STAYS: Duration = Duration::from_secs(24 * 3600);
 
 /// How channels behave.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,8 +94,21 @@ pub struct Channel {
     intake: Intake,
     /// What has left the window, if that is kept.
     shelf: Option<Shelf>,
+    /// How long its media is kept.
+    kept: Duration,
+    /// Held while the disk is waited for.
     state: Mutex<State>,
-    published: watch::Sender<Arc<Broadcast>>,
+    /// What of it is asked for by who can't wait.
+    told: Mutex<Told>,
+    published: Published,
+}
+
+/// What is known of a channel without its state.
+#[derive(Debug, Default)]
+struct Told {
+    /// The names under which something was pushed.
+    names: Vec<String>,
+    lease: Arc<Lease>,
 }
 
 #[derive(Debug)]
@@ -212,6 +228,28 @@ impl Channels {
     /// Time has passed. To be called every second or so. Blocks.
     pub fn tick(&self, now: Utc) {
         self.all().iter().for_each(|channel| channel.tick(now));
+        self.forget(now);
+    }
+
+    /// Forgets channels that are over, as of `now`: their names may be used anew.
+    fn forget(&self, now: Utc) {
+        let _making = lock(&self.making);
+        if self.are_given_up.load(Ordering::Relaxed) {
+            return;
+        }
+        // Who pushes to one has it in hand, and so has who is answered.
+        let is_over = |channel: &Arc<Channel>| Arc::strong_count(channel) == 1 && channel.is_over(now);
+        let over: Vec<Arc<Channel>> =
+            lock(&self.by_name).extract_if(.., |_, channel| is_over(channel)).map(|(_, channel)| channel).collect();
+        for channel in over {
+            tracing::info!(channel = channel.name(), "it is over, and forgotten");
+            // What a disk is still at work on is found by the next process, and forgotten then.
+            if let Some(dir) = channel.dir.as_ref().filter(|_| channel.give_up())
+                && let Err(error) = std::fs::remove_dir_all(dir)
+            {
+                tracing::warn!(channel = channel.name(), %error, "its folder can't be removed");
+            }
+        }
     }
 
     /// Takes nothing more and closes the spools, so that another process may go on with them; what was taken is served on. Whether all are
@@ -254,7 +292,7 @@ impl Channel {
         {
             tracing::error!(channel = name, %error, "the spool can't be written");
         }
-        let published = watch::Sender::new(Arc::clone(window.broadcast()));
+        let published = Published::new(window.broadcast());
         let dir = dir.map(Path::to_path_buf);
         let kept = *all.archives.get(name).unwrap_or(&all.archive);
         let (mut archive, mut shelf) = (None, None);
@@ -271,8 +309,10 @@ impl Channel {
         });
         let mut state = State::new(window, disk, kept);
         state.is_full = records > 0 && (is_otherwise || !is_said);
+        let told = Mutex::new(state.told());
         let intake = Intake::new(all.bytes_s_max);
-        Channel { name: name.to_owned(), dir, intake, shelf, state: Mutex::new(state), published }
+        let kept = kept.kept;
+        Channel { name: name.to_owned(), dir, intake, shelf, kept, state: Mutex::new(state), told, published }
     }
 
     /// Its name.
@@ -287,7 +327,7 @@ impl Channel {
 
     /// The names under which something was pushed.
     pub fn tracks(&self) -> Vec<String> {
-        lock(&self.state).window.names().map(str::to_owned).collect()
+        lock(&self.told).names.clone()
     }
 
     /// What the encoder called `name` is, as of `now`: for [`Source::encoder`].
@@ -319,7 +359,7 @@ impl Channel {
 
     /// What viewers see now.
     pub fn broadcast(&self) -> Arc<Broadcast> {
-        Arc::clone(&self.published.borrow())
+        self.published.newest()
     }
 
     /// Tells of every new state.
@@ -327,9 +367,16 @@ impl Channel {
         self.published.subscribe()
     }
 
+    /// Whether nothing is to be had of it any more: it never began, or has ended long ago.
+    fn is_over(&self, now: Utc) -> bool {
+        let live = self.broadcast();
+        let stays = self.kept.max(Duration::from_millis(2 * live.timing.window_ms)) + ENDED_STAYS;
+        lock(&self.told).names.is_empty() || (live.ended && now > live.media_at.after(stays))
+    }
+
     /// How many wait for the next state.
     pub fn waiting(&self) -> usize {
-        self.published.receiver_count()
+        self.published.subscribed()
     }
 
     /// The bytes of `segment`, which are not in memory any more. Blocks.
@@ -361,7 +408,7 @@ impl Channel {
 
     /// A lease that ends when something is not kept any more.
     pub fn lease(&self) -> Arc<Lease> {
-        Arc::clone(&lock(&self.state).lease)
+        Arc::clone(&lock(&self.told).lease)
     }
 
     /// Something came to `track`. Blocks for as long as the spool takes to write it.
@@ -449,18 +496,20 @@ impl Channel {
     }
 
     fn publish(&self, state: &State) {
-        let current = state.window.broadcast();
-        self.published.send_if_modified(|published| {
-            let is_new = published.sequence != current.sequence;
-            if is_new {
-                *published = Arc::clone(current);
-            }
-            is_new
-        });
+        let mut told = lock(&self.told);
+        if told.names.len() != state.window.names().count() || !Arc::ptr_eq(&told.lease, &state.lease) {
+            *told = state.told();
+        }
+        drop(told);
+        self.published.follow_with(state.window.broadcast());
     }
 }
 
 impl State {
+    fn told(&self) -> Told {
+        Told { names: self.window.names().map(str::to_owned).collect(), lease: Arc::clone(&self.lease) }
+    }
+
     fn new(window: Window, disk: Option<Hand<Disk>>, kept: archive::Options) -> State {
         State {
             window,
@@ -645,7 +694,9 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
         (Kind::Init, _) => Input::Init(Box::new(Init::read(record.payload.clone(), &record.track)?)),
         (Kind::Chunk, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
-            Input::Chunk(init.chunk(raw)?)
+            let chunk = init.chunk(raw)?;
+            window.fits(init, &chunk)?;
+            Input::Chunk(chunk)
         }
         (Kind::Served, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;

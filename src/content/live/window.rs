@@ -10,6 +10,7 @@
 //! read back after a restart. Nothing here waits, reads or writes.
 
 mod anew;
+mod bounds;
 mod cadence;
 mod checkpoint;
 mod events;
@@ -246,17 +247,6 @@ impl Window {
         whole.chain(open).min().unwrap_or_default()
     }
 
-    /// Whether what is to be announced next follows from records that a log would lack which began with a checkpoint of `now`. After a
-    /// while nothing comes of it.
-    pub fn is_gathering(&self, now: Utc) -> bool {
-        self.gathering.as_ref().is_some_and(|gathering| now < gathering.since.after(2 * self.patience()))
-    }
-
-    /// How long what is there waits for what is not.
-    fn patience(&self) -> Duration {
-        self.options.gather.max(self.options.target * 3)
-    }
-
     /// What viewers see.
     pub fn broadcast(&self) -> &Arc<Broadcast> {
         &self.current
@@ -299,12 +289,6 @@ impl Window {
     /// The number of the segment of `name` that begins next.
     pub fn next_number(&self, name: &str) -> Option<u64> {
         self.feeds.get(name).map(|feed| feed.live.next_number)
-    }
-
-    /// How long an encoder is waited for before another one takes its place: half as long again as its segments are.
-    pub fn silence(&self) -> Duration {
-        let announced = Duration::from_secs(self.current.timing.target_s);
-        self.options.target.max(announced) * 3 / 2
     }
 
     /// The names of what is pushed.
@@ -583,6 +567,9 @@ impl Window {
     pub fn tick(&mut self, now: Utc) -> bool {
         let before = (self.current.periods.len(), self.current.ended, self.gathering.is_some());
         self.settle(now);
+        if !self.current.ended && self.has_ended(now) {
+            self.publish(now);
+        }
         let is_silent = self
             .options
             .end_after
@@ -825,9 +812,7 @@ impl Window {
             // A chunk that is longer than any before is a part, too.
             *most_ms = longest_ms.map_or(*most_ms, |ms| ms.max(*most_ms));
         }
-        // What is over because another is to be announced has ended when all have.
-        let feeds = || self.feeds.values().filter(|feed| feed.period.is_some() || self.timing.is_none());
-        let ended = feeds().count() > 0 && feeds().all(|feed| feed.ended) && self.gathering.is_none();
+        let ended = self.has_ended(now);
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
         let mut next = Broadcast {
             sequence: self.current.sequence + 1,

@@ -8,7 +8,7 @@ use crate::packager::dash::continuity::Place;
 use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, continuity};
 use crate::packager::push;
 use crate::packager::rate::Rates;
-use crate::time::{MediaTime, Timescale};
+use crate::time::{MediaTime, Rounding, Timescale};
 
 /// What lies between the live edge and a player that asks for nothing else, in target durations.
 const DELAY_TARGETS: u64 = 3;
@@ -16,7 +16,11 @@ const DELAY_TARGETS: u64 = 3;
 /// The MPD of `broadcast`. Its URLs are relative to the presentation, as those of presentations on demand are; `clock` is where the time
 /// of day is, relative to it too.
 pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>, NoDash> {
-    let presentation = broadcast.presentation();
+    let mut presentation = broadcast.presentation();
+    leave_out_what_lacks(&mut presentation);
+    if broadcast.ended {
+        begin_with_media(&mut presentation);
+    }
     if presentation.tracks().next().is_none() {
         return Err(NoDash::NoTrack);
     }
@@ -71,6 +75,47 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
     }
     mpd.raw("</MPD>\n");
     Ok(mpd.out)
+}
+
+/// Pictures without sound, or sound without pictures, that go on for so long are what is broadcast now.
+const LACKS_MAX: MediaTime = MediaTime { ticks: 30_000, timescale: Timescale::MILLI };
+
+/// Leaves out the Periods that lack pictures or sound where others have both. No player goes on from one kind of them to the other: Shaka Player 5.2
+/// refuses the MPD (PERIOD_FLATTENING_FAILED), dash.js 5.2 waits for what does not come. A hole they pass. What lacks something for long is
+/// listed after all, in place of what came before it, until what it lacks is back.
+fn leave_out_what_lacks(presentation: &mut Presentation) {
+    let has = |period: &Period| [Kind::Video, Kind::Audio].map(|kind| period.sets.iter().any(|set| set.kind == kind));
+    let mut wanted = [false; 2];
+    for period in &presentation.periods {
+        let own = has(period);
+        let lacks = own.iter().zip(wanted).any(|(own, wanted)| wanted && !own);
+        if !lacks || period.duration >= LACKS_MAX {
+            wanted = own;
+        }
+    }
+    presentation.periods.retain(|period| has(period) == wanted);
+}
+
+/// Lets `presentation` begin with its first pictures, or with its first media if it has none. While a broadcast lasts its Periods stay where they
+/// began, though media leaves them; what is static is played from its beginning, and as long as it says (ISO/IEC 23009-1 §5.3.1.2).
+fn begin_with_media(presentation: &mut Presentation) {
+    let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+    let micros = |us: i64| MediaTime::new(us, Timescale::MICRO);
+    let Some(first) = presentation.periods.first() else { return };
+    let begin = |is_asked: fn(Kind) -> bool| {
+        let tracks = first.tracks().filter(|track| is_asked(track.kind));
+        tracks.filter_map(|track| track.segments.first().map(|segment| us(track.time(segment.time)))).min()
+    };
+    let begin = begin(|kind| kind == Kind::Video).or_else(|| begin(|_| true)).unwrap_or(0);
+    let left_us = us(first.start) + (begin - us(first.origin)).max(0);
+    for period in &mut presentation.periods {
+        let start = us(period.start) - left_us;
+        if start < 0 {
+            period.origin = micros(us(period.origin) - start);
+            period.duration = micros(us(period.duration) + start);
+        }
+        period.start = micros(start.max(0));
+    }
 }
 
 /// The moment that a producer named, and the clock that it was on, are believed if they are so near to when media came.

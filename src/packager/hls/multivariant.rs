@@ -16,6 +16,7 @@ use m3u8_rs::{
 
 use crate::formats::captions::Service;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
+use crate::formats::language;
 use crate::media::presentation::Presentation;
 use crate::media::track::{Caption, Kind, Role, Track};
 use crate::packager::hls::images;
@@ -113,11 +114,14 @@ impl<'a> Line<'a> {
         self.rendition.rate
     }
 
-    /// Whether a player may take `other` for this one: sound and pictures always; text if it is the same in another form, or nobody
+    /// Whether a player may take `other` for this one: pictures always; sound unless its label alone says that it is another; text if it is the same in another form, or nobody
     /// says of which it is. Two texts of one language are two offers.
     fn stands_beside(&self, other: &Line<'_>) -> bool {
         if self.kind != Kind::Text {
-            return true;
+            // Nothing but the label tells these apart.
+            let is_encoded_like =
+                self.lead.entry.codecs == other.lead.entry.codecs && self.lead.audio() == other.lead.audio();
+            return self.kind != Kind::Audio || !is_encoded_like || self.lead.label == other.lead.label;
         }
         let pair = [&self.lead.as_imsc, &other.lead.as_imsc];
         let is_said = pair[0].as_deref() == Some(&*other.lead.name) || pair[1].as_deref() == Some(&*self.lead.name);
@@ -200,7 +204,7 @@ fn slot_name(slot: &Slot<'_>) -> String {
         return label;
     }
     let name = match (slot.language, first.kind) {
-        (Some(tag), _) => language_name(tag),
+        (Some(tag), _) => quotable(&language::name(tag)),
         (None, Kind::Text) => "Subtitles".into(),
         (None, _) => "Audio".into(),
     };
@@ -214,41 +218,6 @@ fn slot_name(slot: &Slot<'_>) -> String {
         Some((_, purpose)) => format!("{name} ({purpose})"),
         None => name,
     }
-}
-
-/// The language's own name for itself, for the commonest; else its tag.
-fn language_name(tag: &str) -> String {
-    let tag = quotable(tag);
-    let (language, rest) = tag.split_once('-').map_or((&tag[..], None), |(language, rest)| (language, Some(rest)));
-    let name = match language {
-        "ar" => "العربية",
-        "cs" => "Čeština",
-        "da" => "Dansk",
-        "de" => "Deutsch",
-        "el" => "Ελληνικά",
-        "en" => "English",
-        "es" => "Español",
-        "fi" => "Suomi",
-        "fr" => "Français",
-        "he" => "עברית",
-        "hi" => "हिन्दी",
-        "hu" => "Magyar",
-        "it" => "Italiano",
-        "ja" => "日本語",
-        "ko" => "한국어",
-        "nl" => "Nederlands",
-        "no" | "nb" => "Norsk",
-        "pl" => "Polski",
-        "pt" => "Português",
-        "ro" => "Română",
-        "ru" => "Русский",
-        "sv" => "Svenska",
-        "tr" => "Türkçe",
-        "uk" => "Українська",
-        "zh" => "中文",
-        _ => return tag,
-    };
-    rest.map_or_else(|| name.into(), |rest| format!("{name} ({rest})"))
 }
 
 /// The slot that plays if nothing else is asked for.
@@ -384,7 +353,7 @@ fn closed_captions(videos: &[&Line<'_>]) -> (Vec<AlternativeMedia>, Option<Close
     for Caption { service, language } in captions {
         let language = language.as_deref().map(quotable);
         let own = service.to_string();
-        let name = language.as_deref().map_or(own.clone(), language_name);
+        let name = language.as_deref().map_or(own.clone(), language::name);
         let is_taken = members.iter().any(|other| other.name == name);
         let is_shadowed = members.iter().any(|other| other.language == language);
         members.push(AlternativeMedia {

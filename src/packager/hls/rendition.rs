@@ -204,11 +204,12 @@ fn like_audio(wanted: &Candidate<'_>, others: &[Candidate<'_>]) -> Option<usize>
         let purpose = purpose(other.track) != purpose(wanted.track);
         // Who lacks the purpose lends what is plain, not another purpose.
         let is_odd = purpose && !purpose_is_plain(other.track);
+        let is_called_otherwise = other.track.label != wanted.track.label;
         let encoding = (
             other.track.entry.codecs != wanted.track.entry.codecs,
             channels(other.track).abs_diff(channels(wanted.track)),
         );
-        (is_odd, language(other), purpose, encoding, other.average.abs_diff(wanted.average))
+        (is_odd, language(other), purpose, encoding, is_called_otherwise, other.average.abs_diff(wanted.average))
     };
     nearest(others, wanted, distance)
 }

@@ -67,7 +67,7 @@ pub(super) async fn clip(state: &State, request: &Request<()>) -> Result<Clip, R
             let (status, code) = match why {
                 NoClip::NoChannel(_) => (StatusCode::NOT_FOUND, "no_such_channel"),
                 NoClip::BadName(_) => (StatusCode::BAD_REQUEST, "bad_query"),
-                NoClip::Failed(_) => (StatusCode::CONFLICT, "not_made"),
+                NoClip::Hidden(..) | NoClip::Failed(_) => (StatusCode::CONFLICT, "not_made"),
             };
             Err(Refused::new(status, code, why.to_string()))
         }
