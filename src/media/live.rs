@@ -450,7 +450,9 @@ impl LivePeriod {
     pub fn cut(&mut self, track: &LiveTrack, hole: [i64; 2], near_us: i64) {
         for ticks in hole {
             let cut = after_start_us(self, track, ticks);
-            if self.cuts.iter().all(|other| (other - cut).abs() > near_us) {
+            // Who caught up with the others has media of before it begins.
+            let is_inside = cut > self.start.to(Timescale::MICRO, Rounding::Nearest);
+            if is_inside && self.cuts.iter().all(|other| (other - cut).abs() > near_us) {
                 self.cuts.push(cut);
             }
         }

@@ -21,7 +21,7 @@ use crate::scene::{NOW, representations};
 /// Half a second of a test each, without optimization; each of them found something once.
 const SEEDS: [u64; 6] = [3, 9, 14, 29, 40, 46];
 /// Of those in which tracks come late and stand still.
-const LOOSE_SEEDS: [u64; 4] = [1, 19, 21, 33];
+const LOOSE_SEEDS: [u64; 6] = [1, 19, 21, 33, 335, 371];
 const SECONDS: u64 = 150;
 const STEP_MS: u64 = 100;
 /// After something happened nothing else does for so long.

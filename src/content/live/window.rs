@@ -917,7 +917,8 @@ impl Feed {
 
     /// The longest of the parts that were whole last, if they are offered.
     fn longest_part_ms(&self) -> Option<u64> {
-        let last = self.live.segments.last().and_then(|last| last.parts.last());
+        // What is missing may be listed behind it already.
+        let last = self.live.segments.iter().rev().find(|last| !last.is_gap).and_then(|last| last.parts.last());
         let open = self.live.open.iter().flat_map(|open| &open.parts);
         let longest = open.chain(last).map(|part| part.duration).max().filter(|_| self.init.face.kind != Kind::Text)?;
         u64::try_from(self.init.ms_up(longest)).ok()
