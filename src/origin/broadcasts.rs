@@ -18,9 +18,10 @@ use crate::time::Utc;
 #[derive(Debug, Default)]
 pub(crate) struct Broadcasts {
     channels: Arc<Channels>,
-    written: Mutex<HashMap<String, Written>>,
-    /// By channel: its last state, and what ends with it.
-    states: Mutex<HashMap<String, (u64, Arc<Lease>)>>,
+    /// By the channel's number, which one of the same name that comes later does not have.
+    written: Mutex<HashMap<u64, Written>>,
+    /// Likewise: its last state, and what ends with it.
+    states: Mutex<HashMap<u64, (u64, Arc<Lease>)>>,
 }
 
 /// What was written of the last state of a channel.
@@ -50,10 +51,19 @@ impl Broadcasts {
         &self.channels
     }
 
+    /// Before something is kept of `channel` for the first time: what is kept of those that were forgotten is given back.
+    fn forget_others<T>(&self, kept: &mut HashMap<u64, T>, channel: &Channel) {
+        if !kept.contains_key(&channel.number()) {
+            let there: Vec<u64> = self.channels.all().iter().map(|channel| channel.number()).collect();
+            kept.retain(|number, _| there.contains(number));
+        }
+    }
+
     /// A lease that lasts as long as state `sequence` of `channel` is the last that was asked for.
     pub(crate) fn lease(&self, channel: &Channel, sequence: u64, now: Utc) -> Arc<Lease> {
         let mut all = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, lease) = all.entry(channel.name().to_owned()).or_default();
+        self.forget_others(&mut all, channel);
+        let (last, lease) = all.entry(channel.number()).or_default();
         if *last < sequence {
             std::mem::take(lease).end(now);
             *last = sequence;
@@ -77,7 +87,8 @@ impl Broadcasts {
         manifest: &Manifest,
     ) -> (Arc<Broadcast>, Arc<Once>) {
         let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = all.entry(channel.name().to_owned()).or_default();
+        self.forget_others(&mut all, channel);
+        let written = all.entry(channel.number()).or_default();
         if written.sequence > broadcast.sequence {
             broadcast = channel.broadcast();
         }

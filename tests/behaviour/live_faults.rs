@@ -284,3 +284,28 @@ async fn names_of_channels_were_never_given_back() {
     run_for(&mut studio, &mut [&mut video, &mut audio], 0..8, later);
     assert_eq!(studio.playlist("v").await.msn, 0);
 }
+
+#[tokio::test]
+async fn a_start_removed_folders_that_it_could_not_read_or_that_were_none_of_a_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(spooled(dir.path()), NOW);
+    let (mut video, mut audio) = begun(&studio);
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..12, NOW);
+    drop(studio);
+    std::fs::create_dir(dir.path().join("certs")).unwrap();
+    std::fs::write(dir.path().join("certs/key.pem"), "key").unwrap();
+    // What can't be read: a folder in place of a file, and one whose first record is damaged.
+    let names = || std::fs::read_dir(dir.path().join("tv")).unwrap().map(|entry| entry.unwrap().path());
+    let first = names().filter(|path| path.extension().is_some_and(|e| e == "spool")).min().unwrap();
+    std::fs::create_dir(dir.path().join("radio")).unwrap();
+    std::fs::create_dir(dir.path().join("radio/00000001.spool")).unwrap();
+    std::fs::create_dir(dir.path().join("old")).unwrap();
+    std::fs::write(dir.path().join("old/00000001.spool"), [&b"HWSPOOL2"[..], &[7; 60]].concat()).unwrap();
+    let day = Duration::from_secs(24 * 3600);
+    let again = Studio::of(spooled(dir.path()), NOW.after(30 * day));
+    again.channels.tick(NOW.after(60 * day));
+    assert!(first.is_file() && dir.path().join("radio/00000001.spool").is_dir());
+    assert_eq!(std::fs::read(dir.path().join("certs/key.pem")).unwrap(), b"key");
+    assert!(dir.path().join("old/00000001.spool").is_file());
+    assert!(again.channels.get("certs").is_none(), "a folder without a spool is no channel");
+}

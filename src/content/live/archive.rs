@@ -109,6 +109,13 @@ struct Open {
     len: u64,
 }
 
+/// Whether `path` is an index, by its name.
+pub fn is_file(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    path.extension().is_some_and(|extension| extension == "index")
+        && stem.is_some_and(|stem| stem.parse::<u32>().is_ok())
+}
+
 fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:08}.index"))
 }

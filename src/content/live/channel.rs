@@ -28,7 +28,7 @@ use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::reorder::{Held, Item};
 use crate::content::live::room::Room;
-use crate::content::live::spool::{Kind, NAME_BYTES_MAX, Record, Spool, read_places};
+use crate::content::live::spool::{self, Kind, NAME_BYTES_MAX, Record, Spool, read_places};
 use crate::content::live::window::{self, Source, Taken, Window};
 use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::sample::SourceRange;
@@ -41,6 +41,8 @@ const FORGETS_EVERY: Duration = Duration::from_secs(10);
 const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The most channels: each keeps its window in memory.
 pub const CHANNELS_MAX: usize = 1024;
+/// How many channels were opened.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 /// A channel that has ended is forgotten so long after all that is kept of it is gone: its last window stays at its URL for who comes late.
 pub const ENDED_STAYS: Duration = Duration::from_secs(24 * 3600);
 
@@ -90,12 +92,16 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Channel {
     name: String,
+    /// No other of this process has it, whatever its name.
+    number: u64,
     dir: Option<PathBuf>,
     intake: Intake,
     /// What has left the window, if that is kept.
     shelf: Option<Shelf>,
     /// How long its media is kept.
     kept: Duration,
+    /// Whether there was nothing of it before.
+    is_new: bool,
     /// Held while the disk is waited for.
     state: Mutex<State>,
     /// What of it is asked for by who can't wait.
@@ -171,8 +177,10 @@ impl Channels {
         if let Some(dir) = &channels.options.dir {
             std::fs::create_dir_all(dir)?;
             for entry in std::fs::read_dir(dir)? {
-                let name = entry?.file_name().to_string_lossy().into_owned();
-                if is_name(&name) && channels.get_or_make(&name, true).is_ok() {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                // What else lies there is none of ours.
+                if is_name(&name) && spool::has_files(&entry.path()) && channels.get_or_make(&name, true).is_ok() {
                     tracing::info!(channel = name, "read back");
                 }
             }
@@ -239,15 +247,19 @@ impl Channels {
         }
         // Who pushes to one has it in hand, and so has who is answered.
         let is_over = |channel: &Arc<Channel>| Arc::strong_count(channel) == 1 && channel.is_over(now);
-        let over: Vec<Arc<Channel>> =
-            lock(&self.by_name).extract_if(.., |_, channel| is_over(channel)).map(|(_, channel)| channel).collect();
-        for channel in over {
-            tracing::info!(channel = channel.name(), "it is over, and forgotten");
-            // What a disk is still at work on is found by the next process, and forgotten then.
-            if let Some(dir) = channel.dir.as_ref().filter(|_| channel.give_up())
-                && let Err(error) = std::fs::remove_dir_all(dir)
-            {
-                tracing::warn!(channel = channel.name(), %error, "its folder can't be removed");
+        let over: Vec<String> =
+            lock(&self.by_name).iter().filter(|(_, channel)| is_over(channel)).map(|(name, _)| name.clone()).collect();
+        for name in over {
+            let Some(channel) = self.get(&name) else { continue };
+            // As long as a disk is at work on it the name is taken.
+            if !channel.give_up() {
+                continue;
+            }
+            lock(&self.by_name).remove(&name);
+            channel.lease().end(now);
+            tracing::info!(channel = name, "it is over, and forgotten");
+            if let Some(Err(error)) = channel.dir.as_deref().map(remove_files) {
+                tracing::warn!(channel = name, %error, "not all of its folder could be removed");
             }
         }
     }
@@ -269,6 +281,7 @@ impl Channel {
             ReadBack { channel: name, window: Window::new(options.clone()), records: 0, at: Utc(0), is_said: false };
         let needed_from = |checkpoint: &Record| Window::needed_by(&checkpoint.payload).unwrap_or(Utc(0));
         let each = |record: Record, place: SourceRange| back.take(record, place);
+        let is_new = dir.is_none_or(|dir| !spool::has_files(dir));
         let opened = dir.map(|dir| Spool::open(dir, all.spool_file_bytes, needed_from, each));
         let mut spool = match opened.transpose() {
             Ok(spool) => spool,
@@ -312,12 +325,28 @@ impl Channel {
         let told = Mutex::new(state.told());
         let intake = Intake::new(all.bytes_s_max);
         let kept = kept.kept;
-        Channel { name: name.to_owned(), dir, intake, shelf, kept, state: Mutex::new(state), told, published }
+        Channel {
+            name: name.to_owned(),
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
+            dir,
+            intake,
+            shelf,
+            kept,
+            is_new,
+            state: Mutex::new(state),
+            told,
+            published,
+        }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What tells it from every other, one of the same name before it, too.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// What bounds its pushes.
@@ -371,7 +400,7 @@ impl Channel {
     fn is_over(&self, now: Utc) -> bool {
         let live = self.broadcast();
         let stays = self.kept.max(Duration::from_millis(2 * live.timing.window_ms)) + ENDED_STAYS;
-        lock(&self.told).names.is_empty() || (live.ended && now > live.media_at.after(stays))
+        (self.is_new && lock(&self.told).names.is_empty()) || (live.ended && now > live.media_at.after(stays))
     }
 
     /// How many wait for the next state.
@@ -700,7 +729,9 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
         }
         (Kind::Served, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
-            Input::Chunk(init.served(raw)?)
+            let chunk = init.served(raw)?;
+            window.fits(init, &chunk)?;
+            Input::Chunk(chunk)
         }
         _ => Input::Nothing,
     })
@@ -734,6 +765,17 @@ fn replay(window: &mut Window, record: Record, place: SourceRange) -> Result<(),
     });
     let input = understood(window, &record, raw)?;
     apply(window, record, input, Some(place)).map(|_| ())
+}
+
+/// Removes what a channel has in `dir`, and `dir` itself if nothing else is in it.
+fn remove_files(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if spool::is_file(&path) || archive::is_file(&path) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    std::fs::remove_dir(dir)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -129,6 +129,21 @@ fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(file_name(number))
 }
 
+/// Whether `dir` has files of a spool; if that can't be said, it has.
+pub fn has_files(dir: &Path) -> bool {
+    match numbers(dir) {
+        Ok(numbers) => !numbers.is_empty(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory,
+    }
+}
+
+/// Whether `path` is a file of a spool, by its name.
+pub fn is_file(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    path.extension().is_some_and(|extension| extension == "spool")
+        && stem.is_some_and(|stem| stem.parse::<u32>().is_ok())
+}
+
 /// Numbers of the files in `dir`, ascending.
 fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();

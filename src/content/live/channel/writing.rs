@@ -40,7 +40,8 @@ impl State {
             }
         };
         self.noted = sequence;
-        self.is_full = written.is_full;
+        // A file that is to begin for another reason than its length is not forgotten where that was put off.
+        self.is_full = written.is_full || (self.is_full && !matches!(written.rolled, Some(Ok(()))));
         if let Err(error) = written.noted {
             tracing::warn!(channel, %error, "the archive's index can't be written");
         }
