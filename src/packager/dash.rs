@@ -75,7 +75,7 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
     let out = Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES);
-    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None };
+    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None, left_us: 0 };
     mpd.presentation(presentation);
     Ok(mpd.out)
 }
@@ -86,6 +86,8 @@ struct Mpd<'a> {
     thumbnails: &'a [Thumbnails],
     /// What it is of, if that is live.
     broadcast: Option<&'a Broadcast>,
+    /// How much earlier than in that its Periods begin, in microseconds.
+    left_us: i64,
 }
 
 impl Mpd<'_> {
@@ -1020,7 +1022,8 @@ mod tests {
     #[test]
     fn durations_have_hours_minutes_seconds() {
         let check = |ticks, timescale, expected: &str| {
-            let mut mpd = Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[], broadcast: None };
+            let mut mpd =
+                Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[], broadcast: None, left_us: 0 };
             mpd.duration(MediaTime::new(ticks, Timescale::new(timescale).expect("not zero")));
             assert_eq!(String::from_utf8(mpd.out).expect("text"), expected);
         };

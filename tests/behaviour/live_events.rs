@@ -1,6 +1,6 @@
 //! What encoders say beside the media: in its chunks, and in tracks of its own.
 
-use headwater::content::live::receiver::Receiver;
+use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::Source;
 use headwater::formats::isobmff::boxes::{write_box, write_full_box};
 use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
@@ -164,4 +164,23 @@ async fn a_track_of_events_is_waited_for_by_nobody_and_is_an_event_stream() {
         "{text}"
     );
     assert!(text.contains(&format!("SCTE35-OUT=0x{OUT}\n")), "{text}");
+}
+
+#[tokio::test]
+async fn events_of_a_channel_that_has_ended_were_told_by_times_of_the_whole_broadcast() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    push(&studio, "cues", &init_of_events());
+    run(&mut studio, &mut [&mut video], 50.0, NOW);
+    push(&studio, "cues", &chunk_of_events(50_000, &emsg("urn:example:score", 50_000, 2, b"2:1")));
+    run(&mut studio, &mut [&mut video], 60.0, NOW);
+    let channel = studio.channels.get("tv").unwrap();
+    channel.take("v", Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    let number = |after: &str| -> f64 { mpd.split_once(after).unwrap().1.split_once('"').unwrap().0.parse().unwrap() };
+    assert!(mpd.contains("type=\"static\"") && mpd.contains("start=\"PT0S\""), "{mpd}");
+    let begins_ms = number("presentationTimeOffset=\"") / 12.288;
+    assert!(begins_ms > 30_000.0, "{mpd}");
+    assert!((number("<Event presentationTime=\"") + begins_ms - 50_000.0).abs() < 1.0, "{mpd}");
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use headwater::content::live::channel::Options;
-use headwater::content::live::window;
+use headwater::content::live::receiver::Event;
+use headwater::content::live::window::{self, Source};
 
 use crate::live::{Encoder, Studio, quick, run};
 use crate::live_long::{Line, lines};
@@ -152,4 +153,20 @@ async fn a_hole_behind_the_beginning_of_an_announced_segment_is_one_hole() {
         let cuts = &studio.channels.get("tv").unwrap().broadcast().periods[0].cuts;
         assert_eq!(cuts.len(), 2, "{cuts:?}");
     }
+}
+
+#[tokio::test]
+async fn what_has_ended_without_its_sound_is_listed_for_as_long_as_it_had_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(options(dir.path(), false), NOW);
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+    run(&mut studio, &mut [&mut video], 100.0, NOW);
+    assert_eq!(periods(&studio).await, [["v"]], "what is broadcast now");
+    let channel = studio.channels.get("tv").unwrap();
+    channel.take("v", Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    assert!(channel.broadcast().ended);
+    assert_eq!(periods(&studio).await, [["v", "a"]]);
 }

@@ -19,6 +19,7 @@ impl Mpd<'_> {
         let mut events: Vec<(&LiveEvent, u64, Option<u64>)> = Vec::new();
         for event in broadcast.events.iter().filter(|event| !event.is_inband) {
             let Some((begins, ends)) = broadcast.event_us(event) else { continue };
+            let (begins, ends) = (begins - self.left_us, ends.map(|ends| ends - self.left_us));
             if begins < from || (begins >= until && !is_last) {
                 continue;
             }

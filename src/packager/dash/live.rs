@@ -17,10 +17,8 @@ const DELAY_TARGETS: u64 = 3;
 /// of day is, relative to it too.
 pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>, NoDash> {
     let mut presentation = broadcast.presentation();
-    leave_out_what_lacks(&mut presentation);
-    if broadcast.ended {
-        begin_with_media(&mut presentation);
-    }
+    leave_out_what_lacks(&mut presentation, broadcast.ended);
+    let left_us = if broadcast.ended { begin_with_media(&mut presentation) } else { 0 };
     if presentation.tracks().next().is_none() {
         return Err(NoDash::NoTrack);
     }
@@ -30,6 +28,7 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         rates,
         thumbnails: &[],
         broadcast: Some(broadcast),
+        left_us,
     };
     let timing = broadcast.timing;
     let low_latency = timing.low_latency.filter(|_| !broadcast.ended);
@@ -82,26 +81,36 @@ const LACKS_MAX: MediaTime = MediaTime { ticks: 30_000, timescale: Timescale::MI
 
 /// Leaves out the Periods that lack pictures or sound where others have both. No player goes on from one kind of them to the other: Shaka Player 5.2
 /// refuses the MPD (PERIOD_FLATTENING_FAILED), dash.js 5.2 waits for what does not come. A hole they pass. What lacks something for long is
-/// listed after all, in place of what came before it, until what it lacks is back.
-fn leave_out_what_lacks(presentation: &mut Presentation) {
+/// listed after all, in place of what came before it, until what it lacks is back. Of what has ended that is listed which has most pictures and sound
+/// together.
+fn leave_out_what_lacks(presentation: &mut Presentation, has_ended: bool) {
     let has = |period: &Period| [Kind::Video, Kind::Audio].map(|kind| period.sets.iter().any(|set| set.kind == kind));
+    let ms = |period: &Period| period.duration.to(Timescale::MILLI, Rounding::Nearest);
     let mut wanted = [false; 2];
-    for period in &presentation.periods {
-        let own = has(period);
-        let lacks = own.iter().zip(wanted).any(|(own, wanted)| wanted && !own);
-        if !lacks || period.duration >= LACKS_MAX {
-            wanted = own;
+    if has_ended {
+        let of = |kinds: [bool; 2]| presentation.periods.iter().filter(|p| has(p) == kinds).map(ms).sum::<i64>();
+        let all = presentation.periods.iter().map(has);
+        let count = |kinds: [bool; 2]| kinds.into_iter().filter(|has| *has).count() as i64;
+        wanted = all.max_by_key(|kinds| (of(*kinds) * count(*kinds), *kinds)).unwrap_or(wanted);
+    } else {
+        for period in &presentation.periods {
+            let own = has(period);
+            let lacks = own.iter().zip(wanted).any(|(own, wanted)| wanted && !own);
+            if !lacks || period.duration >= LACKS_MAX {
+                wanted = own;
+            }
         }
     }
     presentation.periods.retain(|period| has(period) == wanted);
 }
 
 /// Lets `presentation` begin with its first pictures, or with its first media if it has none. While a broadcast lasts its Periods stay where they
-/// began, though media leaves them; what is static is played from its beginning, and as long as it says (ISO/IEC 23009-1 §5.3.1.2).
-fn begin_with_media(presentation: &mut Presentation) {
+/// began, though media leaves them; what is static is played from its beginning, and as long as it says (ISO/IEC 23009-1 §5.3.1.2). Returns how much earlier all begins,
+/// in microseconds.
+fn begin_with_media(presentation: &mut Presentation) -> i64 {
     let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
     let micros = |us: i64| MediaTime::new(us, Timescale::MICRO);
-    let Some(first) = presentation.periods.first() else { return };
+    let Some(first) = presentation.periods.first() else { return 0 };
     let begin = |is_asked: fn(Kind) -> bool| {
         let tracks = first.tracks().filter(|track| is_asked(track.kind));
         tracks.filter_map(|track| track.segments.first().map(|segment| us(track.time(segment.time)))).min()
@@ -116,6 +125,7 @@ fn begin_with_media(presentation: &mut Presentation) {
         }
         period.start = micros(start.max(0));
     }
+    left_us
 }
 
 /// The moment that a producer named, and the clock that it was on, are believed if they are so near to when media came.
