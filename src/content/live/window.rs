@@ -209,6 +209,8 @@ struct Feed {
     astray: Option<i64>,
     /// Since when its times are far from those of the tracks that it is to be played with.
     elsewhere: Option<Utc>,
+    /// Whether its numbers are of another cadence, and say nothing.
+    is_renumbered: bool,
 }
 
 impl Window {
@@ -622,7 +624,7 @@ impl Window {
         let face = feed.init.face_from(locked.map_or(started_s, Cadence::as_u64));
         feed.named_s = if locked.is_some() { 0 } else { started_s };
         feed.forget_gathered(Some(number));
-        let is_first = self.timing.is_none();
+        let is_first = std::mem::take(&mut feed.is_renumbered) || self.timing.is_none();
         if let Some(cadence) = locked.filter(|_| !is_first) {
             self.fill_before(name, cadence, chunk, now);
         }
@@ -899,6 +901,7 @@ impl Feed {
             broken: None,
             astray: None,
             elsewhere: None,
+            is_renumbered: false,
         }
     }
 

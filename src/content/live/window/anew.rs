@@ -18,9 +18,11 @@ impl Window {
     pub fn adopt(&mut self, options: Options, now: Utc) -> bool {
         let fixed = |of: &Options| (of.target, of.part_target, of.cadence);
         let is_anew = fixed(&self.options) != fixed(&options) && self.next_period > 0;
+        let is_renumbered = is_anew && self.is_locked && self.options.cadence != options.cadence;
         if is_anew {
             self.ends_what_was_announced(now);
         }
+        self.feeds.values_mut().for_each(|feed| feed.is_renumbered |= is_renumbered);
         let latency = std::mem::replace(&mut self.options, options).latency;
         let Some(mut timing) = self.timing else { return is_anew };
         timing.window_ms = u64::try_from(self.options.window.as_millis()).unwrap_or(u64::MAX);
