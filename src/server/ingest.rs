@@ -115,17 +115,23 @@ fn track_of(stem: &str, named_segments: bool) -> String {
 }
 
 /// `name`, or the track of those `known` that a packager means by it whose initialization segment is called otherwise: `out12` of `out`,
-/// `out-1` of `main-1`, or of the only track that there is.
+/// `out-1` of `main-1`, or of the only track that there is, unless that has another number.
 fn known_name(known: &[String], name: String) -> String {
     let is_known = |name: &str| known.iter().any(|known| known == name);
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
-    let number = |name: &str| name.rsplit_once('-').map(|(_, number)| number.to_owned());
-    let mut alike = known.iter().filter(|known| number(&name).is_some() && number(known) == number(&name));
+    let number = |name: &str| {
+        let (_, number) = name.rsplit_once('-')?;
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_owned())
+    };
+    let own = number(&name);
+    // Only an initialization segment without a name may be of any.
+    let is_alike = |known: &&String| own.is_some() && number(known) == own && known.starts_with("main-");
+    let mut alike = known.iter().filter(is_alike);
     match (known, alike.next(), alike.next()) {
         _ if is_known(&name) => name,
         _ if is_known(stem) => stem.to_owned(),
-        ([only], ..) => only.clone(),
         (_, Some(alike), None) => alike.clone(),
+        ([only], ..) if own.is_none() || number(only).is_none() => only.clone(),
         _ => name,
     }
 }
@@ -471,6 +477,8 @@ mod tests {
         // Nothing tells whose it is: as a track of its own it has no initialization segment, and that is said.
         assert_eq!(segment("/ingest/c/out_10.m4s", &known), "out");
         let one = |name: &str| [name.to_owned()];
+        assert_eq!(segment("/ingest/c/out_1_00001.m4s", &one("main-0")), "out-1", "another number is another track's");
+        assert_eq!(segment("/ingest/c/audio_1_00001.m4s", &[one("video-1"), one("video-2")].concat()), "audio-1");
         assert_eq!(segment("/ingest/c/out12.m4s", &one("out")), "out");
         assert_eq!(segment("/ingest/c/out12.m4s", &one("main")), "main");
         assert_eq!(segment("/ingest/c/en_20261126_00001.m4s", &["en".to_owned(), "de".to_owned()]), "en");

@@ -58,7 +58,14 @@ fn listeners(names: &str, count: usize) -> Vec<Option<Listener>> {
         "ingest" => Some(Listener::Ingest),
         _ => None,
     };
-    let names: Vec<Option<Listener>> = names.split(':').map(named).chain(std::iter::repeat(None)).take(count).collect();
+    let mut names: Vec<Option<Listener>> =
+        names.split(':').map(named).chain(std::iter::repeat(None)).take(count).collect();
+    for place in 1..names.len() {
+        // A unit of two sockets gives both its name.
+        if names[..place].contains(&names[place]) {
+            names[place] = None;
+        }
+    }
     let in_order = [Listener::Media, Listener::Admin, Listener::Tls];
     let mut left = in_order.into_iter().filter(|listener| !names.contains(&Some(*listener)));
     names.iter().map(|named| named.or_else(|| left.next())).collect()
@@ -80,6 +87,7 @@ mod tests {
         // Which unit comes first is the manager's.
         check("ingest:headwater.socket:headwater.socket", 3, &[Some(Ingest), Some(Media), Some(Admin)]);
         check("headwater.socket:headwater.socket:ingest", 3, &[Some(Media), Some(Admin), Some(Ingest)]);
+        check("media:media", 2, &[Some(Media), Some(Admin)]);
         check("admin:unknown", 2, &[Some(Admin), Some(Media)]);
         check("a:b:c:d", 4, &[Some(Media), Some(Admin), Some(Tls), None]);
     }
