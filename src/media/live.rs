@@ -399,6 +399,20 @@ pub enum FoundPart<'a> {
 }
 
 impl LiveTrack {
+    /// A track of which nothing has come.
+    pub fn new(face: Arc<Track>) -> LiveTrack {
+        LiveTrack {
+            face,
+            rate: (0, 0),
+            segments: Segments::default(),
+            listed_from: 0,
+            open: None,
+            next_number: 0,
+            next_time: 0,
+            produced: None,
+        }
+    }
+
     /// Those that are listed.
     pub fn listed(&self) -> impl Iterator<Item = &Arc<LiveSegment>> {
         self.segments.from(self.listed_from)

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::content::live::pushed::Init;
+use crate::content::live::spool::numbers;
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
 use crate::media::sample::SourceRange;
 use crate::media::shift::{Shift, shifted};
@@ -109,13 +110,6 @@ struct Open {
     len: u64,
 }
 
-/// Whether `path` is an index, by its name.
-pub fn is_file(path: &Path) -> bool {
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    path.extension().is_some_and(|extension| extension == "index")
-        && stem.is_some_and(|stem| stem.parse::<u32>().is_ok())
-}
-
 fn path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:08}.index"))
 }
@@ -125,7 +119,7 @@ impl Archive {
     pub fn open(dir: &Path) -> io::Result<Archive> {
         let mut archive = Archive { dir: dir.to_path_buf(), open: None, ids: BTreeMap::new(), next: BTreeMap::new() };
         // The last two have the last segments of every track that goes on.
-        for number in numbers(dir)?.into_iter().rev().take(2) {
+        for number in numbers(dir, "index")?.into_iter().rev().take(2) {
             let (index, whole) = Index::read(dir, number)?;
             File::options().write(true).open(path(dir, number))?.set_len(whole)?;
             for entry in &index.entries {
@@ -350,18 +344,6 @@ impl SegmentLine {
     }
 }
 
-/// Numbers of the indexes in `dir`, ascending.
-fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_suffix(".index"));
-        numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
 /// Reads the indexes of a channel. What it read of those that are complete it remembers.
 #[derive(Debug)]
 pub struct Shelf {
@@ -459,7 +441,7 @@ impl Shelf {
     /// The first `most` that `are_wanted`, by what they have, in order. Of which that is not known yet are read, once.
     fn indexes(&self, most: usize, are_wanted: impl Fn(&Span) -> bool) -> io::Result<Vec<Arc<Index>>> {
         // Ascending.
-        let numbers = numbers(&self.dir)?;
+        let numbers = numbers(&self.dir, "index")?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { spans, indexes } = &mut *known;
         spans.retain(|number, _| numbers.binary_search(number).is_ok());
@@ -617,14 +599,8 @@ mod tests {
             let mut text = Vec::new();
             for (id, name) in [(0, "v"), (1, "w")] {
                 let track = LiveTrack {
-                    face: Arc::new(Track { name: name.to_owned(), ..Track::clone(&face) }),
                     rate: (1, 1),
-                    segments: Segments::default(),
-                    listed_from: 0,
-                    open: None,
-                    next_number: 0,
-                    next_time: 0,
-                    produced: None,
+                    ..LiveTrack::new(Arc::new(Track { name: name.to_owned(), ..Track::clone(&face) }))
                 };
                 let (start, origin) = (MediaTime::ZERO, MediaTime::ZERO);
                 let period = LivePeriod { number: 0, start, origin, end: None, cuts: Vec::new(), tracks: Vec::new() };

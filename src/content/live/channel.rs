@@ -771,7 +771,7 @@ fn replay(window: &mut Window, record: Record, place: SourceRange) -> Result<(),
 fn remove_files(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        if spool::is_file(&path) || archive::is_file(&path) {
+        if ["spool", "index"].iter().any(|extension| spool::number_of(&path, extension).is_some()) {
             std::fs::remove_file(path)?;
         }
     }

@@ -35,15 +35,9 @@ impl Published {
         Arc::clone(&self.state.borrow())
     }
 
-    /// `state` follows, if it is another one.
+    /// `state` follows, if it is a later one.
     pub(super) fn follow_with(&self, state: &Arc<Broadcast>) {
-        self.state.send_if_modified(|newest| {
-            let is_new = newest.sequence != state.sequence;
-            if is_new {
-                *newest = Arc::clone(state);
-            }
-            is_new
-        });
+        pass_on(state, &self.state);
     }
 
     /// Tells of every new state, beginning with the newest.
@@ -76,8 +70,8 @@ async fn relay(mut states: watch::Receiver<Arc<Broadcast>>, relayed: Arc<watch::
     }
 }
 
-fn pass_on(state: &Arc<Broadcast>, relayed: &watch::Sender<Arc<Broadcast>>) {
-    relayed.send_if_modified(|last| {
+fn pass_on(state: &Arc<Broadcast>, to: &watch::Sender<Arc<Broadcast>>) {
+    to.send_if_modified(|last| {
         let is_later = last.sequence < state.sequence;
         if is_later {
             *last = Arc::clone(state);

@@ -131,26 +131,22 @@ fn path(dir: &Path, number: u32) -> PathBuf {
 
 /// Whether `dir` has files of a spool; if that can't be said, it has.
 pub fn has_files(dir: &Path) -> bool {
-    match numbers(dir) {
+    match numbers(dir, "spool") {
         Ok(numbers) => !numbers.is_empty(),
         Err(error) => error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory,
     }
 }
 
-/// Whether `path` is a file of a spool, by its name.
-pub fn is_file(path: &Path) -> bool {
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    path.extension().is_some_and(|extension| extension == "spool")
-        && stem.is_some_and(|stem| stem.parse::<u32>().is_ok())
+/// The number of a file whose name is that and `extension`.
+pub fn number_of(path: &Path, extension: &str) -> Option<u32> {
+    path.file_stem().filter(|_| path.extension().is_some_and(|own| own == extension))?.to_str()?.parse().ok()
 }
 
-/// Numbers of the files in `dir`, ascending.
-fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
+/// The numbers of the files in `dir` whose names are those and `extension`, ascending.
+pub fn numbers(dir: &Path, extension: &str) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let digits = name.to_str().and_then(|name| name.strip_suffix(".spool"));
-        numbers.extend(digits.and_then(|digits| digits.parse::<u32>().ok()));
+        numbers.extend(number_of(&entry?.path(), extension));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -166,7 +162,7 @@ impl Spool {
         mut each: impl FnMut(Record, SourceRange),
     ) -> io::Result<Spool> {
         fs::create_dir_all(dir)?;
-        let mut numbers = numbers(dir)?;
+        let mut numbers = numbers(dir, "spool")?;
         let first_records = numbers.iter().map(|&number| first_record(&path(dir, number)));
         let mut first_records: Vec<Option<Record>> = first_records.collect::<io::Result<_>>()?;
         // A kill left it before its checkpoint was written, which the records that would follow build on.

@@ -862,16 +862,7 @@ enum Course {
 
 impl Feed {
     fn new(init: Init, now: Utc) -> Feed {
-        let live = LiveTrack {
-            face: Arc::new(init.face.clone()),
-            rate: (0, 0),
-            segments: Segments::default(),
-            listed_from: 0,
-            open: None,
-            next_number: 0,
-            next_time: 0,
-            produced: None,
-        };
+        let live = LiveTrack::new(Arc::new(init.face.clone()));
         Feed {
             init: Arc::new(init),
             named_s: 0,
