@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod admin;
 pub mod bodies;
+pub mod clock;
 pub mod conn;
 pub mod drain;
 pub mod http;

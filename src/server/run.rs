@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::origin::serve::Origin;
 use crate::server::Options;
 use crate::server::admin::{Admin, MediaBase};
+use crate::server::clock::{Clock, Readings};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
 use crate::server::ingest::{self, Ingest};
@@ -53,9 +54,10 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Takes the addresses; to be called inside a runtime. Port 0 means any free port.
+    /// Takes the addresses; to be called inside a runtime. Port 0 means any free port. It goes by the wall clock as it is now.
     pub fn bind(options: Options, origin: Arc<Origin>, telemetry: Arc<Telemetry>) -> Result<Server, StartError> {
-        Server::take(Inherited::default(), options, origin, telemetry)
+        let clock = Arc::new(Clock::new(Readings::take()));
+        Server::take(Inherited::default(), options, origin, telemetry, clock)
     }
 
     /// Takes the sockets that are `inherited`, and the addresses of the others.
@@ -64,6 +66,7 @@ impl Server {
         options: Options,
         origin: Arc<Origin>,
         telemetry: Arc<Telemetry>,
+        clock: Arc<Clock>,
     ) -> Result<Server, StartError> {
         type Socket = Option<std::net::TcpListener>;
         let bind = |inherited: Socket, address: SocketAddr| -> Result<(TcpListener, SocketAddr), StartError> {
@@ -87,7 +90,7 @@ impl Server {
         };
         let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
         let ingest = options.ingest.listen.map(|address| bind(inherited.ingest, address)).transpose()?;
-        let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
+        let current = Arc::new(Current::new(State::new(origin, telemetry, clock, options)));
         Ok(Server { media, media_base, admin, ingest, current })
     }
 
