@@ -529,7 +529,7 @@ mod tests {
     #[test]
     fn a_token_may_come_as_a_bearers_or_as_a_password() {
         let tokens = BTreeMap::from([("own".to_owned(), "secret2".to_owned())]);
-        let options = IngestOptions { listen: None, token: Some("secret".into()), tokens };
+        let options = IngestOptions { listen: None, speaks_tls: false, token: Some("secret".into()), tokens };
         let check = |channel: &str, value: &'static str| {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
             authorize(&options, channel, &headers).is_ok()
