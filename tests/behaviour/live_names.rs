@@ -8,7 +8,7 @@ use bytes::Bytes;
 use headwater::content::live::channel::Options;
 use headwater::content::live::pushed::Refusal;
 use headwater::content::live::receiver::Event;
-use headwater::content::live::window::{self, Source, TRACKS_MAX, Taken};
+use headwater::content::live::window::{self, Source, TRACKS_MAX};
 use headwater::time::Utc;
 
 use crate::live::{Encoder, Studio, quick, run_for};
@@ -82,11 +82,11 @@ async fn an_encoder_that_named_its_tracks_anew_locked_its_channel() {
 }
 
 /// Begins `names` more, of which nothing but an initialization segment comes.
-fn init(studio: &Studio, names: std::ops::Range<usize>, of: &Encoder) -> Result<Taken, Refusal> {
+fn init(studio: &Studio, mut names: std::ops::Range<usize>, of: &Encoder) -> Result<(), Refusal> {
     let channel = studio.channels.for_push("tv").unwrap();
     let init = || Event::Init(Bytes::from(of.init.clone()));
     let source = Source { push: 1, ..Source::default() };
-    names.map(|name| channel.take(&format!("n{name}"), init(), source, studio.now)).last().unwrap()
+    names.try_for_each(|name| channel.take(&format!("n{name}"), init(), source, studio.now).map(drop))
 }
 
 #[tokio::test]
