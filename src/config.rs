@@ -152,6 +152,7 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
         of_peer.map(|count| bounded("connections-peer-max", count, 1..=connections_max)).transpose()?;
     let requests = written.requests_max.unwrap_or(origin.requests_max);
     origin.requests_max = bounded("requests-max", requests, 1..=1 << 20)?;
+    origin.waits_max = bounded("waits-max", written.waits_max.unwrap_or(origin.waits_max), 1..=1 << 20)?;
     let size = |size: Option<Size>, default: usize| size.map_or(default, |Size(bytes)| bytes as usize);
     server.url_bytes_max = bounded("url-max", size(written.url_max, server.url_bytes_max), 256..=32 << 10)?;
     // hyper's smallest buffer.

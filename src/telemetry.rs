@@ -239,6 +239,8 @@ label! {
     Refused, "work":
     /// A segment of a channel.
     Live = "live",
+    /// What has not come yet of a channel, and somebody would wait for.
+    Waiting = "waiting",
     /// A playlist or MPD.
     Manifest = "manifest",
     /// A segment.

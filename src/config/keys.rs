@@ -203,6 +203,13 @@ const PLAIN: &[Key] = &[
         |config| Some(config.origin.requests_max.to_string()),
     ),
     key(
+        "waits-max",
+        "65536",
+        "Requests that wait for what is live, and bodies that grow with it; more are refused with 503, and what is there is answered. A channel may have as many as are free: half, if it is alone.",
+        "A connection that waits keeps some kilobytes, and one channel leaves room for the others.",
+        |config| Some(config.origin.waits_max.to_string()),
+    ),
+    key(
         "flights-max",
         "256",
         "Objects being made at once; more are refused with 503.",
@@ -978,6 +985,7 @@ pub(super) mod tests {
         connections-max = 100
         connections-peer-max = 20
         requests-max = 10
+        waits-max = 20
         flights-max = 5
         reads-max = 7
         url-max = "1KiB"

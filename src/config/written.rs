@@ -96,6 +96,9 @@ pub struct Written {
     /// Requests that wait for something to be made; more are refused with 503 [default: 4096]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub requests_max: Option<usize>,
+    /// Requests that wait for what is live; more are refused with 503 [default: 65536]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub waits_max: Option<usize>,
     /// Objects being made at once; more are refused with 503 [default: 256]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub flights_max: Option<usize>,
@@ -202,6 +205,7 @@ impl Written {
             connections_max,
             connections_peer_max,
             requests_max,
+            waits_max,
             flights_max,
             reads_max,
             url_max,

@@ -29,9 +29,11 @@ use crate::origin::object::{
 use crate::origin::render::{IMMUTABLE, media_type, no_such_object};
 use crate::origin::serve::Origin;
 use crate::origin::shift::{self, Shifted};
+use crate::origin::waits::Waiting;
 use crate::origin::written::{Written, object, recipe, web_vtt, written};
 use crate::packager::hls;
 use crate::rope::Rope;
+use crate::telemetry::Refused;
 use crate::time::Utc;
 
 /// A playlist that somebody waits for comes within so many target durations, or not (rfc8216bis §6.2.5.2).
@@ -40,8 +42,6 @@ const WAIT_TARGETS: u32 = 3;
 const EARLY: Duration = Duration::from_secs(1);
 /// Seconds since media last came, in answers that are manifests: so that whoever is in front sees a channel falter before it is silent.
 const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
-/// The most requests that wait on one channel: a connection that waits keeps some kilobytes.
-const WAITERS_MAX: usize = 32_768;
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
@@ -129,7 +129,7 @@ impl Origin {
                 let directives = Directives::parse(request.uri().query())?;
                 let live = channel.broadcast();
                 let is_over = shifted.shift.is_over(&live);
-                let live = if is_over { live } else { awaited(channel, track, directives).await? };
+                let live = if is_over { live } else { awaited(self, channel, track, directives).await? };
                 let was_waited_for = directives.msn.is_some() && !is_over;
                 let is_delta = directives.skip && !is_over;
                 (live, Manifest::Media { track: track.to_owned(), is_delta, was_waited_for })
@@ -170,7 +170,7 @@ impl Origin {
             ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
             [track, "media.m3u8"] => {
                 let directives = Directives::parse(request.uri().query())?;
-                let broadcast = awaited(channel, track, directives).await?;
+                let broadcast = awaited(self, channel, track, directives).await?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
                 let is_delta = directives.skip && !broadcast.ended;
                 let media = Manifest::Media { track: track.to_owned(), is_delta, was_waited_for };
@@ -242,7 +242,7 @@ impl Origin {
         let time = canonical(stem).ok_or_else(no_such_object)?;
         match extension {
             "part.m4s" => {
-                let part = match part(channel, &broadcast, name, version, time).await? {
+                let part = match part(self, channel, &broadcast, name, version, time).await? {
                     Located::Here(part) => part,
                     Located::Of(segment, bytes) => {
                         // After an outage what is young is old: a moment of it is read as all of it is.
@@ -269,7 +269,7 @@ impl Origin {
                     Ok(answered(&object, STORED))
                 }
                 Waited::Never => Err(never_came()),
-                Waited::Open => Ok(growing(channel, request, name.to_owned(), version, time, media_type(&face))),
+                Waited::Open => growing(self, channel, request, name.to_owned(), version, time, media_type(&face)),
             },
             "vtt" if hls::live::is_web_vtt(&face) && !face.is_protected() => {
                 // A segment that grows is not made to WebVTT: it has cues whose end nobody knows.
@@ -313,7 +313,7 @@ impl Origin {
         version: Version,
         time: i64,
     ) -> Result<Waited, Problem> {
-        match segment(channel, broadcast, name, version, time).await {
+        match segment(self, channel, broadcast, name, version, time).await {
             // It was let go of in memory, and what is beside it not yet.
             Ok(Waited::Whole(segment)) if !segment.lease.is_live() => {
                 let kept = self.kept_segment(channel, name, version, time).await?;
@@ -397,7 +397,12 @@ fn gone() -> Problem {
 }
 
 /// The first state of `channel` in which what `directives` ask for is there.
-async fn awaited(channel: &Channel, track: &str, directives: Directives) -> Result<Arc<Broadcast>, Problem> {
+async fn awaited(
+    origin: &Origin,
+    channel: &Channel,
+    track: &str,
+    directives: Directives,
+) -> Result<Arc<Broadcast>, Problem> {
     let broadcast = channel.broadcast();
     let Some(msn) = directives.msn else { return Ok(broadcast) };
     let Some((number, parts)) = hls::live::edge(&broadcast, track) else { return Ok(broadcast) };
@@ -411,12 +416,9 @@ async fn awaited(channel: &Channel, track: &str, directives: Directives) -> Resu
         let what = format!("the playlist ends at segment {number}, part {parts}: that is too far ahead");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
     }
-    if channel.waiting() >= WAITERS_MAX {
-        return Err(Problem::unavailable("too_many", "too many wait for this channel"));
-    }
     let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
-    wait(channel, limit, has_come).await.ok_or_else(|| {
+    wait(origin, channel, limit, has_come).await?.ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_in_time", "what was asked for did not come in time")
     })
 }
@@ -436,15 +438,29 @@ fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> b
     part < had || number > msn + 1 || parts > 0
 }
 
-/// The first state of `channel` for which `has_come` holds, or nothing within `limit`.
+/// The first state of `channel` for which `has_come` holds, or nothing within `limit`. Who has to wait for it needs a place.
 async fn wait(
+    origin: &Origin,
     channel: &Channel,
     limit: Duration,
     has_come: impl Fn(&Arc<Broadcast>) -> bool,
-) -> Option<Arc<Broadcast>> {
+) -> Result<Option<Arc<Broadcast>>, Problem> {
+    let newest = channel.broadcast();
+    if has_come(&newest) {
+        return Ok(Some(newest));
+    }
+    let _place = place(origin, channel)?;
     let mut states = channel.subscribe();
     let waited = tokio::time::timeout(limit, states.wait_for(has_come)).await;
-    waited.ok()?.ok().map(|broadcast| Arc::clone(&broadcast))
+    Ok(waited.ok().and_then(Result::ok).map(|broadcast| Arc::clone(&broadcast)))
+}
+
+/// A place for who waits for `channel`.
+fn place(origin: &Origin, channel: &Channel) -> Result<Waiting, Problem> {
+    origin.waits.enter(channel.waiting()).ok_or_else(|| {
+        origin.telemetry().work_refused.at(Refused::Waiting).inc();
+        Problem::unavailable("too_many_wait", "too many wait for what comes next; what is there is answered")
+    })
 }
 
 /// Where a part is.
@@ -455,6 +471,7 @@ enum Located {
 }
 
 async fn part(
+    origin: &Origin,
     channel: &Channel,
     broadcast: &Broadcast,
     name: &str,
@@ -476,7 +493,7 @@ async fn part(
     }
     // Hinted at: not a byte before all of it is there (rfc8216bis §6.2.6).
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
-    let later = wait(channel, limit, |later| later.ended || found(later).is_some()).await;
+    let later = wait(origin, channel, limit, |later| later.ended || found(later).is_some()).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this part did not come"))
 }
 
@@ -488,6 +505,7 @@ enum Waited {
 }
 
 async fn segment(
+    origin: &Origin,
     channel: &Channel,
     broadcast: &Broadcast,
     name: &str,
@@ -517,19 +535,20 @@ async fn segment(
     if broadcast.ended {
         return Err(no_such_object());
     }
-    let later = wait(channel, EARLY, |later| later.ended || found(later).is_some()).await;
+    let later = wait(origin, channel, EARLY, |later| later.ended || found(later).is_some()).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this segment has not come yet"))
 }
 
 /// The segment at `time`, which grows: what there is of it, and what comes.
 fn growing(
+    origin: &Origin,
     channel: &Channel,
     request: &Request<()>,
     name: String,
     version: Version,
     time: i64,
     content_type: &'static str,
-) -> Response<Body> {
+) -> Result<Response<Body>, Problem> {
     let mut response = Response::new(Body::empty());
     let head = response.headers_mut();
     head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -537,15 +556,17 @@ fn growing(
     head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
     head.insert(http::header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     if request.method() != Method::HEAD {
+        let place = place(origin, channel)?;
         let (pieces, growth) = mpsc::channel(PIECES_MAX);
-        tokio::spawn(follow(channel.subscribe(), pieces, name, version, time));
+        tokio::spawn(follow(place, channel.subscribe(), pieces, name, version, time));
         *response.body_mut() = Body::growing(growth);
     }
-    response
+    Ok(response)
 }
 
 /// Hands over what comes of a segment, until it is whole; it ends without the end if it never will be, or nobody reads any more.
 async fn follow(
+    _place: Waiting,
     mut states: watch::Receiver<Arc<Broadcast>>,
     pieces: mpsc::Sender<Option<Rope>>,
     name: String,

@@ -15,4 +15,5 @@ pub mod range;
 pub mod render;
 pub mod serve;
 pub mod shift;
+pub(crate) mod waits;
 pub mod written;

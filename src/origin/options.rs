@@ -24,6 +24,8 @@ pub struct Options {
     /// Requests that wait for something to be made. What lies in the cache takes microseconds and does not count, so this many mean that
     /// sources are too slow, and more waiting would only spend memory.
     pub requests_max: usize,
+    /// Requests that wait for what is live: a connection that waits keeps some kilobytes. One channel alone has half of them.
+    pub waits_max: usize,
     /// Files of opened presentations that are kept open, so that a replaced one can still be played. A share of the descriptors
     /// a process may have; beyond it presentations are closed and opened again when they are asked for.
     pub open_files_max: usize,
@@ -46,6 +48,7 @@ impl Default for Options {
             reads_max: 32,
             in_flight_bytes: 256 << 20,
             requests_max: 4096,
+            waits_max: 64 << 10,
             open_files_max: 4096,
             open_wait: Duration::from_secs(8),
             manifest_max_age: Duration::from_secs(120),

@@ -30,6 +30,7 @@ use crate::origin::object::{ANYBODY, Body, CACHE_STATUS, COLLAPSED, Object, PASS
 use crate::origin::openings::Openings;
 use crate::origin::options::{INDEX_SHARE, Options};
 use crate::origin::render::{Indexed, MEMORY_FULL, Render, memory_full, no_such_object, source_problem};
+use crate::origin::waits::Waits;
 use crate::telemetry::{CacheClass, ReadOf, Refused, Telemetry};
 use crate::time::Utc;
 
@@ -77,6 +78,8 @@ pub struct Origin {
     retired: Mutex<Vec<Arc<Indexed>>>,
     /// Bounds what is made at once.
     admission: Arc<Admission>,
+    /// Bounds who waits for what is live.
+    pub(crate) waits: Arc<Waits>,
     /// Bounds what bodies keep alive.
     memory: Arc<Memory>,
     /// Bounds how many presentations are opened at once.
@@ -108,6 +111,7 @@ impl Origin {
             remembered: Cache::new(options.cache_bytes / 100 * REMEMBERED_SHARE),
             retired: Mutex::default(),
             admission: Arc::new(Admission::new(options.flights_max)),
+            waits: Arc::new(Waits::new(options.waits_max)),
             memory: Arc::new(Memory::new(segment + options.in_flight_bytes)),
             openings,
             files,

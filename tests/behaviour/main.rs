@@ -17,6 +17,7 @@ mod live_events;
 mod live_faults;
 mod live_long;
 mod live_missing;
+mod live_names;
 mod live_order;
 mod live_shift;
 mod live_timeline;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater::content::live::window;
-use headwater::origin::serve::Purge;
+use headwater::content::library::{self, Library};
+use headwater::content::live::receiver::Receiver;
+use headwater::content::live::window::{self, Source};
+use headwater::origin::options::Options;
+use headwater::origin::serve::{Origin, Purge};
 use headwater::telemetry::Refused;
 use http::{Method, Request};
 
@@ -141,4 +144,76 @@ async fn slow_readers_kept_what_had_left_the_window_and_nothing_counted_it() {
         let answer = scene.origin.serve(&Request::get(url).body(()).unwrap(), scene.now).await;
         assert_eq!(answer.body().sent_within(), None, "{url}: its bytes are counted");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_for_one_channel_shut_out_who_did_not_wait_and_other_channels() {
+    let mut studio = Studio::with(window::Options { cadence: Some("2s".parse().unwrap()), ..quick() });
+    let library = Library::new(library::Options::new("there-is-no-such-library".into()));
+    let origin = Origin::new(Arc::new(library), Options { waits_max: 8, ..Options::default() }, Arc::default());
+    studio.origin = Arc::new(origin.broadcasting(Arc::clone(&studio.channels)));
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 15.3, NOW);
+    // The same is pushed to another channel.
+    let radio = studio.channels.for_push("radio").unwrap();
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&video.init, &mut events).unwrap();
+    (0..video.sample / 12).for_each(|chunk| receiver.push(&video.chunk(chunk * 12), &mut events).unwrap());
+    for (index, event) in events.into_iter().enumerate() {
+        radio
+            .take(
+                "v",
+                event,
+                Source { push: 1, ..Source::default() },
+                NOW.after(Duration::from_millis(500 * index as u64)),
+            )
+            .unwrap();
+    }
+    let list = studio.playlist("v").await;
+    let (msn, part) = (list.msn + list.segments.len() as u64, list.open.len());
+    let of = |channel: &str| format!("/{channel}/v/media.m3u8?_HLS_msn={msn}&_HLS_part={part}");
+    let growing = studio.dash().await[0].segments.last().unwrap().url.clone();
+    let (origin, now) = (Arc::clone(&studio.origin), studio.now);
+    let ask = |url: String| {
+        let origin = Arc::clone(&origin);
+        tokio::spawn(async move { crate::scene::ask(&origin, now, Method::GET, &url, &[]).await })
+    };
+    let channels = Arc::clone(&studio.channels);
+    let waiting = async |channel: &str, count: usize| {
+        while channels.get(channel).unwrap().waiting() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Half of all places.
+    let blocked: Vec<_> = (0..3).map(|_| ask(of("tv"))).collect();
+    let grows = ask(growing.clone());
+    waiting("tv", 4).await;
+    let hint = list.hint.clone().unwrap();
+    for url in [of("tv"), growing.clone(), hint.clone()] {
+        let answer = studio.get(&url).await;
+        assert_eq!(answer.problem(503, "public, max-age=1").0, "too_many_wait", "{url}");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(origin.telemetry().work_refused.at(Refused::Waiting).get(), 3);
+    // What is there is answered: to who names it, too.
+    let before = format!("/tv/v/media.m3u8?_HLS_msn={}", msn - 1);
+    for url in [&before, "/tv/v/media.m3u8", "/tv/master.m3u8", &list.segments[0].0, &list.open[0].0] {
+        assert_eq!(studio.get(url).await.status, 200, "{url}");
+    }
+    let head = crate::scene::ask(&origin, now, Method::HEAD, &growing, &[]).await;
+    assert_eq!(head.status, 200, "nobody waits for the head of what grows");
+    // Another channel has places of its own.
+    let others: Vec<_> = (0..2).map(|_| ask(of("radio"))).collect();
+    waiting("radio", 2).await;
+    assert_eq!(studio.get(&of("radio")).await.problem(503, "public, max-age=1").0, "too_many_wait");
+    // Who waited is answered when it comes, and his place is the next one's.
+    run(&mut studio, &mut [&mut video], 16.3, NOW);
+    for answer in blocked.into_iter().chain([grows]) {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    assert!(others.iter().all(|other| !other.is_finished()));
+    let next = ask(format!("/tv/v/media.m3u8?_HLS_msn={}", msn + 1));
+    waiting("tv", 1).await;
+    assert!(!next.is_finished());
 }

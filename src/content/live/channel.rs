@@ -5,7 +5,7 @@ mod restarts;
 mod standby;
 mod writing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -537,7 +537,7 @@ impl Channel {
 
     fn publish(&self, state: &State) {
         let mut told = lock(&self.told);
-        if told.names.len() != state.window.names().count() || !Arc::ptr_eq(&told.lease, &state.lease) {
+        if !state.window.names().eq(told.names.iter()) || !Arc::ptr_eq(&told.lease, &state.lease) {
             *told = state.told();
         }
         drop(told);
@@ -642,10 +642,13 @@ impl State {
         let (track, encoder) = (record.track.clone(), record.source.encoder);
         let (now, ends) = (record.at, self.end_ms(&record, &input));
         let before = self.window.next_number(&track);
-        let is_chunk = record.kind.is_chunk();
+        let (is_chunk, is_init) = (record.kind.is_chunk(), record.kind == Kind::Init);
         let taken = apply(&mut self.window, record, input, place);
         if is_chunk && self.window.next_number(&track) != before {
             self.encoders.gave(encoder);
+        }
+        if is_init {
+            self.forget_names();
         }
         if let (Some(ends), Ok(Taken::Added)) = (ends, &taken)
             && let Some(drift_ms) = self.drifts.entry(track.clone()).or_default().came(ends, now)
@@ -661,6 +664,13 @@ impl State {
             self.encoders.let_go(&track, &standing);
         }
         taken
+    }
+
+    /// What is known of tracks that made room for others goes.
+    fn forget_names(&mut self) {
+        let names: BTreeSet<&str> = self.window.names().collect();
+        self.drifts.retain(|track, _| names.contains(track.as_str()));
+        self.encoders.forget_others(|track| names.contains(track));
     }
 
     /// When `input` ends on its own clock, in milliseconds, if it is a chunk of media.

@@ -235,6 +235,11 @@ impl<T> Encoders<T> {
         held.map(|((track, _), _)| track.clone()).collect()
     }
 
+    /// Forgets tracks that `are_there` no more.
+    pub fn forget_others(&mut self, are_there: impl Fn(&str) -> bool) {
+        self.seats.retain(|(track, _), _| are_there(track));
+    }
+
     /// A segment began with media of `encoder`.
     pub fn gave(&mut self, encoder: u32) {
         if let Some(known) = self.known.iter_mut().find(|known| known.id == encoder) {

@@ -340,12 +340,21 @@ fn first_record(path: &Path) -> io::Result<Option<Record>> {
     Ok(read(&mut reader)?.map(|(record, _)| record))
 }
 
-/// The version of the file that `reader` begins; `None` if it is none that is read.
+/// The version of the file that `reader` begins; `None` if it is none of ours, or not begun. What a later build wrote is an error: it is not to be
+/// written over.
 fn version(reader: &mut impl Read) -> io::Result<Option<u8>> {
     let mut magic = [0; MAGIC.len()];
-    let is_whole = fill(reader, &mut magic)?;
-    let known = [MAGIC_BEFORE, MAGIC].into_iter().position(|known| is_whole && magic == *known);
-    Ok(known.map(|at| at as u8 + 1))
+    if !fill(reader, &mut magic)? {
+        return Ok(None);
+    }
+    match [MAGIC_BEFORE, MAGIC].into_iter().position(|known| magic == *known) {
+        Some(at) => Ok(Some(at as u8 + 1)),
+        None if magic[..7] == MAGIC[..7] && magic[7].is_ascii_graphic() => {
+            let what = format!("a file of version {}: this build reads versions 1 and 2", char::from(magic[7]));
+            Err(io::Error::new(io::ErrorKind::Unsupported, what))
+        }
+        None => Ok(None),
+    }
 }
 
 /// The next record and the length of what is before its payload; `None` if no whole one follows.
@@ -475,6 +484,20 @@ mod tests {
             spool.roll(&record(Kind::Checkpoint, "", b"{}")).unwrap();
             assert_eq!(read_back(dir.path()).1.len(), 3);
         }
+    }
+
+    #[test]
+    fn files_of_a_later_version_were_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut spool, _) = read_back(dir.path());
+        spool.append(&record(Kind::Init, "v", b"init")).unwrap();
+        spool.roll(&record(Kind::Checkpoint, "", b"{}")).unwrap();
+        drop(spool);
+        let later = [&b"HWSPOOL3"[..], &[7; 60]].concat();
+        fs::write(path(dir.path(), 2), &later).unwrap();
+        let error = Spool::open(dir.path(), 1 << 20, |_| Utc(0), |_, _| panic!("nothing is read")).unwrap_err();
+        assert_eq!(error.to_string(), "a file of version 3: this build reads versions 1 and 2");
+        assert_eq!(fs::read(path(dir.path(), 2)).unwrap(), later);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod events;
 mod expiry;
 pub mod handover;
 mod missing;
+mod names;
 mod timeline;
 
 use std::cmp::Ordering;
@@ -28,6 +29,7 @@ use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
+use crate::content::live::window::names::{EventFeed, GivenUp};
 use crate::media::event::LiveEvent;
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,
@@ -126,11 +128,13 @@ pub struct Window {
     timing: Option<Timing>,
     feeds: BTreeMap<String, Feed>,
     /// Tracks that are no media.
-    event_tracks: BTreeMap<String, Arc<Init>>,
+    event_tracks: BTreeMap<String, EventFeed>,
     events: Arc<Vec<Arc<LiveEvent>>>,
     /// The number of the period that gathers its tracks, and since when.
     gathering: Option<Gathering>,
     next_period: u64,
+    /// What tracks had that made room for others.
+    given_up: GivenUp,
     /// By period and track: what left the window. What a player has of a playlist he may ask for as long again.
     left: BTreeMap<(u64, String), Left>,
     /// Whether records are missing before what it was restored from, of media that is still listed.
@@ -225,6 +229,7 @@ impl Window {
             events: Arc::default(),
             gathering: None,
             next_period: 0,
+            given_up: GivenUp::default(),
             left: BTreeMap::new(),
             is_resumed: false,
             is_locked: false,
@@ -256,7 +261,7 @@ impl Window {
 
     /// The initialization segment that is in force for `name`.
     pub fn init_of(&self, name: &str) -> Option<&Arc<Init>> {
-        self.feeds.get(name).map(|feed| &feed.init).or(self.event_tracks.get(name))
+        self.feeds.get(name).map(|feed| &feed.init).or(self.event_tracks.get(name).map(|own| &own.init))
     }
 
     /// Whether `chunk` of `name` may be before its time: it is a little ahead of what came, and another push may bring what is missing.
@@ -301,7 +306,7 @@ impl Window {
     /// An initialization segment came, of `encoder`.
     pub fn init(&mut self, name: &str, init: Init, encoder: u32, now: Utc) -> Result<(), Refusal> {
         if init.events.is_some() {
-            return self.init_events(name, init);
+            return self.init_events(name, init, now);
         }
         if self.event_tracks.contains_key(name) {
             return Err(Refusal::Conflict(format!("{name} was events, and is media now: use another name")));
@@ -324,10 +329,12 @@ impl Window {
             }
             return Ok(());
         }
-        if self.feeds.len() >= TRACKS_MAX {
+        if !self.has_room(now) {
             return Err(Refusal::TooMuch(format!("{TRACKS_MAX} tracks are pushed already, {name} is one too many")));
         }
-        self.feeds.insert(name.to_owned(), Feed { encoder, ..Feed::new(init, now) });
+        let mut feed = Feed { encoder, ..Feed::new(init, now) };
+        (feed.live.next_number, feed.live.listed_from) = (self.given_up.next_number, self.given_up.next_number);
+        self.feeds.insert(name.to_owned(), feed);
         Ok(())
     }
 
@@ -341,7 +348,7 @@ impl Window {
         now: Utc,
     ) -> Result<Taken, Refusal> {
         if self.event_tracks.contains_key(name) {
-            self.chunk_of_events(&chunk, now);
+            self.chunk_of_events(name, &chunk, now);
             return Ok(Taken::Added);
         }
         let handed_over_at = self.hand_over(name, &chunk, &source, now);
@@ -620,7 +627,7 @@ impl Window {
         }
         let locked = self.options.cadence.filter(|_| self.is_locked);
         // Who is locked to the epoch names its media by that, whenever it began. Others may begin twice within a second.
-        let started_s = (now.0 / 1000).max(feed.named_s + 1);
+        let started_s = (now.0 / 1000).max(feed.named_s.max(self.given_up.named_s) + 1);
         let face = feed.init.face_from(locked.map_or(started_s, Cadence::as_u64));
         feed.named_s = if locked.is_some() { 0 } else { started_s };
         feed.forget_gathered(Some(number));

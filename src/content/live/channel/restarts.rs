@@ -8,7 +8,9 @@ use bytes::Bytes;
 use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed};
 use crate::content::live::channel::{Channel, Options};
 use crate::content::live::receiver::Event;
+use crate::content::live::spool::{self, Kind, Record, Spool};
 use crate::content::live::{archive, window};
+use crate::media::sample::SourceRange;
 use crate::media::shift::Shift;
 use crate::time::Utc;
 
@@ -194,4 +196,65 @@ fn a_track_with_an_empty_edit_is_in_the_archive_and_in_clips() {
     assert_eq!(channel.read(last).expect("it is in the spool"), bytes);
     push(&channel, 41, 45);
     assert_eq!(listed(&channel).last().map(|(number, ..)| *number), Some(10));
+}
+
+/// Writes what the spool in `from` has into `to`, as it was before its files were of version 2: a log began without a checkpoint, and a checkpoint
+/// did not say how the channel behaved.
+fn as_version_1(from: &Path, to: &Path) {
+    let mut records: Vec<(Record, SourceRange)> = Vec::new();
+    drop(Spool::open(from, 1 << 20, |_| Utc(0), |record, place| records.push((record, place))).expect("it is read"));
+    let mut old = Spool::open(to, 1 << 20, |_| Utc(0), |_, _| {}).expect("a folder");
+    for (record, place) in records.into_iter().skip_while(|(record, _)| record.kind == Kind::Checkpoint) {
+        if record.kind != Kind::Checkpoint {
+            old.append(&record).expect("written");
+            continue;
+        }
+        let mut said: serde_json::Value = serde_json::from_slice(&record.payload).expect("JSON");
+        let fields = said.as_object_mut().expect("an object");
+        let since = ["options", "is_anew", "events", "event_tracks_heard", "given_up"];
+        since.into_iter().for_each(|name| drop(fields.remove(name).expect("it is said now")));
+        let payload = Bytes::from(serde_json::to_vec(&said).expect("JSON"));
+        old.roll(&Record { payload, ..record }).expect("begun");
+        assert_eq!(old.number(), place.file);
+    }
+    for number in spool::numbers(to, "spool").expect("a folder") {
+        let path = to.join(spool::file_name(number));
+        let mut bytes = std::fs::read(&path).expect("a file");
+        bytes[7] = b'1';
+        std::fs::write(&path, bytes).expect("a file");
+    }
+}
+
+fn versions(dir: &Path) -> Vec<u8> {
+    let numbers = spool::numbers(dir, "spool").expect("a folder");
+    numbers.into_iter().map(|number| std::fs::read(dir.join(spool::file_name(number))).expect("a file")[7]).collect()
+}
+
+#[test]
+fn a_broadcast_that_a_build_before_version_2_wrote_goes_on() {
+    for seconds in [81, 9] {
+        let (now, before) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let channel = open(now.path(), options());
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, seconds);
+        let (was, names) = (listed(&channel), kept(&channel));
+        drop(channel);
+        as_version_1(now.path(), before.path());
+        assert!(versions(before.path()).iter().all(|version| *version == b'1'));
+
+        let channel = open(before.path(), options());
+        assert_eq!(listed(&channel), was);
+        let again = kept(&channel);
+        assert!(again.len() > 1 && names.ends_with(&again), "the same names with the same bytes");
+        push(&channel, seconds, seconds + 8);
+        let after = listed(&channel);
+        assert_eq!(after.last().map(|(number, ..)| *number), was.last().map(|(number, ..)| number + 2));
+        assert!(after.iter().all(|(.., is_gap)| !is_gap));
+        drop(channel);
+        // Nothing more is written to what is of before.
+        let found = versions(before.path());
+        assert_eq!((found[0], found[found.len() - 1]), (b'1', b'2'));
+        assert!(found.is_sorted(), "{found:?}");
+        assert_eq!(listed(&open(before.path(), options())), after);
+    }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::Init;
+use crate::content::live::window::names::{EventFeed, GivenUp};
 use crate::content::live::window::{Feed, Gathering, Options, Window};
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::prft::Produced;
@@ -47,6 +48,12 @@ struct Checkpoint {
     /// Initialization segments of tracks of events, in hexadecimal digits.
     #[serde(default)]
     event_tracks: BTreeMap<String, String>,
+    /// When something of these came last.
+    #[serde(default)]
+    event_tracks_heard: BTreeMap<String, u64>,
+    /// Of the tracks that made room for others: the next number, and the second that named the last of them.
+    #[serde(default)]
+    given_up: (u64, u64),
     /// What holds for the records that follow.
     #[serde(default)]
     options: Option<Said>,
@@ -234,7 +241,9 @@ impl Window {
             next_period: self.next_period,
             period,
             gathering,
-            event_tracks: self.event_tracks.iter().map(|(name, init)| (name.clone(), hex(&init.raw))).collect(),
+            event_tracks: self.event_tracks.iter().map(|(name, own)| (name.clone(), hex(&own.init.raw))).collect(),
+            event_tracks_heard: self.event_tracks.iter().map(|(name, own)| (name.clone(), own.heard_at.0)).collect(),
+            given_up: (self.given_up.next_number, self.given_up.named_s),
             feeds: self.feeds.iter().map(|(name, own)| (name.clone(), feed(own))).collect(),
             options: Some(Said::of(&self.options)),
             is_anew: self.timing.is_none() && timing.is_some(),
@@ -291,7 +300,8 @@ impl Window {
         }
         for (name, init) in checkpoint.event_tracks {
             let init = Init::read(Bytes::from(unhex(&init)?), &name).ok()?;
-            window.event_tracks.insert(name, Arc::new(init));
+            let heard_at = Utc(checkpoint.event_tracks_heard.get(&name).copied().unwrap_or(checkpoint.media_at));
+            window.event_tracks.insert(name, EventFeed { init: Arc::new(init), heard_at });
         }
         let low_latency = (checkpoint.low_latency).map(|(chunk_ms, segment_ms, target_ms)| LowLatency {
             chunk_ms,
@@ -308,6 +318,8 @@ impl Window {
         window.events = Arc::new(checkpoint.events.into_iter().filter_map(Event::event).map(Arc::new).collect());
         window.is_locked = checkpoint.is_locked;
         window.next_period = checkpoint.next_period;
+        let (next_number, named_s) = checkpoint.given_up;
+        window.given_up = GivenUp { next_number, named_s };
         window.gathering = match checkpoint.gathering {
             None => None,
             Some(gathered) => Some(gathered.gathering()?),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::content::live::pushed::{Chunk, Init, Refusal};
+use crate::content::live::window::names::EventFeed;
 use crate::content::live::window::{Feed, TRACKS_MAX, Window};
 use crate::formats::isobmff::emsg::{EventMessage, EventTime};
 use crate::formats::scte35::{self, Way};
@@ -14,19 +15,22 @@ const SCHEMES_MAX: usize = 16;
 
 impl Window {
     /// The initialization segment of a track of events came: it is no media, so nobody waits for it.
-    pub(super) fn init_events(&mut self, name: &str, init: Init) -> Result<(), Refusal> {
+    pub(super) fn init_events(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
         if self.feeds.contains_key(name) {
             return Err(Refusal::Conflict(format!("{name} was media, and is events now: use another name")));
         }
-        if self.event_tracks.len() >= TRACKS_MAX {
+        if !self.event_tracks.contains_key(name) && !self.has_room_for_events(now) {
             return Err(Refusal::TooMuch(format!("{TRACKS_MAX} tracks of events are pushed already")));
         }
-        self.event_tracks.insert(name.to_owned(), Arc::new(init));
+        self.event_tracks.insert(name.to_owned(), EventFeed { init: Arc::new(init), heard_at: now });
         Ok(())
     }
 
-    /// A chunk of a track of events came.
-    pub(super) fn chunk_of_events(&mut self, chunk: &Chunk, now: Utc) {
+    /// A chunk of the track of events called `name` came.
+    pub(super) fn chunk_of_events(&mut self, name: &str, chunk: &Chunk, now: Utc) {
+        if let Some(own) = self.event_tracks.get_mut(name) {
+            own.heard_at = now;
+        }
         let newest = self.current.periods.last().map(|period| period.number);
         let Some(period) = newest.or(self.gathers()) else { return };
         if self.note_events(&chunk.events, period, MediaTime::ZERO, false) {
