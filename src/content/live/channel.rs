@@ -1,5 +1,6 @@
 //! Channels: what is pushed to one goes through its spool into its window, and whoever waits for the next state is woken.
 
+mod beginnings;
 #[cfg(test)]
 mod restarts;
 mod standby;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
+use crate::content::live::channel::beginnings::Beginnings;
 use crate::content::live::clip;
 use crate::content::live::disk::Disk;
 use crate::content::live::drift::Drift;
@@ -128,6 +130,7 @@ struct State {
     encoders: Encoders<Waiting>,
     /// By track: how the clock runs of whose media it is.
     drifts: BTreeMap<String, Drift>,
+    beginnings: Beginnings,
     /// When writing failed last: that is said once, and what is written next says where the window stood.
     failed: Option<Utc>,
     /// Whether it is time for another file of the spool.
@@ -515,10 +518,11 @@ impl Channel {
         Some(lock(&self.state)).filter(|state| !state.is_given_up)
     }
 
-    fn record(&self, record: Record, raw: Option<RawChunk>) -> Result<Taken, Refusal> {
+    fn record(&self, mut record: Record, raw: Option<RawChunk>) -> Result<Taken, Refusal> {
         let mut state = self.own().ok_or(Refusal::Elsewhere)?;
         // What is not understood is not written; what is taken is written before anybody is told.
         let input = understood(&state.window, &record, raw)?;
+        let input = state.count_from_media(&mut record, input);
         let taken = state.admit(&self.name, record, input);
         self.publish(&state);
         taken
@@ -546,6 +550,7 @@ impl State {
             held: BTreeMap::new(),
             encoders: Encoders::default(),
             drifts: BTreeMap::new(),
+            beginnings: Beginnings::default(),
             failed: None,
             is_full: false,
             noted: 0,
