@@ -536,6 +536,12 @@ impl Broadcast {
         (self.started.0 * 1000).saturating_add_signed(offset.to(Timescale::MICRO, Rounding::Nearest))
     }
 
+    /// When what came of `period` ends, in microseconds since 1970; `None` if nothing did.
+    pub fn end_us(&self, period: &LivePeriod) -> Option<u64> {
+        let end = |track: &Arc<LiveTrack>| Some(self.utc_us(period, track.end()?, track.face.timescale));
+        period.tracks.iter().filter_map(end).max()
+    }
+
     /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and
     /// the next begins where it comes back, without the tracks that lack it (ISO/IEC 23009-1 knows no holes in a SegmentTimeline).
     pub fn presentation(&self) -> Presentation {

@@ -174,8 +174,15 @@ pub fn is_name(name: &str) -> bool {
 }
 
 impl Channels {
-    /// Those whose spools are there, read back as of `now`. Blocks.
+    /// Those whose spools are there, read back, as of `now`. Blocks.
     pub fn open(options: Options, now: Utc) -> io::Result<Channels> {
+        let channels = Channels::read_back(options)?;
+        channels.tick(now);
+        Ok(channels)
+    }
+
+    /// Those whose spools are there, as they were when those were written. Blocks.
+    pub fn read_back(options: Options) -> io::Result<Channels> {
         let channels = Channels { options, ..Channels::default() };
         if let Some(dir) = &channels.options.dir {
             std::fs::create_dir_all(dir)?;
@@ -188,7 +195,6 @@ impl Channels {
                 }
             }
         }
-        channels.tick(now);
         Ok(channels)
     }
 
