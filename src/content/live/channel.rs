@@ -1,6 +1,5 @@
 //! Channels: what is pushed to one goes through its spool into its window, and whoever waits for the next state is woken.
 
-mod beginnings;
 #[cfg(test)]
 mod restarts;
 mod standby;
@@ -18,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
-use crate::content::live::channel::beginnings::Beginnings;
+use crate::content::live::beginnings::Beginnings;
 use crate::content::live::clip;
 use crate::content::live::disk::Disk;
 use crate::content::live::drift::Drift;
@@ -566,6 +565,17 @@ impl State {
             forgot_at: Utc(0),
             lease: Arc::default(),
         }
+    }
+
+    /// `input`, whose messages count from where the media does: they are written as they are served.
+    fn count_from_media(&mut self, record: &mut Record, input: Input) -> Input {
+        let Input::Chunk(chunk) = input else { return input };
+        let Some(init) = self.window.init_by(&record.track, record.source.encoder) else { return Input::Chunk(chunk) };
+        let chunk = self.beginnings.counting(&record.track, init, &record.source, chunk);
+        if chunk.is_spooled {
+            record.payload = chunk.bytes.clone();
+        }
+        Input::Chunk(chunk)
     }
 
     /// Takes `record`, or holds it until what comes before it has come.
