@@ -3,6 +3,7 @@
 //   --cues FILE [--text LANG]   is what is shown at each instant what FILE says ([[start, end, text], ...] in seconds)? Twice the same is wrong
 //   --trick RATE                 Shaka Player: goes through it at RATE by its pictures alone, then plays on
 //   --events COUNT               so many events of SCTE 35 are told while it plays; in HLS each a range that is valid, one of them over
+//   --behind S --within W        hls.js, Shaka Player: at low latency, told to catch up: no stall, and in the second half of the time S behind on average, or W from it
 // A second try where the first fails, for the machine may have been busy. PLAY_MODULES names a folder with node_modules: playwright-core and the players. Exit: 0 all well, 1 not, 2 no player.
 import http from 'node:http';
 import fs from 'node:fs';
@@ -30,9 +31,26 @@ function inPage(options) {
   video.addEventListener('error', () => fail(`media error ${video.error?.code} ${video.error?.message}`));
   const start = Number(options.start ?? 0);
   const imsc = document.querySelector('#imsc');
+  // Shaka Player counts its delay from where it takes the newest media to begin to be there, and what it keeps from that delay. It takes the newest
+  // segment to have ended when the MPD came (autoCorrectDrift), which at low latency is up to a segment too early.
+  async function keepingBehind() {
+    const mpd = new DOMParser().parseFromString(await (await fetch(options.url)).text(), 'text/xml');
+    const templates = [...mpd.getElementsByTagName('SegmentTemplate')];
+    const lengths = templates.flatMap((template) => [...template.getElementsByTagName('S')].map((s) => s.getAttribute('d') / template.getAttribute('timescale')));
+    const offset = Math.min(...templates.map((template) => template.getAttribute('availabilityTimeOffset')));
+    return {
+      manifest: { defaultPresentationDelay: options.behind - (Math.max(...lengths) - offset), dash: { autoCorrectDrift: false, ignoreSuggestedPresentationDelay: true } },
+      streaming: { lowLatencyMode: true, liveSync: { enabled: true, targetLatency: 0, targetLatencyTolerance: 0.1 } },
+    };
+  }
   const players = {
     hlsjs() {
-      const hls = new Hls({ startPosition: start || -1, subtitlePreference: options.cues ? { lang: options.text } : undefined });
+      const hls = new Hls({
+        startPosition: start || -1,
+        subtitlePreference: options.cues ? { lang: options.text } : undefined,
+        ...(options.behind ? { lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.1 } : {}),
+      });
+      seen.behind = () => hls.latency;
       hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal || /subtitle|vtt/i.test(data.details)) fail(`${data.details} ${data.reason ?? ''}`); });
       hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
       hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
@@ -76,6 +94,8 @@ function inPage(options) {
       const told = ({ detail }) => { if (/^urn:scte:scte35:/.test(detail.schemeIdUri)) seen.events[detail.id] = true; };
       player.addEventListener('timelineregionadded', told);
       player.addEventListener('emsg', told);
+      if (options.behind) player.configure(await keepingBehind());
+      seen.behind = () => player.getStats().liveLatency;
       await player.load(options.url, start || undefined);
       const track = player.getTextTracks().find((track) => track.language === options.text);
       if (options.cues && track) {
@@ -91,7 +111,7 @@ function inPage(options) {
     const shown = active.map((cue) => cue.text ?? '').filter(Boolean);
     // IMSC is drawn as elements, and its cues have no text of their own.
     if (!shown.length) shown.push(imsc.innerText);
-    seen.samples.push([video.currentTime, shown, video.getVideoPlaybackQuality().totalVideoFrames, performance.now()]);
+    seen.samples.push([video.currentTime, shown, video.getVideoPlaybackQuality().totalVideoFrames, performance.now(), options.behind ? seen.behind() : 0]);
   }, 50);
   Promise.resolve(players[options.player]()).catch((error) => fail(`${error.code ?? ''} ${error.message}`));
 }
@@ -152,6 +172,17 @@ async function watch() {
       said.push(`${played(now.samples).toFixed(2)} s played, told of ${Object.keys(now.events).join(', ')}`);
       if (now.errors.length) said.push(`FAIL: ${now.errors.join('; ')}`);
       if (!are(now)) said.push(`FAIL: less than ${options.events} events`);
+    } else if (options.behind) {
+      const { samples, errors } = await until(({ samples }) => played(samples) > seconds, seconds + ENOUGH_S);
+      const later = samples.slice(samples.length / 2).map((sample) => sample[4]);
+      const mean = later.reduce((sum, one) => sum + one, 0) / later.length;
+      // No frame for so long is seen.
+      const STALL_MS = 400;
+      const stalls = samples.filter((sample, at) => at && sample[3] - samples[at - 1][3] > STALL_MS).length;
+      said.push(`${played(samples).toFixed(1)} s played, ${stalls} stalls, ${samples[20]?.[4].toFixed(2)} s behind after a second, ${mean.toFixed(2)} s in the second half, ${options.behind} s asked for`);
+      if (errors.length) said.push(`FAIL: ${errors.join('; ')}`);
+      if (played(samples) < seconds || stalls) said.push('FAIL: it did not play through');
+      if (!(Math.abs(mean - options.behind) <= options.within)) said.push(`FAIL: it is not within ${options.within} s of that`);
     } else {
       const now = await until(({ samples }) => played(samples) > seconds, seconds + ENOUGH_S);
       if (now.errors.length) said.push(`FAIL: ${now.errors.join('; ')}`);
