@@ -18,6 +18,7 @@ mod live_faults;
 mod live_long;
 mod live_missing;
 mod live_order;
+mod live_requests;
 mod live_shift;
 mod live_timeline;
 mod live_wrap;

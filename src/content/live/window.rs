@@ -28,6 +28,7 @@ use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
+use crate::content::live::requests::Requests;
 use crate::media::event::LiveEvent;
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,
@@ -99,7 +100,7 @@ pub struct Source {
     pub encoder: u32,
     /// One push, of which a feed has one at a time. A log has its last 32 bits.
     pub push: u64,
-    /// Whether the chunk is the first of a request that is one segment.
+    /// Whether the chunk is the first of a request. Where requests are segments, one begins with it.
     pub begins_segment: bool,
     /// Whether requests are segments, so that nothing else begins one.
     pub named_segments: bool,
@@ -211,6 +212,8 @@ struct Feed {
     elsewhere: Option<Utc>,
     /// Whether its numbers are of another cadence, and say nothing.
     is_renumbered: bool,
+    /// How its requests and its segments go together.
+    requests: Requests,
 }
 
 impl Window {
@@ -539,20 +542,6 @@ impl Window {
         feed.live.face = Arc::new(Track { keys, ..Track::clone(&feed.live.face) });
     }
 
-    /// A push of `name` ended well: what came of the open segment is all of it, if it is of this push and requests are segments, or it is
-    /// long enough.
-    pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
-        let pace = self.pace();
-        let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.push == source.push) else { return };
-        let target = feed.ticks(self.options.target);
-        if feed.live.open.as_ref().is_some_and(|open| source.named_segments || open.duration * 4 >= target * 3) {
-            feed.finish(now, None, pace);
-            self.settle(now);
-            self.publish(now);
-            self.expire(now);
-        }
-    }
-
     /// The encoder of `name` says that nothing more will come.
     pub fn end(&mut self, name: &str, now: Utc) {
         let pace = self.pace();
@@ -630,6 +619,7 @@ impl Window {
         }
         let Some(feed) = self.feeds.get_mut(name) else { return };
         feed.enter(number, face, chunk);
+        feed.requests = Requests::default();
         if let Some(cadence) = locked {
             // Numbers of another cadence say nothing.
             let before = if is_first { 0 } else { feed.live.next_number };
@@ -893,6 +883,7 @@ impl Feed {
             astray: None,
             elsewhere: None,
             is_renumbered: false,
+            requests: Requests::default(),
         }
     }
 
@@ -1036,15 +1027,17 @@ impl Feed {
         if chunk.end - open.time > self.ticks(longest) || open.chunks.len() >= SEGMENT_CHUNKS_MAX {
             return true;
         }
-        if let Some(cadence) = cadence.filter(|_| !source.named_segments) {
-            return self.is_due(cadence, open.time, chunk);
+        !source.named_segments && chunk.starts_with_sync && self.is_due_at(open.time, chunk.time, target, cadence)
+    }
+
+    /// Whether the segment after the one that `began` then may begin at `time`, both in ticks.
+    fn is_due_at(&self, began: i64, time: i64, target: i64, cadence: Option<Cadence>) -> bool {
+        if let Some(cadence) = cadence {
+            return self.is_due(cadence, began, time);
         }
         let cell = |time: i64| time.div_euclid(target.max(1));
-        let is_far = (chunk.time - open.time) * 2 >= target;
-        !source.named_segments
-            && chunk.starts_with_sync
-            && is_far
-            && (cell(chunk.time) != cell(open.time) || chunk.time - open.time >= target)
+        let is_far = (time - began) * 2 >= target;
+        is_far && (cell(time) != cell(began) || time - began >= target)
     }
 
     fn append(
@@ -1057,6 +1050,7 @@ impl Feed {
         now: Utc,
     ) {
         let part_target = self.ticks(part_target);
+        self.requests.note(source.begins_segment, chunk.starts_with_sync);
         // What is served is what the spool has, or is not read from there.
         let place = place.filter(|_| chunk.is_spooled);
         let mut open = match self.live.open.take() {
