@@ -10,7 +10,7 @@ use crate::scene::NOW;
 
 /// How an encoder sends.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Way {
+pub(crate) enum Way {
     /// One request for all of it.
     Long,
     /// One a segment of its own, to the path of a track.
@@ -21,15 +21,19 @@ enum Way {
     File,
 }
 
-const WAYS: [Way; 4] = [Way::Long, Way::Segment, Way::Chunk, Way::File];
+pub(crate) const WAYS: [Way; 4] = [Way::Long, Way::Segment, Way::Chunk, Way::File];
 
 /// An encoder, its requests, and how long its own segments are.
-struct Sender {
-    encoder: Encoder,
-    way: Way,
-    segment_s: f64,
+pub(crate) struct Sender {
+    pub(crate) encoder: Encoder,
+    pub(crate) way: Way,
+    pub(crate) segment_s: f64,
     /// Its request before.
-    last: u64,
+    pub(crate) before: u64,
+    /// What it is called, if it is told from others.
+    pub(crate) machine: Option<&'static str>,
+    /// The segment that it says is the last begins with this sample.
+    pub(crate) last: Option<u64>,
 }
 
 impl Sender {
@@ -47,23 +51,27 @@ impl Sender {
         }
     }
 
-    fn end(&self) -> f64 {
+    pub(crate) fn end(&self) -> f64 {
         let encoder = &self.encoder;
         encoder.seconds() + f64::from(encoder.chunk_samples * encoder.sample_ticks) / f64::from(encoder.timescale)
     }
 
     /// Sends the next chunk, and ends the request if it is over.
-    fn next(&mut self, studio: &Studio) {
+    pub(crate) fn next(&mut self, studio: &Studio) {
         let encoder = &mut self.encoder;
         let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+        if self.last == Some(encoder.sample) {
+            receiver.push(b"\0\0\0\x18stypmsdh\0\0\0\0msdhlmsg", &mut events).unwrap();
+        }
         receiver.push(&encoder.chunk(encoder.sample), &mut events).unwrap();
         let (name, own) = (encoder.name, encoder.sample);
         encoder.sample += u64::from(encoder.chunk_samples);
         let push = self.push_of(own);
-        let (begins, ends) = (push != self.last, push != self.push_of(self.encoder.sample));
-        self.last = push;
-        let source = Source { push, named_segments: self.way == Way::File, ..Source::default() };
+        let (begins, ends) = (push != self.before, push != self.push_of(self.encoder.sample));
+        self.before = push;
         let channel = studio.channels.for_push("tv").unwrap();
+        let encoder = self.machine.map_or(0, |machine| channel.encoder(machine, studio.now));
+        let source = Source { encoder, push, named_segments: self.way == Way::File, ..Source::default() };
         channel.take(name, events.remove(0), Source { begins_segment: begins, ..source }, studio.now).unwrap();
         if ends {
             channel.push_ends(name, source, studio.now);
@@ -71,7 +79,7 @@ impl Sender {
     }
 }
 
-fn run(studio: &mut Studio, senders: &mut [Sender], seconds: f64) {
+pub(crate) fn run(studio: &mut Studio, senders: &mut [Sender], seconds: f64) {
     loop {
         let next = senders.iter_mut().min_by(|a, b| a.end().total_cmp(&b.end())).unwrap();
         if next.end() > seconds {
@@ -84,10 +92,10 @@ fn run(studio: &mut Studio, senders: &mut [Sender], seconds: f64) {
 }
 
 /// Number, time, length, whether it begins with a sync sample, and whether it is missing.
-type Listed = Vec<(u64, i64, i64, bool, bool)>;
+pub(crate) type Listed = Vec<(u64, i64, i64, bool, bool)>;
 
 /// What is listed of `track`.
-fn listed(studio: &Studio, track: &str) -> Listed {
+pub(crate) fn listed(studio: &Studio, track: &str) -> Listed {
     let broadcast = studio.channels.get("tv").unwrap().broadcast();
     assert!(broadcast.periods.len() <= 1 && broadcast.periods.iter().all(|period| period.cuts.is_empty()));
     let tracks: Vec<_> = broadcast.tracks_called(track).map(|(_, track)| track.clone()).collect();
@@ -104,7 +112,8 @@ fn sent_in_each_way(
 ) -> Vec<[Listed; 2]> {
     let each = WAYS.into_iter().map(|way| {
         let mut studio = Studio::with(every.clone());
-        let mut senders = [video(), audio()].map(|encoder| Sender { encoder, way, segment_s, last: 0 });
+        let mut senders =
+            [video(), audio()].map(|encoder| Sender { encoder, way, segment_s, before: 0, machine: None, last: None });
         senders.iter().for_each(|sender| sender.encoder.begin(&studio));
         run(&mut studio, &mut senders, seconds);
         ["v", "a"].map(|track| listed(&studio, track))
@@ -180,7 +189,8 @@ async fn sound_that_is_sent_a_chunk_a_request_keeps_a_cadence() {
     let sent = |way| {
         let mut studio = Studio::with(every.clone());
         let encoders = [of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a"))];
-        let mut senders = encoders.map(|encoder| Sender { encoder, way, segment_s: 2.0, last: 0 });
+        let mut senders =
+            encoders.map(|encoder| Sender { encoder, way, segment_s: 2.0, before: 0, machine: None, last: None });
         senders.iter().for_each(|sender| sender.encoder.begin(&studio));
         run(&mut studio, &mut senders, 20.6);
         ["v", "a"].map(|track| listed(&studio, track))
@@ -209,7 +219,7 @@ async fn a_segment_that_a_request_holds_is_not_waited_for_until_the_next_comes()
     let shape = || Encoder { chunk_samples: 48, ..Encoder::video("v") };
     let ends = |way| {
         let mut studio = Studio::with(quick());
-        let mut sender = [Sender { encoder: shape(), way, segment_s: 2.0, last: 0 }];
+        let mut sender = [Sender { encoder: shape(), way, segment_s: 2.0, before: 0, machine: None, last: None }];
         sender[0].encoder.begin(&studio);
         run(&mut studio, &mut sender, 10.0);
         listed(&studio, "v").len()
@@ -221,7 +231,8 @@ async fn a_segment_that_a_request_holds_is_not_waited_for_until_the_next_comes()
 #[tokio::test]
 async fn a_request_that_ends_within_a_segment_ends_none() {
     let mut studio = Studio::with(quick());
-    let mut sender = [Sender { encoder: Encoder::video("v"), way: Way::Long, segment_s: 2.0, last: 0 }];
+    let mut sender =
+        [Sender { encoder: Encoder::video("v"), way: Way::Long, segment_s: 2.0, before: 0, machine: None, last: None }];
     sender[0].encoder.begin(&studio);
     run(&mut studio, &mut sender, 9.6);
     // The encoder's connection is closed for a reason of its own, after three quarters of a segment, and it goes on by another one.

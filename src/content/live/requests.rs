@@ -22,6 +22,8 @@ pub struct Requests {
     alike: u32,
     /// Whether one did not: then it is chunks that are sent one by one.
     are_chunks: bool,
+    /// How many began in the segment under way, and in the one before.
+    within: (u32, u32),
 }
 
 impl Requests {
@@ -30,7 +32,18 @@ impl Requests {
         if begins {
             self.alike = if starts_with_sync { self.alike.saturating_add(1) } else { 0 };
             self.are_chunks |= !starts_with_sync;
+            self.within.0 = self.within.0.saturating_add(1);
         }
+    }
+
+    /// The segment under way is over.
+    pub fn segment_ends(&mut self) {
+        self.within = (0, self.within.0);
+    }
+
+    /// Whether a request has the whole of the segment that it ends in, as far as those before tell.
+    pub fn are_whole(self) -> bool {
+        !self.are_chunks && self.within.0 <= 1 && self.within.1 <= 1
     }
 
     /// Whether the next request begins with a sync sample.

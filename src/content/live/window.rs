@@ -104,8 +104,6 @@ pub struct Source {
     pub begins_segment: bool,
     /// Whether requests are segments, so that nothing else begins one.
     pub named_segments: bool,
-    /// Whether another encoder pushes the track, too, so that the end of what this one pushes is not the end of it.
-    pub is_doubled: bool,
 }
 
 /// What became of a chunk.
@@ -510,7 +508,6 @@ impl Window {
         let (cadence, pace) = (self.options.cadence, self.pace());
         let (part_target, timing) = (self.options.part_target, self.timing);
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-        let is_last = chunk.is_last && !source.is_doubled;
         let begins = feed.live.open.as_ref().map_or(chunk.time, |open| open.time);
         let begins = MediaTime::new(begins, feed.init.face.timescale);
         let said = (feed.period, std::mem::take(&mut chunk.events));
@@ -524,10 +521,6 @@ impl Window {
             if is_whole {
                 feed.close(now, None, pace);
             }
-        }
-        if is_last {
-            feed.finish(now, None, pace);
-            feed.ended = true;
         }
         if let (Some(period), messages) = said {
             self.note_events(&messages, period, begins, true);
@@ -1125,6 +1118,7 @@ impl Feed {
     /// Ends the open segment, where the next one begins if that is known.
     fn close(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
         let Some(open) = self.live.open.take() else { return };
+        self.requests.segment_ends();
         // Samples may be presented a little later or sooner than those before them last.
         let near = |next: &i64| (next - open.time - open.duration).abs() <= self.jitter();
         let duration = next.filter(near).map_or(open.duration, |next| next - open.time).max(1);

@@ -55,6 +55,11 @@ impl Window {
         }
     }
 
+    /// Whether a request of `name` has the whole of the segment that it ends in, as far as those before tell.
+    pub fn requests_are_whole(&self, name: &str) -> bool {
+        self.feeds.get(name).is_none_or(|feed| feed.requests.are_whole())
+    }
+
     /// Whether nothing follows: what has not ended is told to be missing, or is no part of the newest period, or text, and nothing of it came for long.
     pub(super) fn has_ended(&self, now: Utc) -> bool {
         if self.timing.is_none() {
