@@ -272,6 +272,11 @@ impl Channels {
         }
     }
 
+    /// Whether another process goes on with them.
+    pub fn are_given_up(&self) -> bool {
+        self.are_given_up.load(Ordering::Relaxed)
+    }
+
     /// Takes nothing more and closes the spools, so that another process may go on with them; what was taken is served on. Whether all are
     /// closed: a disk may still be at work. Blocks.
     pub fn give_up(&self) -> bool {
