@@ -21,6 +21,7 @@ mod published;
 pub mod pushed;
 pub mod receiver;
 pub mod reorder;
+pub mod requests;
 pub mod retime;
 pub mod room;
 pub mod spool;

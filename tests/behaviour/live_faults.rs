@@ -309,3 +309,42 @@ async fn a_start_removed_folders_that_it_could_not_read_or_that_were_none_of_a_c
     assert!(dir.path().join("old/00000001.spool").is_file());
     assert!(again.channels.get("certs").is_none(), "a folder without a spool is no channel");
 }
+
+/// `chunk` with a box of its own between `moof` and `mdat`, and what it says of where its media is so much further.
+fn with_a_box_between(chunk: &[u8], further: u32) -> Vec<u8> {
+    let mut bytes = chunk.to_vec();
+    let mdat = bytes.windows(4).position(|four| four == b"mdat").unwrap() - 4;
+    let trun = bytes.windows(4).position(|four| four == b"trun").unwrap();
+    // Version and flags, sample_count, data_offset.
+    let offset = u32::try_from(mdat + 8).unwrap();
+    assert_eq!(bytes[trun + 12..trun + 16], offset.to_be_bytes());
+    bytes[trun + 12..trun + 16].copy_from_slice(&(offset + further).to_be_bytes());
+    bytes.splice(mdat..mdat, *b"\0\0\0\x0cfreebox!");
+    bytes
+}
+
+#[tokio::test]
+async fn media_behind_a_box_between_moof_and_mdat_was_served_from_elsewhere() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    let mut sent = Vec::new();
+    while video.seconds() < 4.5 {
+        let chunk = with_a_box_between(&video.chunk(video.sample), 12);
+        studio.now = NOW.after(Duration::from_secs_f64(video.seconds() + 0.5));
+        video.push(&studio, &chunk);
+        sent.extend((video.sample < 48).then_some(chunk));
+        video.sample += 12;
+    }
+    let list = studio.playlist("v").await;
+    crate::scene::same(&studio.get(&list.segments[0].0).await.body, &sent.concat(), "as it came");
+    // What does not lie in the mdat is refused.
+    let channel = studio.channels.get("tv").unwrap();
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&with_a_box_between(&video.chunk(video.sample), 0), &mut events).unwrap();
+    let refused = channel.take("v", events.remove(0), Source { push: 1, ..Source::default() }, studio.now).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.starts_with("samples in the bytes from ") && said.ends_with("(moof/traf at 0x0)"), "{said}");
+    run(&mut studio, &mut [&mut video], 8.5, NOW);
+    assert_eq!(studio.playlist("v").await.segments.len(), 4);
+}

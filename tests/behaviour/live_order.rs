@@ -118,3 +118,21 @@ async fn a_restart_reads_back_what_was_held_in_the_order_of_the_media() {
     let studio = Studio::of(options(), studio.now);
     assert_eq!(studio.playlist("v").await, before);
 }
+
+#[tokio::test]
+async fn an_initialization_segment_that_each_request_begins_with_let_go_of_what_was_held() {
+    let mut studio = Studio::with(quick());
+    let video = Encoder::video("v");
+    for (number, seconds) in [(0, 2.0), (1, 4.0), (2, 6.0), (3, 8.0)] {
+        after(&mut studio, seconds);
+        video.begin(&studio);
+        video.send(&studio, number, 0..4);
+    }
+    after(&mut studio, 11.0);
+    video.begin(&studio);
+    assert_eq!(video.send(&studio, 5, 0..4), [Taken::Held; 4]);
+    video.begin(&studio);
+    assert_eq!(video.send(&studio, 4, 0..4), [Taken::Added; 4]);
+    let list = studio.playlist("v").await;
+    assert_eq!((list.segments.len(), list.gaps), (6, 0), "{list:?}");
+}

@@ -591,8 +591,7 @@ impl State {
             None => Ok(Taken::Held),
             Some(Waiting { record, input }) => {
                 // What ends or changes a track comes after all that was pushed of it.
-                let is_of_another = || self.window.is_of_another(&track, record.source.encoder);
-                if record.kind == Kind::End || (record.kind == Kind::Init && !is_of_another()) {
+                if record.kind == Kind::End || self.changes(&record, &input) {
                     self.release_all(channel, &track, now);
                 }
                 self.take(channel, record, input)
@@ -600,6 +599,13 @@ impl State {
         };
         self.release(channel, &track, now);
         result
+    }
+
+    /// Whether with `record`, an initialization segment, the track is another: not if it is the same again, or holds for what stands by.
+    fn changes(&self, record: &Record, input: &Input) -> bool {
+        let Input::Init(init) = input else { return false };
+        let is_same = self.window.init_of(&record.track).is_some_and(|own| own.face.version == init.face.version);
+        !is_same && !self.window.is_of_another(&record.track, record.source.encoder)
     }
 
     /// Holds `what`, if that is what to do with it; else gives it back.
@@ -658,6 +664,7 @@ impl State {
         let (now, ends) = (record.at, self.end_ms(&record, &input));
         let before = self.window.next_number(&track);
         let (is_chunk, is_init) = (record.kind.is_chunk(), record.kind == Kind::Init);
+        let (source, ends_push) = (record.source, record.kind == Kind::PushEnds);
         let taken = apply(&mut self.window, record, input, place);
         if is_chunk && self.window.next_number(&track) != before {
             self.encoders.gave(encoder);
@@ -677,6 +684,9 @@ impl State {
         }
         if let Some(standing) = self.window.standing(&track) {
             self.encoders.let_go(&track, &standing);
+        }
+        if ends_push && self.was_last(&track, source) && self.ends(channel, &track, source, now) {
+            self.end(channel, &track, source, now);
         }
         taken
     }
@@ -901,8 +911,7 @@ mod tests {
         Utc(NOW.0 + (index + 1) * 500)
     }
 
-    pub(super) const PUSH: Source =
-        Source { encoder: 0, push: 1, begins_segment: false, named_segments: false, is_doubled: false };
+    pub(super) const PUSH: Source = Source { encoder: 0, push: 1, begins_segment: false, named_segments: false };
 
     /// Number, time and whether it is a gap, of all that is listed.
     pub(super) fn listed(channel: &Channel) -> Vec<(u64, i64, bool)> {

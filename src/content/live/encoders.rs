@@ -61,6 +61,12 @@ struct Seat<T> {
     heard: Utc,
     /// Its last push broke, or it said that this is the end.
     is_gone: bool,
+    /// It said that nothing more comes.
+    has_ended: bool,
+    /// The push in which it said that a segment is the last, and when that is decoded, in microseconds.
+    last: Option<(u64, i64)>,
+    /// When its newest chunk is decoded, in microseconds.
+    newest_us: i64,
     push: u64,
     held: Held<T>,
     /// Where its chunks lie, between two pushes.
@@ -92,7 +98,16 @@ impl<T> Default for Encoders<T> {
 
 impl<T> Default for Seat<T> {
     fn default() -> Seat<T> {
-        Seat { heard: Utc(0), is_gone: false, push: 0, held: Held::default(), room: Room::default() }
+        Seat {
+            heard: Utc(0),
+            is_gone: false,
+            has_ended: false,
+            last: None,
+            newest_us: 0,
+            push: 0,
+            held: Held::default(),
+            room: Room::default(),
+        }
     }
 }
 
@@ -134,11 +149,49 @@ impl<T> Encoders<T> {
         self.note(encoder, now);
         let count = self.seats.len();
         let seat = self.seats.entry((track.to_owned(), encoder)).or_default();
-        (seat.heard, seat.push, seat.is_gone) = (now, push, false);
+        (seat.heard, seat.push, seat.is_gone, seat.has_ended) = (now, push, false, false);
         self.seats.len() != count
     }
 
-    /// `push` of `track` broke, or said that it was the last.
+    /// A chunk of `push` came, decoded at `time_us`, which says that its segment is the last or not.
+    pub fn says(&mut self, track: &str, encoder: u32, push: u64, time_us: i64, is_last: bool) {
+        if let Some(seat) = self.seats.get_mut(&(track.to_owned(), encoder)) {
+            seat.newest_us = time_us;
+            seat.last = if is_last { Some((push, time_us)) } else { seat.last };
+        }
+    }
+
+    /// Whether `push` said that a segment of it is the last.
+    pub fn said_last(&self, track: &str, encoder: u32, push: u64) -> bool {
+        self.seats.get(&(track.to_owned(), encoder)).and_then(|seat| seat.last).is_some_and(|(own, _)| own == push)
+    }
+
+    /// In `push`, the encoder said that nothing more of `track` comes.
+    pub fn ends(&mut self, track: &str, encoder: u32, push: u64) {
+        if let Some(seat) = self.seats.get_mut(&(track.to_owned(), encoder)).filter(|seat| seat.push == push) {
+            (seat.is_gone, seat.has_ended, seat.last) = (true, true, None);
+        }
+    }
+
+    /// It is known that nothing more of `track` comes.
+    pub fn end_is_told(&mut self, track: &str) {
+        for (_, seat) in self.seats.range_mut((track.to_owned(), 0)..=(track.to_owned(), u32::MAX)) {
+            (seat.has_ended, seat.last) = (false, None);
+        }
+    }
+
+    /// The tracks that nobody pushes any more, and whose last encoder said that it is the end: with that one, and its push.
+    pub fn over(&self, silence: Duration, now: Utc) -> Vec<(String, u32, u64)> {
+        let is_newest = |track: &str, seat: &Seat<T>| self.of(track).all(|(_, other)| other.heard <= seat.heard);
+        let is_deserted = |track: &str| !self.of(track).any(|(_, seat)| seat.is_alive(silence, now));
+        let over = self
+            .seats
+            .iter()
+            .filter(|((track, _), seat)| seat.is_over(silence, now) && is_newest(track, seat) && is_deserted(track));
+        over.map(|((track, encoder), seat)| (track.clone(), *encoder, seat.push)).collect()
+    }
+
+    /// `push` of `track` broke.
     pub fn gone(&mut self, track: &str, encoder: u32, push: u64) {
         if let Some(seat) = self.seats.get_mut(&(track.to_owned(), encoder)).filter(|seat| seat.push == push) {
             seat.is_gone = true;
@@ -274,6 +327,14 @@ impl<T> Encoders<T> {
 }
 
 impl<T> Seat<T> {
+    /// Whether nothing more is to come: it said so, or it is silent in the segment that it said to be the last. Where requests are chunks
+    /// no more can be known.
+    fn is_over(&self, silence: Duration, now: Utc) -> bool {
+        let micros = i64::try_from(silence.as_micros()).unwrap_or(i64::MAX);
+        let is_within = |(_, from): (u64, i64)| (0..micros).contains(&self.newest_us.saturating_sub(from));
+        self.has_ended || (now > self.heard.after(silence) && self.last.is_some_and(is_within))
+    }
+
     fn is_alive(&self, silence: Duration, now: Utc) -> bool {
         !self.is_gone && now <= self.heard.after(silence)
     }

@@ -92,7 +92,7 @@ pub struct Chunk {
     pub sample_duration: u32,
     /// Whether decoding may begin with it.
     pub starts_with_sync: bool,
-    /// Whether the encoder says that it is the last.
+    /// Whether the encoder says that the segment which it begins is the last.
     pub is_last: bool,
     /// The event messages in it.
     pub events: Vec<EventMessage>,
@@ -210,7 +210,7 @@ impl Init {
             && moof.pssh.is_empty();
         let samples: Vec<RunSample> = run.samples(traf.defaults(&self.trex)).collect();
         let size: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
-        let mdat = Boxes::new(&raw.bytes[raw.moof.end..], raw.moof.end as u64).next()?.ok()?;
+        let mdat = mdat_of(raw).ok().filter(|mdat| mdat.offset == raw.moof.end as u64)?;
         let begins_with_mdat = run.data_offset == i32::try_from(mdat.payload_offset() - raw.moof.start as u64).ok();
         let fragment = NewFragment {
             sequence_number: moof.sequence_number,
@@ -258,9 +258,20 @@ impl Init {
         if (samples == 0 && !may_be_empty) || samples > CHUNK_SAMPLES_MAX {
             return Err(malformed(format!("{samples} samples, a chunk has 1 to {CHUNK_SAMPLES_MAX}")));
         }
-        let media = (raw.bytes.len() - raw.moof.end) as u64;
-        if traf.runs.iter().map(|run| run.size(defaults)).fold(0, u64::saturating_add) > media {
-            return Err(malformed(format!("samples of more bytes than its mdat has, {media}")));
+        let media = mdat_of(&raw)?;
+        let (mut end, first) = (at, media.payload_offset());
+        let beyond = first + media.payload().len() as u64;
+        for run in &traf.runs {
+            // Where the one before ends, if it does not say (ISO/IEC 14496-12 §8.8.8).
+            let begin = run.data_offset.map_or(end, |offset| at.saturating_add_signed(offset.into()));
+            end = begin.saturating_add(run.size(defaults));
+            if end > begin && (begin < first || end > beyond) {
+                let from_moof = |offset: u64| i128::from(offset) - i128::from(at);
+                let [begin, end, first, beyond] = [begin, end, first, beyond].map(from_moof);
+                return Err(malformed(format!(
+                    "samples in the bytes from {begin} to {end} after the moof, where its mdat has those from {first} to {beyond}"
+                )));
+            }
         }
         let decode_time = base as i64;
         let mut decode_end = decode_time;
@@ -422,6 +433,12 @@ pub fn segment_of(face: &Track, segment: &[u8]) -> Result<(Track, Vec<u8>), Refu
     }
     let segments = vec![Segment { first_sample: 0, time: 0, duration: samples.end().max(1), starts_with_sync: true }];
     Ok((Track { samples, segments, ..face.clone() }, data))
+}
+
+/// The `mdat` of a chunk: the last of its boxes.
+fn mdat_of(raw: &RawChunk) -> Result<BoxRef<'_>, Malformed> {
+    let mut behind = Boxes::new(&raw.bytes[raw.moof.end..], raw.moof.end as u64).map_while(Result::ok);
+    behind.find(|own| own.kind.0 == *b"mdat").ok_or_else(|| Malformed::new("no mdat", raw.moof.end as u64))
 }
 
 fn one_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {

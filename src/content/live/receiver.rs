@@ -6,8 +6,8 @@
 //!   Init        Chunk                             Chunk                End
 //! ```
 //!
-//! A chunk is kept as it came, with what precedes its `moof`. `sidx` and `mfra` are dropped: they count bytes of a file that is not
-//! there. Nothing is allocated by a size that is only claimed (`room.rs`).
+//! A chunk is kept as it came, with what precedes its `moof`, and what is between that and its `mdat`, since the `moof` counts bytes to
+//! its media. `sidx` and `mfra` are dropped: they count bytes of a file that is not there. Nothing is allocated by a size that is only claimed (`room.rs`).
 
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ pub struct RawChunk {
     pub bytes: Bytes,
     /// Where its `moof` is.
     pub moof: Range<usize>,
-    /// Whether a `styp` says that it is the last of its broadcast (brand `lmsg`, ISO/IEC 23009-1 §7.3.1).
+    /// Whether a `styp` before it says that the segment which it begins is the last (brand `lmsg`, ISO/IEC 23009-1 §7.3.1).
     pub is_last: bool,
 }
 
@@ -147,6 +147,10 @@ impl Receiver {
                 || self.malformed(head.kind, format!("{end} bytes gathered with it, at most {max} are taken"));
             if end > max { Err(too_large()) } else { Ok(()) }
         };
+        let misplaced = || {
+            let what = "it does not belong here: a moof is followed by its mdat, an ftyp by its moov";
+            self.malformed(head.kind, what)
+        };
         match &head.kind.0 {
             b"ftyp" if self.box_at == 0 => bounded(INIT_BYTES_MAX)?,
             b"moov" if self.moof.is_none() => bounded(INIT_BYTES_MAX)?,
@@ -160,12 +164,9 @@ impl Receiver {
                 self.buffer = piece;
             }
             b"mdat" => return Err(self.malformed(head.kind, "media without a moof before it")),
-            b"ftyp" | b"moov" | b"moof" | b"styp" => {
-                return Err(self.malformed(
-                    head.kind,
-                    "it does not belong here: a moof is followed by its mdat, an ftyp by its moov",
-                ));
-            }
+            b"ftyp" | b"moov" | b"moof" | b"styp" => return Err(misplaced()),
+            b"mfra" if self.moof.is_some() => return Err(misplaced()),
+            _ if self.moof.is_some() => bounded(HEAD_BYTES_MAX)?,
             _ if size > DROPPED_BYTES_MAX => {
                 return Err(self.malformed(head.kind, format!("a box of {size} bytes that no CMAF track has")));
             }
@@ -283,6 +284,16 @@ mod tests {
     }
 
     #[test]
+    fn what_lay_between_a_moof_and_its_mdat_was_dropped_and_its_media_moved() {
+        let between = [of_box(b"moof", &[4; 9]), of_box(b"free", &[0; 5]), of_box(b"mdat", &[5; 10])].concat();
+        let pushed = [of_box(b"free", &[0; 7]), between.clone()].concat();
+        let (events, result, rests) = received(&[&pushed]);
+        assert_eq!((result, rests), (Ok(()), true));
+        let [Event::Chunk(chunk)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&chunk.bytes[..], chunk.moof.clone()), (&between[..], 0..17));
+    }
+
+    #[test]
     fn what_does_not_belong_says_where() {
         let check = |bytes: Vec<u8>, expected: &str| {
             let (_, result, _) = received(&[&bytes]);
@@ -292,6 +303,10 @@ mod tests {
         check(
             [of_box(b"styp", b"msdh\0\0\0\0"), of_box(b"moof", &[0; 4]), of_box(b"moof", &[])].concat(),
             "it does not belong here: a moof is followed by its mdat, an ftyp by its moov (moof at 0x1c)",
+        );
+        check(
+            [of_box(b"moof", &[0; 4]), of_box(b"mfra", &[])].concat(),
+            "it does not belong here: a moof is followed by its mdat, an ftyp by its moov (mfra at 0xc)",
         );
         check([0, 0, 0, 0, b'm', b'o', b'o', b'f'].into(), "a box without a size, which would never end (moof at 0x0)");
         check(

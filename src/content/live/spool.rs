@@ -226,8 +226,8 @@ impl Spool {
         let mut head = Vec::with_capacity(HEAD_BYTES + name.len());
         head.extend_from_slice(&payload_len.to_be_bytes());
         head.push(record.kind as u8);
-        let Source { encoder, push, begins_segment, named_segments, is_doubled } = record.source;
-        head.push(u8::from(begins_segment) | u8::from(named_segments) << 1 | u8::from(is_doubled) << 2);
+        let Source { encoder, push, begins_segment, named_segments } = record.source;
+        head.push(u8::from(begins_segment) | u8::from(named_segments) << 1);
         head.extend_from_slice(&(name.len() as u16).to_be_bytes());
         head.extend_from_slice(&record.at.0.to_be_bytes());
         head.extend_from_slice(&encoder.to_be_bytes());
@@ -387,7 +387,7 @@ fn read(reader: &mut impl Read) -> io::Result<Option<(Record, usize)>> {
         _ => return Ok(None),
     };
     let has = |flag: u8| flags & flag != 0;
-    let source = Source { encoder, push, begins_segment: has(1), named_segments: has(2), is_doubled: has(4) };
+    let source = Source { encoder, push, begins_segment: has(1), named_segments: has(2) };
     let payload = Bytes::from(payload.into_boxed_slice());
     Ok(Some((Record { kind, at, track, source, payload }, head.len())))
 }
@@ -406,8 +406,7 @@ mod tests {
     use super::*;
 
     fn record(kind: Kind, track: &str, payload: &[u8]) -> Record {
-        let source =
-            Source { encoder: 0xfedc_ba98, push: 7, begins_segment: true, named_segments: false, is_doubled: true };
+        let source = Source { encoder: 0xfedc_ba98, push: 7, begins_segment: true, named_segments: false };
         Record {
             kind,
             at: Utc(1_900_000_000_000),

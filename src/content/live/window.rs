@@ -29,6 +29,7 @@ use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
+use crate::content::live::requests::Requests;
 use crate::content::live::window::names::{EventFeed, GivenUp};
 use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{
@@ -101,12 +102,10 @@ pub struct Source {
     pub encoder: u32,
     /// One push, of which a feed has one at a time. A log has its last 32 bits.
     pub push: u64,
-    /// Whether the chunk is the first of a request that is one segment.
+    /// Whether the chunk is the first of a request. Where requests are segments, one begins with it.
     pub begins_segment: bool,
     /// Whether requests are segments, so that nothing else begins one.
     pub named_segments: bool,
-    /// Whether another encoder pushes the track, too, so that the end of what this one pushes is not the end of it.
-    pub is_doubled: bool,
 }
 
 /// What became of a chunk.
@@ -217,6 +216,8 @@ struct Feed {
     elsewhere: Option<Utc>,
     /// Whether its numbers are of another cadence, and say nothing.
     is_renumbered: bool,
+    /// How its requests and its segments go together.
+    requests: Requests,
 }
 
 impl Window {
@@ -521,7 +522,6 @@ impl Window {
         let (cadence, pace) = (self.options.cadence, self.pace());
         let (part_target, timing) = (self.options.part_target, self.timing);
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-        let is_last = chunk.is_last && !source.is_doubled;
         let begins = feed.live.open.as_ref().map_or(chunk.time, |open| open.time);
         let begins = MediaTime::new(begins, feed.init.face.timescale);
         let said = (feed.period, std::mem::take(&mut chunk.events));
@@ -536,10 +536,6 @@ impl Window {
                 feed.close(now, None, pace);
             }
         }
-        if is_last {
-            feed.finish(now, None, pace);
-            feed.ended = true;
-        }
         if let (Some(period), messages) = said {
             self.note_events(messages, Timeline::Period(period), begins, true);
         }
@@ -551,20 +547,6 @@ impl Window {
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.live.face.keys.is_empty()) else { return };
         let keys = vec![KeyChange { first_sample: 0, kid, pssh: Arc::default() }];
         feed.live.face = Arc::new(Track { keys, ..Track::clone(&feed.live.face) });
-    }
-
-    /// A push of `name` ended well: what came of the open segment is all of it, if it is of this push and requests are segments, or it is
-    /// long enough.
-    pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
-        let pace = self.pace();
-        let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.push == source.push) else { return };
-        let target = feed.ticks(self.options.target);
-        if feed.live.open.as_ref().is_some_and(|open| source.named_segments || open.duration * 4 >= target * 3) {
-            feed.finish(now, None, pace);
-            self.settle(now);
-            self.publish(now);
-            self.expire(now);
-        }
     }
 
     /// The encoder of `name` says that nothing more will come.
@@ -644,6 +626,7 @@ impl Window {
         }
         let Some(feed) = self.feeds.get_mut(name) else { return };
         feed.enter(number, face, chunk);
+        feed.requests = Requests::default();
         if let Some(cadence) = locked {
             // Numbers of another cadence say nothing.
             let before = if is_first { 0 } else { feed.live.next_number };
@@ -908,6 +891,7 @@ impl Feed {
             astray: None,
             elsewhere: None,
             is_renumbered: false,
+            requests: Requests::default(),
         }
     }
 
@@ -1051,15 +1035,17 @@ impl Feed {
         if chunk.end - open.time > self.ticks(longest) || open.chunks.len() >= SEGMENT_CHUNKS_MAX {
             return true;
         }
-        if let Some(cadence) = cadence.filter(|_| !source.named_segments) {
-            return self.is_due(cadence, open.time, chunk);
+        !source.named_segments && chunk.starts_with_sync && self.is_due_at(open.time, chunk.time, target, cadence)
+    }
+
+    /// Whether the segment after the one that `began` then may begin at `time`, both in ticks.
+    fn is_due_at(&self, began: i64, time: i64, target: i64, cadence: Option<Cadence>) -> bool {
+        if let Some(cadence) = cadence {
+            return self.is_due(cadence, began, time);
         }
         let cell = |time: i64| time.div_euclid(target.max(1));
-        let is_far = (chunk.time - open.time) * 2 >= target;
-        !source.named_segments
-            && chunk.starts_with_sync
-            && is_far
-            && (cell(chunk.time) != cell(open.time) || chunk.time - open.time >= target)
+        let is_far = (time - began) * 2 >= target;
+        is_far && (cell(time) != cell(began) || time - began >= target)
     }
 
     fn append(
@@ -1072,6 +1058,7 @@ impl Feed {
         now: Utc,
     ) {
         let part_target = self.ticks(part_target);
+        self.requests.note(source.begins_segment, chunk.starts_with_sync);
         // What is served is what the spool has, or is not read from there.
         let place = place.filter(|_| chunk.is_spooled);
         let mut open = match self.live.open.take() {
@@ -1146,6 +1133,7 @@ impl Feed {
     /// Ends the open segment, where the next one begins if that is known.
     fn close(&mut self, now: Utc, next: Option<i64>, pace: Pace) {
         let Some(open) = self.live.open.take() else { return };
+        self.requests.segment_ends();
         // Samples may be presented a little later or sooner than those before them last.
         let near = |next: &i64| (next - open.time - open.duration).abs() <= self.jitter();
         let duration = next.filter(near).map_or(open.duration, |next| next - open.time).max(1);

@@ -2,26 +2,33 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::content::live::channel::{Input, State, Waiting};
 use crate::content::live::encoders::{Need, SAME_US};
 use crate::content::live::reorder::Item;
-use crate::content::live::spool::Kind;
+use crate::content::live::spool::{Kind, Record};
 use crate::content::live::window::Source;
 use crate::time::{Rounding, Timescale, Utc, rescale};
 
 impl State {
     /// Gives back what is to be taken now, because it is of the encoder that its track is of, or of all.
-    pub(super) fn stand_by(&mut self, channel: &str, mut waiting: Waiting, now: Utc) -> Option<Waiting> {
+    pub(super) fn stand_by(&mut self, channel: &str, waiting: Waiting, now: Utc) -> Option<Waiting> {
         let (track, source) = (waiting.record.track.clone(), waiting.record.source);
         if source.encoder == 0 || self.window.next_number(&track).is_none() {
             return Some(waiting);
         }
         let silence = self.window.silence();
-        let is_new = self.encoders.heard(&track, source.encoder, source.push, now);
-        let is_doubled = self.encoders.is_doubled(&track, source.encoder, silence, now);
-        if is_new && is_doubled {
+        // The end of a request is no sign of life.
+        if !matches!(waiting.input, Input::Nothing)
+            && self.encoders.heard(&track, source.encoder, source.push, now)
+            && self.encoders.is_doubled(&track, source.encoder, silence, now)
+        {
             let encoder = self.encoders.name(source.encoder);
             tracing::info!(channel, track, encoder, "another encoder pushes this track, too");
+        }
+        if let Some((time_us, is_last)) = self.says(&waiting) {
+            self.encoders.says(&track, source.encoder, source.push, time_us, is_last);
         }
         let Some(standing) = self.window.standing(&track) else { return Some(waiting) };
         let is_own = standing.encoder == source.encoder || standing.encoder == 0;
@@ -35,7 +42,6 @@ impl State {
                 if has_hole && !source.named_segments && self.hand_over(channel, &track, Need::NoHole, now) {
                     return self.stand_by(channel, waiting, now);
                 }
-                waiting.record.source.is_doubled = is_doubled;
                 Some(waiting)
             }
             Input::Chunk(_) => {
@@ -44,17 +50,47 @@ impl State {
                 None
             }
             Input::Nothing if waiting.record.kind == Kind::End => {
-                self.encoders.gone(&track, source.encoder, source.push);
-                self.relieve(channel, &track, silence, now);
-                // The others go on.
-                if is_doubled { None } else { Some(waiting) }
+                self.ends(channel, &track, source, now).then_some(waiting)
             }
             Input::Nothing if !is_own && waiting.record.kind == Kind::PushEnds => {
+                let was_last = self.was_last(&track, source);
+                let end = Record { kind: Kind::End, ..waiting.record.clone() };
                 self.encoders.hold_end(&track, source.encoder, source.push, now, waiting);
-                None
+                let is_end = was_last && self.ends(channel, &track, source, now);
+                is_end.then_some(Waiting { record: end, input: Input::Nothing })
             }
             Input::Nothing => Some(waiting),
         }
+    }
+
+    /// When `waiting` is decoded, in microseconds, and whether it says that its segment is the last, if it is a chunk.
+    fn says(&self, waiting: &Waiting) -> Option<(i64, bool)> {
+        let Input::Chunk(chunk) = &waiting.input else { return None };
+        let timescale = self.window.init_by(&waiting.record.track, waiting.record.source.encoder)?.face.timescale;
+        Some((rescale(chunk.decode_time, timescale, Timescale::MICRO, Rounding::Nearest), chunk.is_last))
+    }
+
+    /// Whether the push of `source`, which ended well, had the whole of the last segment of `track`.
+    pub(super) fn was_last(&self, track: &str, source: Source) -> bool {
+        self.encoders.said_last(track, source.encoder, source.push) && self.window.requests_are_whole(track)
+    }
+
+    /// The encoder of `source` says that nothing more of `track` comes; whether that is the end of it, as nobody else goes on.
+    pub(super) fn ends(&mut self, channel: &str, track: &str, source: Source, now: Utc) -> bool {
+        let silence = self.window.silence();
+        let is_doubled = self.encoders.is_doubled(track, source.encoder, silence, now);
+        self.encoders.ends(track, source.encoder, source.push);
+        self.relieve(channel, track, silence, now);
+        if !is_doubled {
+            self.encoders.end_is_told(track);
+        }
+        !is_doubled
+    }
+
+    /// Nothing more of `track` comes.
+    pub(super) fn end(&mut self, channel: &str, track: &str, source: Source, now: Utc) {
+        let record = Record { kind: Kind::End, at: now, track: track.to_owned(), source, payload: Bytes::new() };
+        self.take_held(channel, Waiting { record, input: Input::Nothing }, now);
     }
 
     /// Holds `waiting`, a chunk of an encoder that its track is not of.
@@ -115,10 +151,14 @@ impl State {
         self.relieve(channel, track, self.window.silence(), now);
     }
 
-    /// Time has passed: who is silent is stood in for.
+    /// Time has passed: who is silent is stood in for, and what all have said to be over has ended.
     pub(super) fn stand_in(&mut self, channel: &str, now: Utc) {
         for track in self.encoders.tick(now) {
             self.relieve(channel, &track, self.window.silence(), now);
+        }
+        for (track, encoder, push) in self.encoders.over(self.window.silence(), now) {
+            self.encoders.end_is_told(&track);
+            self.end(channel, &track, Source { encoder, push, ..Source::default() }, now);
         }
     }
 }

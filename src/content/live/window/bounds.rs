@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::content::live::window::{Feed, Window};
+use crate::content::live::window::{Feed, Source, Window};
 use crate::media::live::Timing;
 use crate::media::track::Kind;
 use crate::time::Utc;
@@ -40,6 +41,25 @@ impl Window {
         )))
     }
 
+    /// A push of `name` ended well: what came of the open segment is all of it, if requests are segments, or the next one begins here.
+    pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
+        let (pace, cadence) = (self.pace(), self.options.cadence);
+        let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.push == source.push) else { return };
+        let target = feed.ticks(self.options.target);
+        let Some(open) = &feed.live.open else { return };
+        if source.named_segments || feed.ends_by_request(open.time, open.time + open.duration, target, cadence) {
+            feed.finish(now, None, pace);
+            self.settle(now);
+            self.publish(now);
+            self.expire(now);
+        }
+    }
+
+    /// Whether a request of `name` has the whole of the segment that it ends in, as far as those before tell.
+    pub fn requests_are_whole(&self, name: &str) -> bool {
+        self.feeds.get(name).is_none_or(|feed| feed.requests.are_whole())
+    }
+
     /// Whether nothing follows: what has not ended is told to be missing, or is no part of the newest period, or text, and nothing of it came for long.
     pub(super) fn has_ended(&self, now: Utc) -> bool {
         if self.timing.is_none() {
@@ -55,5 +75,13 @@ impl Window {
         let mut feeds = self.feeds.values().filter(|feed| feed.period.is_some());
         let any = self.feeds.values().any(|feed| feed.ended && feed.period == Some(newest));
         any && feeds.all(is_over) && self.gathering.is_none()
+    }
+}
+
+impl Feed {
+    /// Whether the segment that `began` then is whole, as a request ends that ends at `end`.
+    fn ends_by_request(&self, began: i64, end: i64, target: i64, cadence: Option<Cadence>) -> bool {
+        let is_next_sync = self.init.face.kind != Kind::Video || self.requests.begin_with_sync();
+        is_next_sync && self.is_due_at(began, end, target, cadence)
     }
 }

@@ -211,11 +211,11 @@ impl Feed {
         }
     }
 
-    /// Whether `chunk` is where the segment after the one that began at `time` begins.
-    pub(super) fn is_due(&self, cadence: Cadence, time: i64, chunk: &Chunk) -> bool {
+    /// Whether the segment after the one that `began` then may begin at `time`.
+    pub(super) fn is_due(&self, cadence: Cadence, began: i64, time: i64) -> bool {
         let early = if self.init.face.kind == Kind::Audio { self.frame - 1 } else { self.jitter() };
-        let due = self.due(cadence, time).unwrap_or_else(|| time + self.ticks(cadence.duration()));
-        chunk.starts_with_sync && chunk.time + early.max(0) >= due
+        let due = self.due(cadence, began).unwrap_or_else(|| began + self.ticks(cadence.duration()));
+        time + early.max(0) >= due
     }
 
     /// An encoder none of whose sync samples are where `cadence` has them is told so.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::Init;
+use crate::content::live::requests::Requests;
 use crate::content::live::window::names::{EventFeed, GivenUp};
 use crate::content::live::window::{Feed, Gathering, Options, Window};
 use crate::formats::isobmff::emsg::EventScheme;
@@ -171,6 +172,8 @@ struct Fed {
     /// Schemes of its events: URI and value.
     #[serde(default)]
     schemes: Vec<(String, String)>,
+    #[serde(default)]
+    requests: Requests,
 }
 
 fn time(time: MediaTime) -> Time {
@@ -236,6 +239,7 @@ impl Window {
             kept: Some((feed.kept, feed.wanted)),
             produced: feed.live.produced.map(|own| (own.at.0, own.media_time, own.is_captured)),
             schemes: feed.live.face.events.iter().map(said_scheme).collect(),
+            requests: feed.requests,
         };
         let timing = self.timing.or((!current.periods.is_empty()).then_some(current.timing));
         let checkpoint = Checkpoint {
@@ -491,6 +495,7 @@ impl Fed {
         feed.frame = self.frame;
         feed.late_ms = self.late_ms.unwrap_or(i64::MIN);
         (feed.kept, feed.wanted) = self.kept.unwrap_or((feed.kept, feed.wanted));
+        feed.requests = self.requests;
         (feed.peak, feed.bits, feed.ticks) = self.measured;
         Some(feed)
     }

@@ -164,5 +164,6 @@ impl Feed {
         self.live.next_number = open.number;
         self.live.next_time = open.time;
         self.places.clear();
+        self.requests.segment_ends();
     }
 }
