@@ -2,6 +2,7 @@
 // watch.mjs --player hlsjs|dashjs|shaka --url URL [--start S] [--seconds S] ...: what a player has on screen, in headless Chromium.
 //   --cues FILE [--text LANG]   is what is shown at each instant what FILE says ([[start, end, text], ...] in seconds)? Twice the same is wrong
 //   --trick RATE                 Shaka Player: goes through it at RATE by its pictures alone, then plays on
+//   --events COUNT               so many events of SCTE 35 are told while it plays; in HLS each a range that is valid, one of them over
 //   --behind S --within W        hls.js, Shaka Player: at low latency, told to catch up: no stall, and in the second half of the time S behind on average, or W from it
 // A second try where the first fails, for the machine may have been busy. PLAY_MODULES names a folder with node_modules: playwright-core and the players. Exit: 0 all well, 1 not, 2 no player.
 import http from 'node:http';
@@ -24,7 +25,7 @@ const { chromium } = createRequire(path.join(modules, 'x.js'))('playwright-core'
 // What runs in the page.
 function inPage(options) {
   const video = document.querySelector('video');
-  const seen = { errors: [], samples: [], player: null };
+  const seen = { errors: [], samples: [], player: null, events: {} };
   window.seen = seen;
   const fail = (what) => seen.errors.push(String(what).slice(0, 300));
   video.addEventListener('error', () => fail(`media error ${video.error?.code} ${video.error?.message}`));
@@ -52,6 +53,12 @@ function inPage(options) {
       seen.behind = () => hls.latency;
       hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal || /subtitle|vtt/i.test(data.details)) fail(`${data.details} ${data.reason ?? ''}`); });
       hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+      hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+        for (const [id, range] of Object.entries(details.dateRanges ?? {})) {
+          if (!range.isValid) fail(`${id} is not valid`);
+          if (range.attr['SCTE35-OUT']) seen.events[id] = Boolean(range.attr['SCTE35-IN']);
+        }
+      });
       hls.loadSource(options.url);
       hls.attachMedia(video);
     },
@@ -68,6 +75,9 @@ function inPage(options) {
           player.setTextTrack(index);
         }
       });
+      for (const scheme of ['urn:scte:scte35:2014:xml+bin', 'urn:scte:scte35:2013:bin']) {
+        player.on(scheme, ({ event }) => { seen.events[event.id] = true; });
+      }
       player.attachView(video);
       player.attachTTMLRenderingDiv(imsc);
       player.attachSource(options.url);
@@ -81,6 +91,9 @@ function inPage(options) {
       await player.attach(video);
       player.addEventListener('error', (event) => fail(`${event.detail.code} ${event.detail.message ?? ''}`));
       player.getNetworkingEngine().registerRequestFilter((_, request) => { if (request.uris[0].includes('.trick.m4s')) seen.pictures = (seen.pictures ?? 0) + 1; });
+      const told = ({ detail }) => { if (/^urn:scte:scte35:/.test(detail.schemeIdUri)) seen.events[detail.id] = true; };
+      player.addEventListener('timelineregionadded', told);
+      player.addEventListener('emsg', told);
       if (options.behind) player.configure(await keepingBehind());
       seen.behind = () => player.getStats().liveLatency;
       await player.load(options.url, start || undefined);
@@ -130,7 +143,7 @@ async function watch() {
     const until = async (condition, limitS) => {
       const end = Date.now() + limitS * 1000;
       for (;;) {
-        const now = await page.evaluate(() => ({ samples: seen.samples, errors: seen.errors, pictures: seen.pictures ?? 0, ended: document.querySelector('video').ended }));
+        const now = await page.evaluate(() => ({ samples: seen.samples, errors: seen.errors, events: seen.events, pictures: seen.pictures ?? 0, ended: document.querySelector('video').ended }));
         if (condition(now) || now.errors.length || now.ended || Date.now() > end) return now;
         await pause(100);
       }
@@ -153,6 +166,12 @@ async function watch() {
       if (!trick.pictures) said.push('FAIL: no picture of its own was fetched');
       if (Math.abs(speed) < Math.abs(options.trick) * 0.7) said.push(`FAIL: it went ${speed.toFixed(2)} times as fast as it plays`);
       if (played(after.samples) < 0.5 && !after.ended) said.push('FAIL: it did not play on');
+    } else if (options.events) {
+      const are = ({ samples, events }) => played(samples) > 5 && Object.keys(events).length >= Number(options.events) && Object.values(events).includes(true);
+      const now = await until(are, seconds);
+      said.push(`${played(now.samples).toFixed(2)} s played, told of ${Object.keys(now.events).join(', ')}`);
+      if (now.errors.length) said.push(`FAIL: ${now.errors.join('; ')}`);
+      if (!are(now)) said.push(`FAIL: less than ${options.events} events`);
     } else if (options.behind) {
       const { samples, errors } = await until(({ samples }) => played(samples) > seconds, seconds + ENOUGH_S);
       const later = samples.slice(samples.length / 2).map((sample) => sample[4]);
