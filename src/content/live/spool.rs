@@ -98,6 +98,8 @@ pub struct Spool {
     file_bytes: u64,
     /// Whether the file is of the version before.
     is_old: bool,
+    /// Whether half a record may stand behind what is whole.
+    is_torn: bool,
 }
 
 /// A file before the one that is written.
@@ -196,11 +198,22 @@ impl Spool {
         let is_old = version(&mut File::open(path(dir, number))?)? != Some(2);
         let file = File::options().append(true).open(path(dir, number))?;
         file.set_len(len)?;
-        Ok(Spool { dir: dir.to_path_buf(), file: Box::new(file), number, len, full, file_bytes, is_old })
+        Ok(Spool {
+            dir: dir.to_path_buf(),
+            file: Box::new(file),
+            number,
+            len,
+            full,
+            file_bytes,
+            is_old,
+            is_torn: false,
+        })
     }
 
     fn begin(dir: &Path, number: u32, full: Vec<Full>, file_bytes: u64) -> io::Result<Spool> {
-        let mut file = File::create(path(dir, number))?;
+        // What is written goes to the end of the file, however far a record came of which nothing is left.
+        let mut file = File::options().create(true).append(true).open(path(dir, number))?;
+        file.set_len(0)?;
         file.write_all(MAGIC)?;
         Ok(Spool {
             dir: dir.to_path_buf(),
@@ -210,6 +223,7 @@ impl Spool {
             full,
             file_bytes,
             is_old: false,
+            is_torn: false,
         })
     }
 
@@ -234,12 +248,16 @@ impl Spool {
         head.extend_from_slice(&(push as u32).to_be_bytes());
         head.extend_from_slice(name);
         let hash = hash(&head, &record.payload);
+        if self.is_torn {
+            self.file.cut(self.len)?;
+            self.is_torn = false;
+        }
         let written = (self.file.write_all(&head))
             .and_then(|()| self.file.write_all(&record.payload))
             .and_then(|()| self.file.write_all(&hash));
         if let Err(error) = written {
-            // The next record must not follow half of this one; if even that fails, reading back ends here.
-            let _ = self.file.cut(self.len);
+            // The next record must not follow half of this one.
+            self.is_torn = self.file.cut(self.len).is_err();
             return Err(error);
         }
         let start = self.len + head.len() as u64;
@@ -403,6 +421,9 @@ fn fill(reader: &mut impl Read, space: &mut [u8]) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn record(kind: Kind, track: &str, payload: &[u8]) -> Record {
@@ -420,6 +441,54 @@ mod tests {
         let mut all = Vec::new();
         let spool = Spool::open(dir, 1 << 20, |_| Utc(0), |record, place| all.push((record, place))).unwrap();
         (spool, all)
+    }
+
+    /// A file on a disk that becomes full in the middle of what is written, and can't even be cut then.
+    #[derive(Debug)]
+    struct Half(Box<dyn Sink>, Arc<AtomicBool>);
+
+    impl Write for Half {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if !self.1.load(Ordering::Relaxed) {
+                return self.0.write(bytes);
+            }
+            self.0.write_all(&bytes[..bytes.len() / 2])?;
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl Sink for Half {
+        fn cut(&self, len: u64) -> io::Result<()> {
+            if self.1.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { self.0.cut(len) }
+        }
+    }
+
+    /// Once a disk had been full, segments that were read from it were bytes from somewhere else.
+    #[test]
+    fn what_is_written_once_a_disk_has_room_again_lies_where_it_is_said_to() {
+        for cuts in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let is_full = Arc::<AtomicBool>::default();
+            let mut spool = read_back(dir.path()).0.through(|file| Box::new(Half(file, Arc::clone(&is_full))));
+            let before = spool.append(&record(Kind::Chunk, "video", &[1; 500])).unwrap();
+            is_full.store(true, Ordering::Relaxed);
+            spool.append(&record(Kind::Chunk, "video", &[2; 500])).unwrap_err();
+            is_full.store(false, Ordering::Relaxed);
+            if cuts {
+                spool.is_torn = false;
+                spool.file.cut(spool.len).unwrap();
+            }
+            let after = spool.append(&record(Kind::Chunk, "video", &[3; 500])).unwrap();
+            let places = [before, after];
+            assert_eq!(read_places(dir.path(), &places).unwrap()[..], [[1; 500], [3; 500]].concat());
+            drop(spool);
+            let (_, found) = read_back(dir.path());
+            assert_eq!(found.into_iter().map(|(_, place)| place).collect::<Vec<_>>(), places);
+        }
     }
 
     #[test]
