@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Wire, connection, get, head, origin, paths, runtime, serve, server, testdata};
 use criterion::{Criterion, Throughput};
 use headwater::cache::{Cache, Weigh};
-use headwater::server::http::utc;
+use headwater::server::clock::utc;
 
 fn main() {
     let mut criterion = timed::criterion();

@@ -125,8 +125,12 @@ fn free() -> SocketAddr {
 }
 
 impl Server {
-    /// On one thread.
+    /// On one thread; with more than 4 KB of playlist.
     fn start() -> Server {
+        Server::with_window("3m")
+    }
+
+    fn with_window(window: &str) -> Server {
         let library = tempfile::tempdir().expect("a folder");
         let [media, admin, ingest] = [free(), free(), free()];
         let child = Command::new(env!("CARGO_BIN_EXE_headwater"))
@@ -134,8 +138,7 @@ impl Server {
             .arg(library.path())
             .args(["--threads", "1", "--log", "warn", "--idle-timeout", "10m"])
             .args(["--listen", &media.to_string(), "--admin", &admin.to_string(), "--ingest", &ingest.to_string()])
-            // More than 4 KB of playlist.
-            .env("HEADWATER_LIVE_WINDOW", "3m")
+            .env("HEADWATER_LIVE_WINDOW", window)
             .stdin(Stdio::null())
             .spawn()
             .expect("the server starts");
@@ -379,10 +382,15 @@ fn first_byte() {
     println!("  from a chunk's last byte to the part's first: {}", described(times));
 }
 
+/// Short, so that it is soon full: what a channel costs while its window grows is for a third the kernel's, which clears new memory.
+const CHANNELS_WINDOW: &str = "12s";
+/// So long, and what is let go of is as much as what comes: what has left the window stays for as long as it was listed.
+const CHANNELS_FULL: Duration = Duration::from_secs(45);
+
 fn channels() {
     let count = number("CHANNELS", 200);
     let seconds = number("SECONDS", 20) as f64;
-    let server = Server::start();
+    let server = Server::with_window(CHANNELS_WINDOW);
     let began = Instant::now();
     let mut feeds: Vec<(Encoder, Push)> = Vec::new();
     for channel in 0..count {
@@ -397,7 +405,7 @@ fn channels() {
         let is_over = Arc::clone(&is_over);
         move || pushed_in_time(feeds, &is_over)
     });
-    std::thread::sleep(Duration::from_secs(8));
+    std::thread::sleep(CHANNELS_FULL);
     let (cpu, from) = (server.cpu(), Instant::now());
     let (media, until) = (server.media, from + Duration::from_secs_f64(seconds));
     let answers = runtime().block_on(async move {

@@ -166,6 +166,9 @@ fn resolve(root: PathBuf, mut written: Written, machine: Machine) -> Result<Conf
     server.sends_timing = written.observe.server_timing.unwrap_or(server.sends_timing);
     origin.sends_cmsd = written.observe.cmsd.unwrap_or(origin.sends_cmsd);
     let (live, ingest) = live::resolve(written.live)?;
+    if ingest.speaks_tls && server.tls.certificates.is_empty() {
+        return Err(Error::Value { option: "live.tls", message: "there is no certificate (tls.cert)".into() });
+    }
     server.ingest = ingest;
 
     Ok(Config {
@@ -192,7 +195,11 @@ impl Config {
                 listen: old.listen,
                 tls: old.tls.clone(),
                 admin: old.admin,
-                ingest: server::IngestOptions { listen: old.ingest.listen, ..server.ingest },
+                ingest: server::IngestOptions {
+                    listen: old.ingest.listen,
+                    speaks_tls: old.ingest.speaks_tls,
+                    ..server.ingest
+                },
                 connections_max: old.connections_max,
                 reuses_port: old.reuses_port,
                 connections_peer_max: old.connections_peer_max,

@@ -348,6 +348,17 @@ impl Level {
     }
 }
 
+/// Seconds that go up and down, to the millisecond.
+#[derive(Debug, Default)]
+pub struct Seconds(AtomicI64);
+
+impl Seconds {
+    /// From now on so many milliseconds.
+    pub fn set_ms(&self, value_ms: i64) {
+        self.0.store(value_ms, Ordering::Relaxed);
+    }
+}
+
 /// Keeps a [`Level`] one higher while it lives.
 #[derive(Debug)]
 pub struct Inside<'a>(&'a Level);
@@ -474,6 +485,14 @@ impl Family for Level {
     }
 }
 
+impl Family for Seconds {
+    const TYPE: MetricType = MetricType::Gauge;
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_gauge(&(self.0.load(Ordering::Relaxed) as f64 / 1000.0))
+    }
+}
+
 impl<S: Steps> Family for Spread<S> {
     const TYPE: MetricType = MetricType::Histogram;
 
@@ -584,6 +603,7 @@ table! {
     cmcd_throughput_bits: Spread<Throughput>, "cmcd_throughput_bits", "Bits a second that players measured (mtp).";
     process_resident_bytes: Level, "process_resident_bytes", "Memory that the process has in use.";
     process_descriptors: Level, "process_descriptors", "Descriptors that the process has open.";
+    clock_offset_seconds: Seconds, "clock_offset_seconds", "How far the wall clock is ahead of the clock of what is live.";
     config_reloads: Count, "config_reloads", "Times that the configuration was read again and taken over.";
     config_reloads_refused: Count, "config_reloads_refused", "Times that it was wrong, and the old one stayed in use.";
     work_refused: By<Refused, Count>, "work_refused", "Objects that were not made because too much was, by what they are.";

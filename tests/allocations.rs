@@ -21,7 +21,7 @@ use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
 use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{dash, hls, rate};
 use headwater::server::Options;
-use headwater::server::http::utc;
+use headwater::server::clock::utc;
 use headwater::server::run::Server;
 use headwater::time::Utc;
 use http::StatusCode;

@@ -31,8 +31,9 @@ use headwater::origin::object::Body;
 use headwater::origin::options::Options;
 use headwater::origin::serve::Origin;
 use headwater::server;
+use headwater::server::clock::{Clock, Readings, utc};
 use headwater::server::conn::{Conn, Deadlines, Stream};
-use headwater::server::http::{Answer, Media, converse, utc};
+use headwater::server::http::{Answer, Media, converse};
 use headwater::server::state::State;
 use headwater::time::Utc;
 
@@ -156,7 +157,8 @@ pub(crate) async fn connection(state: Arc<State>, wire: Wire) {
 
 /// A server around `origin`.
 pub(crate) fn server(origin: &Arc<Origin>) -> Arc<State> {
-    Arc::new(State::new(origin.clone(), origin.telemetry().clone(), server::Options::default()))
+    let clock = Arc::new(Clock::new(Readings::take()));
+    Arc::new(State::new(origin.clone(), origin.telemetry().clone(), clock, server::Options::default()))
 }
 
 /// The server's end of a connection that lies in memory: it gives requests, and takes answers as `writev` would.

@@ -16,7 +16,7 @@ use crate::content::sidecar::{self, Sidecar};
 use crate::origin;
 use crate::origin::listing::{Listing, TrackListing};
 use crate::origin::serve::Origin;
-use crate::server::http::utc;
+use crate::server::clock::utc;
 use crate::telemetry::Telemetry;
 use crate::time::Utc;
 

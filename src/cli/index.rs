@@ -11,7 +11,7 @@ use crate::cli::shelves;
 use crate::config::machine::Machine;
 use crate::config::written::Written;
 use crate::content::library::entry::Entry;
-use crate::server::http::utc;
+use crate::server::clock::utc;
 use crate::telemetry::Telemetry;
 
 /// Presentations opened at once: each may hold 64 MiB of windows.

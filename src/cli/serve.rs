@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use crate::cache::disk::Disk;
@@ -24,14 +25,15 @@ use crate::config::machine::Machine;
 use crate::config::quantity::readable_bytes;
 use crate::config::written::{LogFormat, Written};
 use crate::content::library::{self, Library};
-use crate::content::live::channel::Channels;
+use crate::content::live::channel::{self, Channels};
+use crate::content::live::continuity;
 use crate::content::live::custody::{Custody, Turn};
 use crate::content::remote::index::FILES_AT_ONCE;
 use crate::content::remote::shelf::JUDGED_AT_ONCE;
 use crate::origin::listing::{Listing, PeriodListing, TrackListing};
 use crate::origin::serve::Origin;
 use crate::server::access_log::AccessLog;
-use crate::server::http::utc;
+use crate::server::clock::{Clock, Now, Readings, utc};
 use crate::server::inherited::Inherited;
 use crate::server::reload::{self, Call, Reloaded};
 use crate::server::run::{Server, stop_signal};
@@ -52,6 +54,8 @@ const SPARE_THREADS: usize = 48;
 const SETTLE: Duration = Duration::from_secs(1);
 /// How often segments leave the windows of channels: a segment is seldom shorter.
 const TICK: Duration = Duration::from_millis(500);
+/// What is kept of how the clock stands is so near to it, in microseconds: players do not notice when it is led by as much.
+const KEPT_WITHIN_US: u64 = 50_000;
 /// How often a folder is tried that another process has.
 const LOCKED_WAIT: Duration = Duration::from_millis(50);
 /// Time for reads under way when the server has ended.
@@ -78,14 +82,15 @@ pub fn run(target: &Path, options: Written) -> Result<(), Box<dyn Error>> {
 
 async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     let telemetry = Arc::<Telemetry>::default();
-    let (origin, held) = open(&config, &telemetry).await?;
+    let (origin, clock, held) = open(&config, &telemetry).await?;
     let (custody, turn) = held.unzip();
     let look = Arc::<Notify>::default();
-    tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&look)));
-    tokio::spawn(settle(Arc::clone(&origin)));
-    tokio::spawn(tick(Arc::clone(&origin)));
+    tokio::spawn(keep(Arc::clone(&origin), Arc::clone(&clock), Arc::clone(&look)));
+    tokio::spawn(settle(Arc::clone(&origin), Arc::clone(&clock)));
+    tokio::spawn(tick(Arc::clone(&origin), Arc::clone(&clock), config.live.dir.clone()));
     let inherited = Inherited::take().map_err(|error| format!("LISTEN_FDS: {error}"))?;
-    let server = Server::take(inherited, config.server.clone(), origin.clone(), Arc::clone(&telemetry))?;
+    let (options, counts) = (config.server.clone(), Arc::clone(&telemetry));
+    let server = Server::take(inherited, options, origin.clone(), counts, Arc::clone(&clock))?;
     let access_log = AccessLog::open(&config.access_log, &telemetry).map_err(|error| {
         format!("access-log: {}: {error}", config.access_log.path.clone().unwrap_or_default().display())
     })?;
@@ -113,7 +118,7 @@ async fn serve(mut config: Config, site: Site) -> Result<(), Box<dyn Error>> {
     notify(READY);
     // Serving begins at once: opening what is greeted with may wait for slow storage.
     let greeting = async {
-        let opened = origin.listings(None, OPENED_MAX, utc()).await;
+        let opened = origin.listings(None, OPENED_MAX, clock.now().live).await;
         let mut out = io::stdout().lock();
         greet(&mut out, &config, count, &opened, &media, [ingest.as_deref(), admin.as_deref()])?;
         out.flush()
@@ -263,18 +268,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// The origin for the library that `config` names, looked at once; and the folder of what is live, if there is one.
+/// The origin for the library that `config` names, looked at once; the clock; and the folder of what is live, if there is one.
 async fn open(
     config: &Config,
     telemetry: &Arc<Telemetry>,
-) -> Result<(Arc<Origin>, Option<(Custody, Turn)>), Box<dyn Error>> {
+) -> Result<(Arc<Origin>, Arc<Clock>, Option<(Custody, Turn)>), Box<dyn Error>> {
     let shelves = shelves::connect(config, telemetry)?;
     let library = Arc::new(Library::with_shelves(config.library.clone(), shelves));
-    rescan(&library).await?;
+    let wall = || Now { live: utc(), wall: utc() };
+    rescan(&library, wall()).await?;
     if library.catalog().is_unsettled {
         // Files that were written just now: a moment later it shows whether they still grow.
         tokio::time::sleep(library::REST).await;
-        rescan(&library).await?;
+        rescan(&library, wall()).await?;
     }
     let live = config.live.clone();
     // Last, as another process may serve until then.
@@ -282,10 +288,19 @@ async fn open(
         Some(dir) => Some(hold(dir).await.map_err(|error| format!("data-dir: {error}"))?),
         None => None,
     };
-    let channels = tokio::task::spawn_blocking(move || Channels::open(live, utc())).await?;
-    let channels = Arc::new(channels.map_err(|error| format!("data-dir: {error}"))?);
+    let opened = blocking(move || on_air(live)).await.map_err(|error| format!("data-dir: {error}"))?;
+    let (channels, clock) = opened;
     let origin = Origin::new(library, config.origin.clone(), Arc::clone(telemetry)).broadcasting(channels);
-    Ok((Arc::new(origin.keeping(media_disk(config, telemetry))), held))
+    Ok((Arc::new(origin.keeping(media_disk(config, telemetry))), clock, held))
+}
+
+/// The channels, read back, and the clock that they go on by.
+fn on_air(live: channel::Options) -> io::Result<(Arc<Channels>, Arc<Clock>)> {
+    let ahead_us = live.dir.as_deref().and_then(continuity::kept);
+    let channels = Channels::read_back(live)?;
+    let clock = Clock::resumed(Readings::take(), ahead_us, |now| channels.under_way(now));
+    channels.tick(clock.now().live);
+    Ok((Arc::new(channels), Arc::new(clock)))
 }
 
 /// The disk for media of storages, if there is to be one. It is opened while serving begins, and does without it if it can't be.
@@ -303,10 +318,10 @@ fn media_disk(config: &Config, telemetry: &Arc<Telemetry>) -> Option<Arc<Disk>> 
     Some(disk)
 }
 
-async fn rescan(library: &Arc<Library>) -> io::Result<()> {
+async fn rescan(library: &Arc<Library>, Now { live, wall }: Now) -> io::Result<()> {
     let library = Arc::clone(library);
     let before = library.catalog();
-    let scan = tokio::task::spawn_blocking(move || library.rescan(utc()).map(|()| library));
+    let scan = tokio::task::spawn_blocking(move || library.rescan_at(live, wall).map(|()| library));
     let library = scan.await.map_err(io::Error::other)??;
     let after = library.catalog();
     for warning in after.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
@@ -316,15 +331,15 @@ async fn rescan(library: &Arc<Library>) -> io::Result<()> {
 }
 
 /// Lets the caches settle, as long as the server runs.
-async fn settle(origin: Arc<Origin>) {
+async fn settle(origin: Arc<Origin>, clock: Arc<Clock>) {
     loop {
         tokio::time::sleep(SETTLE).await;
-        origin.settle(utc()).await;
+        origin.settle(clock.now().live).await;
     }
 }
 
 /// Looks for changed files, at once when told to, as long as the server runs. A look at a mount that hangs does not end.
-async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
+async fn keep(origin: Arc<Origin>, clock: Arc<Clock>, look: Arc<Notify>) {
     let interval = origin.library().options().scan_interval;
     let (mut wait, mut scanned) = (interval, Instant::now());
     loop {
@@ -333,7 +348,7 @@ async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
             continue;
         }
         let began = Instant::now();
-        if let Err(error) = rescan(origin.library()).await {
+        if let Err(error) = rescan(origin.library(), clock.now()).await {
             tracing::warn!(%error, "the library can't be looked at; what was found before is served");
         }
         scanned = Instant::now();
@@ -342,14 +357,31 @@ async fn keep(origin: Arc<Origin>, look: Arc<Notify>) {
     }
 }
 
-/// Lets time pass for what is live.
-async fn tick(origin: Arc<Origin>) {
+/// Lets time pass for what is live, and has the clock follow the wall clock; the folder `dir` keeps how they stand.
+async fn tick(origin: Arc<Origin>, clock: Arc<Clock>, dir: Option<PathBuf>) {
+    let mut kept_us = None;
+    let mut keeping = None;
     loop {
         tokio::time::sleep(TICK).await;
-        let channels = Arc::clone(origin.channels());
+        let (channels, ticking) = (Arc::clone(origin.channels()), Arc::clone(&clock));
         // A channel waits for its disk.
-        if let Err(error) = tokio::task::spawn_blocking(move || channels.tick(utc())).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || channels.tick(ticking.now().live)).await {
             tracing::error!(%error, "a tick of the channels failed");
+        }
+        let readings = Readings::take();
+        let apart_us = clock.steer(readings, &origin.channels().under_way(clock.now().live));
+        origin.telemetry().clock_offset_seconds.set_ms(apart_us / 1000);
+        let ahead_us = clock.ahead_us(readings.steady_us);
+        let is_kept = kept_us.is_some_and(|kept_us: i64| kept_us.abs_diff(ahead_us) < KEPT_WITHIN_US);
+        // Nobody waits for it, and not for two at once; who goes on with the folder keeps its own.
+        let is_free = keeping.as_ref().is_none_or(JoinHandle::is_finished) && !origin.channels().are_given_up();
+        if let Some(dir) = dir.clone().filter(|_| !is_kept && is_free) {
+            kept_us = Some(ahead_us);
+            keeping = Some(tokio::task::spawn_blocking(move || {
+                if let Err(error) = continuity::keep(&dir, ahead_us) {
+                    tracing::warn!(%error, "how the clock stands can't be kept: a restart would begin by the wall clock");
+                }
+            }));
         }
     }
 }

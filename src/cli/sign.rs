@@ -14,7 +14,7 @@ use crate::config::{self};
 use crate::origin::address::decode;
 use crate::server::access::secret::Secret;
 use crate::server::access::token::Key;
-use crate::server::http::utc;
+use crate::server::clock::utc;
 
 /// What is signed, and with what.
 #[derive(Args, Debug)]

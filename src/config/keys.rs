@@ -351,6 +351,13 @@ const LIVE: &[Key] = &[
         |config| config.server.ingest.listen.and_then(quoted),
     ),
     key(
+        "tls",
+        "false",
+        "Whether the ingest listener speaks TLS, with the certificates of `[tls]` (`tls.client-ca` is not for encoders).",
+        "An encoder on the same machine needs none.",
+        |config| Some(config.server.ingest.speaks_tls.to_string()),
+    ),
+    key(
         "data-dir",
         "none",
         "Folder for what live has to remember; a restart then goes on where it was.",
@@ -1007,6 +1014,7 @@ pub(super) mod tests {
 
         [live]
         ingest = "127.0.0.1:3"
+        tls = true
         data-dir = "data"
         token = "secret"
         open = false

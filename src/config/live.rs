@@ -37,6 +37,9 @@ pub struct Written {
     /// Address of the ingest listener, to which encoders push [default: none]
     #[arg(long, value_name = "ADDRESS", help_heading = "Live")]
     pub ingest: Option<SocketAddr>,
+    /// Whether the ingest listener speaks TLS.
+    #[arg(skip)]
+    pub tls: Option<bool>,
     /// Folder for what live has to remember: a restart then goes on where it was [default: none]
     #[arg(long, value_name = "DIR", help_heading = "Live")]
     pub data_dir: Option<PathBuf>,
@@ -107,7 +110,7 @@ pub struct Channel {
 impl Written {
     /// These, and those of `under` where these say nothing.
     pub(crate) fn over(self, under: Written) -> Written {
-        over!(self, under; ingest, data_dir, token, open, rate_max, window, archive, archive_max, segment, part, end_after, cadence, latency, channel)
+        over!(self, under; ingest, tls, data_dir, token, open, rate_max, window, archive, archive_max, segment, part, end_after, cadence, latency, channel)
     }
 }
 
@@ -151,7 +154,8 @@ pub(crate) fn resolve(written: Written) -> Result<(channel::Options, IngestOptio
     if let Some(Size(rate)) = written.rate_max {
         channels.bytes_s_max = bounded("live.rate-max", rate, RATE_MIN..=1 << 40)?;
     }
-    let ingest = IngestOptions { listen: written.ingest, token: written.token, tokens };
+    let ingest =
+        IngestOptions { listen: written.ingest, speaks_tls: written.tls == Some(true), token: written.token, tokens };
     guard(&channels, &ingest)?;
     Ok((channels, ingest))
 }

@@ -177,11 +177,17 @@ impl Library {
         self.catalog.load().entries.get(name).cloned()
     }
 
-    /// Looks at all files, ends the leases of what changed, and publishes what there is now. Blocks.
+    /// The same where one clock says the time of both.
     pub fn rescan(&self, now: Utc) -> std::io::Result<()> {
+        self.rescan_at(now, now)
+    }
+
+    /// Looks at all files, ends the leases of what changed as of `now`, and publishes what there is; how old a file is `wall` says, which is
+    /// the clock that its times are of. Blocks.
+    pub fn rescan_at(&self, now: Utc, wall: Utc) -> std::io::Result<()> {
         let mut walk = Walk {
             options: &self.options,
-            now,
+            wall,
             folders: Vec::new(),
             files: 0,
             warnings: Vec::new(),
@@ -340,7 +346,7 @@ fn clash(a: &Entry, b: Entry) -> Entry {
 
 struct Walk<'a> {
     options: &'a Options,
-    now: Utc,
+    wall: Utc,
     folders: Vec<Folder>,
     files: usize,
     warnings: Vec<String>,
@@ -458,7 +464,7 @@ impl Walk<'_> {
                 return None;
             }
         };
-        let age_ns = i128::from(self.now.0) * 1_000_000 - stamp.modified_ns;
+        let age_ns = i128::from(self.wall.0) * 1_000_000 - stamp.modified_ns;
         // A clock that is ahead (a copy that kept its times from elsewhere) is no sign of growth.
         if (0..REST.as_nanos() as i128).contains(&age_ns) {
             self.unsettled.insert(path.to_path_buf());

@@ -5,9 +5,11 @@
 //! ```
 
 pub mod archive;
+pub mod beginnings;
 pub mod cadence;
 pub mod channel;
 pub mod clip;
+pub mod continuity;
 pub mod custody;
 pub mod cut;
 pub mod disk;
@@ -22,4 +24,5 @@ pub mod reorder;
 pub mod retime;
 pub mod room;
 pub mod spool;
+pub mod under_way;
 pub mod window;

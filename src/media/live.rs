@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::cache::Lease;
 use crate::formats::isobmff::prft::Produced;
-use crate::media::event::LiveEvent;
+use crate::media::event::{LiveEvent, Timeline};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::SourceRange;
 use crate::media::switching;
@@ -499,12 +499,16 @@ impl LivePeriod {
 }
 
 impl Broadcast {
-    /// When `event` begins and ends, in microseconds after the broadcast's start; `None` of a period that is over.
-    pub fn event_us(&self, event: &LiveEvent) -> Option<(i64, Option<i64>)> {
-        let period = self.periods.iter().find(|period| period.number == event.period)?;
+    /// When `event` begins, in microseconds after the broadcast's start; `None` if what it counts on is not listed.
+    pub fn event_us(&self, event: &LiveEvent) -> Option<i64> {
         let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
-        let begins = us(event.time).saturating_sub(us(period.origin)).saturating_add(us(period.start));
-        Some((begins, event.duration.map(|length| begins.saturating_add(us(length)))))
+        let number = match event.timeline {
+            Timeline::Broadcast => return Some(us(event.time)),
+            Timeline::Period(number) => number,
+            Timeline::Unknown { .. } => return None,
+        };
+        let period = self.periods.iter().find(|period| period.number == number)?;
+        Some(us(event.time).saturating_sub(us(period.origin)).saturating_add(us(period.start)))
     }
 
     /// The track of this name and version, with its period.
@@ -530,6 +534,12 @@ impl Broadcast {
     pub fn utc_us(&self, period: &LivePeriod, ticks: i64, timescale: Timescale) -> u64 {
         let offset = MediaTime::new(period.offset(ticks, timescale), timescale);
         (self.started.0 * 1000).saturating_add_signed(offset.to(Timescale::MICRO, Rounding::Nearest))
+    }
+
+    /// When what came of `period` ends, in microseconds since 1970; `None` if nothing did.
+    pub fn end_us(&self, period: &LivePeriod) -> Option<u64> {
+        let end = |track: &Arc<LiveTrack>| Some(self.utc_us(period, track.end()?, track.face.timescale));
+        period.tracks.iter().filter_map(end).max()
     }
 
     /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and

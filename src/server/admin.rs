@@ -29,6 +29,7 @@ use crate::origin::listing::{ClassFill, Listing, ThumbnailsListing};
 use crate::origin::object::Body;
 use crate::origin::serve::Purge;
 use crate::server::access::token::Key;
+use crate::server::clock::Now;
 use crate::server::http::{self as server_http, Answer};
 use crate::server::reload::NoReload;
 use crate::server::state::State;
@@ -59,7 +60,7 @@ impl Answer for Admin {
     const IS_BEHIND_PROXIES: bool = false;
 
     async fn answer(self, state: Arc<State>, _: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-        let now = server_http::utc();
+        let now = state.clock.now();
         let (request, body) = server_http::without_body(request).await;
         let base = self.media.url(request.headers().get(header::HOST));
         let mut response = match body {
@@ -75,7 +76,7 @@ impl Answer for Admin {
             Err(refusal) => refusal,
         };
         protect(&mut response, &base);
-        server_http::finish(&request, &mut response, now);
+        server_http::finish(&request, &mut response, now.wall);
         response
     }
 }
@@ -92,7 +93,7 @@ fn is_of_this_machine(host: Option<&HeaderValue>) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()>, now: Utc) -> Response<Body> {
+async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()>, now: Now) -> Response<Body> {
     if let Some(response) = server_http::common(state, request) {
         return response;
     }
@@ -127,9 +128,9 @@ async fn respond(state: &State, base: &str, is_local: bool, request: &Request<()
         "/page.js" => text("text/javascript; charset=utf-8", SCRIPT),
         "/api/presentations" => presentations(state, base, key, request.uri().query().unwrap_or(""), now).await,
         "/icon.svg" => text("image/svg+xml", ICON),
-        "/api/status" => as_json(&status(state, base)),
-        "/api/live" => as_json(&live::channels(state, base, key, token_expires_s(now), now).await),
-        "/metrics" => metrics(state, now).await,
+        "/api/status" => as_json(&status(state, base, now)),
+        "/api/live" => as_json(&live::channels(state, base, key, token_expires_s(now.wall), now.live).await),
+        "/metrics" => metrics(state, now.live).await,
         _ => server_http::error(StatusCode::NOT_FOUND, "no_such_page", "no such page", "no-store"),
     }
 }
@@ -202,7 +203,7 @@ fn may_not_change(state: &State, request: &Request<()>) -> Option<Response<Body>
     Some(response)
 }
 
-async fn presentations(state: &State, base: &str, key: Option<&Key>, query: &str, now: Utc) -> Response<Body> {
+async fn presentations(state: &State, base: &str, key: Option<&Key>, query: &str, now: Now) -> Response<Body> {
     let mut after = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match (pair.split_once('='), after.is_some()) {
@@ -227,8 +228,8 @@ async fn presentations(state: &State, base: &str, key: Option<&Key>, query: &str
             }
         }
     }
-    let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX, now).await;
-    as_json(&listings.into_iter().map(|listing| playable(listing, base, key, now)).collect::<Vec<_>>())
+    let listings = state.origin.listings(after.as_deref(), LISTINGS_MAX, now.live).await;
+    as_json(&listings.into_iter().map(|listing| playable(listing, base, key, now.wall)).collect::<Vec<_>>())
 }
 
 /// Until when tokens of the API's URLs are good, in seconds since 1970.
@@ -257,6 +258,8 @@ fn playable(listing: Listing, base: &str, key: Option<&Key>, now: Utc) -> Listin
 struct Figures<'a> {
     version: &'static str,
     uptime_s: u64,
+    /// How far the wall clock is ahead of the clock of what is live.
+    clock_offset_s: f64,
     ready: bool,
     /// Where the media listener is.
     media: &'a str,
@@ -297,7 +300,7 @@ struct Cache {
     classes: Vec<ClassFill>,
 }
 
-fn status<'a>(state: &State, base: &'a str) -> Figures<'a> {
+fn status<'a>(state: &State, base: &'a str, now: Now) -> Figures<'a> {
     let counted = &state.telemetry;
     let classes = state.origin.fill().classes;
     let sum = |of: fn(&ClassFill) -> u64| classes.iter().map(of).sum();
@@ -305,6 +308,7 @@ fn status<'a>(state: &State, base: &'a str) -> Figures<'a> {
     Figures {
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: state.started.elapsed().as_secs(),
+        clock_offset_s: (now.wall.0 as f64 - now.live.0 as f64) / 1000.0,
         ready: !state.drain.has_begun(),
         media: base,
         requests: counted.requests.sum(),
@@ -436,6 +440,8 @@ fn protect(response: &mut Response<Body>, base: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Now = Now { live: Utc(0), wall: Utc(0) };
     use crate::origin::listing::{PeriodListing, TrackListing};
 
     fn listing(name: &str) -> Listing {
@@ -481,7 +487,7 @@ mod tests {
     async fn get(path: &str, method: Method) -> Response<Body> {
         let state = State::for_tests();
         let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost").body(()).unwrap();
-        respond(&state, "http://127.0.0.1:8080", true, &request, Utc(0)).await
+        respond(&state, "http://127.0.0.1:8080", true, &request, NOW).await
     }
 
     async fn body(response: Response<Body>) -> String {
@@ -571,7 +577,7 @@ mod tests {
             if let Some(token) = token {
                 request = request.header(header::AUTHORIZATION, token);
             }
-            respond(&state, "http://x", true, &request.body(()).unwrap(), Utc(0)).await.status().as_u16()
+            respond(&state, "http://x", true, &request.body(()).unwrap(), NOW).await.status().as_u16()
         };
         let right = Some("Bearer what admins bring along");
         for query in ["all", "presentation=a%20b", "prefix=/films/"] {

@@ -327,19 +327,20 @@ impl Answer for Media {
     const IS_BEHIND_PROXIES: bool = true;
 
     async fn answer(self, state: Arc<State>, peer: SocketAddr, request: Request<Incoming>) -> Response<Body> {
-        let now = utc();
+        // Read once a request.
+        let now = state.clock.now();
         let began = observe::begin(&state);
         let (mut request, body) = without_body(request).await;
         let access = &state.options.access;
         let peer = access.client(peer, &request);
-        let admitted = access.admit(&mut request, peer.ip(), now);
+        let admitted = access.admit(&mut request, peer.ip(), now.wall);
         let mut response = match (body, admitted) {
             (Ok(()), Ok(())) => {
                 let span = observe::span(&request);
                 if span.is_disabled() {
-                    respond(&state, &request, now).await
+                    respond(&state, &request, now.live).await
                 } else {
-                    let response = Box::pin(respond(&state, &request, now)).instrument(span.clone()).await;
+                    let response = Box::pin(respond(&state, &request, now.live)).instrument(span.clone()).await;
                     observe::end_span(&span, &response);
                     response
                 }
@@ -356,8 +357,8 @@ impl Answer for Media {
             response.headers_mut().insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         }
         access.share(&request, &mut response);
-        finish(&request, &mut response, now);
-        observe::end(&state, peer, &request, &mut response, now, began);
+        finish(&request, &mut response, now.wall);
+        observe::end(&state, peer, &request, &mut response, now.wall, began);
         response
     }
 }
@@ -482,12 +483,6 @@ pub fn finish(request: &Request<()>, response: &mut Response<Body>, now: Utc) {
             headers.insert(header::SERVER, SERVED_BY);
         }
     }
-}
-
-/// The clock, read once a request.
-pub fn utc() -> Utc {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Utc(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// `now` as an IMF-fixdate (RFC 9110 §5.6.7), formatted once a second and thread.

@@ -27,6 +27,7 @@ use crate::content::live::window::Source;
 use crate::formats::uri::percent_decoded;
 use crate::origin::object::Body;
 use crate::server::IngestOptions;
+use crate::server::clock::Clock;
 use crate::server::http::{self as server_http, Answer, Refused};
 use crate::server::state::State;
 
@@ -159,7 +160,7 @@ impl Answer for Ingest {
                 response
             }
         };
-        server_http::finish(&request, &mut response, server_http::utc());
+        server_http::finish(&request, &mut response, state.clock.now().wall);
         response
     }
 
@@ -268,6 +269,7 @@ fn base64_decoded(text: &str) -> Option<Vec<u8>> {
 /// A push that is under way; when it ends otherwise than well, whoever stands by is to know.
 struct UnderWay {
     channel: Arc<Channel>,
+    clock: Arc<Clock>,
     track: String,
     source: Source,
     has_ended: bool,
@@ -279,9 +281,10 @@ impl Drop for UnderWay {
             return;
         }
         let (channel, track, source) = (Arc::clone(&self.channel), std::mem::take(&mut self.track), self.source);
+        let clock = Arc::clone(&self.clock);
         // Dropped with the connection, too. Not here: it may wait for a disk.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(move || channel.push_breaks(&track, source, server_http::utc()));
+            runtime.spawn_blocking(move || channel.push_breaks(&track, source, clock.now().live));
         }
     }
 }
@@ -294,18 +297,19 @@ async fn push(
     encoder: &str,
     body: Incoming,
 ) -> Result<(), Refused> {
-    let channels = Arc::clone(state.origin.channels());
+    let (channels, clock) = (Arc::clone(state.origin.channels()), Arc::clone(&state.clock));
     let push = channels.next_push();
-    if channels.get(channel).is_none() && state.origin.is_of_library(channel, server_http::utc()).await {
+    if channels.get(channel).is_none() && state.origin.is_of_library(channel, clock.now().live).await {
         let message =
             format!("the library has a presentation called {channel}, or some below it: a channel would hide them");
         return Err(Refused::new(StatusCode::CONFLICT, "conflict", message));
     }
     let (wanted, called) = (channel.to_owned(), encoder.to_owned());
     let path = name.clone();
+    let heard = clock.now().live;
     let (channel, encoder, room) = blocking(move || {
         let channel = channels.for_push(&wanted)?;
-        let encoder = channel.encoder(&called, server_http::utc());
+        let encoder = channel.encoder(&called, heard);
         let track = if named_segments { known_name(&channel.tracks(), path) } else { path };
         let room = channel.room(&track, encoder);
         Ok::<_, Refusal>((channel, encoder, room))
@@ -313,7 +317,8 @@ async fn push(
     .await??;
     let source = Source { encoder, push, named_segments, ..Source::default() };
     let _pushing = channel.intake().begins()?;
-    let mut under_way = UnderWay { channel: Arc::clone(&channel), track: name.clone(), source, has_ended: false };
+    let (track, clock) = (name.clone(), Arc::clone(&clock));
+    let mut under_way = UnderWay { channel: Arc::clone(&channel), clock, track, source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::within(room), Vec::new(), Pin::from(Box::new(body)));
     let (mut target, mut begins_segment) = (name, true);
@@ -326,12 +331,12 @@ async fn push(
         let frame =
             frame.map_err(|_| Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end"))?;
         let Ok(data) = frame.into_data() else { continue };
-        channel.intake().takes(data.len(), server_http::utc())?;
+        channel.intake().takes(data.len(), state.clock.now().live)?;
         state.telemetry.live_ingest_bytes.add(data.len() as u64);
         let result = receiver.push(&data, &mut events);
         patience.came(Instant::now(), !events.is_empty(), receiver.is_at_rest());
         if !events.is_empty() {
-            let now = server_http::utc();
+            let now = state.clock.now().live;
             if named_segments && matches!(events[0], Event::Chunk(_)) {
                 target = known_name(&channel.tracks(), target);
                 under_way.track.clone_from(&target);
@@ -359,9 +364,10 @@ async fn push(
         return Err(Refused::new(StatusCode::BAD_REQUEST, "cut_short", "the body ends inside a box"));
     }
     under_way.has_ended = true;
+    let now = state.clock.now().live;
     blocking(move || {
         channel.keep_room(&target, encoder, receiver.into_room());
-        channel.push_ends(&target, source, server_http::utc());
+        channel.push_ends(&target, source, now);
     })
     .await
 }
@@ -523,7 +529,7 @@ mod tests {
     #[test]
     fn a_token_may_come_as_a_bearers_or_as_a_password() {
         let tokens = BTreeMap::from([("own".to_owned(), "secret2".to_owned())]);
-        let options = IngestOptions { listen: None, token: Some("secret".into()), tokens };
+        let options = IngestOptions { listen: None, speaks_tls: false, token: Some("secret".into()), tokens };
         let check = |channel: &str, value: &'static str| {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
             authorize(&options, channel, &headers).is_ok()

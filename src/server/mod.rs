@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod admin;
 pub mod bodies;
+pub mod clock;
 pub mod conn;
 pub mod drain;
 pub mod http;
@@ -65,6 +66,8 @@ pub struct Options {
 pub struct IngestOptions {
     /// Where it is; `None`: nothing is taken.
     pub listen: Option<SocketAddr>,
+    /// Whether it speaks TLS, with the certificates of the media listener.
+    pub speaks_tls: bool,
     /// What a push has to know of channels that have no token of their own; `None`: nothing.
     pub token: Option<String>,
     /// What a push to a channel has to know.

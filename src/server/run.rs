@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::origin::serve::Origin;
 use crate::server::Options;
 use crate::server::admin::{Admin, MediaBase};
+use crate::server::clock::{Clock, Readings};
 use crate::server::drain::Drain;
 use crate::server::http::{self, Door, Media};
 use crate::server::ingest::{self, Ingest};
@@ -31,7 +32,7 @@ pub struct Server {
     media: Vec<(TcpListener, Option<Arc<Tls>>)>,
     media_base: MediaBase,
     admin: Option<(TcpListener, SocketAddr)>,
-    ingest: Option<(TcpListener, SocketAddr)>,
+    ingest: Option<(TcpListener, SocketAddr, Option<Arc<Tls>>)>,
     current: Arc<Current>,
 }
 
@@ -53,9 +54,10 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Takes the addresses; to be called inside a runtime. Port 0 means any free port.
+    /// Takes the addresses; to be called inside a runtime. Port 0 means any free port. It goes by the wall clock as it is now.
     pub fn bind(options: Options, origin: Arc<Origin>, telemetry: Arc<Telemetry>) -> Result<Server, StartError> {
-        Server::take(Inherited::default(), options, origin, telemetry)
+        let clock = Arc::new(Clock::new(Readings::take()));
+        Server::take(Inherited::default(), options, origin, telemetry, clock)
     }
 
     /// Takes the sockets that are `inherited`, and the addresses of the others.
@@ -64,6 +66,7 @@ impl Server {
         options: Options,
         origin: Arc<Origin>,
         telemetry: Arc<Telemetry>,
+        clock: Arc<Clock>,
     ) -> Result<Server, StartError> {
         type Socket = Option<std::net::TcpListener>;
         let bind = |inherited: Socket, address: SocketAddr| -> Result<(TcpListener, SocketAddr), StartError> {
@@ -87,7 +90,11 @@ impl Server {
         };
         let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
         let ingest = options.ingest.listen.map(|address| bind(inherited.ingest, address)).transpose()?;
-        let current = Arc::new(Current::new(State::new(origin, telemetry, options)));
+        // Encoders show a token; `client_ca` is that of the CDN.
+        let of_encoders = tls::Options { client_ca: None, ..options.tls.clone() };
+        let pushed_over_tls = options.ingest.speaks_tls.then(|| Tls::load(of_encoders).map(Arc::new)).transpose()?;
+        let ingest = ingest.map(|(listener, address)| (listener, address, pushed_over_tls));
+        let current = Arc::new(Current::new(State::new(origin, telemetry, clock, options)));
         Ok(Server { media, media_base, admin, ingest, current })
     }
 
@@ -109,9 +116,8 @@ impl Server {
 
     /// Where encoders push to; `None` without an ingest listener.
     pub fn ingest_url(&self) -> Option<String> {
-        self.ingest
-            .as_ref()
-            .map(|(_, address)| format!("{}/ingest/", MediaBase { address: *address, is_tls: false }.url(None)))
+        let base = |(_, address, tls): &(_, _, Option<_>)| MediaBase { address: *address, is_tls: tls.is_some() };
+        self.ingest.as_ref().map(|ingest| format!("{}/ingest/", base(ingest).url(None)))
     }
 
     /// What connections are served with, to change it while the server runs.
@@ -143,28 +149,29 @@ impl Server {
             tokio::spawn(http::accept(door, current.clone(), Admin { media: media_base, own: address }));
         }
         let mut accepting = JoinSet::new();
-        let mut reloading = None;
+        let mut reloading = JoinSet::new();
         let peers = state.options.connections_peer_max.map(|max| Arc::new(Peers::new(max)));
         for (listener, tls) in media {
             if let Some(tls) = &tls {
-                reloading = Some(tokio::spawn(Arc::clone(tls).watch()));
+                reloading.spawn(Arc::clone(tls).watch());
             }
             let door = door(listener, tls, &slots, state.telemetry.clone(), &state.drain);
             let door = Door { peers: peers.clone(), ..door };
             accepting.spawn(http::accept(door, current.clone(), Media));
         }
         // What is pushed ends with the drain: encoders go to another server.
-        if let Some((listener, _)) = ingest {
+        if let Some((listener, _, tls)) = ingest {
+            if let Some(tls) = &tls {
+                reloading.spawn(Arc::clone(tls).watch());
+            }
             let slots = Arc::new(Semaphore::new(ingest::CONNECTIONS_MAX));
-            let door = door(listener, None, &slots, Arc::default(), &state.drain);
+            let door = door(listener, tls, &slots, Arc::default(), &state.drain);
             tokio::spawn(http::accept(door, current.clone(), Ingest));
         }
         stop.await;
         state.drain.begin();
         accepting.join_all().await;
-        if let Some(reloading) = reloading {
-            reloading.abort();
-        }
+        reloading.abort_all();
         let all = slots.acquire_many(slots_max as u32);
         let left = match tokio::time::timeout(current.get().options.drain_timeout, all).await {
             Ok(_) => 0,

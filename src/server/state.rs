@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::origin::serve::Origin;
 use crate::server::Options;
 use crate::server::access_log::AccessLog;
+use crate::server::clock::Clock;
 use crate::server::drain::Drain;
 use crate::server::reload::Reloader;
 use crate::telemetry::Telemetry;
@@ -19,6 +20,8 @@ pub struct State {
     pub origin: Arc<Origin>,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
+    /// What time it is.
+    pub clock: Arc<Clock>,
     /// How listeners behave.
     pub options: Options,
     /// Where answers are logged.
@@ -33,9 +36,18 @@ pub struct State {
 
 impl State {
     /// A server that begins now.
-    pub fn new(origin: Arc<Origin>, telemetry: Arc<Telemetry>, options: Options) -> State {
+    pub fn new(origin: Arc<Origin>, telemetry: Arc<Telemetry>, clock: Arc<Clock>, options: Options) -> State {
         let (access_log, reloader) = (None, None);
-        State { origin, telemetry, options, access_log, reloader, drain: Arc::default(), started: Instant::now() }
+        State {
+            origin,
+            telemetry,
+            clock,
+            options,
+            access_log,
+            reloader,
+            drain: Arc::default(),
+            started: Instant::now(),
+        }
     }
 }
 
@@ -84,6 +96,7 @@ impl State {
         let library = Arc::new(Library::new(crate::content::library::Options::new(nowhere)));
         let telemetry = Arc::<Telemetry>::default();
         let origin = Origin::new(library, crate::origin::options::Options::default(), Arc::clone(&telemetry));
-        State::new(Arc::new(origin), telemetry, Options::default())
+        let clock = Arc::new(Clock::new(crate::server::clock::Readings::take()));
+        State::new(Arc::new(origin), telemetry, clock, Options::default())
     }
 }

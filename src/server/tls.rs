@@ -1,4 +1,4 @@
-//! TLS 1.3 and 1.2 on the media listener (RFC 8446, RFC 5246): which certificate is shown to whom, how certificates are read again
+//! TLS 1.3 and 1.2 on the media and ingest listeners (RFC 8446, RFC 5246): which certificate is shown to whom, how certificates are read again
 //! while connections go on, and within what limits hands are shaken.
 //!
 //! ```text

@@ -34,7 +34,12 @@ impl Studio {
     pub(crate) fn of(options: Options, now: Utc) -> Studio {
         // However slow the disk of this machine is.
         let options = Options { spool_patience: Duration::from_secs(60), ..options };
-        let channels = Arc::new(Channels::open(options, now).unwrap());
+        Studio::over(Channels::open(options, now).unwrap(), now)
+    }
+
+    /// The same, of `channels` that are open.
+    pub(crate) fn over(channels: Channels, now: Utc) -> Studio {
+        let channels = Arc::new(channels);
         let library = Library::new(library::Options::new("there-is-no-such-library".into()));
         let telemetry = Arc::<Telemetry>::default();
         let origin = Origin::new(Arc::new(library), OriginOptions::default(), telemetry);

@@ -11,6 +11,7 @@ mod golden;
 mod library;
 mod live;
 mod live_cadence;
+mod live_clock;
 mod live_encoders;
 mod live_events;
 mod live_faults;

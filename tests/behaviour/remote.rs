@@ -542,6 +542,27 @@ async fn an_opening_waited_without_end_for_a_disk_that_hangs() {
 }
 
 #[tokio::test]
+async fn what_was_listed_by_a_clock_that_was_ahead_is_not_believed_until_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = Arc::new(Faulty::default());
+    storage.put_testdata("progressive").await;
+    let start = |now: Utc| {
+        let index = Some(Arc::new(IndexFolder::open(dir.path().join("index"), 1 << 30).unwrap()));
+        let requests = store::Options::default();
+        Remote { now, ..Remote::keeping(Arc::clone(&storage), index, None, Arc::default(), requests) }
+    };
+    let url = "/progressive/manifest.mpd";
+    let before = start(NOW.after(Duration::from_secs(86_400))).body(url).await;
+    storage.put_file(&testdata("av1"), "progressive.mp4").await;
+    // The clock was set right, and the server started again.
+    let after = start(NOW).body(url).await;
+    assert_ne!(after, before, "what was replaced is seen at once");
+    std::mem::take(&mut storage.noted().lists);
+    assert_eq!(start(NOW.after(Duration::from_secs(1))).body(url).await, after);
+    assert_eq!(storage.noted().lists, 0, "what was listed then is kept by the right clock");
+}
+
+#[tokio::test]
 async fn what_was_listed_before_a_restart_is_believed_and_asked_for_again() {
     const NAMES: &[&str] = &["progressive", "packaging", "a/b/film"];
     let dir = tempfile::tempdir().unwrap();

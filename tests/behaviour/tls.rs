@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use headwater::server::run::Server;
-use headwater::server::{Options, tls};
+use headwater::server::{IngestOptions, Options, tls};
 use headwater::telemetry::{Handshake, Telemetry};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -19,12 +19,18 @@ struct Running {
     scene: Scene,
     plain: String,
     secure: String,
+    /// Where pushes go to, if anywhere.
+    ingest: Option<String>,
     root: CertificateDer<'static>,
     _keys: tempfile::TempDir,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 fn start(beside: bool) -> Running {
+    start_with(beside, false)
+}
+
+fn start_with(beside: bool, takes_pushes: bool) -> Running {
     let scene = Scene::of(&["tour", "muxed"]);
     let keys = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -34,14 +40,16 @@ fn start(beside: bool) -> Running {
     let any = "127.0.0.1:0".parse().unwrap();
     let tls =
         tls::Options { listen: beside.then_some(any), certificates: vec![certificate], ..tls::Options::default() };
-    let options = Options { listen: any, tls, admin: None, ..Options::default() };
+    let ingest = IngestOptions { listen: takes_pushes.then_some(any), speaks_tls: true, ..IngestOptions::default() };
+    let options = Options { listen: any, tls, admin: None, ingest, ..Options::default() };
     let server = Server::bind(options, Arc::clone(&scene.origin), Arc::clone(&scene.telemetry)).unwrap();
     let (scheme, plain) = server.media_url().split_once("://").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     assert_eq!(scheme, if beside { "http" } else { "https" });
     let secure = server.tls_address().map_or(plain.clone(), |address| address.to_string());
+    let ingest = server.ingest_url();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(server.run(async { drop(stopped.await) }));
-    Running { scene, plain, secure, root: made.cert.der().clone(), _keys: keys, _stop: stop }
+    Running { scene, plain, secure, ingest, root: made.cert.der().clone(), _keys: keys, _stop: stop }
 }
 
 impl Running {
@@ -139,4 +147,19 @@ async fn who_speaks_no_tls_is_not_served_where_it_is_spoken() {
     let counted: &Telemetry = &running.scene.telemetry;
     assert_eq!(counted.tls_handshakes.at(Handshake::Failed).get(), 1);
     assert_eq!(counted.requests.sum(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encoders_push_over_tls_where_that_is_said() {
+    let running = start_with(true, true);
+    let url = running.ingest.as_deref().unwrap();
+    let address = url.strip_prefix("https://").and_then(|rest| rest.strip_suffix("/ingest/")).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = running.connect(stream, "http/1.1").await;
+    let request =
+        b"PUT /ingest/tv/index.m3u8 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 8\r\n\r\n#EXTM3U\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

@@ -52,6 +52,11 @@ impl Intake {
         Ok(pushing)
     }
 
+    /// Whether a push is under way.
+    pub fn is_pushed_to(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
+    }
+
     /// So many bytes came.
     pub fn takes(&self, bytes: usize, now: Utc) -> Result<(), Refusal> {
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);

@@ -81,6 +81,8 @@ pub struct Shelf {
 /// A look at a storage.
 struct Look {
     lists: Lists,
+    /// When it is.
+    now: Utc,
     /// When what was listed was so: of several listings, the earliest.
     as_of: Utc,
 }
@@ -211,7 +213,7 @@ impl Shelf {
     /// What the listings on disk say is called `name`, and when they were made.
     async fn kept(self: &Arc<Self>, name: &str, now: Utc) -> Option<(Arc<Entry>, Utc)> {
         self.store.index()?;
-        let mut look = Look { lists: Lists::Disk, as_of: now };
+        let mut look = Look { lists: Lists::Disk, now, as_of: now };
         let entry = self.find(name, &mut look).await.ok()??;
         Some((Arc::new(entry), look.as_of))
     }
@@ -236,7 +238,7 @@ impl Shelf {
 
     async fn look_again(self: &Arc<Self>, name: &str, known: Option<&Found>, now: Utc) -> Result<Found, SourceError> {
         let fresh_until = now.after(self.options.age);
-        let found = self.find(name, &mut Look { lists: Lists::Storage, as_of: now }).await?;
+        let found = self.find(name, &mut Look { lists: Lists::Storage, now, as_of: now }).await?;
         let known = known.and_then(|known| known.entry.as_ref()).filter(|known| known.lease.is_live());
         let entry = match (known, found) {
             (Some(known), Some(found)) if known.is_same(&found) => Some(Arc::clone(known)),
@@ -329,7 +331,8 @@ impl Shelf {
         let reading = folder.in_time(&self.telemetry, move |folder| Listing::read(folder, &file));
         let (listing, as_of) = reading.await??;
         self.telemetry.storage_lists_kept.inc();
-        look.as_of = look.as_of.min(as_of);
+        // What is of a time to come was listed by a clock that was wrong, and is as old as it may be.
+        look.as_of = if as_of <= look.now { look.as_of.min(as_of) } else { Utc(0) };
         Some(listing)
     }
 
@@ -338,7 +341,7 @@ impl Shelf {
         let Some(folder) = self.store.index() else { return };
         let (file, listing, again) = (of.file(self.url()), listing.clone(), self.options.age / 2);
         let writing = folder.in_time(&self.telemetry, move |folder| match Listing::read(folder, &file) {
-            Some((known, as_of)) if known == listing && now < as_of.after(again) => Ok(()),
+            Some((known, as_of)) if known == listing && as_of <= now && now < as_of.after(again) => Ok(()),
             _ => listing.write(folder, &file, now),
         });
         if let Some(Err(error)) = writing.await {
@@ -469,7 +472,7 @@ impl Shelf {
     pub async fn of_folder(&self, path: &Path, now: Utc) -> Result<(Vec<Entry>, Vec<PathBuf>), SourceError> {
         let mut listed = BTreeMap::new();
         let mut below: Vec<PathBuf> = Vec::new();
-        let mut look = Look { lists: Lists::Storage, as_of: now };
+        let mut look = Look { lists: Lists::Storage, now, as_of: now };
         let folders = self.folders(path, &mut look, &mut listed, &mut below).await?;
         if path == Path::new("/") {
             self.keep_beginnings(&folders[0], &listed, now).await;

@@ -76,6 +76,9 @@ async function refreshFigures() {
   $("media").textContent = figures.media;
   $("uptime").textContent = since(figures.uptime_s);
   $("version").textContent = `version ${figures.version}`;
+  const apart = figures.clock_offset_s;
+  $("clock").hidden = Math.abs(apart) < 1;
+  $("clock").textContent = `the wall clock was set: ${number.format(Math.abs(apart))} s ${apart > 0 ? "ahead of" : "behind"} what is live`;
   const lookups = figures.hits + figures.misses;
   const set = (id, value, more) => {
     $(`f-${id}`).textContent = value;

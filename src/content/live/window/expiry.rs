@@ -58,7 +58,7 @@ impl Window {
         let stays = self.stays(now);
         let kept = edge - window - stays.as_millis() as i64;
         let limits = Limits { listed: edge - window, kept, hot: edge - HOT_MS.max(6 * target) };
-        let mut changed = self.expire_events(limits.listed);
+        let mut changed = self.expire_events(limits.listed, now);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
             // The last of those that are over stays: what is listed is in the stretch that began there.
