@@ -52,14 +52,14 @@ impl Window {
         if self.event_tracks.len() < TRACKS_MAX {
             return true;
         }
-        let silent = self.event_tracks.iter().filter(|(_, own)| now > own.heard_at.after(self.answered_for()));
+        let silent = self.event_tracks.iter().filter(|(_, own)| now > own.heard_at.after(self.answered_for(now)));
         let oldest = silent.min_by_key(|(_, own)| own.heard_at).map(|(name, _)| name.clone());
         oldest.is_some_and(|name| self.event_tracks.remove(&name).is_some())
     }
 
     /// Whether nobody pushes `feed`, the newest period is without it, and its media has left the window and all that was answered after.
     fn is_past(&self, feed: &Feed, now: Utc) -> bool {
-        let is_silent = now > feed.heard_at.max(feed.last_at).after(self.answered_for());
+        let is_silent = now > feed.heard_at.max(feed.last_at).after(self.answered_for(now));
         let is_left = feed.period.is_none() || self.is_left_behind(feed);
         // Its names follow from times alone: what begins has times that are near to now.
         let is_locked = feed.period.is_some() && feed.named_s == 0;
@@ -69,8 +69,7 @@ impl Window {
     }
 
     /// So long after it came media is answered for, at most, if others go on.
-    fn answered_for(&self) -> Duration {
-        let (window_ms, stays_ms) = self.listed_and_kept_ms();
-        SILENT_MIN.max(Duration::from_millis(window_ms.saturating_add(stays_ms).unsigned_abs()))
+    fn answered_for(&self, now: Utc) -> Duration {
+        SILENT_MIN.max(Duration::from_millis(self.listed_ms()) + self.stays(now))
     }
 }
