@@ -151,12 +151,11 @@ impl Named {
             return Named { name: known_name(known, &self.name).into_owned(), ..self.clone() };
         }
         let Some(of_segment) = &self.or_segment_of else { return self.clone() };
-        let found = known_name(known, of_segment);
         // In a folder both are called by that.
-        if (self.name != *of_segment && is_known(&self.name)) || !is_known(&found) {
+        if (self.name != *of_segment && is_known(&self.name)) || !is_known(of_segment) {
             return self.clone();
         }
-        Named { name: found.into_owned(), is_segment: true, or_segment_of: None }
+        Named { name: of_segment.clone(), is_segment: true, or_segment_of: None }
     }
 }
 
@@ -270,6 +269,7 @@ mod tests {
         assert_eq!(of_media("/ingest/c/00001.mp4", &["main"]), segment("main"));
         assert_eq!(of_media("/ingest/c/video-1.cmfv", &["video-1", "video"]), track("video-1"), "interface 1");
         assert_eq!(of_media("/ingest/c/video-1.cmfv", &["video-2", "audio"]), track("video-1"), "no init came of it");
+        assert_eq!(of_media("/ingest/c/video-1.cmfv", &["audio"]), track("video-1"), "nor of this");
         assert_eq!(of_media("/ingest/c/video.cmfv", &["video", "audio"]), track("video"));
         assert_eq!(of_media("/ingest/c/v720/00001.mp4", &["v720", "audio"]), segment("v720"));
         assert_eq!(of_media("/ingest/c/v720/seg-00001.cmfv", &["v720", "audio"]), segment("v720"));
