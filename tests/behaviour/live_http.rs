@@ -80,11 +80,9 @@ async fn what_is_not_taken_says_what_and_where_and_the_channel_goes_on() {
     goes_on().await;
     running.put("/ingest/tv/v", &audio.init, 409, ["conflict", "v was video, and is audio now"]).await;
     goes_on().await;
-    let garbage = [&segment(&video, 9)[..], &b"GET / HTTP/1.1\r\n\r\n"[..]].concat();
-    let at = format!("at {:#x}", segment(&video, 9).len());
-    running.put("/ingest/tv/w", &garbage, 412, ["no_init", ""]).await;
-    running.put("/ingest/tv/w", &video.init, 200, taken).await;
-    running.put("/ingest/tv/w", &garbage, 400, ["malformed", &at]).await;
+    let garbage = [&video.init[..], &b"GET / HTTP/1.1\r\n\r\n"[..]].concat();
+    let at = format!("at {:#x}", video.init.len());
+    running.put("/ingest/tv/v", &garbage, 400, ["malformed", &at]).await;
     goes_on().await;
     running.put("/ingest/tv/v", &segment(&video, 9)[..500], 400, ["cut_short", "the body ends inside a box"]).await;
     goes_on().await;
@@ -94,7 +92,7 @@ async fn what_is_not_taken_says_what_and_where_and_the_channel_goes_on() {
     let (status, _) = running.send("GET", "/ingest/tv/v", "", b"").await;
     assert_eq!(status, 405);
     goes_on().await;
-    for index in 2..64 {
+    for index in 1..64 {
         running.put(&format!("/ingest/tv/t{index}"), &video.init, 200, taken).await;
     }
     running.put("/ingest/tv/t64", &video.init, 429, ["too_much", "64 tracks are pushed already"]).await;
