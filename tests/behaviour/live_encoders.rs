@@ -40,7 +40,7 @@ impl Machine {
         let push =
             if self.by_segment { self.encoder.push * 1000 + self.encoder.sample / 48 } else { self.encoder.push };
         let begins_segment = self.by_segment && self.encoder.sample.is_multiple_of(48);
-        Source { encoder, push, begins_segment, named_segments: self.by_segment, ..Source::default() }
+        Source { encoder, push, begins_segment, named_segments: self.by_segment }
     }
 
     fn push(&self, studio: &Studio, bytes: &[u8]) {
