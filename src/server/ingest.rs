@@ -3,11 +3,14 @@
 //! | path | what |
 //! |---|---|
 //! | `/ingest/{channel}/{track}` | a track: one long request, or one a segment or chunk (DASH-IF Live Media Ingest, interface 1) |
-//! | `/ingest/{channel}/Streams({track})` | likewise, as it was named before |
+//! | `/ingest/{channel}/Streams({track})`, and what follows it | likewise, as it was named before, and a segment of it |
+//! | `/ingest/{channel}` | nothing: whether it may be pushed to |
 //! | `/ingest/{channel}/{file}`, `/ingest/{channel}/{track}/{file}` | a file of a packager: `init-stream0.m4s`, `chunk-stream0-00001.m4s`, … |
 //!
 //! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here. Encoders that push
 //! the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
+
+mod paths;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -29,6 +32,7 @@ use crate::origin::object::Body;
 use crate::server::IngestOptions;
 use crate::server::clock::Clock;
 use crate::server::http::{self as server_http, Answer, Refused};
+use crate::server::ingest::paths::{Named, Target, target};
 use crate::server::state::State;
 
 /// Connections open at once on the ingest listener: each of a channel's tracks has one.
@@ -56,84 +60,6 @@ impl From<Refusal> for Refused {
             Refusal::Elsewhere => (StatusCode::SERVICE_UNAVAILABLE, "elsewhere"),
         };
         Refused::new(status, code, refusal.to_string())
-    }
-}
-
-/// What a path on the ingest listener names.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Target {
-    /// A track; requests are segments, or not.
-    Track { name: String, named_segments: bool },
-    /// A manifest.
-    Manifest,
-    /// Something that is not taken.
-    TransportStream,
-}
-
-/// The channel and what of it `path` names.
-fn target(path: &str) -> Option<(&str, Target)> {
-    let (channel, rest) = path.strip_prefix("/ingest/")?.split_once('/')?;
-    let channel = channel.strip_suffix(".isml").unwrap_or(channel);
-    let (folder, file) = rest.rsplit_once('/').map_or((None, rest), |(folder, file)| (Some(folder), file));
-    if !is_name(channel) || file.starts_with('.') {
-        return None;
-    }
-    let track = |name: &str, named_segments: bool| {
-        is_name(name).then(|| Target::Track { name: name.to_owned(), named_segments })
-    };
-    if let Some(name) = file.strip_prefix("Streams(").and_then(|rest| rest.strip_suffix(')')) {
-        let name = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-        return Some((channel, track(name, false)?));
-    }
-    let Some((stem, extension)) = file.rsplit_once('.') else { return Some((channel, track(file, false)?)) };
-    let named_segments = matches!(extension, "m4s" | "m4f" | "m4v" | "m4a" | "dash");
-    let target = match extension {
-        "mpd" | "m3u8" => Target::Manifest,
-        "ts" | "aac" | "vtt" => Target::TransportStream,
-        _ => match folder {
-            Some(folder) => track(folder, named_segments)?,
-            None => track(&track_of(stem, named_segments), named_segments)?,
-        },
-    };
-    Some((channel, target))
-}
-
-/// The track that a file belongs to, by its name without the extension: what is left of `init-stream0` and `chunk-stream0-00001`. The last
-/// number of one of many segments is its own, the others are the track's, as in `init_0` and `out_0_00001`.
-fn track_of(stem: &str, named_segments: bool) -> String {
-    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
-    let is_of_init = |word: &str| matches!(word, "init" | "header");
-    let is_of_segments = |word: &str| matches!(word, "chunk" | "seg" | "segment" | "media");
-    let mut words: Vec<&str> = stem.split(['-', '_', '.']).collect();
-    if named_segments && !words.iter().any(|word| is_of_init(word)) {
-        words.iter().rposition(|word| is_number(word)).map(|own| words.remove(own));
-    }
-    words.retain(|word| !word.is_empty() && !is_of_init(word) && !is_of_segments(word));
-    if words.iter().all(|word| is_number(word)) {
-        words.insert(0, "main");
-    }
-    words.join("-")
-}
-
-/// `name`, or the track of those `known` that a packager means by it whose initialization segment is called otherwise: `out12` of `out`,
-/// `out-1` of `main-1`, or of the only track that there is, unless that has another number.
-fn known_name(known: &[String], name: String) -> String {
-    let is_known = |name: &str| known.iter().any(|known| known == name);
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
-    let number = |name: &str| {
-        let (_, number) = name.rsplit_once('-')?;
-        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.to_owned())
-    };
-    let own = number(&name);
-    // Only an initialization segment without a name may be of any.
-    let is_alike = |known: &&String| own.is_some() && number(known) == own && known.starts_with("main-");
-    let mut alike = known.iter().filter(is_alike);
-    match (known, alike.next(), alike.next()) {
-        _ if is_known(&name) => name,
-        _ if is_known(stem) => stem.to_owned(),
-        (_, Some(alike), None) => alike.clone(),
-        ([only], ..) if own.is_none() || number(only).is_none() => only.clone(),
-        _ => name,
     }
 }
 
@@ -170,9 +96,8 @@ impl Answer for Ingest {
 }
 
 async fn respond(state: &State, peer: SocketAddr, request: &Request<()>, body: Incoming) -> Result<(), Refused> {
-    let (channel, target) = target(request.uri().path())
-        .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "not_found", "a push goes to /ingest/{channel}/{track}"))?;
-    authorize(&state.options.ingest, channel, request.headers())?;
+    let (channel, target) = target(request.uri().path()).ok_or_else(nowhere)?;
+    authorize(&state.options.ingest, &channel, request.headers())?;
     if request.method() == Method::DELETE {
         return Ok(());
     }
@@ -180,17 +105,39 @@ async fn respond(state: &State, peer: SocketAddr, request: &Request<()>, body: I
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only PUT, POST and DELETE"));
     }
     match target {
+        Target::Point => {
+            is_none_of_library(state, &channel).await?;
+            state.origin.channels().takes(&channel)?;
+            read(body, 0, nowhere).await
+        }
+        Target::Unknown => Err(nowhere()),
         Target::Manifest => forget(body).await,
         Target::TransportStream => Err(Refused::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported",
             "segments are CMAF here: with ffmpeg, -hls_segment_type fmp4",
         )),
-        Target::Track { name, named_segments } => {
+        Target::Track(named) => {
             let encoder = encoder(request, peer)?;
-            push(state, channel, name, named_segments, &encoder, body).await
+            push(state, &channel, named, &encoder, body).await
         }
     }
+}
+
+fn nowhere() -> Refused {
+    let what = "a push goes to /ingest/{channel}/{track}: names are of letters, digits, _ and -";
+    Refused::new(StatusCode::NOT_FOUND, "not_found", what)
+}
+
+/// A channel that is not there yet hides no presentation.
+async fn is_none_of_library(state: &State, channel: &str) -> Result<(), Refused> {
+    let is_there = state.origin.channels().get(channel).is_some();
+    if is_there || !state.origin.is_of_library(channel, state.clock.now().live).await {
+        return Ok(());
+    }
+    let message =
+        format!("the library has a presentation called {channel}, or some below it: a channel would hide them");
+    Err(Refused::new(StatusCode::CONFLICT, "conflict", message))
 }
 
 /// What the encoder is called that pushes `request`, from `peer`.
@@ -289,39 +236,27 @@ impl Drop for UnderWay {
     }
 }
 
-async fn push(
-    state: &State,
-    channel: &str,
-    name: String,
-    named_segments: bool,
-    encoder: &str,
-    body: Incoming,
-) -> Result<(), Refused> {
+async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, body: Incoming) -> Result<(), Refused> {
     let (channels, clock) = (Arc::clone(state.origin.channels()), Arc::clone(&state.clock));
     let push = channels.next_push();
-    if channels.get(channel).is_none() && state.origin.is_of_library(channel, clock.now().live).await {
-        let message =
-            format!("the library has a presentation called {channel}, or some below it: a channel would hide them");
-        return Err(Refused::new(StatusCode::CONFLICT, "conflict", message));
-    }
+    is_none_of_library(state, channel).await?;
     let (wanted, called) = (channel.to_owned(), encoder.to_owned());
-    let path = name.clone();
+    let path = named.clone();
     let heard = clock.now().live;
     let (channel, encoder, room) = blocking(move || {
         let channel = channels.for_push(&wanted)?;
         let encoder = channel.encoder(&called, heard);
-        let track = if named_segments { known_name(&channel.tracks(), path) } else { path };
-        let room = channel.room(&track, encoder);
+        let room = channel.room(&path.of_media(&channel.tracks()).name, encoder);
         Ok::<_, Refusal>((channel, encoder, room))
     })
     .await??;
-    let source = Source { encoder, push, named_segments, ..Source::default() };
+    let mut source = Source { encoder, push, named_segments: named.is_segment, ..Source::default() };
     let _pushing = channel.intake().begins()?;
-    let (track, clock) = (name.clone(), Arc::clone(&clock));
+    let (track, clock) = (named.name.clone(), Arc::clone(&clock));
     let mut under_way = UnderWay { channel: Arc::clone(&channel), clock, track, source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::within(room), Vec::new(), Pin::from(Box::new(body)));
-    let (mut target, mut begins_segment) = (name, true);
+    let (mut is_first, mut begins_segment) = (true, true);
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
         let Ok(frame) = tokio::time::timeout_at(patience.until(), frame).await else {
@@ -337,11 +272,13 @@ async fn push(
         patience.came(Instant::now(), !events.is_empty(), receiver.is_at_rest());
         if !events.is_empty() {
             let now = state.clock.now().live;
-            if named_segments && matches!(events[0], Event::Chunk(_)) {
-                target = known_name(&channel.tracks(), target);
-                under_way.track.clone_from(&target);
+            if std::mem::take(&mut is_first) && matches!(events[0], Event::Chunk(_)) {
+                named = named.of_media(&channel.tracks());
+                source.named_segments = named.is_segment;
+                under_way.track.clone_from(&named.name);
+                under_way.source = source;
             }
-            let (channel, track, taken) = (Arc::clone(&channel), target.clone(), std::mem::take(&mut events));
+            let (channel, track, taken) = (Arc::clone(&channel), named.name.clone(), std::mem::take(&mut events));
             blocking(move || {
                 for event in taken {
                     let is_chunk = matches!(event, Event::Chunk(_));
@@ -366,8 +303,8 @@ async fn push(
     under_way.has_ended = true;
     let now = state.clock.now().live;
     blocking(move || {
-        channel.keep_room(&target, encoder, receiver.into_room());
-        channel.push_ends(&target, source, now);
+        channel.keep_room(&named.name, encoder, receiver.into_room());
+        channel.push_ends(&named.name, source, now);
     })
     .await
 }
@@ -419,16 +356,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Reads a manifest to its end.
 async fn forget(body: Incoming) -> Result<(), Refused> {
-    let (mut body, mut left) = (Pin::from(Box::new(body)), FORGOTTEN_BYTES_MAX);
+    let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a manifest of more than 4 MiB");
+    read(body, FORGOTTEN_BYTES_MAX, too_large).await
+}
+
+/// Reads a body of at most `most` bytes to its end, or says that it is `more`.
+async fn read(body: Incoming, most: usize, more: impl Fn() -> Refused) -> Result<(), Refused> {
+    let (mut body, mut left) = (Pin::from(Box::new(body)), most);
     let until = Instant::now() + SILENCE_MAX;
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
         match tokio::time::timeout_at(until, frame).await {
             Ok(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, |data| data.len());
-                left = left.checked_sub(bytes).ok_or_else(|| {
-                    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a manifest of more than 4 MiB")
-                })?;
+                left = left.checked_sub(bytes).ok_or_else(&more)?;
             }
             Ok(None) => return Ok(()),
             _ => return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end")),
@@ -440,55 +381,6 @@ async fn forget(body: Incoming) -> Result<(), Refused> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-
-    #[test]
-    fn paths_name_tracks_as_encoders_write_them() {
-        let check = |path: &str, name: &str, named: bool| {
-            let expected = Target::Track { name: name.into(), named_segments: named };
-            assert_eq!(target(path), Some(("c", expected)), "{path}");
-        };
-        check("/ingest/c/video", "video", false);
-        check("/ingest/c/Streams(video)", "video", false);
-        check("/ingest/c.isml/Streams(video-1.cmfv)", "video-1", false);
-        check("/ingest/c/video.cmfv", "video", false);
-        check("/ingest/c/video.mp4", "video", false);
-        check("/ingest/c/init-stream0.m4s", "stream0", true);
-        check("/ingest/c/chunk-stream0-00012.m4s", "stream0", true);
-        check("/ingest/c/v720/init.mp4", "v720", false);
-        check("/ingest/c/v720/seg_00001.m4s", "v720", true);
-        check("/ingest/c/init.mp4", "main", false);
-        check("/ingest/c/7.m4s", "main", true);
-        check("/ingest/c/video-1.cmfv", "video-1", false);
-        check("/ingest/c/seg_en_00007.m4s", "en", true);
-        assert_eq!(target("/ingest/c/manifest.mpd"), Some(("c", Target::Manifest)));
-        assert_eq!(target("/ingest/c/out0.ts"), Some(("c", Target::TransportStream)));
-        for path in ["/ingest/c", "/ingest//v", "/ingest/../v", "/ingest/c/", "/ingest/c/..", "/c/v", "/ingest/c/a b"] {
-            assert_eq!(target(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn renditions_with_numbers_were_one_track() {
-        let named = |path: &str| match target(path) {
-            Some((_, Target::Track { name, .. })) => name,
-            other => panic!("{path}: {other:?}"),
-        };
-        let inits = ["/ingest/c/init_0.mp4", "/ingest/c/init_1.mp4", "/ingest/c/video_720_init.mp4"];
-        let known = inits.map(named);
-        assert_eq!(known, ["main-0", "main-1", "video-720"]);
-        let segment = |path: &str, known: &[String]| known_name(known, named(path));
-        assert_eq!(segment("/ingest/c/out_0_00001.m4s", &known), "main-0");
-        assert_eq!(segment("/ingest/c/out_1_00001.m4s", &known), "main-1");
-        assert_eq!(segment("/ingest/c/video_720_00001.m4s", &known), "video-720");
-        // Nothing tells whose it is: as a track of its own it has no initialization segment, and that is said.
-        assert_eq!(segment("/ingest/c/out_10.m4s", &known), "out");
-        let one = |name: &str| [name.to_owned()];
-        assert_eq!(segment("/ingest/c/out_1_00001.m4s", &one("main-0")), "out-1", "another number is another track's");
-        assert_eq!(segment("/ingest/c/audio_1_00001.m4s", &[one("video-1"), one("video-2")].concat()), "audio-1");
-        assert_eq!(segment("/ingest/c/out12.m4s", &one("out")), "out");
-        assert_eq!(segment("/ingest/c/out12.m4s", &one("main")), "main");
-        assert_eq!(segment("/ingest/c/en_20261126_00001.m4s", &["en".to_owned(), "de".to_owned()]), "en");
-    }
 
     #[test]
     fn who_drips_is_not_waited_for() {

@@ -15,6 +15,7 @@ mod live_clock;
 mod live_encoders;
 mod live_events;
 mod live_faults;
+mod live_http;
 mod live_last;
 mod live_long;
 mod live_missing;

@@ -212,14 +212,15 @@ impl Channels {
         self.get_or_make(name, self.options.open || self.options.named.contains_key(name))
     }
 
-    fn get_or_make(&self, name: &str, may_make: bool) -> Result<Arc<Channel>, Refusal> {
-        if let Some(channel) = self.get(name) {
-            return Ok(channel);
+    /// Whether a push to `name` would be taken; nothing is made for it.
+    pub fn takes(&self, name: &str) -> Result<(), Refusal> {
+        match self.get(name) {
+            Some(_) => Ok(()),
+            None => self.may_make(name, self.options.open || self.options.named.contains_key(name)),
         }
-        let _making = lock(&self.making);
-        if let Some(channel) = self.get(name) {
-            return Ok(channel);
-        }
+    }
+
+    fn may_make(&self, name: &str, may_make: bool) -> Result<(), Refusal> {
         if self.are_given_up.load(Ordering::Relaxed) {
             return Err(Refusal::Elsewhere);
         }
@@ -229,6 +230,18 @@ impl Channels {
         if lock(&self.by_name).len() >= CHANNELS_MAX {
             return Err(Refusal::TooMuch(format!("{CHANNELS_MAX} channels are there already")));
         }
+        Ok(())
+    }
+
+    fn get_or_make(&self, name: &str, may_make: bool) -> Result<Arc<Channel>, Refusal> {
+        if let Some(channel) = self.get(name) {
+            return Ok(channel);
+        }
+        let _making = lock(&self.making);
+        if let Some(channel) = self.get(name) {
+            return Ok(channel);
+        }
+        self.may_make(name, may_make)?;
         let options = self.options.named.get(name).unwrap_or(&self.options.every).clone();
         let dir = self.options.dir.as_ref().map(|dir| dir.join(name));
         let channel = Arc::new(Channel::open(name, options, dir.as_deref(), &self.options));
