@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing, after_start_us};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
@@ -63,7 +64,9 @@ pub fn shifted(all: &Broadcast, shift: &Shift, is_over: bool) -> Broadcast {
         (out.timing.part_target_ms, out.timing.low_latency) = (None, None);
         let begin_ms = begin_us(&periods).div_euclid(1000);
         out.started = Utc(all.started.0.saturating_add_signed(begin_ms));
+        let end_us = end_us(&periods);
         rebase(&mut periods, begin_ms * 1000);
+        out.events = Arc::new(events_until(all, end_us, begin_ms * 1000));
     } else {
         out.timing.window_ms = all.published.0.saturating_sub(shift.from.0).max(all.timing.window_ms);
     }
@@ -194,6 +197,25 @@ fn begin_us(periods: &[LivePeriod]) -> i64 {
         period.tracks.iter().filter(|track| is_asked(track)).filter_map(begin).min()
     };
     first(|track| track.face.kind == Kind::Video).or_else(|| first(|_| true)).unwrap_or(0)
+}
+
+/// When the last media ends, in microseconds after the broadcast's start.
+fn end_us(periods: &[LivePeriod]) -> i64 {
+    let ends = periods.iter().flat_map(|period| {
+        let end = |track: &Arc<LiveTrack>| track.segments.last().map(|last| after_start_us(period, track, last.end()));
+        period.tracks.iter().filter_map(end)
+    });
+    ends.max().unwrap_or(0)
+}
+
+/// The events of `all` that begin before `end_us`, as they are where `begin_us` is the beginning. Those that are over by then nobody tells.
+fn events_until(all: &Broadcast, end_us: i64, begin_us: i64) -> Vec<Arc<LiveEvent>> {
+    let inside = |event: &Arc<LiveEvent>| {
+        let us = all.event_us(event).filter(|us| *us < end_us)?;
+        let time = MediaTime::new(us - begin_us, Timescale::MICRO);
+        Some(Arc::new(LiveEvent { timeline: Timeline::Broadcast, time, ..LiveEvent::clone(event) }))
+    };
+    all.events.iter().filter_map(inside).collect()
 }
 
 /// Makes `begin_us` the beginning.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headwater::content::live::archive;
 use headwater::content::live::channel::Options;
 use headwater::content::live::pushed::Refusal;
 use headwater::content::live::receiver::{Event, Receiver};
@@ -642,4 +643,78 @@ async fn a_break_goes_on_over_restarts_of_server_and_encoder() {
     assert!(ended.iter().all(|range| range.contains_key("SCTE35-IN") && range.contains_key("DURATION")), "{ended:?}");
     run_for(&mut studio, &mut [&mut anew], 60..100, began);
     assert_eq!(player.reads(&studio).await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_stretch_tells_of_what_was_said_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options {
+        dir: Some(dir.path().into()),
+        every: quick(),
+        open: true,
+        // Some four seconds.
+        spool_file_bytes: 10_000,
+        archive: archive::Options { kept: Duration::from_secs(3600), bytes_max: 1 << 30 },
+        ..Options::default()
+    };
+    let mut studio = Studio::of(options(), NOW);
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    push(&studio, "cues", &init_of_events());
+    run_for(&mut studio, &mut [&mut video], 0..30, NOW);
+    next_behind(&studio, &mut video, &emsg(SCTE, 30_000, 1, &splice(1, true, None)));
+    push(&studio, "cues", &chunk_of_events(30_000, &emsg(SCTE, 32_000, 2, &bytes(OUT))));
+    run_for(&mut studio, &mut [&mut video], 30..40, NOW);
+    next_behind(&studio, &mut video, &emsg(SCTE, 40_000, 3, &splice(1, false, None)));
+    run_for(&mut studio, &mut [&mut video], 40..70, NOW);
+    push(&studio, "cues", &chunk_of_events(70_000, &emsg("urn:example:score", 70_000, 4, b"2:1")));
+    run_for(&mut studio, &mut [&mut video], 70..130, NOW);
+    let at = |seconds: u64| NOW.0 / 1000 + seconds;
+    let told = async |studio: &Studio, base: &str| {
+        let text = studio.text(&format!("{base}/v/media.m3u8")).await;
+        let mpd = studio.text(&format!("{base}/manifest.mpd")).await;
+        assert!(mpd.contains("<InbandEventStream schemeIdUri=\"urn:scte:scte35:2013:bin\" value=\"\"/>"), "{mpd}");
+        let ranges: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("#EXT-X-DATERANGE:")).map(attributes).collect();
+        let events = mpd.split("<Event ").skip(1).map(|event| event.split_once('>').unwrap().0.to_owned());
+        (of(&ranges, &["ID", "DURATION", "X-MESSAGE"]), events.collect::<Vec<_>>())
+    };
+    let id = |name: &str, seconds: u64| format!("{name}-{}", NOW.0 + seconds * 1000);
+    let endless = format!("{} 10.000000 -", id("scte35-1", 30));
+    let long = format!("{} - -", id("scte35-1207959695", 32));
+    let score = format!("{} urn:example:score  - 0x323A31", id("4", 70));
+    let stretches = [
+        (
+            format!("/~from={}/~to={}/tv", at(21), at(50)),
+            vec![endless.clone(), long.clone()],
+            vec!["presentationTime=\"12000\" duration=\"60293\" id=\"2\"".to_owned()],
+        ),
+        // A break goes on that began before.
+        (
+            format!("/~from={}/~to={}/tv", at(61), at(80)),
+            vec![long.clone(), score.clone()],
+            vec![
+                "presentationTime=\"0\" duration=\"32293\" id=\"2\"".to_owned(),
+                "presentationTime=\"10000\" id=\"4\" contentEncoding=\"base64\"".to_owned(),
+            ],
+        ),
+        (
+            format!("/~from={}/tv", at(21)),
+            vec![endless, long, score],
+            vec![
+                "presentationTime=\"32000\" duration=\"60293\" id=\"2\"".to_owned(),
+                "presentationTime=\"70000\" id=\"4\" contentEncoding=\"base64\"".to_owned(),
+            ],
+        ),
+    ];
+    for _ in 0..2 {
+        for (base, ranges, events) in &stretches {
+            let (found, mut of_mpd) = told(&studio, base).await;
+            // By scheme, of which there are two.
+            of_mpd.sort_by_key(|event| event.contains("id=\"4\""));
+            assert_eq!((&found, &of_mpd), (ranges, events), "{base}");
+        }
+        // The same after a restart.
+        studio = Studio::of(options(), studio.now);
+    }
 }

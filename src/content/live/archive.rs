@@ -4,7 +4,8 @@
 //!   00000007.spool   records, with media         00000007.index   a line of JSON each: a track of a period, or a segment of one
 //! ```
 //!
-//! An index is written when segments become whole, may be read without reading media, and goes with its file of the spool. A line that is
+//! An index is written when segments become whole, may be read without reading media, and goes with its file of the spool. What was said beside the
+//! media is in the line of the segment that became whole next. A line that is
 //! not whole, as a kill leaves it, is cut off; the segments that were read back from the spool then come again.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::live::pushed::Init;
 use crate::content::live::spool::numbers;
+use crate::formats::isobmff::emsg::EventScheme;
+use crate::media::event::{self, LiveEvent, Timeline};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
 use crate::media::sample::SourceRange;
 use crate::media::shift::{Shift, shifted};
@@ -69,6 +72,24 @@ struct TrackLine {
     init: String,
     version: u64,
     frame_rate: Option<(u32, u32)>,
+    /// Schemes of the event messages in its segments: URI and value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    schemes: Vec<(String, String)>,
+}
+
+/// What was said beside the media.
+#[derive(Serialize, Deserialize)]
+struct EventLine {
+    number: u64,
+    /// After the broadcast's start: ticks and timescale.
+    time: (i64, u32),
+    duration: Option<(i64, u32)>,
+    /// URI and value.
+    scheme: (String, String),
+    id: u32,
+    /// In hexadecimal digits.
+    data: String,
+    inband: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +110,9 @@ struct SegmentLine {
     lacks_until: Option<i64>,
     /// Spool file, and the bytes from one to another.
     places: Vec<(u32, u64, u64)>,
+    /// What was said since the segment before, of whatever track.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<EventLine>,
 }
 
 /// Writes the index of a channel.
@@ -97,10 +121,14 @@ pub struct Archive {
     dir: PathBuf,
     /// The index that is open.
     open: Option<Open>,
-    /// Tracks that this index has named.
-    ids: BTreeMap<(u64, String), u32>,
+    /// Tracks that this index has named, and how many schemes of events they had.
+    ids: BTreeMap<(u64, String), (u32, usize)>,
+    /// How many it has named.
+    named: u32,
     /// The first segment of each track that is in no index yet.
     next: BTreeMap<(u64, String), u64>,
+    /// The first event that is in no index yet.
+    next_event: u64,
 }
 
 #[derive(Debug)]
@@ -117,7 +145,14 @@ fn path(dir: &Path, number: u32) -> PathBuf {
 impl Archive {
     /// Goes on with the indexes in `dir`.
     pub fn open(dir: &Path) -> io::Result<Archive> {
-        let mut archive = Archive { dir: dir.to_path_buf(), open: None, ids: BTreeMap::new(), next: BTreeMap::new() };
+        let mut archive = Archive {
+            dir: dir.to_path_buf(),
+            open: None,
+            ids: BTreeMap::new(),
+            named: 0,
+            next: BTreeMap::new(),
+            next_event: 0,
+        };
         // The last two have the last segments of every track that goes on.
         for number in numbers(dir, "index")?.into_iter().rev().take(2) {
             let (index, whole) = Index::read(dir, number)?;
@@ -127,6 +162,8 @@ impl Archive {
                 let next = archive.next.entry((track.period, track.face.name.clone())).or_default();
                 *next = (*next).max(entry.number + 1);
             }
+            let last = index.events.iter().map(|event| event.number + 1).max();
+            archive.next_event = archive.next_event.max(last.unwrap_or(0));
         }
         Ok(archive)
     }
@@ -134,6 +171,7 @@ impl Archive {
     /// Notes the segments of `broadcast` that became whole, in the index of the spool's file `number`.
     pub fn follow(&mut self, broadcast: &Broadcast, number: u32) -> io::Result<()> {
         let (mut text, mut noted) = (Vec::new(), Vec::new());
+        let (mut said, next_event) = self.unsaid(broadcast);
         for (period, track) in broadcast.periods.iter().flat_map(|p| p.tracks.iter().map(move |track| (p, track))) {
             let key = (period.number, track.face.name.clone());
             let next = self.next.get(&key).copied().unwrap_or(0);
@@ -143,14 +181,20 @@ impl Archive {
             if self.open.as_ref().is_none_or(|open| open.number != number) {
                 self.begin(number)?;
             }
-            let next_id = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
-            let id = *self.ids.entry(key.clone()).or_insert_with(|| {
-                push(&mut text, &Line::Track(TrackLine::of(next_id, broadcast, period, track)));
-                next_id
+            let schemes = track.face.events.len();
+            let known = self.ids.get(&key).filter(|(_, known)| *known == schemes).map(|(id, _)| *id);
+            let id = known.unwrap_or_else(|| {
+                let id = self.named;
+                push(&mut text, &Line::Track(TrackLine::of(id, broadcast, period, track)));
+                self.ids.insert(key.clone(), (id, schemes));
+                self.named += 1;
+                id
             });
             for segment in track.segments.from(next).filter(|s| s.is_gap || !s.places.is_empty()) {
                 let utc_us = broadcast.utc_us(period, segment.time, track.face.timescale);
-                push(&mut text, &Line::Segment(SegmentLine::of(id, segment, track.rate, utc_us / 1000)));
+                let mut line = SegmentLine::of(id, segment, track.rate, utc_us / 1000);
+                line.events = std::mem::take(&mut said);
+                push(&mut text, &Line::Segment(line));
             }
             noted.push((key, track.segments.last().map_or(next, |last| last.number + 1)));
         }
@@ -163,12 +207,25 @@ impl Archive {
             }
             open.len += text.len() as u64;
         }
+        if said.is_empty() {
+            self.next_event = next_event;
+        }
         self.next.extend(noted);
         // Periods that are no more do not come again.
         if let Some(first) = broadcast.periods.first() {
             self.next.retain(|(period, _), _| *period >= first.number);
         }
         Ok(())
+    }
+
+    /// What `broadcast` has of what was said that is in no index, and the number of the event behind it.
+    fn unsaid(&self, broadcast: &Broadcast) -> (Vec<EventLine>, u64) {
+        // Those that have no place yet get another number when they do; those of a period that gathers have one soon.
+        let has_place = |event: &&Arc<LiveEvent>| !matches!(event.timeline, Timeline::Unknown { .. });
+        let new = broadcast.events.iter().filter(has_place).filter(|event| event.number >= self.next_event);
+        let lines: Vec<EventLine> = new.map_while(|event| EventLine::of(event, broadcast)).collect();
+        let next = lines.last().map_or(self.next_event, |last| last.number + 1);
+        (lines, next)
     }
 
     /// Removes the indexes of the spool's files `numbers`.
@@ -187,7 +244,7 @@ impl Archive {
         let file = File::options().create(true).append(true).open(path(&self.dir, number))?;
         let len = file.metadata()?.len();
         self.open = Some(Open { number, file, len });
-        self.ids.clear();
+        (self.ids, self.named) = (BTreeMap::new(), 0);
         Ok(())
     }
 }
@@ -211,18 +268,56 @@ impl TrackLine {
             init: track.face.init.iter().map(|byte| format!("{byte:02x}")).collect(),
             version: track.face.version.0,
             frame_rate: track.face.frame_rate,
+            schemes: track.face.events.iter().map(|scheme| (scheme.uri.clone(), scheme.value.clone())).collect(),
         }
     }
 
     fn kept(self) -> Option<KeptTrack> {
         let time = |(ticks, scale): (i64, u32)| Timescale::new(scale).map(|scale| MediaTime::new(ticks, scale));
-        let digits = self.init.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).ok());
-        let raw: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect::<Option<_>>()?;
-        let Init { raw, face, .. } = Init::read(Bytes::from(raw), &self.name).ok()?;
-        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, init: raw, ..face };
+        let Init { raw, face, .. } = Init::read(Bytes::from(unhex(&self.init)?), &self.name).ok()?;
+        let events = self.schemes.into_iter().map(|(uri, value)| EventScheme { uri, value }).collect();
+        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, init: raw, events, ..face };
         let (start, origin) = (time(self.start)?, time(self.origin)?);
         let (started, target_s, face) = (Utc(self.started), self.target_s, Arc::new(face));
         Some(KeptTrack { period: self.period, start, origin, started, target_s, face })
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).ok());
+    digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
+impl EventLine {
+    /// `event`, if it has a place in `broadcast`.
+    fn of(event: &LiveEvent, broadcast: &Broadcast) -> Option<EventLine> {
+        let time = |time: MediaTime| (time.ticks, time.timescale.get());
+        Some(EventLine {
+            number: event.number,
+            time: (broadcast.event_us(event)?, Timescale::MICRO.get()),
+            duration: event.duration.map(time),
+            scheme: (event.scheme.uri.clone(), event.scheme.value.clone()),
+            id: event.id,
+            data: event.data.iter().map(|byte| format!("{byte:02x}")).collect(),
+            inband: event.is_inband,
+        })
+    }
+
+    fn kept(self) -> Option<LiveEvent> {
+        let time = |(ticks, scale): (i64, u32)| Timescale::new(scale).map(|scale| MediaTime::new(ticks, scale));
+        let (uri, value) = self.scheme;
+        let (scheme, data) = (EventScheme { uri, value }, Bytes::from(unhex(&self.data)?));
+        Some(LiveEvent {
+            number: self.number,
+            timeline: Timeline::Broadcast,
+            time: time(self.time)?,
+            duration: self.duration.and_then(time),
+            cues: event::cues(&scheme, &data),
+            scheme,
+            id: self.id,
+            data,
+            is_inband: self.inband,
+        })
     }
 }
 
@@ -241,6 +336,7 @@ impl SegmentLine {
             closed: segment.closed.0,
             lacks_until: segment.lacks_until,
             places: segment.places.iter().map(|place| (place.file, place.range.start, place.range.end)).collect(),
+            events: Vec::new(),
         }
     }
 }
@@ -272,6 +368,7 @@ struct Entry {
 struct Index {
     tracks: Vec<KeptTrack>,
     entries: Vec<Entry>,
+    events: Vec<Arc<LiveEvent>>,
 }
 
 impl Index {
@@ -298,7 +395,9 @@ impl Index {
                         index.tracks.push(track);
                     }
                 }
-                Line::Segment(line) => {
+                Line::Segment(mut line) => {
+                    let events = std::mem::take(&mut line.events).into_iter();
+                    index.events.extend(events.filter_map(EventLine::kept).map(Arc::new));
                     let Some(&track) = ids.get(&line.track) else { continue };
                     index.entries.push(line.entry(track));
                 }
@@ -498,6 +597,7 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
             segments: BTreeMap::new(),
         });
         joined.rate = (joined.rate.0.max(entry.rate.0), entry.rate.1);
+        joined.declare(&track.face);
         joined.segments.insert(entry.number, Arc::clone(&entry.segment));
     }
     for period in &live.periods {
@@ -510,13 +610,17 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
                 segments: BTreeMap::new(),
             });
             joined.rate = track.rate;
+            joined.declare(&track.face);
             // What was let go of in memory may be in the archive; what never was there is in memory alone.
             for segment in track.segments.iter().filter(|segment| segment.lease.is_live()) {
                 joined.segments.insert(segment.number, Arc::clone(segment));
             }
         }
     }
-    let mut out = Broadcast { periods: Vec::new(), ..live.clone() };
+    let kept: BTreeMap<u64, &Arc<LiveEvent>> =
+        indexes.iter().flat_map(|index| &index.events).chain(live.events.iter()).map(|e| (e.number, e)).collect();
+    let events = Arc::new(kept.into_values().cloned().collect());
+    let mut out = Broadcast { periods: Vec::new(), events, ..live.clone() };
     for (number, (start, origin, tracks)) in periods {
         let known = live.periods.iter().find(|period| period.number == number);
         let cuts = known.map_or(Vec::new(), |known| known.cuts.clone());
@@ -538,6 +642,15 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
 }
 
 impl Joined {
+    /// Its segments have the event messages that `face` declares, too (ISO/IEC 23009-1 §5.10.3.2).
+    fn declare(&mut self, face: &Track) {
+        for scheme in &face.events {
+            if !self.face.events.contains(scheme) {
+                Arc::make_mut(&mut self.face).events.push(scheme.clone());
+            }
+        }
+    }
+
     /// As a track, with what `live` has besides.
     fn track(self, live: Option<&Arc<LiveTrack>>) -> LiveTrack {
         let mut segments = Segments::default();
