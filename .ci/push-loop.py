@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""push-loop.py FILE URL: pushes the fragmented track that FILE is to URL in real time, over and over, with decode times that go on: as an encoder
-would, for media that ffmpeg does not make (it encrypts no fragments)."""
+"""push-loop.py FILE URL [cues]: pushes the fragmented track that FILE is to URL in real time, over and over, with decode times that go on: as an encoder
+would, for media that ffmpeg does not make (it encrypts no fragments, and writes no event messages: with `cues` the breaks of .ci/scte35.py are told in emsg
+boxes)."""
 
 import http.client
 import struct
 import sys
 import time
 import urllib.parse
+
+import scte35
 
 
 def boxes(data, start, end):
@@ -41,7 +44,7 @@ def lasts(data, at, until):
     return struct.unpack_from(">I", data, tfhd + before)[0] * struct.unpack_from(">I", data, trun + 12)[0]
 
 
-def main(path, url):
+def main(path, url, with_cues=None):
     data = bytearray(open(path, "rb").read())
     top = list(boxes(data, 0, len(data)))
     mdhd, _ = find(data, 0, len(data), b"moov", b"trak", b"mdia", b"mdhd")
@@ -72,7 +75,11 @@ def main(path, url):
             time.sleep(max(0, began + (passed + start + length - begin) / timescale - time.monotonic()))
             piece = data[at:until]
             struct.pack_into(form, piece, offset - at, passed + start)
-            send(bytes(piece))
+            if with_cues:
+                soon = (passed + start) / timescale + scte35.AHEAD_S
+                send(b"".join(scte35.emsg(*cue) for cue in scte35.cues(soon, soon + length / timescale)) + bytes(piece))
+            else:
+                send(bytes(piece))
         passed += end - begin
 
 

@@ -2,6 +2,8 @@
 // watch.mjs --player hlsjs|dashjs|shaka --url URL [--start S] [--seconds S] ...: what a player has on screen, in headless Chromium.
 //   --cues FILE [--text LANG]   is what is shown at each instant what FILE says ([[start, end, text], ...] in seconds)? Twice the same is wrong
 //   --trick RATE                 Shaka Player: goes through it at RATE by its pictures alone, then plays on
+//   --events COUNT               so many events of SCTE 35 are told while it plays; in HLS each a range that is valid, one of them over
+//   --behind S --within W        hls.js, Shaka Player: at low latency, told to catch up: no stall, and in the second half of the time S behind on average, or W from it
 // A second try where the first fails, for the machine may have been busy. PLAY_MODULES names a folder with node_modules: playwright-core and the players. Exit: 0 all well, 1 not, 2 no player.
 import http from 'node:http';
 import fs from 'node:fs';
@@ -23,17 +25,40 @@ const { chromium } = createRequire(path.join(modules, 'x.js'))('playwright-core'
 // What runs in the page.
 function inPage(options) {
   const video = document.querySelector('video');
-  const seen = { errors: [], samples: [], player: null };
+  const seen = { errors: [], samples: [], player: null, events: {} };
   window.seen = seen;
   const fail = (what) => seen.errors.push(String(what).slice(0, 300));
   video.addEventListener('error', () => fail(`media error ${video.error?.code} ${video.error?.message}`));
   const start = Number(options.start ?? 0);
   const imsc = document.querySelector('#imsc');
+  // Shaka Player counts its delay from where it takes the newest media to begin to be there, and what it keeps from that delay. It takes the newest
+  // segment to have ended when the MPD came (autoCorrectDrift), which at low latency is up to a segment too early.
+  async function keepingBehind() {
+    const mpd = new DOMParser().parseFromString(await (await fetch(options.url)).text(), 'text/xml');
+    const templates = [...mpd.getElementsByTagName('SegmentTemplate')];
+    const lengths = templates.flatMap((template) => [...template.getElementsByTagName('S')].map((s) => s.getAttribute('d') / template.getAttribute('timescale')));
+    const offset = Math.min(...templates.map((template) => template.getAttribute('availabilityTimeOffset')));
+    return {
+      manifest: { defaultPresentationDelay: options.behind - (Math.max(...lengths) - offset), dash: { autoCorrectDrift: false, ignoreSuggestedPresentationDelay: true } },
+      streaming: { lowLatencyMode: true, liveSync: { enabled: true, targetLatency: 0, targetLatencyTolerance: 0.1 } },
+    };
+  }
   const players = {
     hlsjs() {
-      const hls = new Hls({ startPosition: start || -1, subtitlePreference: options.cues ? { lang: options.text } : undefined });
+      const hls = new Hls({
+        startPosition: start || -1,
+        subtitlePreference: options.cues ? { lang: options.text } : undefined,
+        ...(options.behind ? { lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.1 } : {}),
+      });
+      seen.behind = () => hls.latency;
       hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal || /subtitle|vtt/i.test(data.details)) fail(`${data.details} ${data.reason ?? ''}`); });
       hls.on(Hls.Events.MANIFEST_PARSED, () => video.play());
+      hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => {
+        for (const [id, range] of Object.entries(details.dateRanges ?? {})) {
+          if (!range.isValid) fail(`${id} is not valid`);
+          if (range.attr['SCTE35-OUT']) seen.events[id] = Boolean(range.attr['SCTE35-IN']);
+        }
+      });
       hls.loadSource(options.url);
       hls.attachMedia(video);
     },
@@ -50,6 +75,9 @@ function inPage(options) {
           player.setTextTrack(index);
         }
       });
+      for (const scheme of ['urn:scte:scte35:2014:xml+bin', 'urn:scte:scte35:2013:bin']) {
+        player.on(scheme, ({ event }) => { seen.events[event.id] = true; });
+      }
       player.attachView(video);
       player.attachTTMLRenderingDiv(imsc);
       player.attachSource(options.url);
@@ -63,6 +91,11 @@ function inPage(options) {
       await player.attach(video);
       player.addEventListener('error', (event) => fail(`${event.detail.code} ${event.detail.message ?? ''}`));
       player.getNetworkingEngine().registerRequestFilter((_, request) => { if (request.uris[0].includes('.trick.m4s')) seen.pictures = (seen.pictures ?? 0) + 1; });
+      const told = ({ detail }) => { if (/^urn:scte:scte35:/.test(detail.schemeIdUri)) seen.events[detail.id] = true; };
+      player.addEventListener('timelineregionadded', told);
+      player.addEventListener('emsg', told);
+      if (options.behind) player.configure(await keepingBehind());
+      seen.behind = () => player.getStats().liveLatency;
       await player.load(options.url, start || undefined);
       const track = player.getTextTracks().find((track) => track.language === options.text);
       if (options.cues && track) {
@@ -78,7 +111,7 @@ function inPage(options) {
     const shown = active.map((cue) => cue.text ?? '').filter(Boolean);
     // IMSC is drawn as elements, and its cues have no text of their own.
     if (!shown.length) shown.push(imsc.innerText);
-    seen.samples.push([video.currentTime, shown, video.getVideoPlaybackQuality().totalVideoFrames, performance.now()]);
+    seen.samples.push([video.currentTime, shown, video.getVideoPlaybackQuality().totalVideoFrames, performance.now(), options.behind ? seen.behind() : 0]);
   }, 50);
   Promise.resolve(players[options.player]()).catch((error) => fail(`${error.code ?? ''} ${error.message}`));
 }
@@ -110,7 +143,7 @@ async function watch() {
     const until = async (condition, limitS) => {
       const end = Date.now() + limitS * 1000;
       for (;;) {
-        const now = await page.evaluate(() => ({ samples: seen.samples, errors: seen.errors, pictures: seen.pictures ?? 0, ended: document.querySelector('video').ended }));
+        const now = await page.evaluate(() => ({ samples: seen.samples, errors: seen.errors, events: seen.events, pictures: seen.pictures ?? 0, ended: document.querySelector('video').ended }));
         if (condition(now) || now.errors.length || now.ended || Date.now() > end) return now;
         await pause(100);
       }
@@ -133,6 +166,23 @@ async function watch() {
       if (!trick.pictures) said.push('FAIL: no picture of its own was fetched');
       if (Math.abs(speed) < Math.abs(options.trick) * 0.7) said.push(`FAIL: it went ${speed.toFixed(2)} times as fast as it plays`);
       if (played(after.samples) < 0.5 && !after.ended) said.push('FAIL: it did not play on');
+    } else if (options.events) {
+      const are = ({ samples, events }) => played(samples) > 5 && Object.keys(events).length >= Number(options.events) && Object.values(events).includes(true);
+      const now = await until(are, seconds);
+      said.push(`${played(now.samples).toFixed(2)} s played, told of ${Object.keys(now.events).join(', ')}`);
+      if (now.errors.length) said.push(`FAIL: ${now.errors.join('; ')}`);
+      if (!are(now)) said.push(`FAIL: less than ${options.events} events`);
+    } else if (options.behind) {
+      const { samples, errors } = await until(({ samples }) => played(samples) > seconds, seconds + ENOUGH_S);
+      const later = samples.slice(samples.length / 2).map((sample) => sample[4]);
+      const mean = later.reduce((sum, one) => sum + one, 0) / later.length;
+      // No frame for so long is seen.
+      const STALL_MS = 400;
+      const stalls = samples.filter((sample, at) => at && sample[3] - samples[at - 1][3] > STALL_MS).length;
+      said.push(`${played(samples).toFixed(1)} s played, ${stalls} stalls, ${samples[20]?.[4].toFixed(2)} s behind after a second, ${mean.toFixed(2)} s in the second half, ${options.behind} s asked for`);
+      if (errors.length) said.push(`FAIL: ${errors.join('; ')}`);
+      if (played(samples) < seconds || stalls) said.push('FAIL: it did not play through');
+      if (!(Math.abs(mean - options.behind) <= options.within)) said.push(`FAIL: it is not within ${options.within} s of that`);
     } else {
       const now = await until(({ samples }) => played(samples) > seconds, seconds + ENOUGH_S);
       if (now.errors.length) said.push(`FAIL: ${now.errors.join('; ')}`);

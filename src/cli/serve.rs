@@ -373,9 +373,9 @@ async fn tick(origin: Arc<Origin>, clock: Arc<Clock>, dir: Option<PathBuf>) {
         origin.telemetry().clock_offset_seconds.set_ms(apart_us / 1000);
         let ahead_us = clock.ahead_us(readings.steady_us);
         let is_kept = kept_us.is_some_and(|kept_us: i64| kept_us.abs_diff(ahead_us) < KEPT_WITHIN_US);
-        // Nobody waits for it, and not for two at once.
-        let is_done = keeping.as_ref().is_none_or(JoinHandle::is_finished);
-        if let Some(dir) = dir.clone().filter(|_| !is_kept && is_done) {
+        // Nobody waits for it, and not for two at once; who goes on with the folder keeps its own.
+        let is_free = keeping.as_ref().is_none_or(JoinHandle::is_finished) && !origin.channels().are_given_up();
+        if let Some(dir) = dir.clone().filter(|_| !is_kept && is_free) {
             kept_us = Some(ahead_us);
             keeping = Some(tokio::task::spawn_blocking(move || {
                 if let Err(error) = continuity::keep(&dir, ahead_us) {

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod archive;
+pub mod beginnings;
 pub mod cadence;
 pub mod channel;
 pub mod clip;

@@ -17,12 +17,25 @@ pub const TICKS_S: u32 = 90_000;
 /// What a cue says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cue {
-    /// splice_event_id or segmentation_event_id.
-    pub event_id: Option<u32>,
+    /// Of which event; `None` if it names none.
+    pub of: Option<EventId>,
     /// Which way it leads.
     pub way: Way,
     /// Length of the break, in ticks of 90 kHz.
     pub duration: Option<u64>,
+    /// Whether the break ends by itself after that (auto_return): nothing leads back from it.
+    pub returns: bool,
+}
+
+/// What names an event: what leads back has the same as what leads out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EventId {
+    /// splice_event_id.
+    Splice(u32),
+    /// segmentation_event_id, and the segmentation_type_id of what begins the segment.
+    Segment(u32, u8),
+    /// segmentation_event_id: all segments that have it.
+    Segments(u32),
 }
 
 /// Which way a cue leads.
@@ -34,13 +47,23 @@ pub enum Way {
     In,
     /// Neither, or it is not known.
     Neither,
+    /// What was said of the event holds no more.
+    Cancels,
+}
+
+impl EventId {
+    /// Whether `other` is one of the events that it names.
+    pub fn includes(self, other: EventId) -> bool {
+        self == other || matches!((self, other), (EventId::Segments(id), EventId::Segment(of, _)) if id == of)
+    }
 }
 
 /// The most descriptors that are looked at.
 const DESCRIPTORS_MAX: usize = 32;
 
-/// Reads a splice_info_section. Its CRC is not looked at: whoever acts on it does.
-pub fn cue(section: &[u8]) -> Result<Cue, Malformed> {
+/// Reads a splice_info_section: a cue for each segmentation descriptor (rfc8216bis §4.4.5.1.1), or one of its command. Its CRC is not looked at:
+/// whoever acts on it does.
+pub fn cues(section: &[u8]) -> Result<Vec<Cue>, Malformed> {
     let mut fields = Fields::new(section, 0);
     if fields.u8()? != 0xfc {
         return Err(Malformed::new("no splice_info_section", 0));
@@ -51,13 +74,13 @@ pub fn cue(section: &[u8]) -> Result<Cue, Malformed> {
     // The rest of pts_adjustment, cw_index, tier and the upper bits of splice_command_length.
     fields.skip(4 + 1 + 1)?;
     let command_length = usize::from(fields.u16()? & 0xfff);
-    let nothing = Cue { event_id: None, way: Way::Neither, duration: None };
+    let nothing = vec![Cue { of: None, way: Way::Neither, duration: None, returns: false }];
     if is_encrypted {
         return Ok(nothing);
     }
     let kind = fields.u8()?;
     if kind == 5 {
-        return splice_insert(fields.rest());
+        return Ok(vec![splice_insert(fields.rest())?]);
     }
     // An older form does not say how long the command is.
     let length = match (command_length, kind) {
@@ -69,6 +92,7 @@ pub fn cue(section: &[u8]) -> Result<Cue, Malformed> {
     fields.skip(length)?;
     let loop_length = usize::from(fields.u16()?);
     let mut descriptors = Fields::new(fields.take(loop_length)?, fields.offset());
+    let mut cues: Vec<Cue> = Vec::new();
     for _ in 0..DESCRIPTORS_MAX {
         if descriptors.remaining() < 2 {
             break;
@@ -77,11 +101,12 @@ pub fn cue(section: &[u8]) -> Result<Cue, Malformed> {
         let body = descriptors.take(usize::from(length))?;
         if tag == 2
             && let Some(cue) = segmentation(body)?
+            && cues.iter().all(|known| (known.of, known.way) != (cue.of, cue.way))
         {
-            return Ok(cue);
+            cues.push(cue);
         }
     }
-    Ok(nothing)
+    Ok(if cues.is_empty() { nothing } else { cues })
 }
 
 fn time_signal_length(command: &[u8]) -> Result<usize, Malformed> {
@@ -91,11 +116,11 @@ fn time_signal_length(command: &[u8]) -> Result<usize, Malformed> {
 /// splice_insert (§9.7.3).
 fn splice_insert(command: &[u8]) -> Result<Cue, Malformed> {
     let mut bits = Bits::new(command);
-    let event_id = Some(bits.read(32)?);
+    let of = Some(EventId::Splice(bits.read(32)?));
     let is_cancelled = bits.flag()?;
     bits.skip(7)?;
     if is_cancelled {
-        return Ok(Cue { event_id, way: Way::Neither, duration: None });
+        return Ok(Cue { of, way: Way::Cancels, duration: None, returns: false });
     }
     let [is_out, is_program, has_duration, is_immediate] = [bits.flag()?, bits.flag()?, bits.flag()?, bits.flag()?];
     bits.skip(4)?;
@@ -110,13 +135,15 @@ fn splice_insert(command: &[u8]) -> Result<Cue, Malformed> {
             }
         }
     }
+    let mut returns = false;
     let duration = if has_duration {
-        bits.skip(7)?;
+        returns = bits.flag()?;
+        bits.skip(6)?;
         Some(ticks(&mut bits, 33)?)
     } else {
         None
     };
-    Ok(Cue { event_id, way: if is_out { Way::Out } else { Way::In }, duration })
+    Ok(Cue { of, way: if is_out { Way::Out } else { Way::In }, duration, returns })
 }
 
 fn splice_time(bits: &mut Bits<'_>) -> Result<(), Malformed> {
@@ -129,17 +156,18 @@ fn ticks(bits: &mut Bits<'_>, count: u32) -> Result<u64, Malformed> {
     Ok(upper << 32 | u64::from(bits.read(32)?))
 }
 
-/// segmentation_descriptor (§10.3.3); `None` if it is another one's, or cancels.
+/// segmentation_descriptor (§10.3.3); `None` if it is another one's.
 fn segmentation(body: &[u8]) -> Result<Option<Cue>, Malformed> {
     let mut bits = Bits::new(body);
     if bits.read(32)? != u32::from_be_bytes(*b"CUEI") {
         return Ok(None);
     }
-    let event_id = Some(bits.read(32)?);
+    let event_id = bits.read(32)?;
     let is_cancelled = bits.flag()?;
     bits.skip(7)?;
     if is_cancelled {
-        return Ok(None);
+        let of = Some(EventId::Segments(event_id));
+        return Ok(Some(Cue { of, way: Way::Cancels, duration: None, returns: false }));
     }
     let [is_program, has_duration] = [bits.flag()?, bits.flag()?];
     bits.skip(6)?;
@@ -152,12 +180,14 @@ fn segmentation(body: &[u8]) -> Result<Option<Cue>, Malformed> {
     let upid_length = bits.read(8)?;
     bits.skip(upid_length as usize * 8)?;
     // Table 23: what begins has even numbers, what ends the odd ones behind them.
-    let way = match bits.read(8)? {
-        0x22 | 0x30 | 0x32 | 0x34 | 0x36 | 0x38 | 0x3a | 0x3c | 0x3e | 0x44 | 0x46 => Way::Out,
-        0x23 | 0x31 | 0x33 | 0x35 | 0x37 | 0x39 | 0x3b | 0x3d | 0x3f | 0x45 | 0x47 => Way::In,
+    let kind = bits.read(8)? as u8;
+    let begins = kind & !1;
+    let way = match begins {
+        0x22 | 0x30..=0x3e | 0x44 | 0x46 if kind == begins => Way::Out,
+        0x22 | 0x30..=0x3e | 0x44 | 0x46 => Way::In,
         _ => Way::Neither,
     };
-    Ok(Some(Cue { event_id, way, duration }))
+    Ok(Some(Cue { of: Some(EventId::Segment(event_id, begins)), way, duration, returns: false }))
 }
 
 #[cfg(test)]
@@ -184,16 +214,21 @@ mod tests {
         out
     }
 
+    const OUT_OF_PLACEMENT: EventId = EventId::Segment(0x4800_008e, 0x34);
+
     #[test]
     fn a_splice_insert_leads_out_for_so_long_and_back() {
-        // splice_event_id 0x4800008f, out, program splice, duration 60.293567 s: the example of SCTE 35 §14.2.
+        // splice_event_id 0x4800008f, out, program splice, duration 60.293567 s, auto_return: the example of SCTE 35 §14.2.
         let out = bytes(
             "fc302f000000000000fffff014054800008f7feffe7369c02efe0052ccf500000000000a0008435545490000013562dba30a",
         );
-        let expected = Cue { event_id: Some(0x4800_008f), way: Way::Out, duration: Some(0x0052_ccf5) };
-        assert_eq!(cue(&out), Ok(expected));
+        let of = Some(EventId::Splice(0x4800_008f));
+        let expected = Cue { of, way: Way::Out, duration: Some(0x0052_ccf5), returns: true };
+        assert_eq!(cues(&out), Ok(vec![expected]));
         let back = section(5, &bytes("4800008f7f5f000000000000"), &[]);
-        assert_eq!(cue(&back).map(|cue| (cue.event_id, cue.way)), Ok((Some(0x4800_008f), Way::In)));
+        assert_eq!(cues(&back), Ok(vec![Cue { of, way: Way::In, duration: None, returns: false }]));
+        let cancels = section(5, &bytes("4800008fff"), &[]);
+        assert_eq!(cues(&cancels), Ok(vec![Cue { of, way: Way::Cancels, duration: None, returns: false }]));
     }
 
     #[test]
@@ -202,24 +237,40 @@ mod tests {
         let start = bytes(
             "fc3034000000000000fffff00506fe72bd0050001e021c435545494800008e7fcf0001a599b00808000000002ca0a18a3402009ac9d17e",
         );
-        let expected = Cue { event_id: Some(0x4800_008e), way: Way::Out, duration: Some(0x01a5_99b0) };
-        assert_eq!(cue(&start), Ok(expected));
+        let of = Some(OUT_OF_PLACEMENT);
+        let expected = Cue { of, way: Way::Out, duration: Some(0x01a5_99b0), returns: false };
+        assert_eq!(cues(&start), Ok(vec![expected]));
         let end = section(6, &bytes("fe72bd0050"), &bytes("0217435545494800008e7f9f0808000000002ca0a18a350200"));
-        assert_eq!(cue(&end).map(|cue| (cue.way, cue.duration)), Ok((Way::In, None)));
+        assert_eq!(cues(&end), Ok(vec![Cue { of, way: Way::In, duration: None, returns: false }]));
         let plain = section(6, &bytes("fe72bd0050"), &[]);
-        assert_eq!(cue(&plain), Ok(Cue { event_id: None, way: Way::Neither, duration: None }));
+        assert_eq!(cues(&plain), Ok(vec![Cue { of: None, way: Way::Neither, duration: None, returns: false }]));
+    }
+
+    #[test]
+    fn every_descriptor_of_a_time_signal_is_a_cue() {
+        // A spot ends and the next begins; the second is said twice.
+        let ends = bytes("0217435545494800008e7f9f0808000000002ca0a18a350200");
+        let begins = bytes("0217435545494800009e7f9f0808000000002ca0a18a340200");
+        let both = section(6, &bytes("fe72bd0050"), &[ends, begins.clone(), begins].concat());
+        let found = cues(&both).map(|cues| cues.iter().map(|cue| (cue.of, cue.way)).collect::<Vec<_>>());
+        let next = EventId::Segment(0x4800_009e, 0x34);
+        assert_eq!(found, Ok(vec![(Some(OUT_OF_PLACEMENT), Way::In), (Some(next), Way::Out)]));
+        // segmentation_event_cancel_indicator: there is no type.
+        let cancels = section(6, &bytes("fe72bd0050"), &bytes("0209435545494800008eff"));
+        let [Cue { of: Some(of), way: Way::Cancels, .. }] = cues(&cancels).expect("a section")[..] else { panic!() };
+        assert!(of.includes(OUT_OF_PLACEMENT) && !of.includes(next));
     }
 
     #[test]
     fn what_is_no_section_is_refused() {
-        assert!(cue(b"").is_err() && cue(b"\x00\x01").is_err() && cue(&[0xfc]).is_err());
+        assert!(cues(b"").is_err() && cues(b"\x00\x01").is_err() && cues(&[0xfc]).is_err());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
-            let _ = cue(&bytes);
-            let _ = cue(&[&[0xfc][..], &bytes].concat());
+            let _ = cues(&bytes);
+            let _ = cues(&[&[0xfc][..], &bytes].concat());
         }
     }
 }

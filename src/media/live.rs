@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::cache::Lease;
 use crate::formats::isobmff::prft::Produced;
-use crate::media::event::LiveEvent;
+use crate::media::event::{LiveEvent, Timeline};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::sample::SourceRange;
 use crate::media::switching;
@@ -499,12 +499,16 @@ impl LivePeriod {
 }
 
 impl Broadcast {
-    /// When `event` begins and ends, in microseconds after the broadcast's start; `None` of a period that is over.
-    pub fn event_us(&self, event: &LiveEvent) -> Option<(i64, Option<i64>)> {
-        let period = self.periods.iter().find(|period| period.number == event.period)?;
+    /// When `event` begins, in microseconds after the broadcast's start; `None` if what it counts on is not listed.
+    pub fn event_us(&self, event: &LiveEvent) -> Option<i64> {
         let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
-        let begins = us(event.time).saturating_sub(us(period.origin)).saturating_add(us(period.start));
-        Some((begins, event.duration.map(|length| begins.saturating_add(us(length)))))
+        let number = match event.timeline {
+            Timeline::Broadcast => return Some(us(event.time)),
+            Timeline::Period(number) => number,
+            Timeline::Unknown { .. } => return None,
+        };
+        let period = self.periods.iter().find(|period| period.number == number)?;
+        Some(us(event.time).saturating_sub(us(period.origin)).saturating_add(us(period.start)))
     }
 
     /// The track of this name and version, with its period.

@@ -75,7 +75,8 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
     let out = Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES);
-    let mut mpd = Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None, left_us: 0 };
+    let mut mpd =
+        Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None, left_us: 0, told_until_us: i64::MIN };
     mpd.presentation(presentation);
     Ok(mpd.out)
 }
@@ -88,6 +89,8 @@ struct Mpd<'a> {
     broadcast: Option<&'a Broadcast>,
     /// How much earlier than in that its Periods begin, in microseconds.
     left_us: i64,
+    /// Where the period before ended, in microseconds after the first begins: events before that are told.
+    told_until_us: i64,
 }
 
 impl Mpd<'_> {
@@ -1022,8 +1025,14 @@ mod tests {
     #[test]
     fn durations_have_hours_minutes_seconds() {
         let check = |ticks, timescale, expected: &str| {
-            let mut mpd =
-                Mpd { out: Vec::new(), rates: &Rates::default(), thumbnails: &[], broadcast: None, left_us: 0 };
+            let mut mpd = Mpd {
+                out: Vec::new(),
+                rates: &Rates::default(),
+                thumbnails: &[],
+                broadcast: None,
+                left_us: 0,
+                told_until_us: i64::MIN,
+            };
             mpd.duration(MediaTime::new(ticks, Timescale::new(timescale).expect("not zero")));
             assert_eq!(String::from_utf8(mpd.out).expect("text"), expected);
         };

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::cache::Lease;
 use crate::content::live::archive::{self, Archive, Shelf};
+use crate::content::live::beginnings::Beginnings;
 use crate::content::live::clip;
 use crate::content::live::disk::Disk;
 use crate::content::live::drift::Drift;
@@ -128,6 +129,7 @@ struct State {
     encoders: Encoders<Waiting>,
     /// By track: how the clock runs of whose media it is.
     drifts: BTreeMap<String, Drift>,
+    beginnings: Beginnings,
     /// When writing failed last: that is said once, and what is written next says where the window stood.
     failed: Option<Utc>,
     /// Whether it is time for another file of the spool.
@@ -268,6 +270,11 @@ impl Channels {
                 tracing::warn!(channel = name, %error, "not all of its folder could be removed");
             }
         }
+    }
+
+    /// Whether another process goes on with them.
+    pub fn are_given_up(&self) -> bool {
+        self.are_given_up.load(Ordering::Relaxed)
     }
 
     /// Takes nothing more and closes the spools, so that another process may go on with them; what was taken is served on. Whether all are
@@ -521,10 +528,11 @@ impl Channel {
         Some(lock(&self.state)).filter(|state| !state.is_given_up)
     }
 
-    fn record(&self, record: Record, raw: Option<RawChunk>) -> Result<Taken, Refusal> {
+    fn record(&self, mut record: Record, raw: Option<RawChunk>) -> Result<Taken, Refusal> {
         let mut state = self.own().ok_or(Refusal::Elsewhere)?;
         // What is not understood is not written; what is taken is written before anybody is told.
         let input = understood(&state.window, &record, raw)?;
+        let input = state.count_from_media(&mut record, input);
         let taken = state.admit(&self.name, record, input);
         self.publish(&state);
         taken
@@ -552,6 +560,7 @@ impl State {
             held: BTreeMap::new(),
             encoders: Encoders::default(),
             drifts: BTreeMap::new(),
+            beginnings: Beginnings::default(),
             failed: None,
             is_full: false,
             noted: 0,
@@ -561,6 +570,17 @@ impl State {
             forgot_at: Utc(0),
             lease: Arc::default(),
         }
+    }
+
+    /// `input`, whose messages count from where the media does: they are written as they are served.
+    fn count_from_media(&mut self, record: &mut Record, input: Input) -> Input {
+        let Input::Chunk(chunk) = input else { return input };
+        let Some(init) = self.window.init_by(&record.track, record.source.encoder) else { return Input::Chunk(chunk) };
+        let chunk = self.beginnings.counting(&record.track, init, &record.source, chunk);
+        if chunk.is_spooled {
+            record.payload = chunk.bytes.clone();
+        }
+        Input::Chunk(chunk)
     }
 
     /// Takes `record`, or holds it until what comes before it has come.

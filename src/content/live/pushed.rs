@@ -9,13 +9,14 @@ use crate::content::vod::{label, pssh, roles};
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::{BoxRef, Boxes, FourCc};
 use crate::formats::isobmff::cenc;
-use crate::formats::isobmff::emsg::{EventMessage, EventTime, event_message};
+use crate::formats::isobmff::emsg::{EventMessage, counts_from_segment, event_message, write_version_1};
 use crate::formats::isobmff::event_track::EventTrack;
-use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, TrackRun};
+use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, SampleDefaults, TrackRun};
 use crate::formats::isobmff::movie::{Movie, TrackExtends, find_moov, write_init};
 use crate::formats::isobmff::prft::{Produced, produced};
 use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
 use crate::formats::language;
+use crate::formats::scte35;
 use crate::media::live::first_u64;
 use crate::media::sample::{Sample, SampleFlags, SampleTable};
 use crate::media::track::{FORMAT_VERSION, Kind, Segment, Track, Version};
@@ -95,6 +96,8 @@ pub struct Chunk {
     pub is_last: bool,
     /// The event messages in it.
     pub events: Vec<EventMessage>,
+    /// Whether it has no samples: tracks that have something to say seldom may say so.
+    pub is_empty: bool,
     /// A key that some of its samples are under instead of the one that the initialization segment names.
     pub other_key: Option<[u8; 16]>,
     /// When it was produced, if it says so.
@@ -155,7 +158,8 @@ impl Init {
             protection: None,
         };
         let face = Track { id: track.id, ..Track::new(name, Kind::Text, track.timescale, entry) };
-        Init { raw, face, events: Some(track), trex: track.trex, delay: 0 }
+        let trex = track.trex;
+        Init { raw, face, events: Some(track), trex, delay: 0 }
     }
 
     /// The same track in a stretch that `named` names, the second since 1970 at which it began, or its cadence: with the version of that.
@@ -250,7 +254,8 @@ impl Init {
         }
         let defaults = traf.defaults(&self.trex);
         let samples: u32 = traf.runs.iter().map(|run| run.sample_count).fold(0, u32::saturating_add);
-        if samples == 0 || samples > CHUNK_SAMPLES_MAX {
+        let may_be_empty = self.events.is_some() || self.face.kind == Kind::Text;
+        if (samples == 0 && !may_be_empty) || samples > CHUNK_SAMPLES_MAX {
             return Err(malformed(format!("{samples} samples, a chunk has 1 to {CHUNK_SAMPLES_MAX}")));
         }
         let media = (raw.bytes.len() - raw.moof.end) as u64;
@@ -270,8 +275,11 @@ impl Init {
             decode_end += i64::from(sample.duration);
         }
         let (sample_duration, is_sync) = head.unwrap_or((0, false));
+        if samples == 0 {
+            (first, last) = (decode_time, decode_time);
+        }
         let time = first.max(0);
-        if last <= time && self.events.is_none() {
+        if last <= time && !may_be_empty {
             return Err(malformed("it lasts no time".into()));
         }
         let other_key = self.face.entry.protection.as_ref().and_then(|default| {
@@ -284,8 +292,8 @@ impl Init {
         let messages = before().filter(|b| b.kind.0 == *b"emsg").take(EVENTS_MAX);
         let mut events: Vec<EventMessage> = messages.filter_map(|emsg| event_message(emsg).ok()).collect();
         if let Some(track) = &self.events {
-            let media = media_of(&raw, &traf.runs[0])?;
-            events.extend(in_samples(track, decode_time, traf.runs[0].samples(defaults), media));
+            events.extend(self.in_samples(track, &raw, &traf.runs, defaults, decode_time)?);
+            events.truncate(EVENTS_MAX);
         }
         Ok(Chunk {
             produced,
@@ -300,9 +308,84 @@ impl Init {
             starts_with_sync: is_sync || self.face.kind != Kind::Video,
             is_last: raw.is_last,
             events,
+            is_empty: samples == 0,
             other_key,
         })
     }
+
+    /// The events in the samples of `runs` in `raw`, which begin at `decode_time`: with their times on the timeline.
+    fn in_samples(
+        &self,
+        track: &EventTrack,
+        raw: &RawChunk,
+        runs: &[TrackRun<'_>],
+        defaults: SampleDefaults,
+        decode_time: i64,
+    ) -> Result<Vec<EventMessage>, Refusal> {
+        let (mut found, mut decoded, mut at) = (Vec::new(), decode_time, raw.moof.end as u64 + 8);
+        for run in runs {
+            at = run.data_offset.map_or(at, |offset| (raw.moof.start as u64).saturating_add_signed(offset.into()));
+            for sample in run.samples(defaults) {
+                let end = at + u64::from(sample.size);
+                let place = usize::try_from(at).ok().zip(usize::try_from(end).ok());
+                let bytes = place.and_then(|(at, end)| raw.bytes.get(at..end));
+                let bytes = bytes.ok_or_else(|| {
+                    Malformed::new("samples that lie behind its end", raw.moof.start as u64).within("moof/traf/trun")
+                })?;
+                let presented = decoded.saturating_add(sample.composition_offset.into());
+                let own = track.events(bytes).ok_or_else(|| {
+                    let form = track.uri.as_deref().unwrap_or("a form that is not said");
+                    Refusal::Unsupported(format!(
+                        "samples of {form} are not read: push emib or emsg boxes, or sections of SCTE 35 as {}",
+                        scte35::SCHEME
+                    ))
+                })?;
+                let begins = MediaTime::new(presented, track.timescale);
+                found.extend(own.into_iter().map(|event| event.counted_from(begins)));
+                if found.len() >= EVENTS_MAX {
+                    return Ok(found);
+                }
+                (decoded, at) = (decoded.saturating_add(sample.duration.into()), end);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Chunk {
+    /// Where the encoder's segment begins with it, by what precedes its `moof`.
+    pub fn is_said_to_begin(&self) -> bool {
+        let styp = before_moof(&self.bytes).find(|own| own.kind.0 == *b"styp");
+        // ISO/IEC 23000-19 §7.3.4: chunks have a styp, too.
+        let begins = |brand: &[u8; 4]| matches!(brand, b"msdh" | b"msix" | b"cmfs");
+        styp.is_some_and(|styp| {
+            let (brands, _) = styp.payload().as_chunks();
+            brands.iter().enumerate().any(|(index, brand)| index != 1 && begins(brand))
+        })
+    }
+
+    /// The same, whose messages count from where the media does: those of version 0 count from where the segment begins that carries them, which
+    /// is at `begins` of the encoder's, and may be elsewhere of ours.
+    pub fn counting_from_media(self, begins: MediaTime) -> Chunk {
+        let mut head = Vec::new();
+        let mut at = 0;
+        for own in before_moof(&self.bytes) {
+            let is_relative = own.kind.0 == *b"emsg" && counts_from_segment(own);
+            let segment = |timescale| begins.to(timescale, Rounding::Nearest);
+            if !is_relative || write_version_1(&mut head, own, segment).is_err() {
+                head.extend_from_slice(own.bytes());
+            }
+            at += own.bytes().len();
+        }
+        let bytes = Bytes::from([&head, &self.bytes[at..]].concat());
+        let events = self.events.into_iter().map(|event| event.counted_from(begins)).collect();
+        Chunk { bytes, events, ..self }
+    }
+}
+
+/// What precedes the `moof` of a chunk.
+fn before_moof(chunk: &[u8]) -> impl Iterator<Item = BoxRef<'_>> {
+    Boxes::new(chunk, 0).map_while(Result::ok).take_while(|own| own.kind.0 != *b"moof")
 }
 
 /// The track that `face` is of, with the samples of `segment`, whole chunks as they are served, and their bytes one after another.
@@ -339,42 +422,6 @@ pub fn segment_of(face: &Track, segment: &[u8]) -> Result<(Track, Vec<u8>), Refu
     }
     let segments = vec![Segment { first_sample: 0, time: 0, duration: samples.end().max(1), starts_with_sync: true }];
     Ok((Track { samples, segments, ..face.clone() }, data))
-}
-
-/// What the samples of `run` are in.
-fn media_of<'a>(raw: &'a RawChunk, run: &TrackRun<'_>) -> Result<&'a [u8], Malformed> {
-    let offset = run.data_offset.and_then(|offset| usize::try_from(offset).ok()).unwrap_or(0);
-    let at = raw.moof.start.saturating_add(offset);
-    let beyond = || Malformed::new("samples that begin behind its end", raw.moof.start as u64).within("moof/traf/trun");
-    raw.bytes.get(at..).ok_or_else(beyond)
-}
-
-/// The events in `samples`, which begin at `decode_time` and lie in `media` one after another: with their times on the timeline.
-fn in_samples(
-    track: &EventTrack,
-    decode_time: i64,
-    samples: impl Iterator<Item = RunSample>,
-    media: &[u8],
-) -> Vec<EventMessage> {
-    let (mut found, mut decoded, mut at) = (Vec::new(), decode_time, 0);
-    for sample in samples {
-        let end = at + sample.size as usize;
-        let Some(bytes) = media.get(at..end) else { break };
-        let presented = decoded.saturating_add(sample.composition_offset.into());
-        found.extend(track.events(bytes).into_iter().map(|event| match event.time {
-            EventTime::At(_) => event,
-            EventTime::After(delta) => {
-                let from = MediaTime::new(presented, track.timescale).to(event.timescale, Rounding::Nearest);
-                EventMessage { time: EventTime::At(from.saturating_add(delta)), ..event }
-            }
-        }));
-        if found.len() >= EVENTS_MAX {
-            break;
-        }
-        (decoded, at) = (decoded.saturating_add(sample.duration.into()), end);
-    }
-    found.truncate(EVENTS_MAX);
-    found
 }
 
 fn one_box(bytes: &[u8], offset: u64) -> Result<BoxRef<'_>, Malformed> {

@@ -30,7 +30,7 @@ use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
 use crate::content::live::window::names::{EventFeed, GivenUp};
-use crate::media::event::LiveEvent;
+use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,
 };
@@ -130,6 +130,8 @@ pub struct Window {
     /// Tracks that are no media.
     event_tracks: BTreeMap<String, EventFeed>,
     events: Arc<Vec<Arc<LiveEvent>>>,
+    /// The number of the next event.
+    next_event: u64,
     /// The number of the period that gathers its tracks, and since when.
     gathering: Option<Gathering>,
     next_period: u64,
@@ -227,6 +229,7 @@ impl Window {
             feeds: BTreeMap::new(),
             event_tracks: BTreeMap::new(),
             events: Arc::default(),
+            next_event: 0,
             gathering: None,
             next_period: 0,
             given_up: GivenUp::default(),
@@ -348,8 +351,11 @@ impl Window {
         now: Utc,
     ) -> Result<Taken, Refusal> {
         if self.event_tracks.contains_key(name) {
-            self.chunk_of_events(name, &chunk, now);
+            self.chunk_of_events(name, chunk, now)?;
             return Ok(Taken::Added);
+        }
+        if chunk.is_empty {
+            return Ok(Taken::Dropped);
         }
         let handed_over_at = self.hand_over(name, &chunk, &source, now);
         let before = self.stands(name);
@@ -360,6 +366,7 @@ impl Window {
             return Ok(Taken::Dropped);
         }
         self.append(name, chunk, source, place, now)?;
+        self.place_events(now);
         self.close_over(now);
         self.tell_missing(now);
         self.settle(now);
@@ -534,7 +541,7 @@ impl Window {
             feed.ended = true;
         }
         if let (Some(period), messages) = said {
-            self.note_events(&messages, period, begins, true);
+            self.note_events(messages, Timeline::Period(period), begins, true);
         }
         Ok(())
     }
@@ -744,6 +751,7 @@ impl Window {
             tracks: Vec::new(),
         }));
         self.current = Arc::new(next);
+        self.root_events();
         self.publish(now);
     }
 

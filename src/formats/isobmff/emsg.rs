@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::boxes::{BoxRef, write_full_box};
 use crate::formats::error::Malformed;
 use crate::formats::fields::Fields;
-use crate::time::Timescale;
+use crate::time::{MediaTime, Rounding, Timescale};
 
 /// The longest message that is looked at: a section of SCTE 35 has at most 4 KiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 10;
@@ -51,6 +51,22 @@ pub struct EventMessage {
     pub id: u32,
     /// What it says.
     pub data: Bytes,
+}
+
+impl EventMessage {
+    /// The same, at its time on the timeline of the media, on which what carries it begins at `begins`.
+    pub fn counted_from(self, begins: MediaTime) -> EventMessage {
+        EventMessage { time: EventTime::At(self.begins(begins).ticks), ..self }
+    }
+
+    /// When it begins on the timeline of the media, on which what carries it does at `begins`.
+    pub fn begins(&self, begins: MediaTime) -> MediaTime {
+        let ticks = match self.time {
+            EventTime::After(delta) => begins.to(self.timescale, Rounding::Nearest).saturating_add(delta),
+            EventTime::At(ticks) => ticks,
+        };
+        MediaTime::new(ticks, self.timescale)
+    }
 }
 
 /// The scheme of an `emsg`.

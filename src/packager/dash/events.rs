@@ -1,7 +1,9 @@
 //! Events that are in no segment, as EventStream (ISO/IEC 23009-1 §5.10.2).
 
+use std::collections::BTreeMap;
+
 use crate::formats::scte35;
-use crate::media::event::LiveEvent;
+use crate::media::event::{LiveEvent, ranges};
 use crate::media::presentation::Period;
 use crate::packager::dash::Mpd;
 use crate::packager::push;
@@ -11,19 +13,27 @@ use crate::time::{Rounding, Timescale};
 const SCTE_IN_MPD: &str = "urn:scte:scte35:2014:xml+bin";
 
 impl Mpd<'_> {
-    /// The events of `period` that came in tracks of their own: a stream a scheme, times in milliseconds of the period.
+    /// The events of `period` that came in tracks of their own: a stream a scheme, times in milliseconds of the period. What began before it, where
+    /// no period is listed, and lasts, is told at its beginning.
     pub(super) fn event_streams_of(&mut self, period: &Period, is_last: bool) {
         let Some(broadcast) = self.broadcast else { return };
         let us = |time: crate::time::MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
         let (from, until) = (us(period.start), us(period.start.plus(period.duration)));
+        let before = std::mem::replace(&mut self.told_until_us, if is_last { i64::MAX } else { until });
         let mut events: Vec<(&LiveEvent, u64, Option<u64>)> = Vec::new();
+        let mut lasts = BTreeMap::new();
+        for range in ranges(&broadcast.events, |event| broadcast.event_us(event)) {
+            let ends = lasts.entry(range.event.number).or_insert(i64::MIN);
+            *ends = range.ends_us().max(*ends);
+        }
         for event in broadcast.events.iter().filter(|event| !event.is_inband) {
-            let Some((begins, ends)) = broadcast.event_us(event) else { continue };
-            let (begins, ends) = (begins - self.left_us, ends.map(|ends| ends - self.left_us));
-            if begins < from || (begins >= until && !is_last) {
+            let Some(begins) = broadcast.event_us(event).map(|begins| begins - self.left_us) else { continue };
+            let lasts = || lasts.get(&event.number).is_some_and(|ends| ends - self.left_us > from);
+            if (begins >= until && !is_last) || (begins < from && (begins < before || !lasts())) {
                 continue;
             }
-            let length = ends.and_then(|ends| u64::try_from((ends - begins) / 1000).ok());
+            let length = event.duration.map(|length| us(length) - (from - begins).max(0));
+            let length = length.map(|length| u64::try_from(length / 1000).unwrap_or(0));
             events.push((event, u64::try_from((begins - from) / 1000).unwrap_or(0), length));
         }
         events.sort_by(|a, b| a.0.scheme.cmp(&b.0.scheme).then(a.1.cmp(&b.1)));

@@ -29,6 +29,7 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         thumbnails: &[],
         broadcast: Some(broadcast),
         left_us,
+        told_until_us: i64::MIN,
     };
     let timing = broadcast.timing;
     let low_latency = timing.low_latency.filter(|_| !broadcast.ended);

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use crate::content::live::window::{Options, Window};
+use crate::media::event::Timeline;
 use crate::media::live::Broadcast;
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
@@ -60,6 +61,7 @@ impl Window {
             let tracks = next.periods.iter().flat_map(|period| &period.tracks);
             tracks.flat_map(|track| track.segments.iter()).for_each(|segment| segment.release(now));
             next.periods.clear();
+            self.leave_out(|event| event.timeline == Timeline::Broadcast);
             (next.started, self.edge_ms) = (started, i64::MIN);
             return;
         }

@@ -16,7 +16,7 @@ use crate::content::live::window::names::{EventFeed, GivenUp};
 use crate::content::live::window::{Feed, Gathering, Options, Window};
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::prft::Produced;
-use crate::media::event::LiveEvent;
+use crate::media::event::{LiveEvent, Timeline, cues};
 use crate::media::live::{LivePeriod, LiveTrack, LowLatency, OpenSegment, Timing};
 use crate::media::track::{Track, Version};
 use crate::time::{MediaTime, Timescale, Utc};
@@ -62,6 +62,8 @@ struct Checkpoint {
     is_anew: bool,
     #[serde(default)]
     events: Vec<Event>,
+    #[serde(default)]
+    next_event: Option<u64>,
 }
 
 /// How a channel behaves: durations in nanoseconds.
@@ -78,7 +80,16 @@ struct Said {
 
 #[derive(Serialize, Deserialize)]
 struct Event {
+    #[serde(default)]
+    number: u64,
+    /// On whose timeline it is, unless that is said otherwise.
     period: u64,
+    /// Whether it counts from where the broadcast began.
+    #[serde(default)]
+    is_rooted: bool,
+    /// Of what waits for media: when what it came in is, and when that came.
+    #[serde(default)]
+    waits: Option<(Time, u64)>,
     time: Time,
     duration: Option<Time>,
     /// Of the scheme: URI and value.
@@ -248,6 +259,7 @@ impl Window {
             options: Some(Said::of(&self.options)),
             is_anew: self.timing.is_none() && timing.is_some(),
             events: self.said_events(),
+            next_event: Some(self.next_event),
         };
         serde_json::to_vec(&checkpoint).expect("numbers and strings")
     }
@@ -260,8 +272,16 @@ impl Window {
             if bytes > EVENT_BYTES_MAX {
                 break;
             }
+            let (period, is_rooted, waits) = match event.timeline {
+                Timeline::Period(number) => (number, false, None),
+                Timeline::Broadcast => (0, true, None),
+                Timeline::Unknown { beside, since } => (0, false, Some((time(beside), since.0))),
+            };
             events.push(Event {
-                period: event.period,
+                number: event.number,
+                period,
+                is_rooted,
+                waits,
                 time: time(event.time),
                 duration: event.duration.map(time),
                 scheme: said_scheme(&event.scheme),
@@ -315,7 +335,14 @@ impl Window {
             low_latency,
         });
         window.timing = timing.filter(|_| !checkpoint.is_anew);
-        window.events = Arc::new(checkpoint.events.into_iter().filter_map(Event::event).map(Arc::new).collect());
+        // Before they had numbers they were in order.
+        let numbered = |(index, event): (usize, Event)| match checkpoint.next_event {
+            Some(_) => event.event(),
+            None => Event { number: index as u64, ..event }.event(),
+        };
+        window.next_event = checkpoint.next_event.unwrap_or(checkpoint.events.len() as u64);
+        window.events =
+            Arc::new(checkpoint.events.into_iter().enumerate().filter_map(numbered).map(Arc::new).collect());
         window.is_locked = checkpoint.is_locked;
         window.next_period = checkpoint.next_period;
         let (next_number, named_s) = checkpoint.given_up;
@@ -386,16 +413,16 @@ impl Event {
             None => None,
             Some(duration) => Some(media_time(duration)?),
         };
+        let timeline = match self.waits {
+            Some((beside, since)) => Timeline::Unknown { beside: media_time(beside)?, since: Utc(since) },
+            None if self.is_rooted => Timeline::Broadcast,
+            None => Timeline::Period(self.period),
+        };
         let (uri, value) = self.scheme;
-        Some(LiveEvent {
-            period: self.period,
-            time: media_time(self.time)?,
-            duration,
-            scheme: EventScheme { uri, value },
-            id: self.id,
-            data: Bytes::from(unhex(&self.data)?),
-            is_inband: self.is_inband,
-        })
+        let (scheme, data) = (EventScheme { uri, value }, Bytes::from(unhex(&self.data)?));
+        let cues = cues(&scheme, &data);
+        let (number, id, is_inband) = (self.number, self.id, self.is_inband);
+        Some(LiveEvent { number, timeline, time: media_time(self.time)?, duration, scheme, id, data, is_inband, cues })
     }
 }
 
@@ -485,13 +512,17 @@ mod tests {
             time: EventTime::At(1_900_000_000_000),
             duration,
             id,
-            data: Bytes::from_static(&[0xfc, 0x30]),
+            data: Bytes::from(vec![0xfc, id as u8]),
         };
-        assert!(window.note_events(&[of_a_break(1, Some(60_000)), of_a_break(2, None)], 3, MediaTime::ZERO, true));
+        let said = |first: u32| vec![of_a_break(first, Some(60_000)), of_a_break(first + 1, None)];
+        let waits = Timeline::Unknown { beside: MediaTime::new(7, Timescale::MILLI), since: Utc(9) };
+        for (first, timeline) in [(1, Timeline::Period(3)), (3, Timeline::Broadcast), (5, waits)] {
+            assert!(window.note_events(said(first), timeline, MediaTime::ZERO, true));
+        }
         let bytes = window.checkpoint();
         let restored = Window::restored(Options::default(), &bytes).expect("a checkpoint");
         assert_eq!(restored.events, window.events);
-        assert_eq!(restored.broadcast().events, window.events);
+        assert_eq!((&restored.broadcast().events, restored.next_event), (&window.events, 6));
         assert_eq!((restored.options(), Window::options_of(&bytes)), (&options, Some(options.clone())));
         // As they were written before.
         let mut old: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");

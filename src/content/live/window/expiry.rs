@@ -47,7 +47,7 @@ impl Window {
         let target = self.current.timing.target_s as i64 * 1000;
         let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
         let stays = Duration::from_millis(stays as u64);
-        let mut changed = self.expire_events(limits.listed);
+        let mut changed = self.expire_events(limits.listed, now);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
             // The last of those that are over stays: what is listed is in the stretch that began there.
