@@ -7,28 +7,12 @@
 
 use std::time::Duration;
 
-use crate::content::live::pushed::Init;
+use crate::content::live::window::given_up::GivenUp;
 use crate::content::live::window::{EPOCH_SLACK_S, Feed, TRACKS_MAX, Window};
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 /// A push of which nothing comes is ended after so long, so nobody pushes what was silent for longer.
 const SILENT_MIN: Duration = Duration::from_secs(60);
-
-/// What the tracks had that made room for others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct GivenUp {
-    /// Numbers are as high at least.
-    pub(super) next_number: u64,
-    /// Stretches are named by later seconds.
-    pub(super) named_s: u64,
-}
-
-/// A track that is no media.
-#[derive(Debug)]
-pub(super) struct EventFeed {
-    pub(super) init: std::sync::Arc<Init>,
-    pub(super) heard_at: Utc,
-}
 
 impl Window {
     /// Whether another track may come. If there are as many as may be, the one that is past for the longest time makes room.
