@@ -31,20 +31,14 @@ fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i6
 }
 
 impl Window {
-    /// How long a segment is listed, and how long it stays after that, in milliseconds.
-    pub(super) fn listed_and_kept_ms(&self) -> (i64, i64) {
+    /// Lets segments leave the window, and those that left it long ago be forgotten.
+    pub(super) fn expire(&mut self, now: Utc) {
+        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
         // As long as the longest playlist that had it, which has all of the segment that the window begins in, and its own length
         // (rfc8216bis §6.2.2).
-        (window, window + 2 * (target + 499))
-    }
-
-    /// Lets segments leave the window, and those that left it long ago be forgotten.
-    pub(super) fn expire(&mut self, now: Utc) {
-        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
-        let (window, stays) = self.listed_and_kept_ms();
-        let target = self.current.timing.target_s as i64 * 1000;
+        let stays = window + 2 * (target + 499);
         let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
         let stays = Duration::from_millis(stays as u64);
         let mut changed = self.expire_events(limits.listed, now);
