@@ -209,4 +209,17 @@ async fn when_a_broadcast_has_ended_the_next_begins_by_the_wall_clock() {
     machine.pass(15, false).await;
     assert!(machine.studio.playlist("v").await.ended);
     assert_eq!(machine.studio.now.0, machine.readings.wall_us / 1000);
+    for encoder in &mut machine.encoders {
+        encoder.sample = 0;
+        encoder.push += 1;
+        encoder.begin(&machine.studio);
+        while due_us(encoder) <= machine.readings.steady_us {
+            encoder.sample += u64::from(encoder.chunk_samples);
+        }
+    }
+    machine.pass(10, false).await;
+    let text = machine.studio.text("/tv/v/media.m3u8").await;
+    let newest = lines(&text).last().copied().unwrap();
+    let end_ms = newest.utc_ms + (newest.seconds * 1000.0) as u64;
+    assert!(end_ms.abs_diff(machine.readings.wall_us / 1000) < 3000, "{text}");
 }
