@@ -356,6 +356,32 @@ async fn an_encoder_that_never_keeps_the_cadence_of_its_channel_is_told() {
 }
 
 #[tokio::test]
+async fn pictures_whose_gops_are_longer_than_the_cadence_ran_into_the_gaps_behind_them() {
+    let every = || window::Options { window: Duration::from_secs(60), ..even() };
+    for gop in [72, 96, 144] {
+        let mut studio = Studio::with(every());
+        let (mut video, mut audio) = (of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a")));
+        video.begin(&studio);
+        audio.begin(&studio);
+        // From the first on, so that none was as long as it should be.
+        video.gop = gop;
+        run(&mut studio, &mut [&mut video, &mut audio], 40.2, NOW);
+        let lines = lines(&studio.text("/tv/v/media.m3u8").await);
+        for pair in lines.windows(2) {
+            let end_ms = pair[0].utc_ms as f64 + pair[0].seconds * 1000.0;
+            assert!((end_ms - pair[1].utc_ms as f64).abs() < 3.0, "GOPs of {gop} pictures: {pair:?}");
+        }
+        // Each sync sample that is where a segment begins has its two seconds, and the rest of the GOP is missing.
+        let begins_s = |line: &&crate::live_long::Line| (line.utc_ms - NOW.0) / 1000;
+        let found: Vec<u64> = lines.iter().filter(|line| !line.is_gap).map(|line| begins_s(&line)).collect();
+        let gop_s = u64::from(gop) / 24;
+        let expected = (0..38).step_by(2).filter(|at| at % gop_s == 0);
+        assert_eq!(found, expected.collect::<Vec<_>>(), "GOPs of {gop} pictures: {lines:?}");
+        assert!(lines.iter().all(|line| line.seconds < 2.01), "{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn when_it_was_produced_is_passed_on() {
     let mut studio = Studio::with(even());
     let mut video = Encoder::video("v");

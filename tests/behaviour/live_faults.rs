@@ -156,6 +156,28 @@ async fn a_chunk_that_is_longer_than_all_before_is_no_longer_than_what_is_said_o
 }
 
 #[tokio::test]
+async fn a_part_that_grew_where_an_outage_begins_was_longer_than_what_is_said_of_parts() {
+    let mut studio = Studio::with(window::Options { cadence: "2s".parse().ok(), ..quick() });
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    for encoder in [&mut video, &mut audio] {
+        encoder.origin = NOW.0 / 1000 * u64::from(encoder.timescale);
+        encoder.begin(&studio);
+    }
+    // Sound ends 32 ms before a segment does, which its last part is longer by then; and what follows is told to be missing at once.
+    run(&mut studio, &mut [&mut video, &mut audio], 19.97, NOW);
+    assert_eq!(audio.sample * 1024, 19_968 * 48);
+    let mut longest = 0.0;
+    for step in 0..24 {
+        run(&mut studio, &mut [&mut video], 20.0 + 0.5 * f64::from(step), NOW);
+        let list = studio.playlist("a").await;
+        let parts = list.segments.iter().flat_map(|own| &own.2).chain(&list.open);
+        longest = parts.map(|part| part.1).fold(longest, f64::max);
+        assert!(longest <= list.part_target_s.unwrap(), "{longest}: {list:?}");
+    }
+    assert!(longest > 1.05, "{longest}");
+}
+
+#[tokio::test]
 async fn a_track_that_missed_a_period_counts_its_discontinuity_all_the_same() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
     let (mut video, mut audio) = begun(&studio);

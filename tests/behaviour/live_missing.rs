@@ -170,3 +170,57 @@ async fn what_has_ended_without_its_sound_is_listed_for_as_long_as_it_had_it() {
     assert!(channel.broadcast().ended);
     assert_eq!(periods(&studio).await, [["v", "a"]]);
 }
+
+/// Of what is listed of `track` each segment begins where the one before it ends, but where a Period begins.
+async fn is_without_holes(studio: &Studio, track: &str) -> Vec<Line> {
+    let now = listed(studio, track).await;
+    for pair in now.windows(2).filter(|pair| pair[0].discontinuity == pair[1].discontinuity) {
+        let end_ms = pair[0].utc_ms as f64 + pair[0].seconds * 1000.0;
+        assert!((end_ms - pair[1].utc_ms as f64).abs() < 3.0, "a hole in {track}: {pair:?}");
+    }
+    now
+}
+
+#[tokio::test]
+async fn what_a_track_lacked_that_went_on_in_another_period_was_not_told() {
+    // It stands still while a track comes late, and a Period begins without it; or its encoder is another one.
+    for is_late in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut studio = Studio::of(options(dir.path(), true), NOW);
+        let (mut video, mut audio) = (of(Encoder::video("v"), true), of(Encoder::audio("a"), true));
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 12.7, NOW);
+        let mut late = of(Encoder::video("w"), true);
+        if is_late {
+            late.sample = 14 * 24;
+            late.begin(&studio);
+            run(&mut studio, &mut [&mut video, &mut late], 19.2, NOW);
+            assert_eq!(studio.channels.get("tv").unwrap().broadcast().periods.len(), 2, "it is not waited for");
+        } else {
+            run(&mut studio, &mut [&mut video], 17.2, NOW);
+            audio.init = crate::live_encoders::in_german(&audio.init);
+            audio.begin(&studio);
+        }
+        let from = if is_late { 20 } else { 18 };
+        // The first frame that it sends is behind where the segment begins, which is missing for that.
+        skip(&mut audio, from);
+        // What is listed of sound by then, and what is when it is back.
+        let mut before = is_without_holes(&studio, "a").await;
+        for step in 0..20 {
+            let until = f64::from(step).mul_add(0.5, from as f64);
+            let mut all = [&mut video, &mut audio, &mut late];
+            let count = if is_late { 3 } else { 2 };
+            run(&mut studio, &mut all[..count], until, NOW);
+            let now = is_without_holes(&studio, "a").await;
+            assert_eq!(now[..before.len()], before, "what was told stays");
+            before = now;
+        }
+        let begins_s = |line: &Line| (line.utc_ms - NOW.0) / 1000;
+        let gaps: Vec<u64> = before.iter().filter(|line| line.is_gap).map(begins_s).collect();
+        assert_eq!(gaps, (12..from + 2).step_by(2).collect::<Vec<_>>(), "{before:?}");
+        assert!(before.iter().filter(|line| line.discontinuity > 0).count() >= 3, "{before:?}");
+        let again = Studio::of(options(dir.path(), true), studio.now);
+        assert_eq!(listed(&again, "a").await, before);
+    }
+}

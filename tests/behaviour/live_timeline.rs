@@ -1,13 +1,15 @@
 //! The timeline that the tracks of a channel share: who counts time otherwise, who comes late, and who stayed behind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
+use headwater::media::live::LiveSegment;
 use headwater::time::MediaTime;
 
 use crate::live::{Encoder, Studio, quick, run};
-use crate::live_long::lines;
+use crate::live_long::{iso_us, lines};
 use crate::scene::NOW;
 
 /// When each segment of `track` that is listed begins, in seconds after `NOW`.
@@ -216,5 +218,55 @@ async fn a_period_begins_where_no_track_is_behind_it_already() {
             let lacks: Vec<&String> = media.filter(|url| !in_dash.contains(url)).collect();
             assert!(lacks.is_empty(), "DASH lacks {lacks:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_hole_in_what_is_older_than_a_period_made_periods_that_overlapped() {
+    for is_epoch in [false, true] {
+        let cadence = is_epoch.then(|| "2s".parse().unwrap());
+        let mut studio = Studio::with(window::Options { cadence, window: Duration::from_secs(60), ..quick() });
+        let of = |encoder: Encoder| {
+            let origin = if is_epoch { NOW.0 / 1000 * u64::from(encoder.timescale) } else { 0 };
+            Encoder { origin, ..encoder }
+        };
+        let (mut video, mut audio, mut late) =
+            (of(Encoder::video("v")), of(Encoder::audio("a")), of(Encoder::video("w")));
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 12.2, NOW);
+        // A Period begins without the sound, which is back then with what is older, and lacks some of that.
+        late.sample = 14 * 24;
+        late.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut late], 21.7, NOW);
+        let at = |seconds: u64| (seconds * 48_000).div_ceil(1024);
+        let mut push = |studio: &Studio, seconds: std::ops::Range<u64>| {
+            audio.sample = at(seconds.start);
+            while audio.sample < at(seconds.end) {
+                audio.next(studio);
+            }
+        };
+        push(&studio, 14..17);
+        run(&mut studio, &mut [&mut video, &mut late], 25.2, NOW);
+        let channel = studio.channels.get("tv").unwrap();
+        let newest = Arc::clone(channel.broadcast().periods.last().unwrap());
+        assert_eq!((newest.number, newest.tracks.len()), (2, 3), "it is there with the sound");
+        push(&studio, 18..25);
+        run(&mut studio, &mut [&mut video, &mut late], 30.2, NOW);
+        let newest = Arc::clone(channel.broadcast().periods.last().unwrap());
+        let sound = newest.track("a").unwrap();
+        let is_hole = |segment: &Arc<LiveSegment>| segment.is_gap || segment.lacks_until.is_some();
+        assert!(sound.segments.iter().any(is_hole), "{:?}", sound.segments);
+        let mpd = studio.text("/tv/manifest.mpd").await;
+        let attribute = |head: &str, name: &str| -> Option<u64> {
+            head.split('>').next()?.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(iso_us)
+        };
+        let mut end = 0;
+        for head in mpd.split("<Period ").skip(1) {
+            let start = attribute(head, "start").unwrap();
+            assert!(start >= end, "a Period begins at {start}, before {end}: {mpd}");
+            end = attribute(head, "duration").map_or(start, |duration| start + duration);
+        }
+        assert!(end > 0);
     }
 }

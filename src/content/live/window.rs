@@ -59,7 +59,7 @@ const TARGETS_BEHIND_MAX: u32 = 3;
 /// Segments that have to be as long as they should be before one is announced when it begins.
 const KEPT_AT_FIRST: u32 = 1;
 /// Segments that are sent again after a reconnect, at most, in targets.
-const REPEATED_TARGETS: i64 = 3;
+const REPEATED_TARGETS: u32 = 3;
 
 /// How a channel behaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,6 +140,8 @@ pub struct Window {
     given_up: GivenUp,
     /// By period and track: what left the window. What a player has of a playlist he may ask for as long again.
     left: BTreeMap<(u64, String), Left>,
+    /// How long what leaves the window stays, and until when that holds, where playlists were longer before.
+    stays_longer: Option<(Duration, Utc)>,
     /// Whether records are missing before what it was restored from, of media that is still listed.
     is_resumed: bool,
     /// Whether there is a cadence, and media times count from 1970: numbers follow from times then.
@@ -152,7 +154,7 @@ pub struct Window {
 /// What is past of a track.
 #[derive(Debug, Default)]
 struct Left {
-    /// Which segments left the window when: those below a number.
+    /// Which segments left the window, those below a number, and until when they stay.
     listed: VecDeque<(u64, Utc)>,
     /// Those below are not in memory, if the spool has them.
     cool: u64,
@@ -235,6 +237,7 @@ impl Window {
             next_period: 0,
             given_up: GivenUp::default(),
             left: BTreeMap::new(),
+            stays_longer: None,
             is_resumed: false,
             is_locked: false,
             edge_ms: i64::MIN,
@@ -325,7 +328,7 @@ impl Window {
             if feed.is_of_another(encoder) {
                 feed.remember(encoder, Arc::new(init));
             } else if feed.init.face.version != init.face.version {
-                feed.close(now, None, pace);
+                feed.close_before_another(now, pace);
                 self.publish(now);
                 let Some(feed) = self.feeds.get_mut(name) else { return Ok(()) };
                 feed.init = Arc::new(init);
@@ -398,7 +401,8 @@ impl Window {
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let is_named = source.named_segments;
-        let course = feed.period.map(|_| feed.goes_on(chunk, is_named, now, target, self.locked(), self.gaps_max()));
+        let (again_max, gap_max) = (feed.ticks(self.again_max()), target.max(1) * (self.gaps_max() + 1));
+        let course = feed.period.map(|_| feed.goes_on(chunk, is_named, now, self.locked(), again_max, gap_max));
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, chunk, now);
         }
@@ -412,6 +416,7 @@ impl Window {
             }
             // What its number says is far from what came: listing all between would not end.
             Some(Course::Goes | Course::Gap) if self.is_far(feed, chunk) => Some(Course::Jumps),
+            Some(Course::Jumps) | None if self.is_past(feed, chunk) => Some(Course::Repeats),
             course => course,
         };
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
@@ -470,7 +475,7 @@ impl Window {
             return Ok(false);
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
-        feed.close(now, None, pace);
+        feed.close_before_another(now, pace);
         self.begin_period(name, chunk, now);
         if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
             gathering.goes_on.get_or_insert(at);
@@ -490,7 +495,8 @@ impl Window {
         let (locked, pace) = (self.locked(), self.pace());
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
-        if feed.begins_segment(chunk, source, target, self.timing, self.options.cadence) {
+        let is_over = locked.is_some_and(|cadence| feed.is_over(cadence, chunk));
+        if is_over || feed.begins_segment(chunk, source, target, self.timing, self.options.cadence) {
             if locked.is_some() && !is_boundary {
                 // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
                 feed.finish(now, Some(chunk.time), pace);
@@ -978,9 +984,9 @@ impl Feed {
         chunk: &Chunk,
         named_segments: bool,
         now: Utc,
-        target: i64,
         locked: Option<Cadence>,
-        gaps_max: i64,
+        again_max: i64,
+        gap_max: i64,
     ) -> Course {
         // From where its media ends, though more may be told.
         let told = self.told().unwrap_or(0);
@@ -993,10 +999,9 @@ impl Feed {
         }
         if locked.is_some() {
             // There is one timeline, and nothing comes twice.
-            let is_bounded = jump / target.max(1) <= gaps_max;
             return if jump < 0 {
                 Course::Repeats
-            } else if is_bounded {
+            } else if jump < gap_max {
                 Course::Gap
             } else {
                 Course::Jumps
@@ -1004,7 +1009,7 @@ impl Feed {
         }
         if jump < 0 {
             let first = self.first_time;
-            let is_recent = -jump <= REPEATED_TARGETS * target;
+            let is_recent = -jump <= again_max;
             // Who begins anew begins where he began, and mostly otherwise. A file may have been overtaken by the first that came.
             let is_repeated = match chunk.time.cmp(&first) {
                 Ordering::Less => named_segments,
@@ -1014,7 +1019,7 @@ impl Feed {
             return if is_recent && is_repeated { Course::Repeats } else { Course::Jumps };
         }
         let passed_ms = i64::try_from(now.0.saturating_sub(self.last_at.0)).unwrap_or(i64::MAX);
-        let is_outage = (jump_ms - passed_ms).abs() <= OUTAGE_SLACK_MS && jump / target.max(1) <= gaps_max;
+        let is_outage = (jump_ms - passed_ms).abs() <= OUTAGE_SLACK_MS && jump < gap_max;
         if is_outage { Course::Gap } else { Course::Jumps }
     }
 

@@ -80,7 +80,7 @@ fn a_cadence_that_changed_over_a_restart_begins_a_stretch_with_numbers_of_its_ow
         let channel = open(dir.path(), keeping(cadence));
         assert_eq!(channel.broadcast().timing.target_s, 2, "what was announced is there until the other is");
         push_of_epoch(&channel, 81, 130);
-        assert_eq!(channel.broadcast().timing.target_s, if cadence == "4s" { 4 } else { 2 });
+        assert_eq!(channel.broadcast().timing.target_s, if cadence == "4s" { 4 } else { 1 });
         let after = listed(&channel);
         assert!(after.len() >= 3, "{after:?}");
         let length = if cadence == "4s" { 4 } else { 1 };
@@ -129,6 +129,144 @@ fn a_window_and_segments_that_changed_hold_after_a_restart() {
     assert!(times[1..].windows(2).all(|pair| pair[1].1 == pair[0].1 + 2), "{times:?}");
     drop(channel);
     assert_eq!(listed(&open(dir.path(), longer())), after);
+}
+
+#[test]
+fn a_latency_alone_that_changed_holds_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let with = |latency_ms: Option<u64>| {
+        let latency = latency_ms.map(Duration::from_millis);
+        open(dir.path(), window::Options { latency, ..keeping("2s") })
+    };
+    let target_ms = |channel: &Channel| channel.broadcast().timing.low_latency.map(|own| own.target_ms);
+    let channel = with(None);
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push_of_epoch(&channel, 0, 30);
+    // The longest chunk, or three parts: three seconds, and what the encoder is late by.
+    assert_eq!(target_ms(&channel), Some(3000));
+    let before = channel.broadcast();
+    drop(channel);
+    let mut next = 30;
+    for latency in [Some(1500), Some(4000), None] {
+        let channel = with(latency);
+        assert_eq!(target_ms(&channel), Some(latency.unwrap_or(3000)));
+        push_of_epoch(&channel, next, next + 7);
+        next += 7;
+        let after = channel.broadcast();
+        assert_eq!(target_ms(&channel), Some(latency.unwrap_or(3000)));
+        assert_eq!((after.periods.len(), after.started), (1, before.started));
+        let timing = |of: &crate::media::live::Timing| (of.target_s, of.part_target_ms, of.window_ms);
+        assert_eq!(timing(&after.timing), timing(&before.timing), "nothing else");
+        let numbers = listed(&channel).iter().map(|(number, _, is_gap)| (*number, *is_gap)).collect::<Vec<_>>();
+        assert!(numbers.windows(2).all(|pair| pair[1] == (pair[0].0 + 1, false)), "{numbers:?}");
+    }
+}
+
+#[test]
+fn parts_alone_that_changed_begin_a_stretch_in_which_no_name_comes_twice() {
+    for is_of_epoch in [false, true] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let with = |part_ms| {
+            let options = if is_of_epoch { keeping("2s") } else { options() };
+            open(dir.path(), window::Options { part_target: Duration::from_millis(part_ms), ..options })
+        };
+        let push = |channel: &Channel, from, until| match is_of_epoch {
+            true => push_of_epoch(channel, from, until),
+            false => push(channel, from, until),
+        };
+        let channel = with(1000);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 42);
+        let (before, names) = (listed(&channel), kept(&channel));
+        assert_eq!(channel.broadcast().timing.part_target_ms, Some(1000));
+        drop(channel);
+
+        let channel = with(500);
+        channel.tick(at(41));
+        assert_eq!(listed(&channel)[..before.len()], before, "with what was under way, until the other is announced");
+        let cut_short = listed(&channel).last().map(|(number, time, _)| (*number, *time)).expect("a segment");
+        let names = [names, kept(&channel)].concat();
+        // Not sure what arrived: the segment that was under way again, from its beginning.
+        push(&channel, 40, 60);
+        let broadcast = channel.broadcast();
+        assert_eq!((broadcast.timing.part_target_ms, broadcast.periods.len()), (Some(500), 2));
+        let after = listed(&channel);
+        assert!(after.len() >= 3 && after[0].0 == cut_short.0 + 1, "{cut_short:?}: {after:?}");
+        for (version, time, bytes) in kept(&channel) {
+            let known = names.iter().find(|(v, t, _)| (*v, *t) == (version, time));
+            assert!(known.is_none_or(|(_, _, known)| *known == bytes), "one name has two contents: {time}");
+        }
+        if is_of_epoch {
+            assert!(after.iter().all(|(number, time, _)| *time / TWO_S == *number as i64), "{after:?}");
+        }
+        drop(channel);
+        assert_eq!(listed(&with(500)), after);
+    }
+}
+
+#[test]
+fn an_end_alone_that_changed_holds_at_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let with = |end_after_s: Option<u64>| {
+        open(dir.path(), window::Options { end_after: end_after_s.map(Duration::from_secs), ..options() })
+    };
+    let channel = with(None);
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 20);
+    let before = listed(&channel);
+    channel.tick(at(200));
+    assert!(!channel.broadcast().ended, "nobody said when");
+    drop(channel);
+    let channel = with(Some(100));
+    channel.tick(at(200));
+    assert!(!channel.broadcast().ended, "90 s after media came last");
+    assert_eq!(listed(&channel), before);
+    drop(channel);
+    let channel = with(Some(60));
+    channel.tick(at(200));
+    assert!(channel.broadcast().ended);
+    let after = listed(&channel);
+    assert_eq!(after[..before.len()], before);
+    drop(channel);
+    // What was told stays so.
+    for end_after in [None, Some(1000)] {
+        let channel = with(end_after);
+        channel.tick(at(201));
+        assert!(channel.broadcast().ended);
+        assert_eq!((listed(&channel), channel.broadcast().periods.len()), (after.clone(), 1));
+    }
+}
+
+#[test]
+fn what_left_a_window_that_was_longer_stays_as_long_as_that_was() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let with = |seconds| open(dir.path(), window::Options { window: Duration::from_secs(seconds), ..options() });
+    let channel = with(60);
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 200);
+    let list_of_before = listed(&channel);
+    assert!(list_of_before.len() >= 30);
+    drop(channel);
+    // Who has a playlist of a minute may ask for all of it for a minute, and longer.
+    let mut channel = with(12);
+    for index in 200..318 {
+        push(&channel, index, index + 1);
+        if index == 230 {
+            drop(channel);
+            channel = with(12);
+        }
+        let broadcast = channel.broadcast();
+        let tracks: Vec<_> = broadcast.tracks_called("v").map(|(_, track)| track).collect();
+        for (number, time, _) in &list_of_before {
+            let found = tracks.iter().find_map(|track| track.segments.at(*time));
+            assert!(found.is_some_and(|s| s.lease.is_live()), "{number} is gone after {} half seconds", index - 200);
+        }
+    }
+    assert!(listed(&channel).len() <= 7);
+    push(&channel, 318, 480);
+    let broadcast = channel.broadcast();
+    let live = broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter()).filter(|s| s.lease.is_live());
+    assert!(live.count() < 20, "and is gone then");
 }
 
 #[test]

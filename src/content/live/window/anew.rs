@@ -35,6 +35,7 @@ impl Window {
             timing.low_latency = timing.low_latency.and(found).or(timing.low_latency);
         }
         if self.timing.replace(timing) != Some(timing) {
+            self.stays_as_before(self.current.timing, now);
             self.publish(now);
         }
         is_anew
@@ -65,12 +66,13 @@ impl Window {
             (next.started, self.edge_ms) = (started, i64::MIN);
             return;
         }
+        let until = now.after(self.stays(now));
         for period in &mut next.periods {
             let number = period.number;
             for track in &mut Arc::make_mut(period).tracks {
                 let from = track.next_number;
                 if track.listed_from < from {
-                    self.left.entry((number, track.face.name.clone())).or_default().listed.push_back((from, now));
+                    self.left.entry((number, track.face.name.clone())).or_default().listed.push_back((from, until));
                     Arc::make_mut(track).listed_from = from;
                 }
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::content::live::window::{Feed, Window};
+use crate::content::live::window::{Feed, REPEATED_TARGETS, Window};
 use crate::media::live::Timing;
 use crate::media::track::Kind;
 use crate::time::Utc;
@@ -20,6 +20,12 @@ impl Window {
         self.options.gather.max(self.options.target * 3)
     }
 
+    /// How far before the end of what came that may begin which is sent again: encoders send files again, which are as long as was announced.
+    pub(super) fn again_max(&self) -> Duration {
+        let announced = Duration::from_secs(self.current.timing.target_s);
+        self.options.target.max(announced) * REPEATED_TARGETS
+    }
+
     /// How long an encoder is waited for before another one takes its place: half as long again as its segments are.
     pub fn silence(&self) -> Duration {
         let announced = Duration::from_secs(self.current.timing.target_s);
@@ -30,6 +36,9 @@ impl Window {
     pub fn fits(&self, init: &Init, chunk: &Chunk) -> Result<(), Refusal> {
         let ms = u64::try_from(init.ms(chunk.decode_end - chunk.decode_time)).unwrap_or(0);
         let Some(Timing { target_s, .. }) = self.timing.filter(|_| init.face.kind != Kind::Text) else { return Ok(()) };
+        // Where numbers follow from times none stands for more than the cadence, whatever is announced.
+        let of_cadence = self.locked().map(|cadence| (cadence.duration().as_millis() as u64 + 500) / 1000);
+        let target_s = of_cadence.map_or(target_s, |of_cadence| target_s.min(of_cadence.max(1)));
         if (ms + 500) / 1000 <= target_s {
             return Ok(());
         }

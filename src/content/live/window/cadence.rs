@@ -78,6 +78,15 @@ impl Window {
         feed.number_at(cadence, chunk.time).saturating_sub(feed.live.next_number) > self.gaps_max().unsigned_abs() + 1
     }
 
+    /// Whether `chunk` is of a time at which `feed` was before it left its period: where numbers follow from times there is one timeline, and
+    /// what is sent again after a restart or with another initialization segment would have a number or a name that is taken.
+    pub(super) fn is_past(&self, feed: &Feed, chunk: &Chunk) -> bool {
+        let Some(cadence) = self.locked() else { return false };
+        let next = rescale(feed.live.next_time, feed.live.face.timescale, feed.init.face.timescale, Rounding::Nearest);
+        let has_its_names = feed.init.face_from(cadence.as_u64()).version == feed.live.face.version;
+        chunk.time < if has_its_names { next } else { next - feed.jitter() }
+    }
+
     /// Whether a segment of a channel whose numbers are locked may begin with `chunk`.
     pub(super) fn is_boundary(&self, feed: &Feed, chunk: &Chunk) -> bool {
         let Some(cadence) = self.locked() else { return chunk.starts_with_sync };
@@ -218,6 +227,15 @@ impl Feed {
         chunk.starts_with_sync && chunk.time + early.max(0) >= due
     }
 
+    /// Whether pictures were to go on with a sync sample before `chunk` ends, where numbers follow from times: what the number of the open
+    /// segment stands for is over.
+    pub(super) fn is_over(&self, cadence: Cadence, chunk: &Chunk) -> bool {
+        let Some(open) = self.live.open.as_ref().filter(|_| self.init.face.kind == Kind::Video) else { return false };
+        let next = self.start(cadence, open.number + 1);
+        // One that comes a little late is in a chunk behind those before it.
+        chunk.time >= next && chunk.end > next + self.jitter()
+    }
+
     /// An encoder none of whose sync samples are where `cadence` has them is told so.
     pub(super) fn note_boundary(
         &mut self,
@@ -264,6 +282,14 @@ impl Feed {
         if !is_short {
             self.close(now, next, pace);
         }
+    }
+
+    /// What came of the open segment is all of it, and the track goes on in another period: where numbers follow from times that is with the
+    /// next number at the soonest, so that the rest is missing. It is told before it is known which number that is: what lies between is listed behind it.
+    pub(super) fn close_before_another(&mut self, now: Utc, pace: Pace) {
+        let next =
+            pace.locked().zip(self.live.open.as_ref()).map(|(cadence, open)| self.start(cadence, open.number + 1));
+        self.close(now, next, pace);
     }
 
     /// Whether the segment with this `number`, which ends at `end`, lacks its end.

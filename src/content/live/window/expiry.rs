@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::content::live::window::Window;
-use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack};
+use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Timing};
 use crate::time::{Rounding, Timescale, Utc, rescale};
 
 /// Segments this old are read from the spool, if they are asked for: players at the live edge ask for younger ones.
@@ -30,17 +30,34 @@ fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i6
     rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
 }
 
+/// How long a segment stays that left a playlist of `timing`: as long as the longest that had it, which has all of the segment that the window
+/// begins in, and its own length (rfc8216bis §6.2.2).
+fn stays(timing: Timing) -> Duration {
+    let target_ms = timing.target_s * 1000;
+    Duration::from_millis(timing.window_ms.max(6 * target_ms) + 2 * (target_ms + 499))
+}
+
 impl Window {
+    /// How long what leaves the window now stays.
+    pub(super) fn stays(&self, now: Utc) -> Duration {
+        let longer = self.stays_longer.filter(|(_, until)| now < *until).map(|(stays, _)| stays);
+        stays(self.current.timing).max(longer.unwrap_or_default())
+    }
+
+    /// Playlists of `before` may be longer than those of now on.
+    pub(super) fn stays_as_before(&mut self, before: Timing, now: Utc) {
+        let stays = stays(before).max(self.stays(now));
+        self.stays_longer = Some((stays, now.after(stays)));
+    }
+
     /// Lets segments leave the window, and those that left it long ago be forgotten.
     pub(super) fn expire(&mut self, now: Utc) {
         let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
         let window = self.current.timing.window_ms.max(self.current.timing.target_s * 6000) as i64;
         let target = self.current.timing.target_s as i64 * 1000;
-        // As long as the longest playlist that had it, which has all of the segment that the window begins in, and its own length
-        // (rfc8216bis §6.2.2).
-        let stays = window + 2 * (target + 499);
-        let limits = Limits { listed: edge - window, kept: edge - window - stays, hot: edge - HOT_MS.max(6 * target) };
-        let stays = Duration::from_millis(stays as u64);
+        let stays = self.stays(now);
+        let kept = edge - window - stays.as_millis() as i64;
+        let limits = Limits { listed: edge - window, kept, hot: edge - HOT_MS.max(6 * target) };
         let mut changed = self.expire_events(limits.listed, now);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
         for period in &mut next.periods {
@@ -62,9 +79,9 @@ impl Window {
                     left.cool = segment.number + 1;
                 }
                 if listed_from != track.listed_from {
-                    left.listed.push_back((listed_from, now));
+                    left.listed.push_back((listed_from, now.after(stays)));
                 }
-                let over = left.listed.iter().take_while(|(_, at)| now >= at.after(stays)).count();
+                let over = left.listed.iter().take_while(|(_, until)| now >= *until).count();
                 let gone = left.listed.drain(..over).next_back().map(|(below, _)| below);
                 if listed_from == track.listed_from && gone.is_none() {
                     continue;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::content::live::pushed::{Chunk, Init};
 use crate::content::live::reorder::AHEAD_MAX;
-use crate::content::live::window::{Feed, JITTER_MS, REPEATED_TARGETS, Source, Window};
+use crate::content::live::window::{Feed, JITTER_MS, Source, Window};
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 /// The most initialization segments of other encoders that are remembered of a track.
@@ -62,7 +62,7 @@ impl Window {
         if without_hole && ahead > slack {
             return false;
         }
-        let behind_max = feed.ticks(self.options.target) * REPEATED_TARGETS;
+        let behind_max = feed.ticks(self.again_max());
         let is_elsewhere = ahead > feed.ticks(AHEAD_MAX) || (self.locked().is_none() && -ahead > behind_max);
         if is_elsewhere {
             return !without_hole;
@@ -118,13 +118,13 @@ impl Window {
             feed.withdraw();
         }
         let is_same = init.face.version == feed.init.face.version;
+        if !is_same {
+            feed.close_before_another(now, pace);
+        }
         let others = &mut feed.others;
         others.retain(|(encoder, _)| *encoder != source.encoder);
         let ours = std::mem::replace(&mut feed.init, init);
         feed.remember(before, ours);
-        if !is_same {
-            feed.close(now, None, pace);
-        }
         if replaces || !is_same {
             self.publish(now);
         }
