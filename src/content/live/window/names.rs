@@ -21,7 +21,7 @@ impl Window {
         if self.feeds.len() < TRACKS_MAX {
             return true;
         }
-        let past = self.feeds.iter().filter(|(_, feed)| self.is_past(feed, now));
+        let past = self.feeds.iter().filter(|(_, feed)| self.makes_room(feed, now));
         let Some(name) = past.min_by_key(|(_, feed)| feed.heard_at).map(|(name, _)| name.clone()) else { return false };
         let Some(feed) = self.feeds.remove(&name) else { return false };
         let before = self.given_up;
@@ -43,7 +43,7 @@ impl Window {
     }
 
     /// Whether nobody pushes `feed`, the newest period is without it, and its media has left the window and all that was answered after.
-    fn is_past(&self, feed: &Feed, now: Utc) -> bool {
+    fn makes_room(&self, feed: &Feed, now: Utc) -> bool {
         let is_silent = now > feed.heard_at.max(feed.last_at).after(self.answered_for());
         let is_left = feed.period.is_none() || self.is_left_behind(feed);
         // Its names follow from times alone: what begins has times that are near to now.
