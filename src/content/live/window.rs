@@ -15,6 +15,7 @@ mod cadence;
 mod checkpoint;
 mod events;
 mod expiry;
+mod given_up;
 pub mod handover;
 mod missing;
 mod names;
@@ -30,7 +31,7 @@ use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
 use crate::content::live::requests::Requests;
-use crate::content::live::window::names::{EventFeed, GivenUp};
+use crate::content::live::window::given_up::{EventFeed, GivenUp};
 use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{
     Broadcast, LivePeriod, LiveSegment, LiveTrack, OpenSegment, Part, Segments, Timing, first_u64,

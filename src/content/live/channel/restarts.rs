@@ -349,7 +349,7 @@ fn as_version_1(from: &Path, to: &Path) {
         }
         let mut said: serde_json::Value = serde_json::from_slice(&record.payload).expect("JSON");
         let fields = said.as_object_mut().expect("an object");
-        let since = ["options", "is_anew", "events", "event_tracks_heard", "given_up"];
+        let since = ["options", "is_anew", "events", "event_tracks_heard", "given_up", "next_event"];
         since.into_iter().for_each(|name| drop(fields.remove(name).expect("it is said now")));
         let payload = Bytes::from(serde_json::to_vec(&said).expect("JSON"));
         old.roll(&Record { payload, ..record }).expect("begun");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::Init;
 use crate::content::live::requests::Requests;
-use crate::content::live::window::names::{EventFeed, GivenUp};
+use crate::content::live::window::given_up::{EventFeed, GivenUp};
 use crate::content::live::window::{Feed, Gathering, Options, Window};
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::prft::Produced;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::content::live::window::names::EventFeed;
+use crate::content::live::window::given_up::EventFeed;
 use crate::content::live::window::{Feed, OUTAGE_SLACK_MS, TRACKS_MAX, Window};
 use crate::formats::isobmff::emsg::EventMessage;
 use crate::media::event::{EVENTS_MAX, LiveEvent, Timeline, ranges};

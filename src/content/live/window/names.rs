@@ -7,28 +7,13 @@
 
 use std::time::Duration;
 
-use crate::content::live::pushed::Init;
+use crate::content::live::window::given_up::GivenUp;
 use crate::content::live::window::{EPOCH_SLACK_S, Feed, TRACKS_MAX, Window};
+use crate::media::live::Timing;
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 /// A push of which nothing comes is ended after so long, so nobody pushes what was silent for longer.
 const SILENT_MIN: Duration = Duration::from_secs(60);
-
-/// What the tracks had that made room for others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct GivenUp {
-    /// Numbers are as high at least.
-    pub(super) next_number: u64,
-    /// Stretches are named by later seconds.
-    pub(super) named_s: u64,
-}
-
-/// A track that is no media.
-#[derive(Debug)]
-pub(super) struct EventFeed {
-    pub(super) init: std::sync::Arc<Init>,
-    pub(super) heard_at: Utc,
-}
 
 impl Window {
     /// Whether another track may come. If there are as many as may be, the one that is past for the longest time makes room.
@@ -36,7 +21,7 @@ impl Window {
         if self.feeds.len() < TRACKS_MAX {
             return true;
         }
-        let past = self.feeds.iter().filter(|(_, feed)| self.is_past(feed, now));
+        let past = self.feeds.iter().filter(|(_, feed)| self.makes_room(feed, now));
         let Some(name) = past.min_by_key(|(_, feed)| feed.heard_at).map(|(name, _)| name.clone()) else { return false };
         let Some(feed) = self.feeds.remove(&name) else { return false };
         let before = self.given_up;
@@ -52,14 +37,14 @@ impl Window {
         if self.event_tracks.len() < TRACKS_MAX {
             return true;
         }
-        let silent = self.event_tracks.iter().filter(|(_, own)| now > own.heard_at.after(self.answered_for(now)));
+        let silent = self.event_tracks.iter().filter(|(_, own)| now > own.heard_at.after(self.answered_for()));
         let oldest = silent.min_by_key(|(_, own)| own.heard_at).map(|(name, _)| name.clone());
         oldest.is_some_and(|name| self.event_tracks.remove(&name).is_some())
     }
 
     /// Whether nobody pushes `feed`, the newest period is without it, and its media has left the window and all that was answered after.
-    fn is_past(&self, feed: &Feed, now: Utc) -> bool {
-        let is_silent = now > feed.heard_at.max(feed.last_at).after(self.answered_for(now));
+    fn makes_room(&self, feed: &Feed, now: Utc) -> bool {
+        let is_silent = now > feed.heard_at.max(feed.last_at).after(self.answered_for());
         let is_left = feed.period.is_none() || self.is_left_behind(feed);
         // Its names follow from times alone: what begins has times that are near to now.
         let is_locked = feed.period.is_some() && feed.named_s == 0;
@@ -68,8 +53,11 @@ impl Window {
         is_silent && is_left && (!is_locked || is_old)
     }
 
-    /// So long after it came media is answered for, at most, if others go on.
-    fn answered_for(&self, now: Utc) -> Duration {
-        SILENT_MIN.max(Duration::from_millis(self.listed_ms()) + self.stays(now))
+    /// So long after it came media is answered for, at most, if others go on: while it is listed, and as long again with the segments at both ends
+    /// (`expiry.rs`).
+    fn answered_for(&self) -> Duration {
+        let Timing { window_ms, target_s, .. } = self.current.timing;
+        let listed_ms = window_ms.max(6 * 1000 * target_s);
+        SILENT_MIN.max(Duration::from_millis(2 * listed_ms + 2 * (1000 * target_s + 499)))
     }
 }
