@@ -213,7 +213,9 @@ impl Spool {
     fn begin(dir: &Path, number: u32, full: Vec<Full>, file_bytes: u64) -> io::Result<Spool> {
         // What is written goes to the end of the file, however far a record came of which nothing is left.
         let mut file = File::options().create(true).append(true).open(path(dir, number))?;
-        file.set_len(0)?;
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
         file.write_all(MAGIC)?;
         Ok(Spool {
             dir: dir.to_path_buf(),
