@@ -154,7 +154,8 @@ async fn a_push_knows_the_token_of_its_channel() {
 async fn segments_that_are_named_as_encoders_name_them_are_of_one_track() {
     let running = start(None, &[]);
     let video = Encoder::video("v");
-    let ways: [(&str, &str, fn(u64) -> String); 3] = [
+    type Name = fn(u64) -> String;
+    let ways: [(&str, &str, Name); 3] = [
         ("x-y", "Streams(x.y.cmfv)/InitializationSegment", |number| format!("Streams(x.y.cmfv)/Segment({number})")),
         ("flat", "flat-init.cmfv", |number| format!("flat-{number:05}.cmfv")),
         ("folder", "folder/init.mp4", |number| format!("folder/index_{number:05}.mp4")),
