@@ -87,7 +87,9 @@ fn of_parts(parts: &[String]) -> Target {
         ([], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => track(&track_of(stem, true), true, None),
         // Both interfaces have these extensions.
         ([], Some("cmfv" | "cmfa" | "cmft" | "cmfm" | "mp4")) => {
-            track(&track_of(stem, false), false, Some(track_of(stem, true)))
+            let (name, of_segment) = (track_of(stem, false), track_of(stem, true));
+            let or_segment_of = Some(of_segment).filter(|own| *own != name);
+            track(&name, false, or_segment_of)
         }
         ([], Some(_)) => track(&track_of(stem, false), false, None),
         ([folder], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => track(folder, true, None),
