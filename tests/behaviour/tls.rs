@@ -145,7 +145,10 @@ async fn who_speaks_no_tls_is_not_served_where_it_is_spoken() {
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     let counted: &Telemetry = &running.scene.telemetry;
-    assert_eq!(counted.tls_handshakes.at(Handshake::Failed).get(), 1);
+    // It is counted when the connection is closed, of which this end may hear before.
+    while counted.tls_handshakes.at(Handshake::Failed).get() == 0 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(counted.requests.sum(), 0);
 }
 

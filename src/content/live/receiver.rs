@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::content::live::room::{self, Room};
 use crate::formats::error::Malformed;
-use crate::formats::isobmff::boxes::{BoxHead, FourCc, HEAD_MAX};
+use crate::formats::isobmff::boxes::{BoxHead, Boxes, FourCc, HEAD_MAX};
 
 /// The largest initialization segment: a few kilobytes, and what `pssh` of many systems add.
 const INIT_BYTES_MAX: u64 = 1 << 20;
@@ -23,6 +23,8 @@ const INIT_BYTES_MAX: u64 = 1 << 20;
 const HEAD_BYTES_MAX: u64 = 1 << 20;
 /// The largest chunk: ten seconds at 100 Mb/s.
 pub const CHUNK_BYTES_MAX: u64 = 128 << 20;
+/// The bit of default-base-is-moof, in the first byte of the flags of a `tfhd`.
+const BASE_IS_MOOF: u8 = 0x02;
 /// The largest box that is dropped; more is no `sidx` but garbage, or another format.
 const DROPPED_BYTES_MAX: u64 = 1 << 20;
 
@@ -209,7 +211,12 @@ impl Receiver {
                 events.push(Event::Chunk(RawChunk { bytes, moof, is_last }));
                 return Ok(());
             }
-            b"moof" => self.moof = Some(whole.clone()),
+            b"moof" => {
+                if let Some(flags) = flags_without_base(&self.buffer[whole.clone()]) {
+                    self.buffer[whole.start + flags] |= BASE_IS_MOOF;
+                }
+                self.moof = Some(whole.clone());
+            }
             b"styp" => {
                 // major_brand, minor_version, compatible_brands.
                 let (brands, _) = self.buffer[whole.start + usize::from(head.head_len)..].as_chunks::<4>();
@@ -226,6 +233,19 @@ impl Receiver {
         self.box_at = 0;
         std::mem::take(&mut self.buffer).freeze()
     }
+}
+
+/// Of `moof`, whose only track fragment says of no base, where the first byte of its `tfhd`'s flags stands: offsets count from the `moof` then as
+/// if [`BASE_IS_MOOF`] were there (ISO/IEC 14496-12 §8.8.7.1), which DASH asks for (ISO/IEC 23009-1 §6.3.4.2).
+fn flags_without_base(moof: &[u8]) -> Option<usize> {
+    let moof = Boxes::new(moof, 0).next()?.ok()?;
+    let mut trafs = moof.children().filter_map(Result::ok).filter(|child| child.kind.0 == *b"traf");
+    let traf = trafs.next().filter(|_| trafs.next().is_none())?;
+    let tfhd = traf.children().find_map(|child| child.ok().filter(|child| child.kind.0 == *b"tfhd"))?;
+    let (_, flags) = tfhd.fields().version_and_flags().ok()?;
+    const BASE_DATA_OFFSET: u32 = 1;
+    let says_none = flags & (u32::from(BASE_IS_MOOF) << 16 | BASE_DATA_OFFSET) == 0;
+    says_none.then_some(tfhd.payload_offset() as usize + 1)
 }
 
 #[cfg(test)]
@@ -291,6 +311,26 @@ mod tests {
         assert_eq!((result, rests), (Ok(()), true));
         let [Event::Chunk(chunk)] = &events[..] else { panic!("{events:?}") };
         assert_eq!((&chunk.bytes[..], chunk.moof.clone()), (&between[..], 0..17));
+    }
+
+    /// As GStreamer's mp4mux writes them.
+    #[test]
+    fn offsets_count_from_the_moof_and_a_chunk_that_does_not_say_so_is_made_to() {
+        let chunk = |flags: [u8; 3], trafs: usize| {
+            let tfhd = of_box(b"tfhd", &[&[0][..], &flags, &[0; 12]].concat());
+            let traf = of_box(b"traf", &tfhd);
+            [of_box(b"moof", &[of_box(b"mfhd", &[0; 8]), traf.repeat(trafs)].concat()), of_box(b"mdat", &[5; 10])]
+                .concat()
+        };
+        let check = |flags: [u8; 3], trafs: usize, expected: [u8; 3]| {
+            let (events, result, _) = received(&[&chunk(flags, trafs)]);
+            let [Event::Chunk(taken)] = &events[..] else { panic!("{result:?}") };
+            assert_eq!(taken.bytes, chunk(expected, trafs));
+        };
+        check([0, 0, 0x38], 1, [2, 0, 0x38]);
+        check([2, 0, 0x38], 1, [2, 0, 0x38]);
+        check([0, 0, 0x01], 1, [0, 0, 0x01]);
+        check([0, 0, 0x38], 2, [0, 0, 0x38]);
     }
 
     #[test]
