@@ -89,6 +89,18 @@ async fn who_goes_on_after_what_was_said_to_be_the_last_is_followed() {
     assert!(!has_ended(&studio), "it is silent, and did not say so of this one");
 }
 
+/// One long push said so once, went on for long, and its connection ended: that was taken for the end.
+#[tokio::test]
+async fn a_request_that_ends_long_after_what_was_said_to_be_the_last_is_not_the_end() {
+    let mut studio = Studio::with(quick());
+    let mut senders = [sender("a", Way::Long, Some(6 * SECOND))];
+    begin(&studio, &senders[0]);
+    run(&mut studio, &mut senders, 20.0);
+    request_ends(&studio, &senders[0]);
+    pass(&mut studio, 3.1);
+    assert!(!has_ended(&studio));
+}
+
 #[tokio::test]
 async fn a_last_segment_of_one_of_two_encoders_is_not_the_end() {
     for way in WAYS {

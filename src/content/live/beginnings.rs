@@ -35,6 +35,11 @@ impl Beginnings {
         }
     }
 
+    /// Only tracks that `is_known` are remembered.
+    pub fn forget_others(&mut self, is_known: impl Fn(&str) -> bool) {
+        self.0.retain(|track, _| is_known(track));
+    }
+
     fn note(&mut self, track: &str, push: u64, begins: MediaTime) {
         let own = self.0.entry(track.to_owned()).or_default();
         match own.iter_mut().find(|(other, _)| *other == push) {

@@ -708,6 +708,7 @@ impl State {
     fn forget_names(&mut self) {
         let names: BTreeSet<&str> = self.window.names().collect();
         self.drifts.retain(|track, _| names.contains(track.as_str()));
+        self.beginnings.forget_others(|track| names.contains(track));
         self.encoders.forget_others(|track| names.contains(track));
     }
 

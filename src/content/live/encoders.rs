@@ -161,9 +161,10 @@ impl<T> Encoders<T> {
         }
     }
 
-    /// Whether `push` said that a segment of it is the last.
-    pub fn said_last(&self, track: &str, encoder: u32, push: u64) -> bool {
-        self.seats.get(&(track.to_owned(), encoder)).and_then(|seat| seat.last).is_some_and(|(own, _)| own == push)
+    /// Whether `push` said that the segment that it is in is the last: who has gone on for longer than `silence` since then has meant another.
+    pub fn said_last(&self, track: &str, encoder: u32, push: u64, silence: Duration) -> bool {
+        let seat = self.seats.get(&(track.to_owned(), encoder)).filter(|seat| seat.is_in_last(silence));
+        seat.and_then(|seat| seat.last).is_some_and(|(own, _)| own == push)
     }
 
     /// In `push`, the encoder said that nothing more of `track` comes.
@@ -330,9 +331,13 @@ impl<T> Seat<T> {
     /// Whether nothing more is to come: it said so, or it is silent in the segment that it said to be the last. Where requests are chunks
     /// no more can be known.
     fn is_over(&self, silence: Duration, now: Utc) -> bool {
+        self.has_ended || (now > self.heard.after(silence) && self.is_in_last(silence))
+    }
+
+    /// Whether what came last is of the segment that it said to be the last.
+    fn is_in_last(&self, silence: Duration) -> bool {
         let micros = i64::try_from(silence.as_micros()).unwrap_or(i64::MAX);
-        let is_within = |(_, from): (u64, i64)| (0..micros).contains(&self.newest_us.saturating_sub(from));
-        self.has_ended || (now > self.heard.after(silence) && self.last.is_some_and(is_within))
+        self.last.is_some_and(|(_, from)| (0..micros).contains(&self.newest_us.saturating_sub(from)))
     }
 
     fn is_alive(&self, silence: Duration, now: Utc) -> bool {

@@ -360,6 +360,9 @@ impl Window {
             return Ok(Taken::Added);
         }
         if chunk.is_empty {
+            if let Some(feed) = self.feeds.get_mut(name) {
+                feed.heard_at = now;
+            }
             return Ok(Taken::Dropped);
         }
         let handed_over_at = self.hand_over(name, &chunk, &source, now);
@@ -632,11 +635,12 @@ impl Window {
             self.fill_before(name, cadence, chunk, now);
         }
         let Some(feed) = self.feeds.get_mut(name) else { return };
+        let has_had_none = feed.live.next_time == 0;
         feed.enter(number, face, chunk);
         feed.requests = Requests::default();
         if let Some(cadence) = locked {
-            // Numbers of another cadence say nothing.
-            let before = if is_first { 0 } else { feed.live.next_number };
+            // Numbers of another cadence say nothing, and those of tracks that made room may be of one.
+            let before = if is_first || has_had_none { 0 } else { feed.live.next_number };
             let number = before.max(feed.number_at(cadence, chunk.time));
             (feed.live.next_number, feed.live.listed_from) = (number, number);
         }

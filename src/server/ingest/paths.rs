@@ -116,9 +116,9 @@ fn of_stream(stream: &str) -> String {
     stem.replace(['.', '~'], "-")
 }
 
-/// Whether a file without an extension is of the track whose folder it is in: `InitializationSegment`, `Segment(17)`, `17`.
+/// Whether a file without an extension is of the track whose folder it is in: `InitializationSegment`, `Segment(17)`.
 fn is_of_track(file: &str) -> bool {
-    file == "InitializationSegment" || file.starts_with("Segment(") || is_number(file)
+    file == "InitializationSegment" || file.starts_with("Segment(")
 }
 
 fn is_number(word: &str) -> bool {
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!((found.name.as_str(), found.is_segment), ("default-video", true), "{path}");
         }
         assert_eq!(named("/ingest/c/video/Segment(17)").name, "video");
-        assert_eq!(named("/ingest/c/video/17"), named("/ingest/c/video/InitializationSegment"));
+        assert_eq!(named("/ingest/c/video/Segment(17)"), named("/ingest/c/video/InitializationSegment"));
         assert_eq!(named("/ingest/c/Streams(video.1080p.cmfv)").name, "video-1080p");
         assert_eq!(named("/ingest/c/Streams(video.1080p)").name, "video-1080p");
         assert_eq!(named("/ingest/c/Streams(a~b)").name, "a-b");

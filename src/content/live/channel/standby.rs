@@ -72,7 +72,8 @@ impl State {
 
     /// Whether the push of `source`, which ended well, had the whole of the last segment of `track`.
     pub(super) fn was_last(&self, track: &str, source: Source) -> bool {
-        self.encoders.said_last(track, source.encoder, source.push) && self.window.requests_are_whole(track)
+        self.encoders.said_last(track, source.encoder, source.push, self.window.silence())
+            && self.window.requests_are_whole(track)
     }
 
     /// The encoder of `source` says that nothing more of `track` comes; whether that is the end of it, as nobody else goes on.

@@ -47,7 +47,7 @@ impl Window {
         let is_silent = now > feed.heard_at.max(feed.last_at).after(self.answered_for());
         let is_left = feed.period.is_none() || self.is_left_behind(feed);
         // Its names follow from times alone: what begins has times that are near to now.
-        let is_locked = feed.period.is_some() && feed.named_s == 0;
+        let is_locked = feed.named_s == 0;
         let end_ms = MediaTime::new(feed.decode_end, feed.init.face.timescale).to(Timescale::MILLI, Rounding::Up);
         let is_old = i128::from(end_ms) + i128::from(EPOCH_SLACK_S) * 1000 < i128::from(now.0);
         is_silent && is_left && (!is_locked || is_old)
