@@ -56,6 +56,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(500);
 /// What is kept of how the clock stands is so near to it, in microseconds: players do not notice when it is led by as much.
 const KEPT_WITHIN_US: u64 = 50_000;
+/// From a time when it could not be kept to the next try.
+const KEPT_AGAIN: Duration = Duration::from_secs(30);
 /// How often a folder is tried that another process has.
 const LOCKED_WAIT: Duration = Duration::from_millis(50);
 /// Time for reads under way when the server has ended.
@@ -360,7 +362,8 @@ async fn keep(origin: Arc<Origin>, clock: Arc<Clock>, look: Arc<Notify>) {
 /// Lets time pass for what is live, and has the clock follow the wall clock; the folder `dir` keeps how they stand.
 async fn tick(origin: Arc<Origin>, clock: Arc<Clock>, dir: Option<PathBuf>) {
     let mut kept_us = None;
-    let mut keeping = None;
+    let mut keeping: Option<JoinHandle<bool>> = None;
+    let mut kept_again = Instant::now();
     loop {
         tokio::time::sleep(TICK).await;
         let (channels, ticking) = (Arc::clone(origin.channels()), Arc::clone(&clock));
@@ -372,15 +375,24 @@ async fn tick(origin: Arc<Origin>, clock: Arc<Clock>, dir: Option<PathBuf>) {
         let apart_us = clock.steer(readings, &origin.channels().under_way(clock.now().live));
         origin.telemetry().clock_offset_seconds.set_ms(apart_us / 1000);
         let ahead_us = clock.ahead_us(readings.steady_us);
+        if let Some(done) = keeping.take_if(|keeping| keeping.is_finished())
+            && !done.await.unwrap_or(false)
+        {
+            (kept_us, kept_again) = (None, Instant::now() + KEPT_AGAIN);
+        }
         let is_kept = kept_us.is_some_and(|kept_us: i64| kept_us.abs_diff(ahead_us) < KEPT_WITHIN_US);
         // Nobody waits for it, and not for two at once; who goes on with the folder keeps its own.
-        let is_free = keeping.as_ref().is_none_or(JoinHandle::is_finished) && !origin.channels().are_given_up();
+        let is_time = kept_us.is_some() || Instant::now() >= kept_again;
+        let is_free =
+            is_time && keeping.as_ref().is_none_or(JoinHandle::is_finished) && !origin.channels().are_given_up();
         if let Some(dir) = dir.clone().filter(|_| !is_kept && is_free) {
             kept_us = Some(ahead_us);
             keeping = Some(tokio::task::spawn_blocking(move || {
-                if let Err(error) = continuity::keep(&dir, ahead_us) {
+                let kept = continuity::keep(&dir, ahead_us);
+                if let Err(error) = &kept {
                     tracing::warn!(%error, "how the clock stands can't be kept: a restart would begin by the wall clock");
                 }
+                kept.is_ok()
             }));
         }
     }

@@ -137,6 +137,7 @@ mod tests {
             only_1_3: true,
             handshake_timeout: Duration::from_secs(5),
             handshakes_max: 100,
+            only_http1: false,
             certificates: vec![certificate],
         };
         assert_eq!(options, expected);

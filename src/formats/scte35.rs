@@ -98,9 +98,10 @@ pub fn cues(section: &[u8]) -> Result<Vec<Cue>, Malformed> {
             break;
         }
         let (tag, length) = (descriptors.u8()?, descriptors.u8()?);
-        let body = descriptors.take(usize::from(length))?;
+        // One that is not whole says nothing, and takes nothing from what others say.
+        let Ok(body) = descriptors.take(usize::from(length)) else { break };
         if tag == 2
-            && let Some(cue) = segmentation(body)?
+            && let Ok(Some(cue)) = segmentation(body)
             && cues.iter().all(|known| (known.of, known.way) != (cue.of, cue.way))
         {
             cues.push(cue);
@@ -240,6 +241,12 @@ mod tests {
         let of = Some(OUT_OF_PLACEMENT);
         let expected = Cue { of, way: Way::Out, duration: Some(0x01a5_99b0), returns: false };
         assert_eq!(cues(&start), Ok(vec![expected]));
+        // Another that is not whole takes nothing from it.
+        let good = "021c435545494800008e7fcf0001a599b00808000000002ca0a18a340200";
+        for torn in ["0217", "0204435545", "020643554549abcd"] {
+            let both = section(6, &bytes("fe72bd0050"), &bytes(&format!("{good}{torn}")));
+            assert_eq!(cues(&both), Ok(vec![expected]), "{torn}");
+        }
         let end = section(6, &bytes("fe72bd0050"), &bytes("0217435545494800008e7f9f0808000000002ca0a18a350200"));
         assert_eq!(cues(&end), Ok(vec![Cue { of, way: Way::In, duration: None, returns: false }]));
         let plain = section(6, &bytes("fe72bd0050"), &[]);

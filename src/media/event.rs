@@ -110,7 +110,7 @@ impl LiveEvent {
         }
         let Some(later_us) = self.until(other, us) else { return false };
         let lasts_us = self.duration.map_or(0, |length| length.to(Timescale::MICRO, Rounding::Up));
-        let is_at_once = later_us.abs() <= SAME_US;
+        let is_at_once = later_us.unsigned_abs() <= SAME_US.unsigned_abs();
         let (same_id, same_data) = (self.id == other.id, self.data == other.data);
         // ISO/IEC 23009-1 §5.10.3.3.4: the id tells; but of cues there may be several with one.
         let said = |event: &LiveEvent| event.cues.iter().map(|cue| (cue.of, cue.way)).collect::<Vec<_>>();
@@ -124,9 +124,9 @@ impl LiveEvent {
     fn until(&self, other: &LiveEvent, us: impl Fn(&LiveEvent) -> Option<i64>) -> Option<i64> {
         let plain = |event: &LiveEvent| event.time.to(Timescale::MICRO, Rounding::Nearest);
         match (self.timeline, other.timeline) {
-            (own, others) if own == others => Some(plain(other) - plain(self)),
-            (Timeline::Unknown { .. }, Timeline::Unknown { .. }) => Some(plain(other) - plain(self)),
-            _ => Some(us(other)? - us(self)?),
+            (own, others) if own == others => Some(plain(other).saturating_sub(plain(self))),
+            (Timeline::Unknown { .. }, Timeline::Unknown { .. }) => Some(plain(other).saturating_sub(plain(self))),
+            _ => Some(us(other)?.saturating_sub(us(self)?)),
         }
     }
 }
@@ -148,7 +148,9 @@ pub fn ranges<'a>(events: &'a [Arc<LiveEvent>], us: impl Fn(&LiveEvent) -> Optio
     for event in events.iter().map(|event| &**event) {
         let Some(begins_us) = us(event) else { continue };
         let micros = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
-        let of_event = event.duration.map(micros);
+        // That of an event is that of a cue of it, where one says so.
+        let is_of_event = event.cues.iter().all(|cue| length(cue).is_none());
+        let of_event = event.duration.map(micros).filter(|_| is_of_event);
         let range = |cue: Option<Cue>, planned_us: Option<i64>, is_open: bool| Range {
             event,
             cue,

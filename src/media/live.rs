@@ -536,10 +536,11 @@ impl Broadcast {
         (self.started.0 * 1000).saturating_add_signed(offset.to(Timescale::MICRO, Rounding::Nearest))
     }
 
-    /// When what came of `period` ends, in microseconds since 1970; `None` if nothing did.
+    /// When what came of `period` ends, in microseconds since 1970; `None` if nothing did. Texts are sent ahead of what they are shown with.
     pub fn end_us(&self, period: &LivePeriod) -> Option<u64> {
         let end = |track: &Arc<LiveTrack>| Some(self.utc_us(period, track.end()?, track.face.timescale));
-        period.tracks.iter().filter_map(end).max()
+        let (texts, others): (Vec<_>, Vec<_>) = period.tracks.iter().partition(|track| track.face.kind == Kind::Text);
+        others.into_iter().filter_map(end).max().or_else(|| texts.into_iter().filter_map(end).max())
     }
 
     /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and

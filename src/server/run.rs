@@ -90,8 +90,8 @@ impl Server {
         };
         let admin = options.admin.map(|address| bind(inherited.admin, address)).transpose()?;
         let ingest = options.ingest.listen.map(|address| bind(inherited.ingest, address)).transpose()?;
-        // Encoders show a token; `client_ca` is that of the CDN.
-        let of_encoders = tls::Options { client_ca: None, ..options.tls.clone() };
+        // Encoders show a token; `client_ca` is that of the CDN. Over HTTP/2 all that one pushes would share a connection, and its window.
+        let of_encoders = tls::Options { client_ca: None, only_http1: true, ..options.tls.clone() };
         let pushed_over_tls = options.ingest.speaks_tls.then(|| Tls::load(of_encoders).map(Arc::new)).transpose()?;
         let ingest = ingest.map(|(listener, address)| (listener, address, pushed_over_tls));
         let current = Arc::new(Current::new(State::new(origin, telemetry, clock, options)));

@@ -52,6 +52,8 @@ pub struct Options {
     pub only_1_3: bool,
     /// From the first byte to the last of a handshake.
     pub handshake_timeout: Duration,
+    /// Whether HTTP/2 is not offered.
+    pub only_http1: bool,
     /// Handshakes under way. One takes about a millisecond of a core, so more would only wait; and up to 64 KiB of what a client has sent.
     pub handshakes_max: usize,
 }
@@ -64,6 +66,7 @@ impl Default for Options {
             client_ca: None,
             only_1_3: false,
             handshake_timeout: Duration::from_secs(10),
+            only_http1: false,
             handshakes_max: 1024,
         }
     }
@@ -271,7 +274,8 @@ fn build(
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(Shown::load(&options.certificates, provider)?));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let http2 = (!options.only_http1).then(|| b"h2".to_vec());
+    config.alpn_protocols = http2.into_iter().chain([b"http/1.1".to_vec()]).collect();
     // Tickets alone (RFC 8446 §2.2, RFC 5077): nothing is kept here for a client that may never come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = Arc::clone(ticketer);

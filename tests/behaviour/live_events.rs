@@ -262,6 +262,21 @@ async fn a_break_is_one_date_range_and_stays_in_the_bytes() {
     assert!(!studio.text("/tv/v/media.m3u8").await.contains("DATERANGE"));
 }
 
+/// It would stand in every playlist until then.
+#[tokio::test]
+async fn an_event_of_another_timeline_is_not_told() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    for (begins_ms, is_told) in [(NOW.0, false), (10_000 + 25 * 3600 * 1000, false), (10_000 + 23 * 3600 * 1000, true)]
+    {
+        next_behind(&studio, &mut video, &emsg("urn:scte:scte35:2013:bin", begins_ms, 7, &bytes(OUT)));
+        let text = studio.text("/tv/v/media.m3u8").await;
+        assert_eq!(text.contains("DATERANGE"), is_told, "{begins_ms}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_track_of_events_is_waited_for_by_nobody_and_is_an_event_stream() {
     let mut studio = Studio::with(quick());

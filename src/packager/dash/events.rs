@@ -27,14 +27,16 @@ impl Mpd<'_> {
             *ends = range.ends_us().max(*ends);
         }
         for event in broadcast.events.iter().filter(|event| !event.is_inband) {
-            let Some(begins) = broadcast.event_us(event).map(|begins| begins - self.left_us) else { continue };
-            let lasts = || lasts.get(&event.number).is_some_and(|ends| ends - self.left_us > from);
+            let Some(begins) = broadcast.event_us(event).map(|begins| begins.saturating_sub(self.left_us)) else {
+                continue;
+            };
+            let lasts = || lasts.get(&event.number).is_some_and(|ends| ends.saturating_sub(self.left_us) > from);
             if (begins >= until && !is_last) || (begins < from && (begins < before || !lasts())) {
                 continue;
             }
-            let length = event.duration.map(|length| us(length) - (from - begins).max(0));
+            let length = event.duration.map(|length| us(length).saturating_sub(from.saturating_sub(begins).max(0)));
             let length = length.map(|length| u64::try_from(length / 1000).unwrap_or(0));
-            events.push((event, u64::try_from((begins - from) / 1000).unwrap_or(0), length));
+            events.push((event, u64::try_from(begins.saturating_sub(from) / 1000).unwrap_or(0), length));
         }
         events.sort_by(|a, b| a.0.scheme.cmp(&b.0.scheme).then(a.1.cmp(&b.1)));
         for stream in events.chunk_by(|a, b| a.0.scheme == b.0.scheme) {

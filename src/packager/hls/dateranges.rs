@@ -36,7 +36,7 @@ fn push_range(range: &Range<'_>, out: &mut Vec<u8>, broadcast: &Broadcast) {
     text(out, "\"");
     if let Some((_, ends_us)) = range.back {
         text(out, ",DURATION=");
-        push::seconds(out, u64::try_from(ends_us - range.begins_us).unwrap_or(0));
+        push::seconds(out, u64::try_from(ends_us.saturating_sub(range.begins_us)).unwrap_or(0));
     }
     if let Some(planned_us) = range.planned_us {
         text(out, ",PLANNED-DURATION=");

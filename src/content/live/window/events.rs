@@ -18,6 +18,9 @@ const AHEAD_MAX_US: i64 = 60_000_000;
 /// It may be so far behind, as every track.
 const BEHIND_MAX_US: i64 = OUTAGE_SLACK_MS * 1000;
 
+/// An event that begins later than so long after the newest media is not kept: breaks are announced minutes before, programmes hours.
+const EVENT_AHEAD_MAX_US: i64 = 24 * 3600 * 1_000_000;
+
 impl Window {
     /// The initialization segment of a track of events came: it is no media, so nobody waits for it.
     pub(super) fn init_events(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
@@ -125,6 +128,13 @@ impl Window {
     fn add_event(&mut self, event: LiveEvent) -> bool {
         let us = |event: &LiveEvent| self.current.event_us(event);
         if self.events.iter().rev().any(|other| other.is_again(&event, us)) {
+            return false;
+        }
+        // What is told long before, or counts time otherwise, would stand in every playlist until then.
+        let edge_us = self.edge_ms().map(|edge_ms| edge_ms.saturating_mul(1000));
+        if let (Some(begins_us), Some(edge_us)) = (us(&event), edge_us)
+            && begins_us.saturating_sub(edge_us) > EVENT_AHEAD_MAX_US
+        {
             return false;
         }
         let events = Arc::make_mut(&mut self.events);
