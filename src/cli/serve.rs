@@ -382,10 +382,8 @@ async fn tick(origin: Arc<Origin>, clock: Arc<Clock>, dir: Option<PathBuf>) {
         }
         let is_kept = kept_us.is_some_and(|kept_us: i64| kept_us.abs_diff(ahead_us) < KEPT_WITHIN_US);
         // Nobody waits for it, and not for two at once; who goes on with the folder keeps its own.
-        let is_time = kept_us.is_some() || Instant::now() >= kept_again;
-        let is_free =
-            is_time && keeping.as_ref().is_none_or(JoinHandle::is_finished) && !origin.channels().are_given_up();
-        if let Some(dir) = dir.clone().filter(|_| !is_kept && is_free) {
+        let may_keep = keeping.is_none() && Instant::now() >= kept_again && !origin.channels().are_given_up();
+        if let Some(dir) = dir.clone().filter(|_| !is_kept && may_keep) {
             kept_us = Some(ahead_us);
             keeping = Some(tokio::task::spawn_blocking(move || {
                 let kept = continuity::keep(&dir, ahead_us);

@@ -17,6 +17,7 @@ pub mod drift;
 pub mod encoders;
 pub mod hand;
 pub mod intake;
+pub mod kept;
 mod published;
 pub mod pushed;
 pub mod receiver;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::content::live::kept::{hex, media_time, time, unhex};
 use crate::content::live::pushed::Init;
 use crate::content::live::spool::numbers;
 use crate::formats::isobmff::emsg::EventScheme;
@@ -256,7 +257,6 @@ fn push(text: &mut Vec<u8>, line: &Line) {
 
 impl TrackLine {
     fn of(id: u32, broadcast: &Broadcast, period: &LivePeriod, track: &LiveTrack) -> TrackLine {
-        let time = |time: MediaTime| (time.ticks, time.timescale.get());
         TrackLine {
             id,
             period: period.number,
@@ -265,7 +265,7 @@ impl TrackLine {
             name: track.face.name.clone(),
             started: broadcast.started.0,
             target_s: broadcast.timing.target_s,
-            init: track.face.init.iter().map(|byte| format!("{byte:02x}")).collect(),
+            init: hex(&track.face.init),
             version: track.face.version.0,
             frame_rate: track.face.frame_rate,
             schemes: track.face.events.iter().map(|scheme| (scheme.uri.clone(), scheme.value.clone())).collect(),
@@ -273,45 +273,37 @@ impl TrackLine {
     }
 
     fn kept(self) -> Option<KeptTrack> {
-        let time = |(ticks, scale): (i64, u32)| Timescale::new(scale).map(|scale| MediaTime::new(ticks, scale));
         let Init { raw, face, .. } = Init::read(Bytes::from(unhex(&self.init)?), &self.name).ok()?;
         let events = self.schemes.into_iter().map(|(uri, value)| EventScheme { uri, value }).collect();
         let face = Track { version: Version(self.version), frame_rate: self.frame_rate, init: raw, events, ..face };
-        let (start, origin) = (time(self.start)?, time(self.origin)?);
+        let (start, origin) = (media_time(self.start)?, media_time(self.origin)?);
         let (started, target_s, face) = (Utc(self.started), self.target_s, Arc::new(face));
         Some(KeptTrack { period: self.period, start, origin, started, target_s, face })
     }
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).ok());
-    digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
-}
-
 impl EventLine {
     /// `event`, if it has a place in `broadcast`.
     fn of(event: &LiveEvent, broadcast: &Broadcast) -> Option<EventLine> {
-        let time = |time: MediaTime| (time.ticks, time.timescale.get());
         Some(EventLine {
             number: event.number,
             time: (broadcast.event_us(event)?, Timescale::MICRO.get()),
             duration: event.duration.map(time),
             scheme: (event.scheme.uri.clone(), event.scheme.value.clone()),
             id: event.id,
-            data: event.data.iter().map(|byte| format!("{byte:02x}")).collect(),
+            data: hex(&event.data),
             inband: event.is_inband,
         })
     }
 
     fn kept(self) -> Option<LiveEvent> {
-        let time = |(ticks, scale): (i64, u32)| Timescale::new(scale).map(|scale| MediaTime::new(ticks, scale));
         let (uri, value) = self.scheme;
         let (scheme, data) = (EventScheme { uri, value }, Bytes::from(unhex(&self.data)?));
         Some(LiveEvent {
             number: self.number,
             timeline: Timeline::Broadcast,
-            time: time(self.time)?,
-            duration: self.duration.and_then(time),
+            time: media_time(self.time)?,
+            duration: self.duration.and_then(media_time),
             cues: event::cues(&scheme, &data),
             scheme,
             id: self.id,

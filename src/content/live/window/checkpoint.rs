@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::content::live::cadence::Cadence;
+use crate::content::live::kept::{Time, hex, media_time, time, unhex};
 use crate::content::live::pushed::Init;
 use crate::content::live::requests::Requests;
 use crate::content::live::window::given_up::{EventFeed, GivenUp};
@@ -20,7 +21,7 @@ use crate::formats::isobmff::prft::Produced;
 use crate::media::event::{LiveEvent, Timeline, cues};
 use crate::media::live::{LivePeriod, LiveTrack, LowLatency, OpenSegment, Timing};
 use crate::media::track::{Track, Version};
-use crate::time::{MediaTime, Timescale, Utc};
+use crate::time::Utc;
 
 /// The most bytes of events that a checkpoint has: a thousand cues of SCTE 35, several times over.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -101,9 +102,6 @@ struct Event {
     is_inband: bool,
 }
 
-/// Ticks and their timescale.
-type Time = (i64, u32);
-
 #[derive(Serialize, Deserialize)]
 struct Period {
     number: u64,
@@ -174,23 +172,6 @@ struct Fed {
     schemes: Vec<(String, String)>,
     #[serde(default)]
     requests: Requests,
-}
-
-fn time(time: MediaTime) -> Time {
-    (time.ticks, time.timescale.get())
-}
-
-fn media_time((ticks, timescale): Time) -> Option<MediaTime> {
-    Timescale::new(timescale).map(|timescale| MediaTime::new(ticks, timescale))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks_exact(2).map(|pair| std::str::from_utf8(pair).ok());
-    digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 impl Window {
@@ -505,6 +486,7 @@ impl Fed {
 mod tests {
     use super::*;
     use crate::formats::isobmff::emsg::{EventMessage, EventTime};
+    use crate::time::{MediaTime, Timescale};
 
     #[test]
     fn events_and_options_are_in_a_checkpoint() {

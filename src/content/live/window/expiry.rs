@@ -32,7 +32,7 @@ fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i6
 
 /// How long a segment stays that left a playlist of `timing`: as long as the longest that had it, which has all of the segment that the window
 /// begins in, and its own length (rfc8216bis §6.2.2).
-fn stays(timing: Timing) -> Duration {
+pub(super) fn stays(timing: Timing) -> Duration {
     let target_ms = timing.target_s * 1000;
     Duration::from_millis(timing.window_ms.max(6 * target_ms) + 2 * (target_ms + 499))
 }

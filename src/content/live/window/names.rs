@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use crate::content::live::window::expiry::stays;
 use crate::content::live::window::given_up::GivenUp;
 use crate::content::live::window::{EPOCH_SLACK_S, Feed, TRACKS_MAX, Window};
-use crate::media::live::Timing;
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 /// A push of which nothing comes is ended after so long, so nobody pushes what was silent for longer.
@@ -53,11 +53,8 @@ impl Window {
         is_silent && is_left && (!is_locked || is_old)
     }
 
-    /// So long after it came media is answered for, at most, if others go on: while it is listed, and as long again with the segments at both ends
-    /// (`expiry.rs`).
+    /// So long after it came media is answered for, at most, if others go on.
     fn answered_for(&self) -> Duration {
-        let Timing { window_ms, target_s, .. } = self.current.timing;
-        let listed_ms = window_ms.max(6 * 1000 * target_s);
-        SILENT_MIN.max(Duration::from_millis(2 * listed_ms + 2 * (1000 * target_s + 499)))
+        SILENT_MIN.max(Duration::from_millis(self.listed_ms()) + stays(self.current.timing))
     }
 }
