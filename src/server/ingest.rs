@@ -7,9 +7,10 @@
 //! | `/ingest/{channel}` | nothing: whether it may be pushed to |
 //! | `/ingest/{channel}/{file}`, `/ingest/{channel}/{track}/{file}` | a file of a packager: `init-stream0.m4s`, `chunk-stream0-00001.m4s`, … |
 //!
-//! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here. Encoders that push
-//! the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
+//! Manifests that are pushed are read for which files belong together, and no further; DELETE is taken and forgotten: what is listed, and
+//! how long, is decided here. Encoders that push the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
 
+pub(super) mod manifests;
 mod paths;
 
 use std::net::SocketAddr;
@@ -41,8 +42,10 @@ pub(crate) const CONNECTIONS_MAX: usize = 4096;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// From the first byte of a chunk, or of an initialization segment, to its last: no chunk lasts longer.
 const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
-/// Pushed manifests are read to their end, so that the connection may be used again, and no further.
-const FORGOTTEN_BYTES_MAX: usize = 4 << 20;
+/// Pushed manifests are read to their end, so that the connection may be used again.
+const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// What is looked at of one. It has the names of all tracks, unless its timelines are many hours long.
+const MANIFEST_BYTES_READ: usize = 256 << 10;
 
 /// Answers on the ingest listener.
 #[derive(Clone, Copy, Debug)]
@@ -104,14 +107,15 @@ async fn respond(state: &State, peer: SocketAddr, request: &Request<()>, body: I
     if !matches!(*request.method(), Method::PUT | Method::POST) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only PUT, POST and DELETE"));
     }
+    let target = said_by_manifests(state, &channel, request.uri().path()).map_or(target, Target::Track);
     match target {
         Target::Point => {
             is_none_of_library(state, &channel).await?;
             state.origin.channels().takes(&channel)?;
-            read(body, 0, nowhere).await
+            read(body, 0, nowhere).await.map(drop)
         }
         Target::Unknown => Err(nowhere()),
-        Target::Manifest => forget(body).await,
+        Target::Manifest => manifest(state, channel, request.uri().path(), body).await,
         Target::TransportStream => Err(Refused::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported",
@@ -354,24 +358,35 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(lost)
 }
 
-/// Reads a manifest to its end.
-async fn forget(body: Incoming) -> Result<(), Refused> {
-    let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a manifest of more than 4 MiB");
-    read(body, FORGOTTEN_BYTES_MAX, too_large).await
+/// The track of `channel` whose segment lies at `path`, if a manifest says so and the track is there.
+fn said_by_manifests(state: &State, channel: &str, path: &str) -> Option<Named> {
+    let named = state.manifests.segment(channel, path)?;
+    let tracks = state.origin.channels().get(channel)?.tracks();
+    tracks.contains(&named.name).then_some(named)
 }
 
-/// Reads a body of at most `most` bytes to its end, or says that it is `more`.
-async fn read(body: Incoming, most: usize, more: impl Fn() -> Refused) -> Result<(), Refused> {
-    let (mut body, mut left) = (Pin::from(Box::new(body)), most);
+/// Takes a manifest, to its end.
+async fn manifest(state: &State, channel: String, path: &str, body: Incoming) -> Result<(), Refused> {
+    let too_large = || Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "a manifest of more than 4 MiB");
+    let body = read(body, MANIFEST_BYTES_MAX, too_large).await?;
+    let (manifests, channels, path) =
+        (Arc::clone(&state.manifests), Arc::clone(state.origin.channels()), path.to_owned());
+    blocking(move || manifests.take(&channel, &path, &body, |name| channels.get(name).is_some())).await
+}
+
+/// Reads a body of at most `most` bytes to its end, or says that it is `more`. Its beginning is what is given.
+async fn read(body: Incoming, most: usize, more: impl Fn() -> Refused) -> Result<Vec<u8>, Refused> {
+    let (mut body, mut left, mut begin) = (Pin::from(Box::new(body)), most, Vec::new());
     let until = Instant::now() + SILENCE_MAX;
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
         match tokio::time::timeout_at(until, frame).await {
             Ok(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len());
-                left = left.checked_sub(bytes).ok_or_else(&more)?;
+                let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
+                left = left.checked_sub(data.len()).ok_or_else(&more)?;
+                begin.extend_from_slice(&data[..data.len().min(MANIFEST_BYTES_READ - begin.len())]);
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(begin),
             _ => return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end")),
         }
     }

@@ -10,6 +10,7 @@ use crate::server::Options;
 use crate::server::access_log::AccessLog;
 use crate::server::clock::Clock;
 use crate::server::drain::Drain;
+use crate::server::ingest::manifests::Manifests;
 use crate::server::reload::Reloader;
 use crate::telemetry::Telemetry;
 
@@ -28,6 +29,8 @@ pub struct State {
     pub access_log: Option<Arc<AccessLog>>,
     /// Who reads the configuration again.
     pub reloader: Option<Reloader>,
+    /// What packagers that push say of their files.
+    pub manifests: Arc<Manifests>,
     /// Whether it is ending.
     pub drain: Arc<Drain>,
     /// When it began.
@@ -45,6 +48,7 @@ impl State {
             options,
             access_log,
             reloader,
+            manifests: Arc::default(),
             drain: Arc::default(),
             started: Instant::now(),
         }

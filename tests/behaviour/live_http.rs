@@ -122,6 +122,33 @@ async fn a_publishing_point_says_whether_it_may_be_pushed_to_and_delete_and_mani
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_that_is_pushed_says_whose_a_segment_is_where_names_do_not() {
+    let running = start(None, &[]);
+    let (low, high) = (Encoder::video("low"), Encoder::video("high"));
+    running.put("/ingest/tv/low.mp4", &low.init, 200, ["", ""]).await;
+    running.put("/ingest/tv/high.mp4", &high.init, 200, ["", ""]).await;
+    running.put("/ingest/tv/x/y/p0.m4s", &segment(&low, 0), 404, ["not_found", ""]).await;
+    running.put("/ingest/tv/q0.m4s", &segment(&high, 0), 412, ["no_init", ""]).await;
+    let list = |init: &str, segment: &str| {
+        format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"{init}\"\n#EXTINF:1.92,\n{segment}\n").into_bytes()
+    };
+    running.put("/ingest/tv/x/low.m3u8", &list("../low.mp4", "y/p0.m4s"), 200, ["", ""]).await;
+    running.put("/ingest/tv/high.m3u8", &list("high.mp4", "q0.m4s"), 200, ["", ""]).await;
+    running.put("/ingest/tv/other.m3u8", &list("other.mp4", "r0.m4s"), 200, ["", ""]).await;
+    for number in 1..4 {
+        running.put(&format!("/ingest/tv/x/y/p{number}.m4s"), &segment(&low, number), 200, ["", ""]).await;
+        running.put(&format!("/ingest/tv/q{number}.m4s"), &segment(&high, number), 200, ["", ""]).await;
+    }
+    running.put("/ingest/tv/r1.m4s", &segment(&high, 4), 412, ["no_init", ""]).await;
+    let broadcast = running.studio.channels.get("tv").unwrap().broadcast();
+    for name in ["low", "high"] {
+        let listed =
+            broadcast.tracks_called(name).flat_map(|(_, track)| track.listed()).filter(|own| !own.is_gap).count();
+        assert!(listed >= 2, "{name} has {listed} segments");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_knows_the_token_of_its_channel() {
     let running = start(Some("secret"), &[("own", "secret2")]);
     let init = Encoder::video("v").init;

@@ -146,6 +146,11 @@ fn track_of(stem: &str, is_segment: bool) -> String {
 }
 
 impl Named {
+    /// A segment of `track`.
+    pub(super) fn segment_of(track: &str) -> Named {
+        Named { name: track.to_owned(), is_segment: true, or_segment_of: None }
+    }
+
     /// The track of those `known` that is meant by a request that begins with media.
     pub(super) fn of_media(&self, known: &[String]) -> Named {
         let is_known = |name: &str| known.iter().any(|known| known == name);

@@ -1,0 +1,368 @@
+//! What the manifests say that a packager pushes: which of its files belong to which initialization segment. Everything else in them is
+//! decided here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+
+use crate::formats::uri::percent_decoded;
+use crate::server::ingest::MANIFEST_BYTES_READ;
+use crate::server::ingest::paths::{self, Named, Target};
+
+/// Manifests of a channel that are remembered, each until it is pushed again: a playlist a track, and an MPD.
+const MANIFESTS_MAX: usize = 128;
+/// Tracks of one manifest.
+const TRACKS_MAX: usize = 64;
+/// Longer addresses are nobody's.
+const URI_BYTES_MAX: usize = 1024;
+/// Elements of an MPD that may be open at once.
+const DEPTH_MAX: usize = 32;
+
+/// By channel and path, what each manifest says.
+#[derive(Debug, Default)]
+pub struct Manifests(Mutex<BTreeMap<String, BTreeMap<String, Vec<Files>>>>);
+
+/// The segments of a track: paths that differ in digits alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Files {
+    before: String,
+    after: String,
+    /// What the track is called, by its initialization segment.
+    track: String,
+}
+
+impl Manifests {
+    /// Takes what was pushed to `path`, of `channel`. Channels that are not there any more, as `is_there` says, are forgotten.
+    pub(super) fn take(&self, channel: &str, path: &str, body: &[u8], is_there: impl Fn(&str) -> bool) {
+        let Some(decoded) = percent_decoded(path).filter(|path| path.len() <= URI_BYTES_MAX) else { return };
+        let found = match decoded.ends_with(".mpd") {
+            true => of_mpd(&decoded, &String::from_utf8_lossy(body)),
+            false => of_playlist(&decoded, body),
+        };
+        let mut all = self.lock();
+        all.retain(|name, _| is_there(name));
+        if !is_there(channel) || found.is_empty() {
+            return;
+        }
+        let of_channel = all.entry(channel.to_owned()).or_default();
+        if of_channel.len() < MANIFESTS_MAX || of_channel.contains_key(&decoded) {
+            of_channel.insert(decoded, found);
+        }
+    }
+
+    /// Whose segment `path` is, if a manifest of `channel` says so.
+    pub(super) fn segment(&self, channel: &str, path: &str) -> Option<Named> {
+        let all = self.lock();
+        let files = all.get(channel)?.values().flatten();
+        let path = percent_decoded(path)?;
+        let whose = files.filter(|files| files.has(&path)).map(|files| &files.track);
+        // Two that say otherwise say nothing.
+        let mut whose: Vec<&String> = whose.collect();
+        whose.sort_unstable();
+        whose.dedup();
+        match whose[..] {
+            [track] => Some(Named::segment_of(track)),
+            _ => None,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<Files>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    fn has(&self, path: &str) -> bool {
+        let between = path.strip_prefix(&self.before).and_then(|rest| rest.strip_suffix(&self.after));
+        between.is_some_and(is_number)
+    }
+
+    /// Those of which `first` is one, and `last` is another if it differs.
+    fn like(first: &str, last: &str, track: &str) -> Option<Files> {
+        let digits_before = |text: &str| text.len() - text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let digits_after = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (begin, end) = if first == last {
+            // Nothing tells which number is the segment's own: the last one of its name, as a rule.
+            let name = first.rfind('/').map_or(0, |at| at + 1);
+            let stem = first[name..].rfind('.').map_or(first.len(), |at| name + at);
+            let end = first[..stem].rfind(|c: char| c.is_ascii_digit())? + 1;
+            (end - digits_before(&first[..end]), end)
+        } else {
+            let same = |(one, other): &((usize, char), (usize, char))| one.1 == other.1;
+            let alike = first.char_indices().zip(last.char_indices()).take_while(same).last();
+            let begin = alike.map_or(0, |((at, c), _)| at + c.len_utf8());
+            let begin = begin - digits_before(&first[..begin]);
+            (begin, begin + digits_after(&first[begin..]))
+        };
+        let files =
+            Files { before: first[..begin].to_owned(), after: first[end..].to_owned(), track: track.to_owned() };
+        (begin < end && files.has(first) && files.has(last)).then_some(files)
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What a media playlist says (RFC 8216 §4.3.2.5): a multivariant playlist names no files.
+fn of_playlist(path: &str, body: &[u8]) -> Vec<Files> {
+    // What is behind the last line may be half of one.
+    let whole = body.iter().rposition(|byte| *byte == b'\n').map_or(body.len(), |at| at + 1);
+    let body = if body.len() == MANIFEST_BYTES_READ { &body[..whole] } else { body };
+    let Ok((_, playlist)) = m3u8_rs::parse_media_playlist(body) else { return Vec::new() };
+    let map = playlist.segments.iter().rev().find_map(|segment| segment.map.as_ref());
+    let ends = playlist.segments.first().zip(playlist.segments.last());
+    let found = map.zip(ends).and_then(|(map, (first, last))| {
+        let track = track_at(&resolved(path, &map.uri)?)?;
+        Files::like(&resolved(path, &first.uri)?, &resolved(path, &last.uri)?, &track)
+    });
+    found.into_iter().collect()
+}
+
+/// What an element of an MPD says, and what those around it said (ISO/IEC 23009-1 §5.3.9.1, §5.6.4).
+#[derive(Clone, Default)]
+struct Level {
+    base: String,
+    id: String,
+    bandwidth: String,
+    initialization: Option<String>,
+    media: Option<String>,
+    /// Of a SegmentList.
+    ends: Option<(String, String)>,
+    is_representation: bool,
+}
+
+/// What an MPD says.
+fn of_mpd(path: &str, text: &str) -> Vec<Files> {
+    let mut reader = Reader::from_str(text);
+    let mut found = Vec::new();
+    let mut open = vec![Level { base: path.to_owned(), ..Level::default() }];
+    let mut is_base = false;
+    loop {
+        let event = match reader.read_event() {
+            Ok(event) => event,
+            Err(_) => return found,
+        };
+        match event {
+            Event::Start(start) if open.len() < DEPTH_MAX => {
+                is_base = start.local_name().as_ref() == "BaseURL";
+                let level = opened(&start, &mut open);
+                open.push(level);
+            }
+            Event::Empty(start) => {
+                let level = opened(&start, &mut open);
+                found.extend(of_representation(&level).filter(|_| found.len() < TRACKS_MAX));
+            }
+            Event::Text(text) if is_base => {
+                let around = open.len().saturating_sub(2);
+                let base = text.xml10_content();
+                if let Some(base) = resolved(&open[around].base, base.trim()) {
+                    open[around].base = base;
+                }
+            }
+            Event::End(_) => {
+                is_base = false;
+                let Some(level) = open.pop().filter(|_| !open.is_empty()) else { return found };
+                found.extend(of_representation(&level).filter(|_| found.len() < TRACKS_MAX));
+            }
+            Event::Eof | Event::Start(_) => return found,
+            _ => {}
+        }
+    }
+}
+
+/// What `start` says, of itself or of the last of those that are `open`.
+fn opened(start: &BytesStart<'_>, open: &mut [Level]) -> Level {
+    let value = |name: &str| {
+        let own = start.try_get_attribute(name).ok()??;
+        let value = own.normalized_value(XmlVersion::Implicit1_0).ok()?;
+        Some(value.into_owned()).filter(|value| value.len() <= URI_BYTES_MAX)
+    };
+    let around = open.len() - 1;
+    // What is in a SegmentTemplate or a SegmentList is of the element that this is in.
+    let list = around.saturating_sub(1);
+    match start.local_name().as_ref() {
+        "SegmentTemplate" => {
+            open[around].initialization = value("initialization").or(open[around].initialization.take());
+            open[around].media = value("media").or(open[around].media.take());
+        }
+        "Initialization" => open[list].initialization = value("sourceURL"),
+        "SegmentURL" => {
+            if let Some(media) = value("media") {
+                let first = open[list].ends.take().map_or_else(|| media.clone(), |(first, _)| first);
+                open[list].ends = Some((first, media));
+            }
+        }
+        _ => {}
+    }
+    let mut level = Level { is_representation: false, ..open[around].clone() };
+    if start.local_name().as_ref() == "Representation" {
+        level.id = value("id").unwrap_or_default();
+        level.bandwidth = value("bandwidth").unwrap_or_default();
+        level.is_representation = true;
+    }
+    level
+}
+
+fn of_representation(level: &Level) -> Option<Files> {
+    if !level.is_representation {
+        return None;
+    }
+    let track = track_at(&resolved(&level.base, &filled(level.initialization.as_deref()?, level, "0"))?)?;
+    if let Some((first, last)) = &level.ends {
+        return Files::like(&resolved(&level.base, first)?, &resolved(&level.base, last)?, &track);
+    }
+    let media = |number: &str| resolved(&level.base, &filled(level.media.as_deref()?, level, number));
+    let (first, second) = (media("1")?, media("2")?);
+    Files::like(&first, &second, &track).filter(|_| first != second)
+}
+
+/// The template `text`, with `number` for `$Number$` and `$Time$` (ISO/IEC 23009-1 §5.3.9.4.4).
+fn filled(text: &str, level: &Level, number: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in text.split('$').enumerate() {
+        match part.split('%').next().unwrap_or(part) {
+            _ if index % 2 == 0 => out.push_str(part),
+            "" => out.push('$'),
+            "RepresentationID" => out.push_str(&level.id),
+            "Bandwidth" => out.push_str(&level.bandwidth),
+            _ => out.push_str(number),
+        }
+    }
+    out
+}
+
+/// The path that `reference` has in what lies at `base` (RFC 3986 §5.2), without its escapes.
+fn resolved(base: &str, reference: &str) -> Option<String> {
+    let reference = reference.split(['?', '#']).next()?;
+    let path = match reference.split_once("://") {
+        Some((_, rest)) => &rest[rest.find('/')?..],
+        None => reference,
+    };
+    let folder = base.rfind('/').map_or("", |at| &base[..=at]);
+    let path = percent_decoded(path)?;
+    let joined = if path.starts_with('/') { path } else { format!("{folder}{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in joined.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Some(format!("/{}", parts.join("/"))).filter(|path| path.len() <= URI_BYTES_MAX)
+}
+
+/// The track whose initialization segment lies at `path`.
+fn track_at(path: &str) -> Option<String> {
+    match paths::target(path)?.1 {
+        Target::Track(named) => Some(named.name),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `path` is a segment of, once each of `pushed` came, a path and a text.
+    fn whose(pushed: &[(&str, &str)], path: &str) -> Option<String> {
+        let manifests = Manifests::default();
+        for (path, text) in pushed {
+            manifests.take("c", path, text.as_bytes(), |channel| channel == "c");
+        }
+        manifests.segment("c", path).map(|named| named.name)
+    }
+
+    fn playlist(init: &str, segments: &[&str]) -> String {
+        let listed: String = segments.iter().map(|uri| format!("#EXTINF:2.0,\n{uri}\n")).collect();
+        format!("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI=\"{init}\"\n{listed}")
+    }
+
+    #[test]
+    fn a_playlist_says_whose_its_segments_are() {
+        let list = playlist("picture_init.mp4", &["a9.m4s", "a10.m4s"]);
+        let of = |path| whose(&[("/ingest/c/index.m3u8", &list)], path);
+        for path in ["/ingest/c/a9.m4s", "/ingest/c/a11.m4s", "/ingest/c/a000.m4s", "/ingest/c/%61100.m4s"] {
+            assert_eq!(of(path).as_deref(), Some("picture"), "{path}");
+        }
+        for path in
+            ["/ingest/c/a.m4s", "/ingest/c/b9.m4s", "/ingest/c/a9.mp4", "/ingest/c/x/a9.m4s", "/ingest/c/a9b.m4s"]
+        {
+            assert_eq!(of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_segment_is_what_differs() {
+        let of = |init: &str, segments: &[&str], path: &str| {
+            whose(&[("/ingest/c/hls/index.m3u8", &playlist(init, segments))], path)
+        };
+        let v = Some("v".to_owned());
+        assert_eq!(of("../v.mp4", &["../19-0.m4s", "../20-0.m4s"], "/ingest/c/21-0.m4s"), v);
+        assert_eq!(of("../v.mp4", &["../19-0.m4s", "../20-0.m4s"], "/ingest/c/19-1.m4s"), None);
+        assert_eq!(of("../v.mp4", &["../v1-19.m4s"], "/ingest/c/v1-20.m4s"), v, "the last number, as a rule");
+        assert_eq!(of("../v.mp4", &["../x0.m4s", "../x0.m4s"], "/ingest/c/x1.m4s"), v);
+        assert_eq!(of("../v.mp4", &["../a.m4s", "../b.m4s"], "/ingest/c/b.m4s"), None, "nothing to go on from");
+        assert_eq!(of("/ingest/c/v.mp4", &["http://x:9/ingest/c/s/1.m4s?a=b"], "/ingest/c/s/2.m4s"), v);
+        assert_eq!(of("http://x:9", &["1.m4s"], "/ingest/c/hls/2.m4s"), None);
+        assert_eq!(of("../../../../v.mp4", &["1.m4s"], "/ingest/c/hls/2.m4s"), None, "no channel's");
+    }
+
+    #[test]
+    fn an_mpd_says_whose_its_segments_are() {
+        let own = r#"<MPD><Period><AdaptationSet>
+            <Representation id="0" bandwidth="700000"><SegmentTemplate initialization="p$RepresentationID$.mp4" media="c$RepresentationID$$Number%05d$.m4s"/></Representation>
+            <Representation id="1" bandwidth="9"><SegmentTemplate initialization="p$RepresentationID$.mp4" media="c$RepresentationID$$Number%05d$.m4s"/></Representation>
+            </AdaptationSet></Period></MPD>"#;
+        let of = |path| whose(&[("/ingest/c/manifest.mpd", own)], path);
+        assert_eq!(of("/ingest/c/c000001.m4s").as_deref(), Some("p0"));
+        assert_eq!(of("/ingest/c/c100001.m4s").as_deref(), Some("p1"));
+        let shared = r#"<MPD><BaseURL>media/</BaseURL><Period><AdaptationSet><SegmentTemplate initialization="$RepresentationID$/i.mp4"
+            media="$RepresentationID$/at$Time$$$.m4s"><SegmentTimeline><S t="0" d="2"/></SegmentTimeline></SegmentTemplate>
+            <Representation id="low" bandwidth="1"/><Representation id="high" bandwidth="2"></Representation></AdaptationSet></Period></MPD>"#;
+        let of = |path| whose(&[("/ingest/c/manifest.mpd", shared)], path);
+        assert_eq!(of("/ingest/c/media/low/at7$.m4s"), None, "an initialization segment two folders down has no name");
+        let of = |path| whose(&[("/ingest/c/manifest.mpd", &shared.replace("media/", "../c/"))], path);
+        assert_eq!(of("/ingest/c/low/at7$.m4s").as_deref(), Some("low"));
+        assert_eq!(of("/ingest/c/high/at8$.m4s").as_deref(), Some("high"));
+        let list = r#"<MPD><Period><AdaptationSet><Representation id="x"><SegmentList><Initialization sourceURL="v.mp4"/>
+            <SegmentURL media="s9.m4s"/><SegmentURL media="s10.m4s"/></SegmentList></Representation></AdaptationSet></Period></MPD>"#;
+        assert_eq!(whose(&[("/ingest/c/manifest.mpd", list)], "/ingest/c/s11.m4s").as_deref(), Some("v"));
+        // As much as is well-formed.
+        let cut = &own[..own.find("<Representation id=\"1\"").unwrap()];
+        let of = |path| whose(&[("/ingest/c/manifest.mpd", cut)], path);
+        assert_eq!(of("/ingest/c/c000001.m4s").as_deref(), Some("p0"));
+        assert_eq!(of("/ingest/c/c100001.m4s").as_deref(), Some("p0"), "digits of a number, as far as anybody said");
+    }
+
+    #[test]
+    fn what_two_manifests_say_otherwise_is_not_known_and_the_last_of_each_counts() {
+        let (one, other) = (playlist("v.mp4", &["1.m4s", "2.m4s"]), playlist("w.mp4", &["1.m4s", "2.m4s"]));
+        let of = |pushed: &[(&str, &str)]| whose(pushed, "/ingest/c/3.m4s");
+        assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/b.m3u8", &one)]).as_deref(), Some("v"));
+        assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/b.m3u8", &other)]), None);
+        assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/a.m3u8", &other)]).as_deref(), Some("w"));
+        for nothing in ["", "#EXTM3U", "<MPD>", "<MPD", "\0", "#EXTM3U\n#EXTINF:2,\n"] {
+            assert_eq!(of(&[("/ingest/c/a.m3u8", nothing), ("/ingest/c/a.mpd", nothing)]), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_channels_have() {
+        let manifests = Manifests::default();
+        let list = playlist("v.mp4", &["1.m4s"]);
+        manifests.take("gone", "/ingest/gone/a.m3u8", list.as_bytes(), |channel| channel == "gone");
+        for number in 0..MANIFESTS_MAX + 9 {
+            manifests.take("c", &format!("/ingest/c/{number}.m3u8"), list.as_bytes(), |channel| channel == "c");
+        }
+        manifests.take("d", "/ingest/d/a.m3u8", list.as_bytes(), |channel| channel == "c");
+        let all = manifests.lock();
+        assert_eq!(
+            all.iter().map(|(name, own)| (name.as_str(), own.len())).collect::<Vec<_>>(),
+            [("c", MANIFESTS_MAX)]
+        );
+    }
+}
