@@ -63,14 +63,7 @@ impl std::error::Error for NoDash {}
 /// The MPD of `presentation`, whose rates are `rates`. Its URLs are relative to the presentation: BaseURL `{track}/{version}/`,
 /// `init.mp4` and `$Time$.m4s` there.
 pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash> {
-    if presentation.tracks().next().is_none() {
-        return Err(NoDash::NoTrack);
-    }
-    if let Some((track, time)) =
-        presentation.tracks().map(|track| (track, track.end())).find(|(_, end)| *end > MAX_TIME)
-    {
-        return Err(NoDash::Time { track: track.name.clone(), time });
-    }
+    can_be_said(presentation)?;
     let segments: usize = presentation.tracks().map(|track| track.segments.len()).sum();
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
@@ -79,6 +72,18 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
         Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None, left_us: 0, told_until_us: i64::MIN };
     mpd.presentation(presentation);
     Ok(mpd.out)
+}
+
+/// Whether `presentation` can be said in an MPD.
+fn can_be_said(presentation: &Presentation) -> Result<(), NoDash> {
+    if presentation.tracks().next().is_none() {
+        return Err(NoDash::NoTrack);
+    }
+    let mut ends = presentation.tracks().map(|track| (track, track.end()));
+    match ends.find(|(_, end)| *end > MAX_TIME) {
+        Some((track, time)) => Err(NoDash::Time { track: track.name.clone(), time }),
+        None => Ok(()),
+    }
 }
 
 struct Mpd<'a> {

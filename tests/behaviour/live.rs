@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use headwater::content::library::{self, Library};
 use headwater::content::live::channel::{Channels, Options};
+use headwater::content::live::pushed::Refusal;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
 use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
-use headwater::formats::isobmff::wvtt;
 use headwater::origin::options::Options as OriginOptions;
 use headwater::origin::serve::Origin;
 use headwater::telemetry::Telemetry;
-use headwater::time::{Timescale, Utc};
+use headwater::time::Utc;
 use http::Method;
 
 use crate::scene::{self, Answer, NOW, Representation, representations, resolve, testdata};
@@ -126,13 +126,16 @@ impl Encoder {
     }
 
     pub(crate) fn push(&self, studio: &Studio, bytes: &[u8]) {
+        self.try_push(studio, bytes).unwrap();
+    }
+
+    /// Pushes `bytes`, which may be refused.
+    pub(crate) fn try_push(&self, studio: &Studio, bytes: &[u8]) -> Result<(), Refusal> {
         let (mut receiver, mut events) = (Receiver::default(), Vec::new());
         receiver.push(bytes, &mut events).unwrap();
         let channel = studio.channels.for_push("tv").unwrap();
         let source = Source { push: self.push, ..Source::default() };
-        for event in events {
-            channel.take(self.name, event, source, studio.now).unwrap();
-        }
+        events.into_iter().try_for_each(|event| channel.take(self.name, event, source, studio.now).map(drop))
     }
 
     pub(crate) fn begin(&self, studio: &Studio) {
@@ -623,59 +626,6 @@ async fn encrypted_live_hls_has_its_keys() {
         text.lines().filter(|line| line.contains("EXT-X-KEY") || line.contains("EXT-X-MAP")).collect();
     assert!(tags.len() >= 2 && tags[0].starts_with("#EXT-X-KEY:METHOD=SAMPLE-AES,"), "{text}");
     assert!(tags.last().unwrap().starts_with("#EXT-X-MAP:"), "a KEY holds for the MAP that follows it: {text}");
-}
-
-/// A chunk of two seconds of text: a cue for one and a half, then nothing.
-fn text_chunk(number: u64) -> Vec<u8> {
-    let (mut cue, mut nothing) = (Vec::new(), Vec::new());
-    let payload = format!("line {number}");
-    wvtt::write_cue(&mut cue, &wvtt::CueBox { payload: &payload, ..wvtt::CueBox::default() }, None);
-    wvtt::write_empty_cue(&mut nothing);
-    let sample = |duration, bytes: &[u8]| RunSample {
-        duration,
-        size: bytes.len() as u32,
-        flags: 0x0200_0000,
-        composition_offset: 0,
-    };
-    let fragment = NewFragment {
-        sequence_number: number as u32 + 1,
-        track_id: 1,
-        description_index: 1,
-        base_media_decode_time: number * 2000,
-        samples: vec![sample(1500, &cue), sample(500, &nothing)],
-        ..NewFragment::default()
-    };
-    [fragment.write(), cue, nothing].concat()
-}
-
-#[tokio::test]
-async fn live_text_is_webvtt_in_hls_and_wvtt_in_dash() {
-    let mut studio = Studio::with(quick());
-    let mut video = Encoder::video("v");
-    let text = Encoder::video("t");
-    video.begin(&studio);
-    let init = wvtt::write_init(1, Timescale::MILLI, Some("en"), &[], "WEBVTT");
-    text.push(&studio, &init);
-    for number in 0..8 {
-        run(&mut studio, &mut [&mut video], 2.0 * (number + 1) as f64, NOW);
-        text.push(&studio, &text_chunk(number));
-    }
-    let master = studio.text("/tv/master.m3u8").await;
-    assert!(master.contains("TYPE=SUBTITLES") && master.contains("URI=\"t/media.m3u8\""), "{master}");
-    let list = studio.text("/tv/t/media.m3u8").await;
-    assert!(!list.contains("#EXT-X-MAP") && !list.contains("#EXT-X-PART") && list.contains(".vtt\n"), "{list}");
-    let list = studio.playlist("t").await;
-    assert_eq!(list.segments.len(), 7);
-    let answer = studio.get(&list.segments[3].0).await;
-    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "text/vtt"));
-    let expected = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n00:00:06.000 --> 00:00:07.500\nline 3\n";
-    assert!(answer.text().starts_with(expected), "{}", answer.text());
-    let found = studio.dash().await;
-    assert!(found.iter().any(|r| r.id == "t" && r.codecs == "wvtt" && r.segments.len() == 7), "{found:?}");
-    // What is blocked for is a whole segment.
-    let next = list.msn + list.segments.len() as u64;
-    let waited = studio.get(&format!("/tv/t/media.m3u8?_HLS_msn={}&_HLS_part=0", next - 1)).await;
-    assert_eq!(waited.status, 200);
 }
 
 #[tokio::test]

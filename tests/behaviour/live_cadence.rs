@@ -406,3 +406,31 @@ async fn when_it_was_produced_is_passed_on() {
     assert!(mpd.contains(expected) && mpd.contains("presentationTime=\"0\"/>"), "{mpd}");
     assert!(mpd.contains("<Latency referenceId=\"1\" target=\""), "{mpd}");
 }
+
+#[tokio::test]
+async fn players_of_long_segments_at_low_latency_asked_for_the_mpd_too_seldom() {
+    let options = window::Options { cadence: Some("6s".parse().unwrap()), ..quick() };
+    let mut studio =
+        Studio::with(window::Options { target: Duration::from_secs(6), window: Duration::from_secs(60), ..options });
+    let mut video = Encoder { gop: 144, ..Encoder::video("v") };
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 40.0, NOW);
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    assert!(mpd.contains("<Latency target=\"") && mpd.contains("minimumUpdatePeriod=\"PT1S\""), "{mpd}");
+}
+
+#[tokio::test]
+async fn times_that_players_of_dash_cannot_name_are_not_named() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder { origin: 1 << 53, ..Encoder::video("v") };
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    assert!(studio.playlist("v").await.segments.len() >= 4);
+    let answer = studio.get("/tv/manifest.mpd").await;
+    assert_eq!(answer.status, 404);
+    assert!(
+        answer.text().contains("track v: a segment at 90071992") && answer.text().contains("above 2^53"),
+        "{}",
+        answer.text()
+    );
+}

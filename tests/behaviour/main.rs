@@ -23,6 +23,7 @@ mod live_names;
 mod live_order;
 mod live_requests;
 mod live_shift;
+mod live_text;
 mod live_timeline;
 mod live_wrap;
 mod mp4;

@@ -13,6 +13,7 @@ mod anew;
 mod bounds;
 mod cadence;
 mod checkpoint;
+mod edge;
 mod events;
 mod expiry;
 mod given_up;
@@ -423,6 +424,9 @@ impl Window {
             Some(Course::Jumps) | None if self.is_past(feed, chunk) => Some(Course::Repeats),
             course => course,
         };
+        if matches!(course, Some(Course::Goes)) {
+            self.keeps_up_with(name, feed, chunk, now)?;
+        }
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
             Window::asked_of_epoch(name, feed, chunk, now)?;
         }
@@ -749,15 +753,6 @@ impl Window {
         self.publish(now);
     }
 
-    /// When the last that came of `period` ends.
-    fn end_of(&self, period: &LivePeriod) -> Option<MediaTime> {
-        let end = |track: &Arc<LiveTrack>| {
-            let timescale = track.face.timescale;
-            track.end().map(|end| MediaTime::new(period.offset(end, timescale), timescale))
-        };
-        period.tracks.iter().filter_map(end).max()
-    }
-
     fn timing_of(&self, number: u64, begins_ms: i64) -> Timing {
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
         let timed = || members().filter(|feed| feed.init.face.kind != Kind::Text);
@@ -788,12 +783,6 @@ impl Window {
             window_ms: self.options.window.as_millis() as u64,
             low_latency: self.low_latency(number, part_target_ms, begins_ms),
         }
-    }
-
-    /// Where what came ends, in milliseconds after the broadcast's start.
-    fn edge_ms(&self) -> Option<i64> {
-        let ends = self.current.periods.iter().filter_map(|period| self.end_of(period));
-        ends.max().map(|edge| edge.to(Timescale::MILLI, Rounding::Down))
     }
 
     /// Makes a new state of what the feeds have.

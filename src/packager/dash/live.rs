@@ -5,13 +5,15 @@ use crate::media::live::{Broadcast, LowLatency};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Track};
 use crate::packager::dash::continuity::Place;
-use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, continuity};
+use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, can_be_said, continuity};
 use crate::packager::push;
 use crate::packager::rate::Rates;
 use crate::time::{MediaTime, Rounding, Timescale};
 
 /// What lies between the live edge and a player that asks for nothing else, in target durations.
 const DELAY_TARGETS: u64 = 3;
+/// How often players are to ask at low latency, at least: what they are asked to be behind counts on it.
+pub(crate) const UPDATE_LOW_LATENCY_MS: u64 = 1_000;
 
 /// The MPD of `broadcast`. Its URLs are relative to the presentation, as those of presentations on demand are; `clock` is where the time
 /// of day is, relative to it too.
@@ -19,9 +21,7 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
     let mut presentation = broadcast.presentation();
     leave_out_what_lacks(&mut presentation, broadcast.ended);
     let left_us = if broadcast.ended { begin_with_media(&mut presentation) } else { 0 };
-    if presentation.tracks().next().is_none() {
-        return Err(NoDash::NoTrack);
-    }
+    can_be_said(&presentation)?;
     let segments: usize = presentation.tracks().map(|track| track.segments.len()).sum();
     let mut mpd = Mpd {
         out: Vec::with_capacity(ELEMENT_BYTES * (2 + presentation.tracks().count()) + segments * 8),
@@ -49,8 +49,9 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         mpd.raw(" type=\"dynamic\"");
         mpd.attribute("availabilityStartTime", &broadcast.started.to_string());
         mpd.attribute("publishTime", &broadcast.published.to_string());
-        // Twice a segment: a player learns of a segment half of one late at most.
-        mpd.timed("minimumUpdatePeriod", ms(timing.target_s * 500));
+        // Twice a segment: a player learns of a segment half of one late at most. At low latency that would be too late of a long one.
+        let update_ms = timing.target_s * 500;
+        mpd.timed("minimumUpdatePeriod", ms(low_latency.map_or(update_ms, |_| update_ms.min(UPDATE_LOW_LATENCY_MS))));
         mpd.timed("timeShiftBufferDepth", ms(timing.window_ms.max(timing.target_s * 6000)));
         let usual = timing.target_s * 1000 * DELAY_TARGETS;
         mpd.timed("suggestedPresentationDelay", ms(low_latency.map_or(usual, LowLatency::delay_ms)));

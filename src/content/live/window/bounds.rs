@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::content::live::cadence::Cadence;
 use crate::content::live::pushed::{Chunk, Init, Refusal};
-use crate::content::live::window::{Feed, REPEATED_TARGETS, Source, Window};
+use crate::content::live::window::{Feed, REPEATED_TARGETS, SEGMENT_MAX, Source, Window};
 use crate::media::live::Timing;
 use crate::media::track::Kind;
 use crate::time::Utc;
@@ -33,17 +33,30 @@ impl Window {
         self.options.target.max(announced) * 3 / 2
     }
 
-    /// Whether `chunk` of `init` can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and chunks are not cut.
+    /// Whether `chunk` of `init` can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and chunks are not cut. What is
+    /// announced follows from the first, which are not to be of any length either.
     pub fn fits(&self, init: &Init, chunk: &Chunk) -> Result<(), Refusal> {
+        if init.events.is_some() {
+            return Ok(());
+        }
         let ms = u64::try_from(init.ms(chunk.decode_end - chunk.decode_time)).unwrap_or(0);
-        let Some(Timing { target_s, .. }) = self.timing.filter(|_| init.face.kind != Kind::Text) else { return Ok(()) };
+        let seconds = ms as f64 / 1000.0;
+        let Some(Timing { target_s, .. }) = self.timing else {
+            let most = if init.face.kind == Kind::Text { self.patience().min(SEGMENT_MAX) } else { SEGMENT_MAX };
+            if u128::from(ms) <= most.as_millis() {
+                return Ok(());
+            }
+            let most = most.as_secs_f64();
+            return Err(Refusal::Conflict(format!(
+                "a chunk of {seconds:.3} s, where a segment has {most} s at most: push shorter chunks"
+            )));
+        };
         // Where numbers follow from times none stands for more than the cadence, whatever is announced.
         let of_cadence = self.locked().map(|cadence| (cadence.duration().as_millis() as u64 + 500) / 1000);
         let target_s = of_cadence.map_or(target_s, |of_cadence| target_s.min(of_cadence.max(1)));
         if (ms + 500) / 1000 <= target_s {
             return Ok(());
         }
-        let seconds = ms as f64 / 1000.0;
         Err(Refusal::Conflict(format!(
             "a chunk of {seconds:.3} s, where segments of this channel were announced as {target_s} s at most: push shorter chunks, with a key frame \
              every {target_s} s, or say live.segment"

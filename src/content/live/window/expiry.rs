@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::content::live::window::Window;
+use crate::content::live::window::{Feed, Window};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Timing};
 use crate::time::{Rounding, Timescale, Utc, rescale};
 
@@ -26,8 +26,13 @@ struct Limits {
 
 /// When `segment` of `track` ended, in milliseconds after the broadcast's start.
 fn ended_ms(period: &LivePeriod, track: &LiveTrack, segment: &LiveSegment) -> i64 {
+    milliseconds(period, track, segment.end())
+}
+
+/// `ticks` of `track`, in milliseconds after the broadcast's start.
+fn milliseconds(period: &LivePeriod, track: &LiveTrack, ticks: i64) -> i64 {
     let timescale = track.face.timescale;
-    rescale(period.offset(segment.end(), timescale), timescale, Timescale::MILLI, Rounding::Down)
+    rescale(period.offset(ticks, timescale), timescale, Timescale::MILLI, Rounding::Down)
 }
 
 /// How long a segment stays that left a playlist of `timing`: as long as the longest that had it, which has all of the segment that the window
@@ -65,6 +70,7 @@ impl Window {
         let limits = Limits { listed: edge - window, kept, hot: edge - HOT_MS.max(6 * target) };
         let mut changed = self.expire_events(limits.listed, now);
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
+        let newest = next.periods.last().map(|period| period.number);
         for period in &mut next.periods {
             // The last of those that are over stays: what is listed is in the stretch that began there.
             let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
@@ -75,7 +81,13 @@ impl Window {
             for index in 0..period.tracks.len() {
                 let number = period.number;
                 let track = &period.tracks[index];
-                let listed_from = listed_from(period, track, &limits);
+                // Another that leads takes nothing away from what goes on.
+                let goes_on =
+                    |feed: &&Feed| feed.period == newest && newest == Some(number) && self.is_heard(feed, now);
+                let own = self.feeds.get(&track.face.name).filter(goes_on).and(track.end());
+                let behind = own.map(|end| milliseconds(period, track, end) + 2 * target - window);
+                let listed = behind.map_or(limits.listed, |behind| behind.min(limits.listed));
+                let listed_from = listed_from(period, track, listed);
                 // By when it left, not by when it ended: after an outage many leave at once.
                 let left = self.left.entry((number, track.face.name.clone())).or_default();
                 let is_cool = |segment: &&Arc<LiveSegment>| ended_ms(period, track, segment) < limits.hot;
@@ -117,9 +129,9 @@ impl Window {
     }
 }
 
-/// Which segment of `track` is the first to be listed.
-fn listed_from(period: &LivePeriod, track: &LiveTrack, limits: &Limits) -> u64 {
-    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(period, track, s) >= limits.listed);
+/// Which segment of `track` is the first to be listed, of those that ended `listed` or later.
+fn listed_from(period: &LivePeriod, track: &LiveTrack, listed: i64) -> u64 {
+    let listed = track.segments.from(track.listed_from).find(|s| ended_ms(period, track, s) >= listed);
     // Or the one that grows, when it is whole.
     let next = track.open.as_ref().map_or(track.next_number, |open| open.number);
     listed.map_or(next, |s| s.number)

@@ -1,0 +1,157 @@
+//! Text that is pushed, which is sent ahead of what it is shown with; and who else is ahead.
+
+use std::time::Duration;
+
+use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
+use headwater::formats::isobmff::wvtt;
+use headwater::time::Timescale;
+
+use crate::live::{Encoder, Studio, quick, run, run_for};
+use crate::scene::NOW;
+
+/// A chunk of two seconds of text: a cue for one and a half, then nothing.
+fn text_chunk(number: u64) -> Vec<u8> {
+    text_chunk_of(number, 1500)
+}
+
+/// Likewise, the cue of `ticks` milliseconds.
+fn text_chunk_of(number: u64, ticks: u32) -> Vec<u8> {
+    let (mut cue, mut nothing) = (Vec::new(), Vec::new());
+    let payload = format!("line {number}");
+    wvtt::write_cue(&mut cue, &wvtt::CueBox { payload: &payload, ..wvtt::CueBox::default() }, None);
+    wvtt::write_empty_cue(&mut nothing);
+    let sample = |duration, bytes: &[u8]| RunSample {
+        duration,
+        size: bytes.len() as u32,
+        flags: 0x0200_0000,
+        composition_offset: 0,
+    };
+    let fragment = NewFragment {
+        sequence_number: number as u32 + 1,
+        track_id: 1,
+        description_index: 1,
+        base_media_decode_time: number * 2000,
+        samples: vec![sample(ticks, &cue), sample(500, &nothing)],
+        ..NewFragment::default()
+    };
+    [fragment.write(), cue, nothing].concat()
+}
+
+#[tokio::test]
+async fn live_text_is_webvtt_in_hls_and_wvtt_in_dash() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    let text = Encoder::video("t");
+    video.begin(&studio);
+    let init = wvtt::write_init(1, Timescale::MILLI, Some("en"), &[], "WEBVTT");
+    text.push(&studio, &init);
+    for number in 0..8 {
+        run(&mut studio, &mut [&mut video], 2.0 * (number + 1) as f64, NOW);
+        text.push(&studio, &text_chunk(number));
+    }
+    let master = studio.text("/tv/master.m3u8").await;
+    assert!(master.contains("TYPE=SUBTITLES") && master.contains("URI=\"t/media.m3u8\""), "{master}");
+    let list = studio.text("/tv/t/media.m3u8").await;
+    assert!(!list.contains("#EXT-X-MAP") && !list.contains("#EXT-X-PART") && list.contains(".vtt\n"), "{list}");
+    let list = studio.playlist("t").await;
+    assert_eq!(list.segments.len(), 7);
+    let answer = studio.get(&list.segments[3].0).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "text/vtt"));
+    let expected = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\n00:00:06.000 --> 00:00:07.500\nline 3\n";
+    assert!(answer.text().starts_with(expected), "{}", answer.text());
+    let found = studio.dash().await;
+    assert!(found.iter().any(|r| r.id == "t" && r.codecs == "wvtt" && r.segments.len() == 7), "{found:?}");
+    // What is blocked for is a whole segment.
+    let next = list.msn + list.segments.len() as u64;
+    let waited = studio.get(&format!("/tv/t/media.m3u8?_HLS_msn={}&_HLS_part=0", next - 1)).await;
+    assert_eq!(waited.status, 200);
+}
+
+/// Who pushes text.
+fn texts(studio: &Studio) -> Encoder {
+    let text = Encoder::video("t");
+    text.push(studio, &wvtt::write_init(1, Timescale::MILLI, Some("en"), &[], "WEBVTT"));
+    text
+}
+
+#[tokio::test]
+async fn a_text_that_led_emptied_the_window_of_everything_else() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    let text = texts(&studio);
+    text.push(&studio, &text_chunk(0));
+    run_for(&mut studio, &mut [&mut video], 0..4, NOW);
+    // Fourteen seconds ahead, then as fast as the picture.
+    for number in 1..9 {
+        text.push(&studio, &text_chunk(number));
+    }
+    for number in 9..24 {
+        let begins = 4 + 2 * (number - 9);
+        run_for(&mut studio, &mut [&mut video], begins..begins + 2, NOW);
+        text.push(&studio, &text_chunk(u64::from(number)));
+    }
+    let list = studio.playlist("v").await;
+    assert!(list.segments.len() >= 10, "{list:?}");
+    let found = studio.dash().await;
+    assert!(found.iter().any(|r| r.id == "v" && r.segments.len() >= 9), "{found:?}");
+    // What it is ahead was told to be missing of the picture, once that stalled.
+    studio.now = studio.now.after(Duration::from_secs(7));
+    text.push(&studio, &text_chunk(24));
+    let seconds = video.seconds() + 6.0;
+    run(&mut studio, &mut [&mut video], seconds, NOW.after(Duration::from_secs(7)));
+    let list = studio.playlist("v").await;
+    assert_eq!(list.gaps, 0, "{list:?}");
+}
+
+#[tokio::test]
+async fn who_is_further_ahead_than_anything_is_listed_is_told_so() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let text = texts(&studio);
+    for number in 0..4 {
+        text.push(&studio, &text_chunk(number));
+        run_for(&mut studio, &mut [&mut video, &mut audio], 2 * number as u32..2 * number as u32 + 2, NOW);
+    }
+    let first_refused = (4..60).find_map(|number| text.try_push(&studio, &text_chunk(number)).err().zip(Some(number)));
+    let (refusal, number) = first_refused.expect("it is refused");
+    assert_eq!(number, 14, "20 s ahead of 8 s");
+    assert!(
+        refusal.to_string().contains("t would be 22.0 s ahead of the channel's other tracks, where 20.0 s are"),
+        "{refusal}"
+    );
+    // Sound that is pushed as fast as it goes takes nothing from the picture either.
+    let refusal = (0..60).find_map(|_| {
+        let refusal = audio.try_push(&studio, &audio.chunk(audio.sample)).err();
+        audio.sample += u64::from(audio.chunk_samples) * u64::from(refusal.is_none());
+        refusal
+    });
+    assert!(refusal.expect("it is refused").to_string().starts_with("a would be "));
+    assert!(audio.seconds() > 27.0, "{}", audio.seconds());
+    run_for(&mut studio, &mut [&mut video], 8..28, NOW);
+    audio.push(&studio, &audio.chunk(audio.sample));
+    let list = studio.playlist("v").await;
+    assert!(list.segments.len() >= 10 && list.gaps == 0, "{list:?}");
+}
+
+#[tokio::test]
+async fn a_first_chunk_of_any_length_was_what_was_announced() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    let text = texts(&studio);
+    for (ticks, seconds) in [(u32::MAX, "4294967.795"), (29_500, "30.000")] {
+        let refusal = text.try_push(&studio, &text_chunk_of(0, ticks)).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("a chunk of {seconds} s")), "{refusal}");
+    }
+    let stale = Encoder { sample_ticks: 12_288 * 600, chunk_samples: 1, ..Encoder::video("v") };
+    let refusal = stale.try_push(&studio, &stale.chunk(0)).unwrap_err().to_string();
+    assert!(refusal.contains("a chunk of 600.000 s, where a segment has 60 s at most"), "{refusal}");
+    text.push(&studio, &text_chunk(0));
+    run_for(&mut studio, &mut [&mut video], 0..4, NOW);
+    assert_eq!(studio.playlist("v").await.target_s, 2.0);
+    let refusal = text.try_push(&studio, &text_chunk_of(1, 3_500)).unwrap_err().to_string();
+    assert!(refusal.contains("announced as 2 s at most"), "{refusal}");
+}
