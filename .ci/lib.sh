@@ -40,9 +40,10 @@ say() {
 
 # step NAME COMMAND...: a command whose failure counts and does not stop the run.
 step() {
-  local name=$1
+  local name=$1 began=$SECONDS verdict=ok
   shift
-  if say "$@"; then result ok "$name"; else result FAIL "$name"; fi
+  say "$@" || verdict=FAIL
+  result "$verdict" "$name ($((SECONDS - began)) s)"
 }
 
 # result ok|FAIL|known|skip WHAT...
