@@ -733,3 +733,34 @@ async fn a_stretch_tells_of_what_was_said_in_it() {
         studio = Studio::of(options(), studio.now);
     }
 }
+
+#[tokio::test]
+async fn a_break_that_was_under_way_at_an_end_was_told_of_in_the_broadcast_that_followed() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    push(&studio, "cues", &init_of_events());
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    push(&studio, "cues", &chunk_of_events(10_000, &emsg(SCTE, 10_000, 1, &splice(1, true, None))));
+    run(&mut studio, &mut [&mut video], 20.0, NOW);
+    video.end(&studio);
+    let told = async |studio: &Studio| {
+        let hls = studio.text("/tv/v/media.m3u8").await;
+        let mpd = studio.text("/tv/manifest.mpd").await;
+        (hls.contains("#EXT-X-ENDLIST"), hls.matches("#EXT-X-DATERANGE:").count(), mpd.matches("<Event ").count())
+    };
+    assert_eq!(told(&studio).await, (true, 1, 1));
+    let began = NOW.after(Duration::from_secs(60));
+    let mut next = Encoder { push: 2, origin: 900_000_000, ..Encoder::video("v") };
+    studio.now = began;
+    next.begin(&studio);
+    run(&mut studio, &mut [&mut next], 1.0, began);
+    assert_eq!(told(&studio).await, (true, 1, 1), "until another is announced");
+    run(&mut studio, &mut [&mut next], 10.0, began);
+    assert_eq!(told(&studio).await, (false, 0, 0));
+    // What it says itself is told.
+    let ms = 900_000_000 * 1000 / 12_288 + 10_000;
+    push(&studio, "cues", &chunk_of_events(ms, &emsg(SCTE, ms, 2, &splice(2, true, None))));
+    run(&mut studio, &mut [&mut next], 20.0, began);
+    assert_eq!(told(&studio).await, (false, 1, 1));
+}

@@ -33,10 +33,14 @@ impl Window {
         self.options.target.max(announced) * 3 / 2
     }
 
-    /// Whether `chunk` of `init` can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and chunks are not cut.
-    pub fn fits(&self, init: &Init, chunk: &Chunk) -> Result<(), Refusal> {
+    /// Whether `chunk`, which `source` has of `init` for `name`, can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and
+    /// chunks are not cut.
+    pub fn fits(&self, name: &str, init: &Init, chunk: &Chunk, source: &Source, now: Utc) -> Result<(), Refusal> {
         let ms = u64::try_from(init.ms(chunk.decode_end - chunk.decode_time)).unwrap_or(0);
         let Some(Timing { target_s, .. }) = self.timing.filter(|_| init.face.kind != Kind::Text) else { return Ok(()) };
+        if self.begins_another(name, init, chunk, source, now) {
+            return Ok(());
+        }
         // Where numbers follow from times none stands for more than the cadence, whatever is announced.
         let of_cadence = self.locked().map(|cadence| (cadence.duration().as_millis() as u64 + 500) / 1000);
         let target_s = of_cadence.map_or(target_s, |of_cadence| target_s.min(of_cadence.max(1)));
@@ -72,9 +76,10 @@ impl Window {
     /// Whether nothing follows: what has not ended is told to be missing, or is no part of the newest period, or text, and nothing of it came for long.
     pub(super) fn has_ended(&self, now: Utc) -> bool {
         if self.timing.is_none() {
-            // What is over because another is to be announced has ended when all have.
+            // What is over because another is to be announced has ended when all have, and stays so until that is.
             let mut feeds = self.feeds.values();
-            return !self.feeds.is_empty() && feeds.all(|feed| feed.ended) && self.gathering.is_none();
+            let have_all = !self.feeds.is_empty() && feeds.all(|feed| feed.ended) && self.gathering.is_none();
+            return self.current.ended || have_all;
         }
         let Some(newest) = self.current.periods.last().map(|period| period.number) else { return false };
         let is_over = |feed: &Feed| {
