@@ -6,6 +6,7 @@
 //!        what else is said       a range of its own
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -191,6 +192,45 @@ pub fn ranges<'a>(events: &'a [Arc<LiveEvent>], us: impl Fn(&LiveEvent) -> Optio
         }
     }
     ranges
+}
+
+/// An event that is told of in a stretch.
+#[derive(Clone, Debug)]
+pub struct Told<'a> {
+    /// The event.
+    pub event: &'a LiveEvent,
+    /// When it begins, in microseconds after the stretch does: where that is before, at its beginning.
+    pub begins_us: i64,
+    /// How long it lasts from then on, in microseconds, if that is known.
+    pub length_us: Option<i64>,
+}
+
+/// Those of `events` that came in tracks of their own and are told of in the stretch that runs `from` until `until`, where the one before it
+/// was over at `before`: what began in it, or between the two, and lasts. `us` says when an event is, if that is known; all in microseconds.
+pub fn told<'a>(
+    events: &'a [Arc<LiveEvent>],
+    us: impl Fn(&LiveEvent) -> Option<i64>,
+    (before, from, until): (i64, i64, i64),
+) -> Vec<Told<'a>> {
+    let mut lasts = BTreeMap::new();
+    for range in ranges(events, &us) {
+        let ends = lasts.entry(range.event.number).or_insert(i64::MIN);
+        *ends = range.ends_us().max(*ends);
+    }
+    let told = events.iter().map(|event| &**event).filter(|event| !event.is_inband).filter_map(|event| {
+        let begins = us(event)?;
+        let lasts = || lasts.get(&event.number).is_some_and(|ends| *ends > from);
+        if begins >= until || (begins < from && (begins < before || !lasts())) {
+            return None;
+        }
+        let length = event.duration.map(|length| length.to(Timescale::MICRO, Rounding::Nearest));
+        Some(Told {
+            event,
+            begins_us: begins.saturating_sub(from).max(0),
+            length_us: length.map(|length| length.saturating_sub(from.saturating_sub(begins).max(0)).max(0)),
+        })
+    });
+    told.collect()
 }
 
 impl Range<'_> {

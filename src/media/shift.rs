@@ -71,7 +71,19 @@ pub fn shifted(all: &Broadcast, shift: &Shift, is_over: bool) -> Broadcast {
         out.timing.window_ms = all.published.0.saturating_sub(shift.from.0).max(all.timing.window_ms);
     }
     out.periods = periods.into_iter().map(Arc::new).collect();
+    out.timing.target_s = out.timing.target_s.max(longest_s(&out));
     out
+}
+
+/// How long the longest segment of `out` is, in seconds as they are announced: a stretch may have what was broadcast before, which was announced
+/// otherwise.
+fn longest_s(out: &Broadcast) -> u64 {
+    let tracks = out.periods.iter().flat_map(|period| &period.tracks);
+    let longest = tracks.filter_map(|track| {
+        let longest = track.segments.iter().map(|segment| segment.duration).max()?;
+        Some(rescale(longest, track.face.timescale, Timescale::MILLI, Rounding::Down))
+    });
+    longest.max().map_or(0, |ms| (ms + 500) / 1000) as u64
 }
 
 /// `track` with those of its segments that lie in the stretch.

@@ -142,6 +142,12 @@ impl Encoder {
         self.push(studio, &self.init);
     }
 
+    /// Says that nothing more comes.
+    pub(crate) fn end(&self, studio: &Studio) {
+        let source = Source { push: self.push, ..Source::default() };
+        studio.channels.get("tv").unwrap().take(self.name, Event::End, source, studio.now).unwrap();
+    }
+
     /// Pushes the next chunk.
     pub(crate) fn next(&mut self, studio: &Studio) {
         self.push(studio, &self.chunk(self.sample));

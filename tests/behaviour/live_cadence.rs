@@ -381,6 +381,23 @@ async fn pictures_whose_gops_are_longer_than_the_cadence_ran_into_the_gaps_behin
     }
 }
 
+/// What had come before anything was announced may be longer than a segment should be: what comes later may not, since it would stand for several
+/// numbers.
+#[tokio::test]
+async fn a_chunk_that_is_longer_than_the_cadence_is_refused_whatever_was_announced() {
+    let mut studio = Studio::with(even());
+    let mut video = Encoder { gop: 144, chunk_samples: 144, ..of_epoch(Encoder::video("v")) };
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 12.0, NOW);
+    assert_eq!(studio.playlist("v").await.target_s, 6.0);
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&video.chunk(video.sample), &mut events).unwrap();
+    let channel = studio.channels.get("tv").unwrap();
+    let refused = channel.take("v", events.remove(0), Source { push: 1, ..Source::default() }, studio.now).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.starts_with("a chunk of 6.000 s, where segments of this channel were announced as 2 s"), "{said}");
+}
+
 #[tokio::test]
 async fn when_it_was_produced_is_passed_on() {
     let mut studio = Studio::with(even());

@@ -8,10 +8,12 @@ use headwater::content::live::channel::Options;
 use headwater::content::live::pushed::Refusal;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::Source;
-use headwater::formats::isobmff::boxes::{write_box, write_full_box};
+use headwater::formats::isobmff::boxes::{Boxes, write_box, write_full_box};
+use headwater::formats::isobmff::emsg::{EventTime, event_message};
+use headwater::media::shift::Shift;
 
 use crate::live::{Encoder, Studio, quick, run, run_for};
-use crate::scene::NOW;
+use crate::scene::{NOW, Representation, Scene, WRITTEN, touch};
 
 /// A splice_insert that leads out for 60.293567 s (ANSI/SCTE 35 §14.2), and what leads back.
 const OUT: &str =
@@ -731,5 +733,145 @@ async fn a_stretch_tells_of_what_was_said_in_it() {
         }
         // The same after a restart.
         studio = Studio::of(options(), studio.now);
+    }
+}
+
+#[tokio::test]
+async fn a_break_that_was_under_way_at_an_end_was_told_of_in_the_broadcast_that_followed() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    push(&studio, "cues", &init_of_events());
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    push(&studio, "cues", &chunk_of_events(10_000, &emsg(SCTE, 10_000, 1, &splice(1, true, None))));
+    run(&mut studio, &mut [&mut video], 20.0, NOW);
+    video.end(&studio);
+    let told = async |studio: &Studio| {
+        let hls = studio.text("/tv/v/media.m3u8").await;
+        let mpd = studio.text("/tv/manifest.mpd").await;
+        (hls.contains("#EXT-X-ENDLIST"), hls.matches("#EXT-X-DATERANGE:").count(), mpd.matches("<Event ").count())
+    };
+    assert_eq!(told(&studio).await, (true, 1, 1));
+    let began = NOW.after(Duration::from_secs(60));
+    let mut next = Encoder { push: 2, origin: 900_000_000, ..Encoder::video("v") };
+    studio.now = began;
+    next.begin(&studio);
+    run(&mut studio, &mut [&mut next], 1.0, began);
+    assert_eq!(told(&studio).await, (true, 1, 1), "until another is announced");
+    run(&mut studio, &mut [&mut next], 10.0, began);
+    assert_eq!(told(&studio).await, (false, 0, 0));
+    // What it says itself is told.
+    let ms = 900_000_000 * 1000 / 12_288 + 10_000;
+    push(&studio, "cues", &chunk_of_events(ms, &emsg(SCTE, ms, 2, &splice(2, true, None))));
+    run(&mut studio, &mut [&mut next], 20.0, began);
+    assert_eq!(told(&studio).await, (false, 1, 1));
+}
+
+/// `init` whose edit begins at 0.
+fn without_edit(init: &[u8]) -> Vec<u8> {
+    let mut init = init.to_vec();
+    let at = init.windows(4).position(|window| window == b"elst").unwrap() + 4;
+    // Version and flags, how many, and how long the first is.
+    assert_eq!(init[at..at + 8], [0, 0, 0, 0, 0, 0, 0, 1]);
+    init[at + 12..at + 16].fill(0);
+    init
+}
+
+/// A clip of each of `stretches` of a broadcast whose pictures have the initialization segment `init`, in a library.
+fn clips(init: &[u8], stretches: &[(&str, f64, f64)]) -> Scene {
+    let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let archive = archive::Options { kept: Duration::from_secs(3600), bytes_max: 1 << 30 };
+    let dir = Some(data.path().into());
+    let mut studio = Studio::of(Options { dir, every: quick(), open: true, archive, ..Options::default() }, NOW);
+    let of_pictures = |name| Encoder { init: init.to_vec(), ..Encoder::video(name) };
+    let (mut video, mut other, mut audio) = (of_pictures("v"), of_pictures("w"), Encoder::audio("a"));
+    for encoder in [&video, &other, &audio] {
+        encoder.begin(&studio);
+    }
+    push(&studio, "cues", &init_of_events());
+    let score = |ms: u64, id: u32| chunk_of_events(ms, &emsg_of(1, "urn:example:score", ms, 1500, id, b"2:1"));
+    run_for(&mut studio, &mut [&mut video, &mut other, &mut audio], 0..14, NOW);
+    push(&studio, "cues", &chunk_of_events(14_000, &emsg(SCTE, 14_000, 2, &bytes(OUT))));
+    push(&studio, "cues", &score(15_000, 7));
+    run_for(&mut studio, &mut [&mut video, &mut other, &mut audio], 14..28, NOW);
+    // A segment that begins with a styp.
+    next_behind(&studio, &mut video, b"\0\0\0\x10styp\0\0\0\0msdh");
+    run_for(&mut studio, &mut [&mut video, &mut other, &mut audio], 28..30, NOW);
+    push(&studio, "cues", &score(29_000, 8));
+    push(&studio, "cues", &score(31_300, 9));
+    run_for(&mut studio, &mut [&mut video, &mut other, &mut audio], 30..40, NOW);
+    // Ten seconds are lost.
+    for (encoder, samples) in [(&mut video, 240), (&mut other, 240), (&mut audio, 480)] {
+        encoder.sample += samples;
+    }
+    run_for(&mut studio, &mut [&mut video, &mut other, &mut audio], 40..54, NOW);
+    push(&studio, "cues", &score(53_000, 10));
+    run_for(&mut studio, &mut [&mut video, &mut other, &mut audio], 54..80, NOW);
+    let channel = studio.channels.get("tv").unwrap();
+    for (name, from, to) in stretches {
+        let at = |seconds: f64| NOW.after(Duration::from_secs_f64(seconds));
+        channel.clip(&Shift { from: at(*from), to: Some(at(*to)) }, &library.path().join(name)).unwrap();
+        for file in std::fs::read_dir(library.path().join(name)).unwrap() {
+            touch(&file.unwrap().path(), WRITTEN);
+        }
+    }
+    Scene::at(library, |_, _| {})
+}
+
+/// Of a period: when each event begins on the timeline of the media, its id, and how long it lasts from there; both in seconds.
+type Said = Vec<(f64, u32, Option<f64>)>;
+
+/// What the event messages say that are in the segments of `track`, each in the one in which it begins.
+async fn said_in(scene: &Scene, track: &Representation) -> Said {
+    let mut said = Vec::new();
+    for segment in &track.segments {
+        let body = scene.body(&segment.url).await;
+        for emsg in Boxes::new(&body, 0).map(Result::unwrap).filter(|own| own.kind.0 == *b"emsg") {
+            let message = event_message(emsg).unwrap();
+            let EventTime::At(time) = message.time else { panic!("{message:?}") };
+            assert_eq!(u64::from(message.timescale.get()), track.timescale);
+            let is_in_it = (segment.time..segment.time + segment.duration).contains(&(time as u64));
+            assert!(is_in_it, "{time} in {segment:?}");
+            let seconds = |ticks: f64| (ticks / track.timescale as f64 * 1000.0).round() / 1000.0;
+            said.push((seconds(time as f64), message.id, message.duration.map(|ticks| seconds(ticks.into()))));
+        }
+    }
+    said
+}
+
+/// Clips had nothing of what came in tracks of events.
+#[tokio::test]
+async fn a_clip_has_what_came_in_tracks_of_events_as_event_messages() {
+    let stretches = [("one", 20.5, 39.5), ("two", 20.5, 59.5), ("late", 62.5, 69.5)];
+    let init = Encoder::video("v").init;
+    // Pictures are shown by so much later where no edit takes that off.
+    for (init, later, is_edited) in [(init.clone(), 0.0, true), (without_edit(&init), 1024.0 / 12_288.0, false)] {
+        let ms = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+        // What began before and lasts is told where the clip begins.
+        let lasting = |at: f64| {
+            let begins = ((at + later) * 1000.0).floor() / 1000.0;
+            (begins, 2, Some(ms(14.0 + 60.293_567 - begins)))
+        };
+        let first = vec![lasting(20.0), (29.0, 8, Some(1.5)), (31.3, 9, Some(1.5))];
+        // It is told once.
+        let second = vec![(53.0, 10, Some(1.5))];
+        let expected =
+            [("one", vec![first.clone()]), ("two", vec![first, second]), ("late", vec![vec![lasting(62.0)]])];
+        let scene = clips(&init, &stretches);
+        for (name, expected) in expected {
+            let mpd = scene.text(&format!("/{name}/manifest.mpd")).await;
+            // Fragments of tracks with such an edit are made anew in clips, and leave messages behind.
+            let schemes = expected.iter().map(|said| said.len().min(2)).filter(|_| !is_edited).sum::<usize>();
+            assert_eq!(mpd.matches("<InbandEventStream ").count(), schemes, "{mpd}");
+            let tracks = scene.dash(name).await;
+            for id in ["v", "w", "a"] {
+                let found: Vec<_> = tracks.iter().filter(|track| track.id == id).collect();
+                assert_eq!(found.len(), expected.len(), "{name} {id}");
+                for (track, expected) in found.iter().zip(&expected) {
+                    let expected = if id == "a" || is_edited { &Said::new() } else { expected };
+                    assert_eq!(said_in(&scene, track).await, *expected, "{name} {id} {is_edited}");
+                }
+            }
+        }
     }
 }

@@ -370,3 +370,29 @@ async fn media_behind_a_box_between_moof_and_mdat_was_served_from_elsewhere() {
     run(&mut studio, &mut [&mut video], 8.5, NOW);
     assert_eq!(studio.playlist("v").await.segments.len(), 4);
 }
+
+/// What may come again was reckoned by `live.segment`, however long segments were announced to be.
+#[tokio::test]
+async fn files_of_six_seconds_that_were_sent_again_began_another_timeline() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let video = Encoder { gop: 144, ..Encoder::video("v") };
+    video.begin(&studio);
+    // Files of twelve chunks; a connection breaks, and the last two are sent again, as nobody knows what arrived.
+    for (request, file) in (1..).zip([0, 1, 2, 3, 4, 3, 4, 5, 6, 7]) {
+        let channel = studio.channels.get("tv").unwrap();
+        studio.now = studio.now.max(NOW.after(Duration::from_secs(6) * (file + 1)));
+        let source = Source { push: request, named_segments: true, ..Source::default() };
+        for chunk in 0..12 {
+            let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+            receiver.push(&video.chunk(u64::from(file) * 144 + chunk * 12), &mut events).unwrap();
+            let source = Source { begins_segment: chunk == 0, ..source };
+            channel.take("v", events.remove(0), source, studio.now).unwrap();
+        }
+        channel.push_ends("v", source, studio.now);
+        channel.tick(studio.now);
+    }
+    let text = studio.text("/tv/v/media.m3u8").await;
+    assert!(text.contains("#EXT-X-TARGETDURATION:6\n") && !text.contains("#EXT-X-DISCONTINUITY\n"), "{text}");
+    let list = studio.playlist("v").await;
+    assert!(list.segments.len() == 8 && list.gaps == 0 && list.segments.iter().all(|own| own.1 == 6.0), "{list:?}");
+}

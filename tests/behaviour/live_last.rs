@@ -1,13 +1,17 @@
 //! The end of a broadcast as encoders say it: a segment whose `styp` has the brand `lmsg`, or an `mfra`, by one of them or by two.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+use headwater::content::live::channel::Options;
 use headwater::content::live::receiver::{Event, Receiver};
-use headwater::content::live::window::Source;
+use headwater::content::live::window::{self, Source};
 
-use crate::live::{Encoder, Studio, quick};
+use crate::live::{self, Encoder, Studio, quick};
 use crate::live_requests::{Sender, WAYS, Way, listed, run};
-use crate::scene::NOW;
+use crate::scene::{self, NOW};
 
 /// A second of media, in samples.
 const SECOND: u64 = 24;
@@ -160,4 +164,172 @@ async fn who_ends_while_the_other_is_dead_but_not_missed_yet_ends_the_channel() 
     assert!(!has_ended(&studio), "a may go on");
     pass(&mut studio, 3.1);
     assert!(has_ended(&studio));
+}
+
+/// How long the GOPs and the chunks of an encoder are, in samples, and the parts that are asked for, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Lengths {
+    gop: u32,
+    chunk: u32,
+    part_ms: u64,
+}
+
+impl Lengths {
+    fn channel(self, dir: &Path, cadence: Option<&str>) -> Options {
+        let part_target = Duration::from_millis(self.part_ms);
+        let cadence = cadence.map(|cadence| cadence.parse().unwrap());
+        let every = window::Options { part_target, cadence, window: Duration::from_secs(60), ..quick() };
+        Options { dir: Some(dir.to_path_buf()), every, open: true, spool_file_bytes: 5_000, ..Options::default() }
+    }
+
+    fn encoder(self, origin: u64, push: u64) -> Encoder {
+        Encoder { gop: self.gop, chunk_samples: self.chunk, origin, push, ..Encoder::video("v") }
+    }
+}
+
+/// What is said of lengths, in HLS and in DASH.
+async fn said(studio: &Studio) -> [String; 5] {
+    let (hls, mpd) = (studio.text("/tv/v/media.m3u8").await, studio.text("/tv/manifest.mpd").await);
+    let after = |text: &str, what: &str, end: char| {
+        let rest = text.split_once(what).map(|(_, rest)| rest.split(['\n', end]).next().unwrap().to_owned());
+        rest.unwrap_or_else(|| "none".to_owned())
+    };
+    [
+        after(&hls, "#EXT-X-TARGETDURATION:", ','),
+        after(&hls, "PART-TARGET=", ','),
+        after(&hls, ",HOLD-BACK=", ','),
+        after(&mpd, "suggestedPresentationDelay=\"", '"'),
+        after(&mpd, "minimumUpdatePeriod=\"", '"'),
+    ]
+}
+
+/// What is listed of `v`, by URL.
+async fn bodies(studio: &Studio) -> BTreeMap<String, Bytes> {
+    let mut found = BTreeMap::new();
+    for (url, ..) in studio.playlist("v").await.segments {
+        let answer = studio.get(&url).await;
+        assert_eq!(answer.status, 200, "{url}");
+        found.insert(url, answer.body);
+    }
+    found
+}
+
+/// One broadcast ended, and the next one was held to its lengths: longer GOPs were refused, and shorter ones were announced as long.
+#[tokio::test]
+async fn what_follows_an_end_was_announced_by_the_lengths_of_what_had_ended() {
+    let usual = Lengths { gop: 48, chunk: 12, part_ms: 1000 };
+    let (long, short) = (Lengths { gop: 144, chunk: 144, ..usual }, Lengths { part_ms: 500, ..usual });
+    let of_usual = ["2", "1.000000", "6.000000", "PT6S", "PT1S"];
+    let of_long = ["6", "none", "18.000000", "PT18S", "PT3S"];
+    let of_short = ["2", "0.500000", "6.000000", "PT6S", "PT1S"];
+    for (first, of_first, next, of_next) in
+        [(usual, of_usual, long, of_long), (long, of_long, usual, of_usual), (short, of_short, usual, of_usual)]
+    {
+        // It begins anew; it goes on by the time of day.
+        for is_of_epoch in [false, true] {
+            let what = format!("{first:?} {next:?} {is_of_epoch}");
+            let origin = if is_of_epoch { NOW.0 / 1000 * 12_288 } else { 0 };
+            let dir = tempfile::tempdir().unwrap();
+            let mut studio = Studio::of(first.channel(dir.path(), None), NOW);
+            let mut encoder = first.encoder(origin, 1);
+            encoder.begin(&studio);
+            live::run(&mut studio, &mut [&mut encoder], 36.0, NOW);
+            assert_eq!(said(&studio).await, of_first, "{what}");
+            encoder.end(&studio);
+            assert!(studio.playlist("v").await.ended, "{what}");
+            let (list_of_first, bodies_of_first) = (studio.playlist("v").await, bodies(&studio).await);
+            drop(studio);
+
+            let began = NOW.after(Duration::from_secs(60));
+            let mut studio = Studio::of(next.channel(dir.path(), None), began);
+            let mut encoder = next.encoder(origin + if is_of_epoch { 60 * 12_288 } else { 0 }, 2);
+            encoder.begin(&studio);
+            let mut announced = None;
+            for second in 1..=30 {
+                live::run(&mut studio, &mut [&mut encoder], f64::from(second), began);
+                let list = studio.playlist("v").await;
+                if list.ended {
+                    assert_eq!(list, list_of_first, "{what}: until the next is announced");
+                    continue;
+                }
+                announced.get_or_insert(second);
+                assert_eq!(said(&studio).await, of_next, "{what}");
+                // Numbers go on, and what has ended is not listed.
+                assert_eq!(list.msn, list_of_first.msn + list_of_first.segments.len() as u64, "{what}");
+                assert!(
+                    list.gaps == 0 && list.segments.iter().all(|own| !bodies_of_first.contains_key(&own.0)),
+                    "{what}"
+                );
+            }
+            assert!((2..=12).contains(&announced.unwrap()), "{what}: {announced:?}");
+            let text = studio.text("/tv/v/media.m3u8").await;
+            assert!(text.contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"), "{text}");
+            for (url, body) in &bodies_of_first {
+                scene::same(&studio.get(url).await.body, body, url);
+            }
+            let found = (studio.playlist("v").await, said(&studio).await, bodies(&studio).await);
+            let now = studio.now;
+            drop(studio);
+            let studio = Studio::of(next.channel(dir.path(), None), now);
+            assert_eq!((studio.playlist("v").await, said(&studio).await, bodies(&studio).await), found, "{what}");
+        }
+    }
+}
+
+/// Where numbers follow from times, so do those of a broadcast that follows another one.
+#[tokio::test]
+async fn what_follows_an_end_is_as_on_a_node_that_has_nothing_of_before() {
+    let first = Lengths { gop: 48, chunk: 12, part_ms: 500 };
+    let (origin, began) = (NOW.0 / 1000 * 12_288, NOW.after(Duration::from_secs(60)));
+    let mut found = Vec::new();
+    for has_ended in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut studio = Studio::of(first.channel(dir.path(), Some("2s")), NOW);
+        if has_ended {
+            let mut encoder = first.encoder(origin, 1);
+            encoder.begin(&studio);
+            live::run(&mut studio, &mut [&mut encoder], 21.0, NOW);
+            assert_eq!(said(&studio).await[..2], ["2", "0.500000"]);
+            encoder.end(&studio);
+        }
+        // Chunks of a second are too long for parts.
+        let mut encoder = Lengths { chunk: 24, ..first }.encoder(origin + 60 * 12_288, 2);
+        studio.now = began;
+        encoder.begin(&studio);
+        live::run(&mut studio, &mut [&mut encoder], 21.0, began);
+        found.push((studio.playlist("v").await, said(&studio).await, bodies(&studio).await));
+    }
+    assert_eq!(found[0], found[1]);
+    assert_eq!((found[0].0.msn, found[0].0.segments.len()), (began.0 / 2000, 10));
+    assert_eq!(found[0].1[..2], ["2", "none"]);
+}
+
+/// The broadcast that follows is of another machine.
+#[tokio::test]
+async fn what_follows_an_end_may_be_of_another_encoder() {
+    for (gop, origin) in [(48, 0), (144, 0), (144, 900_000_000)] {
+        let mut studio = Studio::with(quick());
+        let mut senders = [sender("a", Way::Long, None)];
+        begin(&studio, &senders[0]);
+        run(&mut studio, &mut senders, 40.0);
+        let channel = studio.channels.get("tv").unwrap();
+        channel.take("v", Event::End, source(&studio, &senders[0]), studio.now).unwrap();
+        assert!(has_ended(&studio));
+        let ended = studio.playlist("v").await;
+        pass(&mut studio, 40.0);
+        let (mut other, began) = (sender("b", Way::Long, None), studio.now);
+        let chunk_samples = if gop == 144 { 144 } else { 12 };
+        other.encoder = Encoder { gop, chunk_samples, origin, ..other.encoder };
+        begin(&studio, &other);
+        for chunk in 0..36 / (chunk_samples / 12) {
+            let end_s = f64::from((chunk + 1) * chunk_samples) / 24.0;
+            studio.now = studio.now.max(began.after(Duration::from_secs_f64(end_s)));
+            other.next(&studio);
+            studio.channels.tick(studio.now);
+        }
+        let list = studio.playlist("v").await;
+        assert_eq!((list.ended, list.target_s), (false, f64::from(gop / 24)), "{gop} {origin}: {list:?}");
+        assert_eq!(list.msn, ended.msn + ended.segments.len() as u64, "{gop} {origin}");
+        assert!(list.gaps == 0 && list.segments.len() >= 2, "{gop} {origin}: {list:?}");
+    }
 }

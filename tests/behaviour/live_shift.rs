@@ -380,3 +380,26 @@ async fn a_stretch_begins_with_its_pictures_though_sound_begins_before() {
     let (pictures, sound) = (begins("v"), begins("a"));
     assert!(pictures.abs() < 0.002 && (-0.5..-0.03).contains(&sound), "pictures {pictures}, sound {sound}");
 }
+
+#[tokio::test]
+async fn a_stretch_of_what_has_ended_was_announced_by_the_lengths_of_what_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut studio = Studio::of(options(dir.path()), NOW);
+    let mut video = Encoder { gop: 144, ..Encoder::video("v") };
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 36.0, NOW);
+    video.end(&studio);
+    let began = NOW.after(Duration::from_secs(60));
+    let mut next = Encoder { push: 2, origin: 900_000_000, ..Encoder::video("v") };
+    studio.now = began;
+    next.begin(&studio);
+    run(&mut studio, &mut [&mut next], 20.0, began);
+    assert_eq!(studio.playlist("v").await.target_s, 2.0);
+    for (base, count) in
+        [(format!("/~from={}/~to={}", seconds(0), seconds(40)), 6), (format!("/~from={}", seconds(0)), 15)]
+    {
+        let path = format!("{base}/tv/v/media.m3u8");
+        let list = parsed(&path, &studio.text(&path).await);
+        assert_eq!((list.target_s, list.segments.len()), (6.0, count), "{list:?}");
+    }
+}

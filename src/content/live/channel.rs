@@ -784,13 +784,13 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
         (Kind::Chunk, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
             let chunk = init.chunk(raw)?;
-            window.fits(init, &chunk)?;
+            window.fits(&record.track, init, &chunk, &record.source, record.at)?;
             Input::Chunk(chunk)
         }
         (Kind::Served, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
             let chunk = init.served(raw)?;
-            window.fits(init, &chunk)?;
+            window.fits(&record.track, init, &chunk, &record.source, record.at)?;
             Input::Chunk(chunk)
         }
         _ => Input::Nothing,

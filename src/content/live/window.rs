@@ -367,6 +367,8 @@ impl Window {
             return Ok(Taken::Dropped);
         }
         let handed_over_at = self.hand_over(name, &chunk, &source, now);
+        let follows_an_end = self.follows_an_end(name, &chunk, &source, now);
+        let handed_over_at = handed_over_at.filter(|_| !follows_an_end);
         let before = self.stands(name);
         let (course, is_boundary) = self.course(name, &chunk, &source, now)?;
         let is_wanted = self.follow(name, &chunk, course, is_boundary, handed_over_at, now)?
@@ -405,9 +407,7 @@ impl Window {
         feed.heard_at = now;
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
-        let is_named = source.named_segments;
-        let (again_max, gap_max) = (feed.ticks(self.again_max()), target.max(1) * (self.gaps_max() + 1));
-        let course = feed.period.map(|_| feed.goes_on(chunk, is_named, now, self.locked(), again_max, gap_max));
+        let course = self.course_of(feed, chunk, source, now);
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, chunk, now);
         }
@@ -435,6 +435,13 @@ impl Window {
             feed.note_boundary(name, cadence, chunk, is_boundary)?;
         }
         Ok((course, is_boundary))
+    }
+
+    /// How `chunk` follows what came to `feed`, by its times.
+    fn course_of(&self, feed: &Feed, chunk: &Chunk, source: &Source, now: Utc) -> Option<Course> {
+        let again_max = feed.ticks(self.again_max());
+        let gap_max = feed.ticks(self.options.target).max(1) * (self.gaps_max() + 1);
+        feed.period.map(|_| feed.goes_on(chunk, source.named_segments, now, self.locked(), again_max, gap_max))
     }
 
     /// Has the track called `name` go on to `chunk` by `course`: what is missing before it is listed, or a period begins. Says whether the

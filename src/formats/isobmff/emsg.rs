@@ -59,6 +59,23 @@ impl EventMessage {
         EventMessage { time: EventTime::At(self.begins(begins).ticks), ..self }
     }
 
+    /// Appends it as an `emsg` of version 1, if its time is one of the media, from 0 on.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let EventTime::At(time) = self.time else { return };
+        let Ok(time) = u64::try_from(time) else { return };
+        write_full_box(out, b"emsg", 1, 0, |out| {
+            out.extend_from_slice(&self.timescale.get().to_be_bytes());
+            out.extend_from_slice(&time.to_be_bytes());
+            out.extend_from_slice(&self.duration.unwrap_or(u32::MAX).to_be_bytes());
+            out.extend_from_slice(&self.id.to_be_bytes());
+            for string in [&self.scheme.uri, &self.scheme.value] {
+                out.extend_from_slice(string.as_bytes());
+                out.push(0);
+            }
+            out.extend_from_slice(&self.data);
+        });
+    }
+
     /// When it begins on the timeline of the media, on which what carries it does at `begins`.
     pub fn begins(&self, begins: MediaTime) -> MediaTime {
         let ticks = match self.time {
@@ -228,6 +245,11 @@ mod tests {
         let numbers = [90_000u32, 0, 45_000, 900, 7].map(u32::to_be_bytes).concat();
         let second = read(1, &[&numbers[..], b"urn:scte:scte35:2013:bin\x001\0cue"].concat(), event_message);
         assert_eq!(second, Ok(EventMessage { time: EventTime::At(45_000), duration: Some(900), ..expected.clone() }));
+        for message in [second.expect("read"), EventMessage { time: EventTime::At(1), ..expected.clone() }] {
+            let mut bytes = Vec::new();
+            message.write(&mut bytes);
+            assert_eq!(Boxes::new(&bytes, 0).next().expect("one").and_then(event_message), Ok(message));
+        }
         let numbers = [0u32, u32::MAX, -45_000i32 as u32, 900, 7].map(u32::to_be_bytes).concat();
         let instance = read(0, &[&numbers[..], b"urn:scte:scte35:2013:bin\x001\0cue"].concat(), |emib| {
             event_instance(emib, expected.timescale)

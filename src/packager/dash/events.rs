@@ -1,9 +1,7 @@
 //! Events that are in no segment, as EventStream (ISO/IEC 23009-1 §5.10.2).
 
-use std::collections::BTreeMap;
-
 use crate::formats::scte35;
-use crate::media::event::{LiveEvent, ranges};
+use crate::media::event::{LiveEvent, told};
 use crate::media::presentation::Period;
 use crate::packager::dash::Mpd;
 use crate::packager::push;
@@ -19,25 +17,13 @@ impl Mpd<'_> {
         let Some(broadcast) = self.broadcast else { return };
         let us = |time: crate::time::MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
         let (from, until) = (us(period.start), us(period.start.plus(period.duration)));
-        let before = std::mem::replace(&mut self.told_until_us, if is_last { i64::MAX } else { until });
-        let mut events: Vec<(&LiveEvent, u64, Option<u64>)> = Vec::new();
-        let mut lasts = BTreeMap::new();
-        for range in ranges(&broadcast.events, |event| broadcast.event_us(event)) {
-            let ends = lasts.entry(range.event.number).or_insert(i64::MIN);
-            *ends = range.ends_us().max(*ends);
-        }
-        for event in broadcast.events.iter().filter(|event| !event.is_inband) {
-            let Some(begins) = broadcast.event_us(event).map(|begins| begins.saturating_sub(self.left_us)) else {
-                continue;
-            };
-            let lasts = || lasts.get(&event.number).is_some_and(|ends| ends.saturating_sub(self.left_us) > from);
-            if (begins >= until && !is_last) || (begins < from && (begins < before || !lasts())) {
-                continue;
-            }
-            let length = event.duration.map(|length| us(length).saturating_sub(from.saturating_sub(begins).max(0)));
-            let length = length.map(|length| u64::try_from(length / 1000).unwrap_or(0));
-            events.push((event, u64::try_from(begins.saturating_sub(from) / 1000).unwrap_or(0), length));
-        }
+        let until = if is_last { i64::MAX } else { until };
+        let before = std::mem::replace(&mut self.told_until_us, until);
+        let begins = |event: &LiveEvent| broadcast.event_us(event).map(|begins| begins.saturating_sub(self.left_us));
+        let told = told(&broadcast.events, begins, (before, from, until));
+        let ms = |us: i64| u64::try_from(us / 1000).unwrap_or(0);
+        let mut events: Vec<_> =
+            told.iter().map(|told| (told.event, ms(told.begins_us), told.length_us.map(ms))).collect();
         events.sort_by(|a, b| a.0.scheme.cmp(&b.0.scheme).then(a.1.cmp(&b.1)));
         for stream in events.chunk_by(|a, b| a.0.scheme == b.0.scheme) {
             let scheme = &stream[0].0.scheme;

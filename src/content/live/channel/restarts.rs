@@ -239,34 +239,41 @@ fn an_end_alone_that_changed_holds_at_once() {
 
 #[test]
 fn what_left_a_window_that_was_longer_stays_as_long_as_that_was() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let with = |seconds| open(dir.path(), window::Options { window: Duration::from_secs(seconds), ..options() });
-    let channel = with(60);
-    channel.take("v", init(), PUSH, NOW).expect("taken");
-    push(&channel, 0, 200);
-    let list_of_before = listed(&channel);
-    assert!(list_of_before.len() >= 30);
-    drop(channel);
-    // Who has a playlist of a minute may ask for all of it for a minute, and longer.
-    let mut channel = with(12);
-    for index in 200..318 {
-        push(&channel, index, index + 1);
-        if index == 230 {
-            drop(channel);
-            channel = with(12);
+    // Nothing had left it before; some had, behind which all others wait.
+    for before in [100, 200] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let with = |seconds| open(dir.path(), window::Options { window: Duration::from_secs(seconds), ..options() });
+        let channel = with(60);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, before);
+        let list_of_before = listed(&channel);
+        assert_eq!(list_of_before[0].0 > 0, before > 120);
+        assert!(list_of_before.len() >= 24);
+        drop(channel);
+        // Who has a playlist of a minute may ask for all of it for a minute, and longer.
+        let mut channel = with(12);
+        let mut next = before;
+        while next < before + 118 {
+            push(&channel, next, next + 1);
+            next += 1;
+            if next == before + 30 {
+                drop(channel);
+                channel = with(12);
+            }
+            let broadcast = channel.broadcast();
+            let tracks: Vec<_> = broadcast.tracks_called("v").map(|(_, track)| track).collect();
+            for (number, time, _) in &list_of_before {
+                let found = tracks.iter().find_map(|track| track.segments.at(*time));
+                let is_there = found.is_some_and(|s| s.lease.is_live());
+                assert!(is_there, "{number} of {before} is gone after {} half seconds", next - before);
+            }
         }
+        assert!(listed(&channel).len() <= 7);
+        push(&channel, next, next + 162);
         let broadcast = channel.broadcast();
-        let tracks: Vec<_> = broadcast.tracks_called("v").map(|(_, track)| track).collect();
-        for (number, time, _) in &list_of_before {
-            let found = tracks.iter().find_map(|track| track.segments.at(*time));
-            assert!(found.is_some_and(|s| s.lease.is_live()), "{number} is gone after {} half seconds", index - 200);
-        }
+        let segments = broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter());
+        assert!(segments.filter(|s| s.lease.is_live()).count() < 20, "and is gone then");
     }
-    assert!(listed(&channel).len() <= 7);
-    push(&channel, 318, 480);
-    let broadcast = channel.broadcast();
-    let live = broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter()).filter(|s| s.lease.is_live());
-    assert!(live.count() < 20, "and is gone then");
 }
 
 #[test]

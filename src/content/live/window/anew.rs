@@ -1,17 +1,23 @@
-//! What is said of a channel changes over a restart: what was announced of it before is over, and what comes next is announced anew.
+//! What is said of a channel changes over a restart, or its broadcast has ended: what was announced of it before is over, and what comes next is
+//! announced anew.
 //!
 //! | what | from when on |
 //! |---|---|
 //! | window, latency, end-after | at once |
 //! | segment, part, cadence | with the next segment: a stretch of its own, alone in its playlists, as their EXT-X-TARGETDURATION and EXT-X-PART-INF say of all that is listed (rfc8216bis §4.4.3.1) |
 //!
+//! What follows an end is such a stretch, too, however long its segments and chunks are: who saw the end asks for nothing more
+//! (rfc8216bis §4.4.3.4). What only goes on, without a hole, was not over.
+//!
 //! The log has all of it, so that reading it back repeats what was done by what held then.
 
 use std::sync::Arc;
 
-use crate::content::live::window::{Options, Window};
+use crate::content::live::pushed::{Chunk, Init};
+use crate::content::live::window::{Course, Options, Source, Window};
 use crate::media::event::Timeline;
 use crate::media::live::Broadcast;
+use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 impl Window {
@@ -41,6 +47,33 @@ impl Window {
         is_anew
     }
 
+    /// Whether another broadcast begins with `chunk`, which `source` has of `init` for `name`: what was there has ended, and does not go on with it.
+    pub(super) fn begins_another(&self, name: &str, init: &Init, chunk: &Chunk, source: &Source, now: Utc) -> bool {
+        let Some(feed) = self.feeds.get(name).filter(|_| self.current.ended && self.timing.is_some()) else {
+            return false;
+        };
+        // Text has holes, and may be late.
+        let has_holes = feed.init.face.kind == Kind::Text && now < self.current.media_at.after(self.patience());
+        let is_another = || match feed.period {
+            Some(_) if init.face.version == feed.init.face.version => match self.course_of(feed, chunk, source, now) {
+                Some(Course::Gap) => !has_holes,
+                course => matches!(course, Some(Course::Jumps)),
+            },
+            _ => !self.is_past(feed, chunk),
+        };
+        self.is_boundary(feed, chunk) && is_another()
+    }
+
+    /// Whether `chunk`, which `source` has for `name`, is of another broadcast than the one that has ended: that is over then.
+    pub(super) fn follows_an_end(&mut self, name: &str, chunk: &Chunk, source: &Source, now: Utc) -> bool {
+        let Some(init) = self.init_of(name).cloned() else { return false };
+        let is_another = self.begins_another(name, &init, chunk, source, now);
+        if is_another {
+            self.ends_what_was_announced(now);
+        }
+        is_another
+    }
+
     /// What came of each track is all of it; all wait for a period.
     fn ends_what_was_announced(&mut self, now: Utc) {
         let (pace, gathers) = (self.pace(), self.gathers());
@@ -65,6 +98,12 @@ impl Window {
             self.leave_out(|event| event.timeline == Timeline::Broadcast);
             (next.started, self.edge_ms) = (started, i64::MIN);
             return;
+        }
+        if next.ended {
+            // A break that was under way is over with its broadcast, and nothing leads back from it.
+            let (before, end_ms) = (Arc::clone(&self.current), self.edge_ms().unwrap_or(i64::MIN));
+            let end_us = end_ms.saturating_mul(1000);
+            self.leave_out(|event| before.event_us(event).is_some_and(|begins_us| begins_us < end_us));
         }
         let until = now.after(self.stays(now));
         for period in &mut next.periods {

@@ -33,15 +33,16 @@ impl Window {
         self.options.target.max(announced) * 3 / 2
     }
 
-    /// Whether `chunk` of `init` can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and chunks are not cut. What is
-    /// announced follows from the first, which are not to be of any length either.
-    pub fn fits(&self, init: &Init, chunk: &Chunk) -> Result<(), Refusal> {
+    /// Whether `chunk`, which `source` has of `init` for `name`, can be a segment: none is longer than was announced (rfc8216bis §4.4.3.1), and
+    /// chunks are not cut. What is announced follows from the first, which are not to be of any length either.
+    pub fn fits(&self, name: &str, init: &Init, chunk: &Chunk, source: &Source, now: Utc) -> Result<(), Refusal> {
         if init.events.is_some() {
             return Ok(());
         }
         let ms = u64::try_from(init.ms(chunk.decode_end - chunk.decode_time)).unwrap_or(0);
         let seconds = ms as f64 / 1000.0;
-        let Some(Timing { target_s, .. }) = self.timing else {
+        let announced = self.timing.filter(|_| !self.begins_another(name, init, chunk, source, now));
+        let Some(Timing { target_s, .. }) = announced else {
             let most = if init.face.kind == Kind::Text { self.patience().min(SEGMENT_MAX) } else { SEGMENT_MAX };
             if u128::from(ms) <= most.as_millis() {
                 return Ok(());
@@ -85,9 +86,10 @@ impl Window {
     /// Whether nothing follows: what has not ended is told to be missing, or is no part of the newest period, or text, and nothing of it came for long.
     pub(super) fn has_ended(&self, now: Utc) -> bool {
         if self.timing.is_none() {
-            // What is over because another is to be announced has ended when all have.
+            // What is over because another is to be announced has ended when all have, and stays so until that is.
             let mut feeds = self.feeds.values();
-            return !self.feeds.is_empty() && feeds.all(|feed| feed.ended) && self.gathering.is_none();
+            let have_all = !self.feeds.is_empty() && feeds.all(|feed| feed.ended) && self.gathering.is_none();
+            return self.current.ended || have_all;
         }
         let Some(newest) = self.current.periods.last().map(|period| period.number) else { return false };
         let is_over = |feed: &Feed| {
