@@ -76,31 +76,32 @@ impl State {
         }
     }
 
-    /// Time has passed: what became whole is noted in the archive, and the files of the spool go that are not to be kept any more.
+    /// Time has passed: what became whole is noted in the archive, and the files of the spool go that are not to be kept any more; those also
+    /// while writing fails, since nothing else makes room on a disk that is full.
     pub(super) fn keep_up(&mut self, channel: &str, now: Utc) {
         let is_due = now >= self.forgot_at.after(FORGETS_EVERY);
-        let broadcast = self.unnoted();
-        if self.failed.is_some() || (broadcast.is_none() && !is_due) {
+        let broadcast = self.unnoted().filter(|_| self.failed.is_none());
+        if broadcast.is_none() && !is_due {
             return;
         }
         let needed_from = self.window.needed_from();
         let kept_ms = u64::try_from(self.kept.kept.as_millis()).unwrap_or(u64::MAX);
         let wanted_from = Utc(now.0.saturating_sub(kept_ms)).min(needed_from);
         let keep = is_due.then_some(Keep { needed_from, wanted_from, bytes_max: self.kept.bytes_max });
-        let sequence = self.window.broadcast().sequence;
+        let noted = broadcast.as_ref().map_or(self.noted, |broadcast| broadcast.sequence);
         let Some(disk) = &mut self.disk else { return };
         let kept = disk.ask(move |disk| {
-            let noted = disk.note(broadcast.as_deref());
-            (noted, keep.map(|keep| disk.forget(&keep)).transpose())
+            let written = disk.note(broadcast.as_deref());
+            (written, keep.map(|keep| disk.forget(&keep)).transpose())
         });
         match kept {
-            Ok((noted, forgotten)) => {
-                (self.noted, self.is_behind) = (sequence, false);
+            Ok((written, forgotten)) => {
+                (self.noted, self.is_behind) = (noted, false);
                 // What there is more of goes next time.
                 if is_due && !matches!(forgotten, Ok(Some(Forgotten { is_more: true, .. }))) {
                     self.forgot_at = now;
                 }
-                if let Err(error) = noted {
+                if let Err(error) = written {
                     tracing::warn!(channel, %error, "the archive's index can't be written");
                 }
                 match forgotten {
@@ -128,11 +129,12 @@ fn is_time(failed: Option<Utc>, now: Utc) -> bool {
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
+    use std::sync::atomic::Ordering;
     use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
-    use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init};
+    use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed, on_a_disk};
     use crate::content::live::channel::{Channel, Options, lock};
     use crate::content::live::spool::{FORGOTTEN_MAX, numbers};
     use crate::content::live::{archive, window};
@@ -220,5 +222,60 @@ mod tests {
             assert!(is_written(&channel), "{index}");
         }
         assert!(!lock(&channel.state).is_behind);
+    }
+
+    #[test]
+    fn a_disk_that_was_full_stayed_full() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), 60);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 241);
+        let is_full = on_a_disk(&channel);
+        let before = files(dir.path(), "spool");
+        let (mut was_missing, mut healed) = (false, None);
+        for index in 241..400 {
+            // Until a file goes there is no room for anything.
+            is_full.store(files(dir.path(), "spool").is_superset(&before), Ordering::Relaxed);
+            push(&channel, index, index + 1);
+            let broadcast = channel.broadcast();
+            for segment in broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter()) {
+                if segment.lease.is_live() && !segment.is_gap && !segment.places.is_empty() {
+                    channel.read(segment).expect("what is answered for is there");
+                }
+            }
+            was_missing |= !is_written(&channel);
+            if was_missing && is_written(&channel) {
+                healed = healed.or(Some(index));
+            }
+            assert!(files(dir.path(), "index").is_subset(&files(dir.path(), "spool")), "an index without its media");
+        }
+        assert!(was_missing);
+        assert!(healed.is_some_and(|index| index < 241 + 60), "half seconds: {healed:?}");
+        assert!(lock(&channel.state).failed.is_none() && is_written(&channel));
+        let before = listed(&channel);
+        assert!(before.len() >= 6, "{before:?}");
+        drop(channel);
+        assert_eq!(listed(&open(dir.path(), 60)), before);
+    }
+
+    #[test]
+    fn a_server_that_is_killed_while_old_files_go_and_nothing_is_written_goes_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), 1);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 241);
+        let next =
+            |channel: &Channel| channel.broadcast().tracks_called("v").last().map(|(_, track)| track.next_number);
+        let written = next(&channel);
+        on_a_disk(&channel).store(true, Ordering::Relaxed);
+        let before = files(dir.path(), "spool");
+        push(&channel, 241, 500);
+        let left = files(dir.path(), "spool");
+        assert!(before.len() > 5 && left.len() == 2 && left.is_subset(&before), "{before:?}: {left:?}");
+        drop(channel);
+        let channel = open(dir.path(), 1);
+        assert!(written.is_some() && next(&channel) == written);
+        push(&channel, 500, 540);
+        assert!(is_written(&channel) && next(&channel) > written);
     }
 }
