@@ -229,15 +229,12 @@ impl Archive {
         (lines, next)
     }
 
-    /// Removes the indexes of the spool's files `numbers`.
-    pub fn forget(&self, numbers: &[u32]) -> io::Result<()> {
-        for &number in numbers {
-            match fs::remove_file(path(&self.dir, number)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+    /// Removes the index of the spool's file `number`.
+    pub fn forget(&self, number: u32) -> io::Result<()> {
+        match fs::remove_file(path(&self.dir, number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Opens the index of the spool's file `number`.

@@ -143,6 +143,8 @@ struct State {
     is_given_up: bool,
     /// When old files were looked for last.
     forgot_at: Utc,
+    /// Whether that, or noting in the archive, was not done in time: that is said once.
+    is_behind: bool,
     /// Ends when something is not kept any more.
     lease: Arc<Lease>,
 }
@@ -581,6 +583,7 @@ impl State {
             kept,
             is_given_up: false,
             forgot_at: Utc(0),
+            is_behind: false,
             lease: Arc::default(),
         }
     }
@@ -878,7 +881,7 @@ mod tests {
     }
 
     /// Has the spool of `channel` written through what `wrap` makes of its file.
-    fn through(channel: &Channel, wrap: impl FnOnce(Box<dyn Sink>) -> Box<dyn Sink>) {
+    pub(super) fn through(channel: &Channel, wrap: impl FnOnce(Box<dyn Sink>) -> Box<dyn Sink>) {
         let mut state = lock(&channel.state);
         let disk = state.disk.as_mut().expect("a spool");
         disk.map(|disk| Disk { spool: disk.spool.through(wrap), ..disk });
@@ -889,7 +892,7 @@ mod tests {
     }
 
     /// Has the spool of `channel` lie on a disk that may become full; says so.
-    fn on_a_disk(channel: &Channel) -> Arc<AtomicBool> {
+    pub(super) fn on_a_disk(channel: &Channel) -> Arc<AtomicBool> {
         let is_full = Arc::<AtomicBool>::default();
         through(channel, |file| Box::new(Full(file, Arc::clone(&is_full))));
         is_full

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::content::live::archive::Archive;
-use crate::content::live::spool::{Keep, Record, Spool};
+use crate::content::live::spool::{FORGOTTEN_MAX, Keep, Record, Spool};
 use crate::media::live::Broadcast;
 use crate::media::sample::SourceRange;
 
@@ -29,6 +29,15 @@ pub struct Written {
     pub is_full: bool,
 }
 
+/// What came of letting go of files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forgotten {
+    /// Whether an archive lacks what it had.
+    pub was_archived: bool,
+    /// Whether there may be more to let go of.
+    pub is_more: bool,
+}
+
 impl Disk {
     /// Notes in the archive what became whole.
     pub fn note(&mut self, broadcast: Option<&Broadcast>) -> io::Result<()> {
@@ -38,13 +47,12 @@ impl Disk {
         }
     }
 
-    /// Lets go of the files that are not to be kept any more; whether there were any in an archive.
-    pub fn forget(&mut self, keep: &Keep) -> io::Result<bool> {
-        let gone = self.spool.forget(keep)?;
-        match &self.archive {
-            Some(archive) => archive.forget(&gone).map(|()| !gone.is_empty()),
-            None => Ok(false),
-        }
+    /// Lets go of files that are not to be kept any more, of a few at once.
+    pub fn forget(&mut self, keep: &Keep) -> io::Result<Forgotten> {
+        let archive = self.archive.as_ref();
+        // No index is left of media that is gone, whatever happens in between.
+        let gone = self.spool.forget(keep, |number| archive.map_or(Ok(()), |archive| archive.forget(number)))?;
+        Ok(Forgotten { was_archived: archive.is_some() && !gone.is_empty(), is_more: gone.len() == FORGOTTEN_MAX })
     }
 
     /// Appends `record`, after what stands for those that could not be written; before that, what `broadcast` has is noted, and another file

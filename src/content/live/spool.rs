@@ -26,6 +26,8 @@ const MAGIC: &[u8; 8] = b"HWSPOOL2";
 const MAGIC_BEFORE: &[u8; 8] = b"HWSPOOL1";
 const HEAD_BYTES: usize = 24;
 const HASH_BYTES: usize = 8;
+/// The most files that are let go of at once: more than what comes fills in the meantime, and so few that writing need not wait for it.
+pub const FORGOTTEN_MAX: usize = 4;
 /// The longest name of a track.
 pub const NAME_BYTES_MAX: usize = 128;
 
@@ -295,15 +297,17 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes the files that nothing of what is to be kept is in; says which.
-    pub fn forget(&mut self, keep: &Keep) -> io::Result<Vec<u32>> {
+    /// Removes files that nothing of what is to be kept is in, [`FORGOTTEN_MAX`] at most, and before each what lies `beside` it; says which.
+    pub fn forget(&mut self, keep: &Keep, mut beside: impl FnMut(u32) -> io::Result<()>) -> io::Result<Vec<u32>> {
         let mut bytes: u64 = self.full.iter().map(|full| full.bytes).sum();
         let mut gone = Vec::new();
         // A segment that was under way at the end of one file ends in the next: that has to be old, too.
         while let [first, next, ..] = self.full[..]
+            && gone.len() < FORGOTTEN_MAX
             && next.until < keep.needed_from
             && (next.until < keep.wanted_from || bytes > keep.bytes_max)
         {
+            beside(first.number)?;
             match fs::remove_file(path(&self.dir, first.number)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -517,7 +521,7 @@ mod tests {
         let gone: Vec<Vec<u32>> = [(10, 0), (20, 15), (30, 15), (40, 25)]
             .map(|(now, until)| {
                 spool.roll(&at(now)).unwrap();
-                spool.forget(&keep(until)).unwrap()
+                spool.forget(&keep(until), |_| Ok(())).unwrap()
             })
             .into();
         assert_eq!(gone, [vec![], vec![], vec![], vec![1]]);
@@ -525,8 +529,8 @@ mod tests {
         assert!(left.iter().all(|(record, _)| record.kind == Kind::Checkpoint) && left.len() == 4, "{left:?}");
         // What is wanted and not needed goes when it is too much.
         let keep = |bytes_max: u64| Keep { wanted_from: Utc(0), bytes_max, ..keep(45) };
-        assert!(spool.forget(&keep(1000)).unwrap().is_empty());
-        assert_eq!(spool.forget(&keep(50)).unwrap(), [2, 3]);
+        assert!(spool.forget(&keep(1000), |_| Ok(())).unwrap().is_empty());
+        assert_eq!(spool.forget(&keep(50), |_| Ok(())).unwrap(), [2, 3]);
         // Reading back begins where it has to.
         let mut found = Vec::new();
         spool.roll(&at(50)).unwrap();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::content::live::channel::{FORGETS_EVERY, State, TRIED_AGAIN, checkpoint};
-use crate::content::live::disk::Disk;
+use crate::content::live::disk::{Disk, Forgotten};
 use crate::content::live::spool::{Keep, Kind, Record};
 use crate::media::live::Broadcast;
 use crate::media::sample::SourceRange;
@@ -76,39 +76,46 @@ impl State {
         }
     }
 
-    /// Time has passed: what became whole is noted in the archive, and the files of the spool go that are not to be kept any more.
+    /// Time has passed: what became whole is noted in the archive, and the files of the spool go that are not to be kept any more; those also
+    /// while writing fails, since nothing else makes room on a disk that is full.
     pub(super) fn keep_up(&mut self, channel: &str, now: Utc) {
         let is_due = now >= self.forgot_at.after(FORGETS_EVERY);
-        let broadcast = self.unnoted();
-        if self.failed.is_some() || (broadcast.is_none() && !is_due) {
+        let broadcast = self.unnoted().filter(|_| self.failed.is_none());
+        if broadcast.is_none() && !is_due {
             return;
         }
         let needed_from = self.window.needed_from();
         let kept_ms = u64::try_from(self.kept.kept.as_millis()).unwrap_or(u64::MAX);
         let wanted_from = Utc(now.0.saturating_sub(kept_ms)).min(needed_from);
         let keep = is_due.then_some(Keep { needed_from, wanted_from, bytes_max: self.kept.bytes_max });
-        let sequence = self.window.broadcast().sequence;
+        let noted = broadcast.as_ref().map_or(self.noted, |broadcast| broadcast.sequence);
         let Some(disk) = &mut self.disk else { return };
         let kept = disk.ask(move |disk| {
-            let noted = disk.note(broadcast.as_deref());
-            (noted, keep.map_or(Ok(false), |keep| disk.forget(&keep)))
+            let written = disk.note(broadcast.as_deref());
+            (written, keep.map(|keep| disk.forget(&keep)).transpose())
         });
         match kept {
-            Ok((noted, forgotten)) => {
-                self.noted = sequence;
-                if is_due {
+            Ok((written, forgotten)) => {
+                (self.noted, self.is_behind) = (noted, false);
+                // What there is more of goes next time.
+                if is_due && !matches!(forgotten, Ok(Some(Forgotten { is_more: true, .. }))) {
                     self.forgot_at = now;
                 }
-                if let Err(error) = noted {
+                if let Err(error) = written {
                     tracing::warn!(channel, %error, "the archive's index can't be written");
                 }
                 match forgotten {
-                    Ok(false) => {}
-                    Ok(true) => std::mem::take(&mut self.lease).end(now),
+                    Ok(Some(Forgotten { was_archived: true, .. })) => std::mem::take(&mut self.lease).end(now),
+                    Ok(_) => {}
                     Err(error) => tracing::warn!(channel, %error, "old files of the spool can't be removed"),
                 }
             }
-            Err(error) => self.fails(channel, &error, now),
+            // Nothing that came is missing by that, and it is done yet, or asked for again.
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_behind, true) && self.failed.is_none() {
+                    tracing::warn!(channel, %error, "letting go of old files of the spool takes long, or the archive's index does");
+                }
+            }
         }
     }
 }
@@ -116,4 +123,159 @@ impl State {
 /// Whether to try to write, when that failed at `failed`.
 fn is_time(failed: Option<Utc>, now: Utc) -> bool {
     failed.is_none_or(|failed| now >= failed.after(TRIED_AGAIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed, on_a_disk};
+    use crate::content::live::channel::{Channel, Options, lock};
+    use crate::content::live::spool::{FORGOTTEN_MAX, numbers};
+    use crate::content::live::{archive, window};
+
+    /// The channel whose files hold a few seconds each, and whose window is as short as it gets.
+    fn open(dir: &Path, archive_s: u64) -> Channel {
+        let all = Options {
+            spool_file_bytes: 5000,
+            spool_patience: Duration::from_secs(60),
+            archive: archive::Options { kept: Duration::from_secs(archive_s), ..archive::Options::default() },
+            ..Options::default()
+        };
+        let options = window::Options { window: Duration::from_secs(12), ..window::Options::default() };
+        Channel::open("tv", options, Some(dir), &all)
+    }
+
+    fn push(channel: &Channel, from: u64, until: u64) {
+        for index in from..until {
+            channel.take("v", chunk(index), PUSH, at(index)).expect("taken");
+            channel.tick(at(index));
+        }
+    }
+
+    fn files(dir: &Path, extension: &str) -> BTreeSet<u32> {
+        numbers(dir, extension).expect("a folder").into_iter().collect()
+    }
+
+    /// Of the newest segment whether it is in the spool.
+    fn is_written(channel: &Channel) -> bool {
+        let broadcast = channel.broadcast();
+        let (_, track) = broadcast.tracks_called("v").last().expect("a track");
+        track.segments.last().is_some_and(|segment| !segment.places.is_empty())
+    }
+
+    #[test]
+    fn many_files_that_go_at_once_held_writing_up() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), 3600);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 401);
+        let before = files(dir.path(), "spool").len();
+        drop(channel);
+        // An hour was kept, and a minute is from now on.
+        let channel = open(dir.path(), 60);
+        let mut left = vec![before];
+        for second in 0..60 {
+            channel.tick(Utc(at(400).0 + second * 1000));
+            let spools = files(dir.path(), "spool");
+            assert!(files(dir.path(), "index").is_subset(&spools), "an index without its media");
+            left.push(spools.len());
+        }
+        let gone: Vec<usize> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
+        let at_once = gone.iter().take_while(|gone| **gone == FORGOTTEN_MAX).count();
+        assert!(at_once >= 3 && gone.iter().all(|gone| *gone <= FORGOTTEN_MAX), "second by second: {gone:?}");
+        assert!(left[at_once + 1] < before / 2, "the rest waits for its time: {left:?}");
+    }
+
+    #[test]
+    fn what_goes_slowly_is_no_disk_that_can_not_be_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), 3600);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 40);
+        // The disk is at something else when it is asked to let go of files, and done with it before the next chunk comes.
+        let (go, held) = mpsc::channel::<()>();
+        {
+            let mut state = lock(&channel.state);
+            let disk = state.disk.as_mut().expect("a spool");
+            disk.wait(Duration::from_millis(1));
+            disk.ask(move |_| held.recv()).expect_err("it is held");
+        }
+        channel.tick(Utc(at(39).0 + 11_000));
+        go.send(()).expect("it waits");
+        {
+            let mut state = lock(&channel.state);
+            let disk = state.disk.as_mut().expect("a spool");
+            disk.settle();
+            disk.wait(Duration::from_secs(60));
+            assert_eq!((state.failed, state.is_behind), (None, true));
+        }
+        for index in 40..45 {
+            let now = Utc(at(index).0 + 11_000);
+            channel.take("v", chunk(index), PUSH, now).expect("taken");
+            channel.tick(now);
+            assert!(is_written(&channel), "{index}");
+        }
+        assert!(!lock(&channel.state).is_behind);
+    }
+
+    #[test]
+    fn a_disk_that_was_full_stayed_full() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), 60);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 241);
+        let is_full = on_a_disk(&channel);
+        let before = files(dir.path(), "spool");
+        let (mut was_missing, mut healed) = (false, None);
+        for index in 241..400 {
+            // Until a file goes there is no room for anything.
+            is_full.store(files(dir.path(), "spool").is_superset(&before), Ordering::Relaxed);
+            push(&channel, index, index + 1);
+            let broadcast = channel.broadcast();
+            for segment in broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter()) {
+                if segment.lease.is_live() && !segment.is_gap && !segment.places.is_empty() {
+                    channel.read(segment).expect("what is answered for is there");
+                }
+            }
+            was_missing |= !is_written(&channel);
+            if was_missing && is_written(&channel) {
+                healed = healed.or(Some(index));
+            }
+            assert!(files(dir.path(), "index").is_subset(&files(dir.path(), "spool")), "an index without its media");
+        }
+        assert!(was_missing);
+        assert!(healed.is_some_and(|index| index < 241 + 60), "half seconds: {healed:?}");
+        assert!(lock(&channel.state).failed.is_none() && is_written(&channel));
+        let before = listed(&channel);
+        assert!(before.len() >= 6, "{before:?}");
+        drop(channel);
+        assert_eq!(listed(&open(dir.path(), 60)), before);
+    }
+
+    #[test]
+    fn a_server_that_is_killed_while_old_files_go_and_nothing_is_written_goes_on() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), 1);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 241);
+        let next =
+            |channel: &Channel| channel.broadcast().tracks_called("v").last().map(|(_, track)| track.next_number);
+        let written = next(&channel);
+        on_a_disk(&channel).store(true, Ordering::Relaxed);
+        let before = files(dir.path(), "spool");
+        push(&channel, 241, 500);
+        let left = files(dir.path(), "spool");
+        assert!(before.len() > 5 && left.len() == 2 && left.is_subset(&before), "{before:?}: {left:?}");
+        drop(channel);
+        let channel = open(dir.path(), 1);
+        assert!(written.is_some() && next(&channel) == written);
+        push(&channel, 500, 540);
+        assert!(is_written(&channel) && next(&channel) > written);
+    }
 }
