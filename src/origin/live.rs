@@ -44,6 +44,8 @@ const EARLY: Duration = Duration::from_secs(1);
 const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
+/// How far beyond the next part one is waited for: another node, of which a cache has the playlist, may be so much further on.
+const AHEAD_TARGETS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
 const PIECES_MAX: usize = 16;
 /// An answer has so many target durations for all of it: who takes a segment ten times slower than it plays does not play it. What has left the
@@ -487,13 +489,22 @@ async fn part(
     if let Some(part) = found(broadcast) {
         return Ok(part);
     }
-    let is_next = broadcast.versions(name, version).next().is_some_and(|track| track.next_part_time() == time);
-    if !is_next || broadcast.ended {
+    let newest = |broadcast: &Broadcast| {
+        let track = broadcast.versions(name, version).next()?;
+        Some((track.next_part_time(), i64::from(track.face.timescale.get())))
+    };
+    let ahead_s = i64::try_from(broadcast.timing.target_s * AHEAD_TARGETS).unwrap_or(i64::MAX);
+    let is_coming = newest(broadcast).is_some_and(|(next, timescale)| {
+        (next..=next.saturating_add(ahead_s.saturating_mul(timescale))).contains(&time)
+    });
+    if !is_coming || broadcast.ended {
         return Err(no_such_object());
     }
-    // Hinted at: not a byte before all of it is there (rfc8216bis §6.2.6).
+    // Hinted at, here or by another node: not a byte before all of it is there (rfc8216bis §6.2.6).
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
-    let later = wait(origin, channel, limit, |later| later.ended || found(later).is_some()).await?;
+    let is_passed = |later: &Broadcast| newest(later).is_some_and(|(next, _)| next > time);
+    let is_known = |later: &Arc<Broadcast>| later.ended || found(later).is_some() || is_passed(later);
+    let later = wait(origin, channel, limit, is_known).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this part did not come"))
 }
 
