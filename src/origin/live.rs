@@ -211,7 +211,7 @@ impl Origin {
         let written_once = cell.get_or_init(|| {
             how = STORED;
             self.telemetry().flights_started.inc();
-            let what = Written { clock: "../time", lease: Arc::default() };
+            let what = Written { clock: "../time", lease: Arc::default(), is_final: false };
             written(&self.options, &broadcast, &manifest, what).map(Arc::new)
         });
         written_once.clone().map(|object| (object, how))

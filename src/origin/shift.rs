@@ -97,7 +97,8 @@ impl Origin {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_stretch", "a stretch has at most 24 hours"));
         }
         // What is over has one content as long as all of it is kept; what goes on, as long as the channel is what it is now.
-        let (key, lease) = match (&manifest, shift.is_past(&live)) {
+        let is_final = shift.is_past(&live);
+        let (key, lease) = match (&manifest, is_final) {
             (_, true) => (key.to_owned(), channel.lease()),
             (Manifest::Media { is_delta, was_waited_for, .. }, _) => {
                 let lease = self.broadcasts.lease(channel, live.sequence, now);
@@ -118,7 +119,7 @@ impl Origin {
                         "nothing of this stretch is there, or not any more",
                     ));
                 }
-                written(&options, &broadcast, &manifest, Written { clock: &clock, lease }).map(Arc::new)
+                written(&options, &broadcast, &manifest, Written { clock: &clock, lease, is_final }).map(Arc::new)
             };
             tokio::task::spawn_blocking(work).await.map_err(|_| unreadable(&"lost"))?
         };

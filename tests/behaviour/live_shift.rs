@@ -304,6 +304,51 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
     }
 }
 
+/// All encoders say that this is the end.
+fn end(studio: &Studio) {
+    for name in ["v", "a"] {
+        let end = Source { push: 1, ..Source::default() };
+        studio.channels.get("tv").unwrap().take(name, Event::End, end, studio.now).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_may_go_on_and_is_asked_for_as_what_is_live() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 40.0, NOW);
+    end(&studio);
+    let list = studio.playlist("v").await;
+    let next = list.msn + list.segments.len() as u64;
+    let cached = |path: String| {
+        let studio = &studio;
+        async move {
+            let answer = studio.get(&path).await;
+            assert_eq!(answer.status, 200, "{path}");
+            answer.header("cache-control").to_owned()
+        }
+    };
+    let bases = [
+        "/tv".to_owned(),
+        format!("/~from={}/tv", seconds(4)),
+        format!("/~from={}/~to={}/tv", seconds(4), seconds(60)),
+    ];
+    for base in &bases {
+        for file in ["master.m3u8", "manifest.mpd", "v/media.m3u8"] {
+            let path = format!("{base}/{file}");
+            assert_eq!(cached(path.clone()).await, "public, max-age=2, must-revalidate", "{path}");
+        }
+    }
+    // By the number of a segment that may come yet.
+    let waited_for = format!("/tv/v/media.m3u8?_HLS_msn={next}");
+    assert_eq!(cached(waited_for).await, "public, max-age=2, must-revalidate");
+    // Nothing comes to what is past.
+    for file in ["master.m3u8", "manifest.mpd", "v/media.m3u8"] {
+        let past = format!("/~from={}/~to={}/tv/{file}", seconds(4), seconds(12));
+        assert_eq!(cached(past.clone()).await, "public, max-age=120", "{past}");
+    }
+}
+
 /// How long `track` of the stretch under `base` is in HLS, in seconds, and how many gaps it has.
 async fn lasts(studio: &Studio, base: &str, track: &str) -> (f64, usize) {
     let path = format!("{base}/{track}/media.m3u8");
