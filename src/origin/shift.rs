@@ -93,7 +93,9 @@ impl Origin {
     ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let shift = shifted.shift;
         let is_over = shift.is_over(&live);
-        if !is_over && now > shift.from.after(STRETCH_MAX) {
+        let end = live.periods.last().and_then(|period| live.end_us(period)).map_or(live.media_at, |us| Utc(us / 1000));
+        let until = if is_over { end } else { end.max(now) };
+        if shift.to.is_none() && until > shift.from.after(STRETCH_MAX) {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_stretch", "a stretch has at most 24 hours"));
         }
         // What is over has one content as long as all of it is kept; what goes on, as long as the channel is what it is now.

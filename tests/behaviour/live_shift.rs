@@ -349,6 +349,21 @@ async fn what_has_ended_may_go_on_and_is_asked_for_as_what_is_live() {
     }
 }
 
+#[tokio::test]
+async fn a_stretch_of_what_has_ended_has_at_most_a_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 20.0, NOW);
+    end(&studio);
+    studio.now = studio.now.after(Duration::from_secs(2 * 24 * 3600));
+    for file in ["master.m3u8", "manifest.mpd", "v/media.m3u8"] {
+        let from = |second: u64| format!("/~from={}/tv/{file}", seconds(second) - 24 * 3600);
+        // Sound ends a frame or so before 20 s.
+        assert_eq!(studio.get(&from(20)).await.status, 200, "{file}");
+        assert_eq!(studio.get(&from(19)).await.problem(400, "no-store").0, "bad_stretch");
+    }
+}
+
 /// How long `track` of the stretch under `base` is in HLS, in seconds, and how many gaps it has.
 async fn lasts(studio: &Studio, base: &str, track: &str) -> (f64, usize) {
     let path = format!("{base}/{track}/media.m3u8");
