@@ -109,10 +109,14 @@ impl Origin {
             (_, false) => (format!("{key}?"), self.broadcasts.lease(channel, live.sequence, now)),
         };
         let place = self.place(Work::Manifest)?;
-        let (channel, options) = (Arc::clone(channel), Arc::clone(&self.options));
+        let (channel, options, stretches) =
+            (Arc::clone(channel), Arc::clone(&self.options), Arc::clone(&self.stretches));
         let clock = format!("{}time", "../".repeat(shifted.depth + 1));
         let making = async move {
             let _place = place;
+            let Some(_turn) = stretches.turn().await else {
+                return Err(Problem::unavailable("reads_busy", "too many stretches wait to be made; try again"));
+            };
             let work = move || {
                 let broadcast = channel.shifted(&live, &shift).map_err(|error| unreadable(&error))?;
                 if broadcast.periods.is_empty() {

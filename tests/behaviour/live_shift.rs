@@ -364,6 +364,21 @@ async fn a_stretch_of_what_has_ended_has_at_most_a_day() {
     }
 }
 
+#[tokio::test]
+async fn so_many_stretches_wait_to_be_made_and_others_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 20.0, NOW);
+    let paths: Vec<String> = (0..200).map(|n| format!("/~from={}.{n:03}/tv/v/media.m3u8", seconds(0))).collect();
+    let answers = futures_util::future::join_all(paths.iter().map(|path| studio.get(path))).await;
+    let (refused, made): (Vec<_>, Vec<_>) = paths.iter().zip(answers).partition(|(_, answer)| answer.status == 503);
+    assert!(made.len() >= 4 && !refused.is_empty(), "{} made, {} refused", made.len(), refused.len());
+    assert!(made.iter().all(|(_, answer)| answer.status == 200), "{made:?}");
+    let (path, answer) = &refused[0];
+    assert_eq!(answer.problem(503, "public, max-age=1").0, "reads_busy");
+    assert_eq!(studio.get(path).await.status, 200, "in its turn");
+}
+
 /// How long `track` of the stretch under `base` is in HLS, in seconds, and how many gaps it has.
 async fn lasts(studio: &Studio, base: &str, track: &str) -> (f64, usize) {
     let path = format!("{base}/{track}/media.m3u8");
