@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
-use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, rope_from};
+use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, OpenSegment, rope_from};
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
@@ -481,7 +481,10 @@ async fn part(
     time: i64,
 ) -> Result<Located, Problem> {
     let found = |broadcast: &Broadcast| {
-        broadcast.versions(name, version).find_map(|track| match track.part(time)? {
+        // As of segments: nobody was told of parts of what may be another encoder's in the end.
+        let is_told = |open: &Arc<OpenSegment>| time < open.time || broadcast.timing.tells_of(open);
+        let mut told = broadcast.versions(name, version).filter(|track| track.open.as_ref().is_none_or(is_told));
+        told.find_map(|track| match track.part(time)? {
             FoundPart::Here(part) => Some(Located::Here(part)),
             FoundPart::Of(segment, part) => Some(Located::Of(Arc::clone(segment), part.bytes.clone())),
         })
@@ -527,7 +530,8 @@ async fn segment(
         broadcast.versions(name, version).find_map(|track| match track.segment(time)? {
             Found::Whole(segment) => Some(Waited::Whole(Arc::clone(segment))),
             Found::Open(open) if open.is_torn => Some(Waited::Never),
-            Found::Open(_) => Some(Waited::Open),
+            // Another encoder's may take its place as long as nobody was told of it.
+            Found::Open(open) => broadcast.timing.tells_of(open).then_some(Waited::Open),
         })
     };
     let is_gap = |found: &Waited| match found {
@@ -539,7 +543,8 @@ async fn segment(
         return if is_gap(&found) { Err(never_came()) } else { Ok(found) };
     }
     let track = broadcast.versions(name, version).next().ok_or_else(no_such_object)?;
-    if time < track.next_time {
+    let is_open = track.open.as_ref().is_some_and(|open| open.time == time);
+    if time < track.next_time && !is_open {
         let first = track.segments.iter().next().map_or(track.next_time, |first| first.time);
         return Err(if time < first { gone() } else { no_such_object() });
     }
