@@ -159,9 +159,10 @@ impl Origin {
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
         let parts: Vec<&str> = rest.split('/').collect();
-        let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
         let answered = |(object, how): (Arc<Object>, HeaderValue)| {
             let mut response = answer(&object, how, request);
+            // As of the answer: what was waited for came after `now`, and has no age.
+            let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
             if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
                 response.headers_mut().insert(MEDIA_AGE, age);
             }

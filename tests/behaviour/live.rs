@@ -378,6 +378,32 @@ async fn what_a_node_further_on_hints_at_is_waited_for() {
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_age_of_media_is_that_of_when_a_playlist_is_answered() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 8.5, NOW);
+    // The encoder hiccups.
+    studio.now = studio.now.after(Duration::from_millis(1500));
+    let age = |answer: &Answer| answer.header("headwater-media-age").to_owned();
+    let answer = studio.get("/tv/v/media.m3u8").await;
+    assert_eq!(age(&answer), "1.500");
+    let list = parsed("/tv/v/media.m3u8", &answer.text());
+    let next = list.msn + list.segments.len() as u64;
+    let (origin, now) = (Arc::clone(&studio.origin), studio.now);
+    let asked = tokio::spawn(async move {
+        let path = format!("/tv/v/media.m3u8?_HLS_msn={next}&_HLS_part=0");
+        scene::ask(&origin, now, Method::GET, &path, &[]).await
+    });
+    while studio.channels.get("tv").unwrap().waiting() < 1 {
+        tokio::task::yield_now().await;
+    }
+    run(&mut studio, &mut [&mut video], 9.0, NOW);
+    let answer = asked.await.unwrap();
+    assert_eq!((answer.status.as_u16(), age(&answer).as_str()), (200, "0.000"));
+}
+
 #[tokio::test]
 async fn playlists_never_step_back_and_what_leaves_them_stays_for_a_while() {
     let mut studio = Studio::with(quick());
