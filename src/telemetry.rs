@@ -173,6 +173,8 @@ label! {
     File = "file",
     /// Segments of channels that memory has no more.
     Spool = "spool",
+    /// Stretches of what was broadcast, whose manifests are made.
+    Stretch = "stretch",
     /// Requests to a storage.
     Storage = "storage",
     /// Folders of a storage that are looked into, to see what their files are.

@@ -73,6 +73,13 @@ impl LowLatency {
 }
 
 impl Timing {
+    /// Whether viewers are told of something of `open`, so that it stays what it is: by its parts, or at low latency in DASH by its first
+    /// chunk. (What is torn will be a gap, whatever comes.)
+    pub fn tells_of(&self, open: &OpenSegment) -> bool {
+        let in_parts = self.part_target_ms.is_some() && !open.parts.is_empty();
+        open.is_torn || in_parts || (self.low_latency.is_some() && open.due.is_some())
+    }
+
     /// Half a segment: what lies less apart is one place in several tracks.
     pub fn near_us(&self) -> i64 {
         let segment_ms = self.low_latency.map_or(self.target_s * 1000, |own| own.segment_ms);

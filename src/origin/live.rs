@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
-use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, rope_from};
+use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, OpenSegment, rope_from};
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
@@ -44,6 +44,8 @@ const EARLY: Duration = Duration::from_secs(1);
 const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
+/// How far beyond the next part one is waited for: another node, of which a cache has the playlist, may be so much further on.
+const AHEAD_TARGETS: u64 = 2;
 /// Pieces of a growing segment that wait for a reader.
 const PIECES_MAX: usize = 16;
 /// An answer has so many target durations for all of it: who takes a segment ten times slower than it plays does not play it. What has left the
@@ -157,9 +159,10 @@ impl Origin {
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
         let parts: Vec<&str> = rest.split('/').collect();
-        let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
         let answered = |(object, how): (Arc<Object>, HeaderValue)| {
             let mut response = answer(&object, how, request);
+            // As of the answer: what was waited for came after `now`, and has no age.
+            let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
             if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
                 response.headers_mut().insert(MEDIA_AGE, age);
             }
@@ -209,7 +212,7 @@ impl Origin {
         let written_once = cell.get_or_init(|| {
             how = STORED;
             self.telemetry().flights_started.inc();
-            let what = Written { clock: "../time", lease: Arc::default() };
+            let what = Written { clock: "../time", lease: Arc::default(), is_final: false };
             written(&self.options, &broadcast, &manifest, what).map(Arc::new)
         });
         written_once.clone().map(|object| (object, how))
@@ -479,7 +482,10 @@ async fn part(
     time: i64,
 ) -> Result<Located, Problem> {
     let found = |broadcast: &Broadcast| {
-        broadcast.versions(name, version).find_map(|track| match track.part(time)? {
+        // As of segments: nobody was told of parts of what may be another encoder's in the end.
+        let is_told = |open: &Arc<OpenSegment>| time < open.time || broadcast.timing.tells_of(open);
+        let mut told = broadcast.versions(name, version).filter(|track| track.open.as_ref().is_none_or(is_told));
+        told.find_map(|track| match track.part(time)? {
             FoundPart::Here(part) => Some(Located::Here(part)),
             FoundPart::Of(segment, part) => Some(Located::Of(Arc::clone(segment), part.bytes.clone())),
         })
@@ -487,13 +493,22 @@ async fn part(
     if let Some(part) = found(broadcast) {
         return Ok(part);
     }
-    let is_next = broadcast.versions(name, version).next().is_some_and(|track| track.next_part_time() == time);
-    if !is_next || broadcast.ended {
+    let newest = |broadcast: &Broadcast| {
+        let track = broadcast.versions(name, version).next()?;
+        Some((track.next_part_time(), i64::from(track.face.timescale.get())))
+    };
+    let ahead_s = i64::try_from(broadcast.timing.target_s * AHEAD_TARGETS).unwrap_or(i64::MAX);
+    let is_coming = newest(broadcast).is_some_and(|(next, timescale)| {
+        (next..=next.saturating_add(ahead_s.saturating_mul(timescale))).contains(&time)
+    });
+    if !is_coming || broadcast.ended {
         return Err(no_such_object());
     }
-    // Hinted at: not a byte before all of it is there (rfc8216bis §6.2.6).
+    // Hinted at, here or by another node: not a byte before all of it is there (rfc8216bis §6.2.6).
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
-    let later = wait(origin, channel, limit, |later| later.ended || found(later).is_some()).await?;
+    let is_passed = |later: &Broadcast| newest(later).is_some_and(|(next, _)| next > time);
+    let is_known = |later: &Arc<Broadcast>| later.ended || found(later).is_some() || is_passed(later);
+    let later = wait(origin, channel, limit, is_known).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this part did not come"))
 }
 
@@ -516,7 +531,8 @@ async fn segment(
         broadcast.versions(name, version).find_map(|track| match track.segment(time)? {
             Found::Whole(segment) => Some(Waited::Whole(Arc::clone(segment))),
             Found::Open(open) if open.is_torn => Some(Waited::Never),
-            Found::Open(_) => Some(Waited::Open),
+            // Another encoder's may take its place as long as nobody was told of it.
+            Found::Open(open) => broadcast.timing.tells_of(open).then_some(Waited::Open),
         })
     };
     let is_gap = |found: &Waited| match found {
@@ -528,7 +544,8 @@ async fn segment(
         return if is_gap(&found) { Err(never_came()) } else { Ok(found) };
     }
     let track = broadcast.versions(name, version).next().ok_or_else(no_such_object)?;
-    if time < track.next_time {
+    let is_open = track.open.as_ref().is_some_and(|open| open.time == time);
+    if time < track.next_time && !is_open {
         let first = track.segments.iter().next().map_or(track.next_time, |first| first.time);
         return Err(if time < first { gone() } else { no_such_object() });
     }

@@ -43,6 +43,10 @@ const REMEMBERED_SHARE: u64 = 1;
 const RETIRED_MAX: usize = 64;
 /// Segments of channels that are read of their spool at once: they wait for no other read, and the spool is a disk of this machine.
 const SPOOL_READS_MAX: usize = 16;
+/// Manifests of stretches that are made at once: one of a day takes tens of megabytes and a core meanwhile.
+const STRETCHES_MAX: usize = 4;
+/// How many more wait for their turn.
+const STRETCHES_WAITING_MAX: usize = 64;
 /// How many times as many reads wait for their turn as have it.
 const WAITING_READS: usize = 4;
 /// What they may take beside the cache: the budget of indexes, divided by this.
@@ -88,6 +92,8 @@ pub struct Origin {
     files: Arc<Line>,
     /// Where reads of what is live do, which is no line of others'.
     pub(crate) spool: Arc<Line>,
+    /// Where stretches of what was broadcast wait to be made.
+    pub(crate) stretches: Arc<Line>,
     /// Keeps what is read of storages, behind memory.
     disk: Option<Arc<Disk>>,
 }
@@ -99,6 +105,7 @@ impl Origin {
         let openings = Arc::new(Openings::of(&library, &telemetry));
         let files = line(ReadOf::File, options.reads_max, options.reads_max * WAITING_READS);
         let spool = line(ReadOf::Spool, SPOOL_READS_MAX, SPOOL_READS_MAX * WAITING_READS);
+        let stretches = line(ReadOf::Stretch, STRETCHES_MAX, STRETCHES_WAITING_MAX);
         let [index, init, manifest, segment] = SHARES.map(|(_, share)| options.cache_bytes / 100 * share);
         Origin {
             library,
@@ -116,6 +123,7 @@ impl Origin {
             openings,
             files,
             spool,
+            stretches,
             disk: None,
             options: Arc::new(options),
         }
@@ -550,7 +558,7 @@ impl Origin {
 
     /// Threads that an origin with these `options` may have waiting at once for `roots` folders, spool and `storages` that may never answer.
     pub fn waiting_threads_max(options: &Options, roots: usize, storages: usize) -> usize {
-        options.reads_max + SPOOL_READS_MAX + Openings::threads_max(roots, storages)
+        options.reads_max + SPOOL_READS_MAX + STRETCHES_MAX + Openings::threads_max(roots, storages)
     }
 
     /// Waits until what is to be kept on disk is written. To be called at the end.

@@ -93,11 +93,14 @@ impl Origin {
     ) -> Result<(Arc<Object>, HeaderValue), Problem> {
         let shift = shifted.shift;
         let is_over = shift.is_over(&live);
-        if !is_over && now > shift.from.after(STRETCH_MAX) {
+        let end = live.periods.last().and_then(|period| live.end_us(period)).map_or(live.media_at, |us| Utc(us / 1000));
+        let until = if is_over { end } else { end.max(now) };
+        if shift.to.is_none() && until > shift.from.after(STRETCH_MAX) {
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_stretch", "a stretch has at most 24 hours"));
         }
         // What is over has one content as long as all of it is kept; what goes on, as long as the channel is what it is now.
-        let (key, lease) = match (&manifest, shift.is_past(&live)) {
+        let is_final = shift.is_past(&live);
+        let (key, lease) = match (&manifest, is_final) {
             (_, true) => (key.to_owned(), channel.lease()),
             (Manifest::Media { is_delta, was_waited_for, .. }, _) => {
                 let lease = self.broadcasts.lease(channel, live.sequence, now);
@@ -106,10 +109,14 @@ impl Origin {
             (_, false) => (format!("{key}?"), self.broadcasts.lease(channel, live.sequence, now)),
         };
         let place = self.place(Work::Manifest)?;
-        let (channel, options) = (Arc::clone(channel), Arc::clone(&self.options));
+        let (channel, options, stretches) =
+            (Arc::clone(channel), Arc::clone(&self.options), Arc::clone(&self.stretches));
         let clock = format!("{}time", "../".repeat(shifted.depth + 1));
         let making = async move {
             let _place = place;
+            let Some(_turn) = stretches.turn().await else {
+                return Err(Problem::unavailable("reads_busy", "too many stretches wait to be made; try again"));
+            };
             let work = move || {
                 let broadcast = channel.shifted(&live, &shift).map_err(|error| unreadable(&error))?;
                 if broadcast.periods.is_empty() {
@@ -118,7 +125,7 @@ impl Origin {
                         "nothing of this stretch is there, or not any more",
                     ));
                 }
-                written(&options, &broadcast, &manifest, Written { clock: &clock, lease }).map(Arc::new)
+                written(&options, &broadcast, &manifest, Written { clock: &clock, lease, is_final }).map(Arc::new)
             };
             tokio::task::spawn_blocking(work).await.map_err(|_| unreadable(&"lost"))?
         };

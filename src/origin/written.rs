@@ -26,6 +26,8 @@ pub(crate) struct Written<'a> {
     pub(crate) clock: &'a str,
     /// How long it is what it is.
     pub(crate) lease: Arc<Lease>,
+    /// Whether nothing can come that changes it. A broadcast that has ended may go on under the same URL.
+    pub(crate) is_final: bool,
 }
 
 /// A manifest of `broadcast`.
@@ -64,7 +66,7 @@ pub(crate) fn written(
             (HLS, if *was_waited_for { broadcast.timing.target_s } else { 1 }, text)
         }
     };
-    let max_age_s = if broadcast.ended { options.manifest_max_age.as_secs() } else { max_age_s };
+    let max_age_s = if broadcast.ended { broadcast.timing.target_s } else { max_age_s };
     let is_early = matches!(manifest, Manifest::Mpd) && broadcast.timing.low_latency.is_some() && !broadcast.ended;
     let coded = match text.len() {
         ..CODED_MIN_BYTES => Vec::new(),
@@ -74,7 +76,7 @@ pub(crate) fn written(
     // A player that asks every second for what is new is not to be told by its own cache. And no cache may answer with what was, when the channel is
     // silent or the origin gone (RFC 9111 §5.2.2.2): it would hide that from who could go elsewhere.
     let cache_control = match () {
-        () if broadcast.ended => format!("public, max-age={max_age_s}"),
+        () if how.is_final => format!("public, max-age={}", options.manifest_max_age.as_secs()),
         () if is_early => format!("public, max-age=0, s-maxage={max_age_s}, must-revalidate"),
         () => format!("public, max-age={max_age_s}, must-revalidate"),
     };

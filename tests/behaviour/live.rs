@@ -345,6 +345,74 @@ async fn who_waits_gets_the_state_that_he_asked_for_and_all_the_same_bytes() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_node_further_on_hints_at_is_waited_for() {
+    // The same comes to both, to one of them half a second later.
+    let (mut ahead, mut behind) = (Studio::with(quick()), Studio::with(quick()));
+    let (mut first, mut second) = (Encoder::video("v"), Encoder::video("v"));
+    first.begin(&ahead);
+    second.begin(&behind);
+    run(&mut ahead, &mut [&mut first], 9.0, NOW);
+    run(&mut behind, &mut [&mut second], 8.5, NOW);
+    let hint = ahead.playlist("v").await.hint.unwrap();
+    assert_ne!(behind.playlist("v").await.hint.unwrap(), hint);
+    let (origin, now) = (Arc::clone(&behind.origin), behind.now);
+    let ask = |path: &str| {
+        let (origin, path) = (Arc::clone(&origin), path.to_owned());
+        tokio::spawn(async move { scene::ask(&origin, now, Method::GET, &path, &[]).await })
+    };
+    let channel = behind.channels.get("tv").unwrap();
+    let asked = ask(&hint);
+    while channel.waiting() < 1 && !asked.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    run(&mut ahead, &mut [&mut first], 10.0, NOW);
+    run(&mut behind, &mut [&mut second], 10.0, NOW);
+    let (answer, other) = (asked.await.unwrap(), ahead.get(&hint).await);
+    assert_eq!((answer.status.as_u16(), other.status.as_u16()), (200, 200));
+    scene::same(&answer.body, &other.body, &hint);
+    // Two target durations from the next one on, which begins at 10 s.
+    let (folder, _) = hint.rsplit_once('/').unwrap();
+    let at = |ticks: i64| format!("{folder}/{ticks}.part.m4s");
+    let next = behind.playlist("v").await.hint.unwrap();
+    let next: i64 = next.rsplit_once('/').unwrap().1.trim_end_matches(".part.m4s").parse().unwrap();
+    ask(&at(next + 4 * 12_288 + 1)).await.unwrap().problem(404, "public, max-age=5");
+    // What turns out to be no part is known as soon as what comes has passed it.
+    let (begun, none) = (tokio::time::Instant::now(), ask(&at(next + 6_144)));
+    while channel.waiting() < 1 && !none.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    run(&mut behind, &mut [&mut second], 11.0, NOW);
+    none.await.unwrap().problem(404, "public, max-age=1");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_media_is_that_of_when_a_playlist_is_answered() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 8.5, NOW);
+    // The encoder hiccups.
+    studio.now = studio.now.after(Duration::from_millis(1500));
+    let age = |answer: &Answer| answer.header("headwater-media-age").to_owned();
+    let answer = studio.get("/tv/v/media.m3u8").await;
+    assert_eq!(age(&answer), "1.500");
+    let list = parsed("/tv/v/media.m3u8", &answer.text());
+    let next = list.msn + list.segments.len() as u64;
+    let (origin, now) = (Arc::clone(&studio.origin), studio.now);
+    let asked = tokio::spawn(async move {
+        let path = format!("/tv/v/media.m3u8?_HLS_msn={next}&_HLS_part=0");
+        scene::ask(&origin, now, Method::GET, &path, &[]).await
+    });
+    while studio.channels.get("tv").unwrap().waiting() < 1 {
+        tokio::task::yield_now().await;
+    }
+    run(&mut studio, &mut [&mut video], 9.0, NOW);
+    let answer = asked.await.unwrap();
+    assert_eq!((answer.status.as_u16(), age(&answer).as_str()), (200, "0.000"));
+}
+
 #[tokio::test]
 async fn playlists_never_step_back_and_what_leaves_them_stays_for_a_while() {
     let mut studio = Studio::with(quick());

@@ -1,5 +1,6 @@
 //! Two encoders push the same, and one fails: every segment is of one of them, and what viewers were told holds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headwater::content::live::channel::Options;
@@ -7,9 +8,10 @@ use headwater::content::live::encoders::Figures;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
 use headwater::time::Utc;
+use http::Method;
 
 use crate::live::{Encoder, Studio, quick};
-use crate::scene::NOW;
+use crate::scene::{self, NOW};
 
 /// An encoder of one track that is told from others: it marks what it makes.
 struct Machine {
@@ -198,6 +200,36 @@ async fn who_dies_in_a_segment_that_nobody_was_told_of_is_replaced_in_all_of_it(
     run(&mut studio, &mut [&mut a, &mut b], 12.7);
     assert_eq!(listed(&studio), ["0-2 a", "2-4 a", "4-6 a", "6-8 a", "8-10 b", "10-12 b"]);
     holds(&studio).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_segment_that_nobody_was_told_of_gets_one_encoder_s() {
+    let mut studio = Studio::with(without_parts());
+    let (mut a, mut b) = (Machine::new("a", 0.0), Machine::new("b", 0.1));
+    a.begin(&studio);
+    b.begin(&studio);
+    run(&mut studio, &mut [&mut a, &mut b], 9.3);
+    // By its time, since segments are as long as one another.
+    let listed = studio.playlist("v").await.segments;
+    let (folder, last) = listed.last().unwrap().0.rsplit_once('/').unwrap();
+    let time: i64 = last.trim_end_matches(".m4s").parse().unwrap();
+    let part = format!("{folder}/{}.part.m4s", time + 2 * 12_288);
+    assert_eq!(studio.get(&part).await.status, 404, "nor of its parts");
+    let (origin, now, path) = (Arc::clone(&studio.origin), studio.now, format!("{folder}/{}.m4s", time + 2 * 12_288));
+    let asked = tokio::spawn(async move { scene::ask(&origin, now, Method::GET, &path, &[]).await });
+    let channel = studio.channels.get("tv").unwrap();
+    while channel.waiting() < 1 {
+        tokio::task::yield_now().await;
+    }
+    // What is sent at once is sent.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    a.dies(&studio);
+    run(&mut studio, &mut [&mut a, &mut b], 12.7);
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(String::from_utf8(marks(&answer.body)).unwrap(), "bbbb");
 }
 
 #[tokio::test]

@@ -304,6 +304,81 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
     }
 }
 
+/// All encoders say that this is the end.
+fn end(studio: &Studio) {
+    for name in ["v", "a"] {
+        let end = Source { push: 1, ..Source::default() };
+        studio.channels.get("tv").unwrap().take(name, Event::End, end, studio.now).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_has_ended_may_go_on_and_is_asked_for_as_what_is_live() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 40.0, NOW);
+    end(&studio);
+    let list = studio.playlist("v").await;
+    let next = list.msn + list.segments.len() as u64;
+    let cached = |path: String| {
+        let studio = &studio;
+        async move {
+            let answer = studio.get(&path).await;
+            assert_eq!(answer.status, 200, "{path}");
+            answer.header("cache-control").to_owned()
+        }
+    };
+    let bases = [
+        "/tv".to_owned(),
+        format!("/~from={}/tv", seconds(4)),
+        format!("/~from={}/~to={}/tv", seconds(4), seconds(60)),
+    ];
+    for base in &bases {
+        for file in ["master.m3u8", "manifest.mpd", "v/media.m3u8"] {
+            let path = format!("{base}/{file}");
+            assert_eq!(cached(path.clone()).await, "public, max-age=2, must-revalidate", "{path}");
+        }
+    }
+    // By the number of a segment that may come yet.
+    let waited_for = format!("/tv/v/media.m3u8?_HLS_msn={next}");
+    assert_eq!(cached(waited_for).await, "public, max-age=2, must-revalidate");
+    // Nothing comes to what is past.
+    for file in ["master.m3u8", "manifest.mpd", "v/media.m3u8"] {
+        let past = format!("/~from={}/~to={}/tv/{file}", seconds(4), seconds(12));
+        assert_eq!(cached(past.clone()).await, "public, max-age=120", "{past}");
+    }
+}
+
+#[tokio::test]
+async fn a_stretch_of_what_has_ended_has_at_most_a_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 20.0, NOW);
+    end(&studio);
+    studio.now = studio.now.after(Duration::from_secs(2 * 24 * 3600));
+    for file in ["master.m3u8", "manifest.mpd", "v/media.m3u8"] {
+        let from = |second: u64| format!("/~from={}/tv/{file}", seconds(second) - 24 * 3600);
+        // Sound ends a frame or so before 20 s.
+        assert_eq!(studio.get(&from(20)).await.status, 200, "{file}");
+        assert_eq!(studio.get(&from(19)).await.problem(400, "no-store").0, "bad_stretch");
+    }
+}
+
+#[tokio::test]
+async fn so_many_stretches_wait_to_be_made_and_others_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut studio, mut video, mut audio) = studio(options(dir.path()));
+    run(&mut studio, &mut [&mut video, &mut audio], 20.0, NOW);
+    let paths: Vec<String> = (0..200).map(|n| format!("/~from={}.{n:03}/tv/v/media.m3u8", seconds(0))).collect();
+    let answers = futures_util::future::join_all(paths.iter().map(|path| studio.get(path))).await;
+    let (refused, made): (Vec<_>, Vec<_>) = paths.iter().zip(answers).partition(|(_, answer)| answer.status == 503);
+    assert!(made.len() >= 4 && !refused.is_empty(), "{} made, {} refused", made.len(), refused.len());
+    assert!(made.iter().all(|(_, answer)| answer.status == 200), "{made:?}");
+    let (path, answer) = &refused[0];
+    assert_eq!(answer.problem(503, "public, max-age=1").0, "reads_busy");
+    assert_eq!(studio.get(path).await.status, 200, "in its turn");
+}
+
 /// How long `track` of the stretch under `base` is in HLS, in seconds, and how many gaps it has.
 async fn lasts(studio: &Studio, base: &str, track: &str) -> (f64, usize) {
     let path = format!("{base}/{track}/media.m3u8");

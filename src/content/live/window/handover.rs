@@ -82,11 +82,7 @@ impl Window {
     /// Whether viewers were told of something of the segment of `feed` that is not whole.
     fn is_published(&self, feed: &Feed) -> bool {
         let is_announced = feed.period == self.current.periods.last().map(|period| period.number);
-        feed.live.open.as_ref().filter(|_| is_announced).is_some_and(|open| {
-            let timing = self.current.timing;
-            let in_parts = timing.part_target_ms.is_some() && !open.parts.is_empty();
-            open.is_torn || in_parts || (timing.low_latency.is_some() && open.due.is_some())
-        })
+        feed.live.open.as_ref().filter(|_| is_announced).is_some_and(|open| self.current.timing.tells_of(open))
     }
 
     /// `chunk`, the next of `name`, is of `source`: if that is another encoder than before, its initialization segment holds from now on, and
