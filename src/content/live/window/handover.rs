@@ -81,7 +81,7 @@ impl Window {
 
     /// Whether viewers were told of something of the segment of `feed` that is not whole.
     fn is_published(&self, feed: &Feed) -> bool {
-        let is_announced = feed.period == self.current.periods.last().map(|period| period.number);
+        let is_announced = self.current.periods.iter().any(|period| feed.period == Some(period.number));
         feed.live.open.as_ref().filter(|_| is_announced).is_some_and(|open| self.current.timing.tells_of(open))
     }
 
