@@ -4,34 +4,41 @@ use std::collections::BTreeMap;
 
 use crate::formats::scte35;
 use crate::media::event::{LiveEvent, ranges};
+use crate::media::live::Broadcast;
 use crate::media::presentation::Period;
-use crate::packager::dash::Mpd;
+use crate::packager::dash::{Mpd, Told};
 use crate::packager::push;
 use crate::time::{Rounding, Timescale};
 
 /// Sections of SCTE 35 in an MPD (ANSI/SCTE 214-1 §6.7.4).
 const SCTE_IN_MPD: &str = "urn:scte:scte35:2014:xml+bin";
 
+/// The events of `broadcast` that came in tracks of their own, where the first Period begins so much later than that does.
+pub(super) fn told(broadcast: &Broadcast, left_us: i64) -> Vec<Told<'_>> {
+    let mut lasts = BTreeMap::new();
+    for range in ranges(&broadcast.events, |event| broadcast.event_us(event)) {
+        let ends = lasts.entry(range.event.number).or_insert(i64::MIN);
+        *ends = range.ends_us().max(*ends);
+    }
+    let told = |event: &'_ std::sync::Arc<LiveEvent>| {
+        let begins_us = broadcast.event_us(event)?.saturating_sub(left_us);
+        let ends_us = lasts.get(&event.number).map_or(i64::MIN, |ends| ends.saturating_sub(left_us));
+        Some((begins_us, ends_us))
+    };
+    let own = broadcast.events.iter().filter(|event| !event.is_inband);
+    own.filter_map(|event| told(event).map(|(begins_us, ends_us)| Told { event, begins_us, ends_us })).collect()
+}
+
 impl Mpd<'_> {
     /// The events of `period` that came in tracks of their own: a stream a scheme, times in milliseconds of the period. What began before it, where
     /// no period is listed, and lasts, is told at its beginning.
     pub(super) fn event_streams_of(&mut self, period: &Period, is_last: bool) {
-        let Some(broadcast) = self.broadcast else { return };
         let us = |time: crate::time::MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
         let (from, until) = (us(period.start), us(period.start.plus(period.duration)));
         let before = std::mem::replace(&mut self.told_until_us, if is_last { i64::MAX } else { until });
         let mut events: Vec<(&LiveEvent, u64, Option<u64>)> = Vec::new();
-        let mut lasts = BTreeMap::new();
-        for range in ranges(&broadcast.events, |event| broadcast.event_us(event)) {
-            let ends = lasts.entry(range.event.number).or_insert(i64::MIN);
-            *ends = range.ends_us().max(*ends);
-        }
-        for event in broadcast.events.iter().filter(|event| !event.is_inband) {
-            let Some(begins) = broadcast.event_us(event).map(|begins| begins.saturating_sub(self.left_us)) else {
-                continue;
-            };
-            let lasts = || lasts.get(&event.number).is_some_and(|ends| ends.saturating_sub(self.left_us) > from);
-            if (begins >= until && !is_last) || (begins < from && (begins < before || !lasts())) {
+        for &Told { event, begins_us: begins, ends_us } in &self.told {
+            if (begins >= until && !is_last) || (begins < from && (begins < before || ends_us <= from)) {
                 continue;
             }
             let length = event.duration.map(|length| us(length).saturating_sub(from.saturating_sub(begins).max(0)));

@@ -5,7 +5,7 @@ use crate::media::live::{Broadcast, LowLatency};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Track};
 use crate::packager::dash::continuity::Place;
-use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, continuity};
+use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, continuity, events};
 use crate::packager::push;
 use crate::packager::rate::Rates;
 use crate::time::{MediaTime, Rounding, Timescale};
@@ -28,7 +28,7 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         rates,
         thumbnails: &[],
         broadcast: Some(broadcast),
-        left_us,
+        told: events::told(broadcast, left_us),
         told_until_us: i64::MIN,
     };
     let timing = broadcast.timing;
