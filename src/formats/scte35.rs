@@ -28,7 +28,7 @@ pub struct Cue {
 }
 
 /// What names an event: what leads back has the same as what leads out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum EventId {
     /// splice_event_id.
     Splice(u32),
@@ -52,9 +52,13 @@ pub enum Way {
 }
 
 impl EventId {
-    /// Whether `other` is one of the events that it names.
-    pub fn includes(self, other: EventId) -> bool {
-        self == other || matches!((self, other), (EventId::Segments(id), EventId::Segment(of, _)) if id == of)
+    /// What may name it: its own name, and that of all segments that have its id.
+    pub fn names(self) -> impl Iterator<Item = EventId> {
+        let all = match self {
+            EventId::Segment(id, _) => Some(EventId::Segments(id)),
+            EventId::Splice(_) | EventId::Segments(_) => None,
+        };
+        [self].into_iter().chain(all)
     }
 }
 
@@ -265,7 +269,8 @@ mod tests {
         // segmentation_event_cancel_indicator: there is no type.
         let cancels = section(6, &bytes("fe72bd0050"), &bytes("0209435545494800008eff"));
         let [Cue { of: Some(of), way: Way::Cancels, .. }] = cues(&cancels).expect("a section")[..] else { panic!() };
-        assert!(of.includes(OUT_OF_PLACEMENT) && !of.includes(next));
+        let is_named = |event: EventId| event.names().any(|name| name == of);
+        assert!(is_named(OUT_OF_PLACEMENT) && !is_named(next));
     }
 
     #[test]

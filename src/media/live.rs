@@ -85,6 +85,16 @@ impl Timing {
         let segment_ms = self.low_latency.map_or(self.target_s * 1000, |own| own.segment_ms);
         i64::try_from(segment_ms * 500).unwrap_or(i64::MAX)
     }
+
+    /// What begins sooner, in microseconds, is before `cut`.
+    fn behind_us(&self, cut: i64) -> i64 {
+        cut.saturating_sub(self.near_us())
+    }
+
+    /// Whether what begins and ends then, in microseconds, is behind `cut`. What was cut short where a hole begins is before the hole.
+    fn is_behind(&self, cut: i64, begins_us: i64, ends_us: i64) -> bool {
+        self.behind_us(cut) <= begins_us && cut < ends_us
+    }
 }
 
 /// What players are told who fetch a segment while it grows.
@@ -246,9 +256,16 @@ impl Segments {
 
     /// Those from `number` on.
     pub fn from(&self, number: u64) -> impl Iterator<Item = &Arc<LiveSegment>> {
-        let whole = self.sealed.partition_point(|block| block.last().is_some_and(|last| last.number < number));
-        let blocks = self.sealed[whole..].iter().flat_map(|block| block.iter());
-        blocks.chain(&self.tail).skip_while(move |segment| segment.number < number)
+        self.after(move |segment| segment.number < number)
+    }
+
+    /// Those that come after all of which `is_before` holds: numbers and times ascend, so that it holds of the first and of none behind them.
+    fn after(&self, is_before: impl Fn(&LiveSegment) -> bool) -> impl Iterator<Item = &Arc<LiveSegment>> {
+        let whole = self.sealed.partition_point(|block| block.last().is_some_and(|last| is_before(last)));
+        let mut slices = self.sealed[whole..].iter().map(|block| &**block).chain([&*self.tail]);
+        let first = slices.next().unwrap_or_default();
+        let before = first.partition_point(|segment| is_before(segment));
+        first[before..].iter().chain(slices.flatten())
     }
 
     /// The one whose name is `time`.
@@ -500,8 +517,12 @@ impl LivePeriod {
 
     /// `ticks` of `timescale` after the broadcast's start, in that timescale.
     pub fn offset(&self, ticks: i64, timescale: Timescale) -> i64 {
-        let to = |time: MediaTime| time.to(timescale, Rounding::Nearest);
-        ticks.saturating_sub(to(self.origin)).saturating_add(to(self.start))
+        self.offset_in(timescale)(ticks)
+    }
+
+    fn offset_in(&self, timescale: Timescale) -> impl Fn(i64) -> i64 + Copy + use<> {
+        let [origin, start] = [self.origin, self.start].map(|time| time.to(timescale, Rounding::Nearest));
+        move |ticks| ticks.saturating_sub(origin).saturating_add(start)
     }
 }
 
@@ -557,6 +578,20 @@ impl Broadcast {
         Presentation { periods: periods.collect(), thumbnails: Vec::new(), warnings: Vec::new() }
     }
 
+    /// Whether `presentation` has a Period: mostly the first segment that it looks at says so.
+    pub fn lists_media(&self) -> bool {
+        let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+        let is_listed = |period: &LivePeriod, live: &LiveTrack, s: &LiveSegment| {
+            let [begins_us, ends_us] = [s.time, s.end()].map(clock(period, live));
+            let last = period.cuts.iter().rev().find(|cut| self.timing.is_behind(**cut, begins_us, ends_us));
+            // See `stretch`: none begins behind the end of its period.
+            last.is_none_or(|cut| period.end.is_none_or(|limit| us(limit) >= *cut))
+        };
+        let lists =
+            |period: &LivePeriod, live: &LiveTrack| live.listed().any(|s| !s.is_gap && is_listed(period, live, s));
+        self.periods.iter().rev().any(|period| period.tracks.iter().any(|live| lists(period, live)))
+    }
+
     fn without_holes(&self, period: &LivePeriod) -> Vec<Period> {
         let begins = || [i64::MIN].into_iter().chain(period.cuts.iter().copied());
         let ends = period.cuts.iter().copied().chain([i64::MAX]);
@@ -577,32 +612,20 @@ impl Broadcast {
     /// The segments of `period` that begin in `range`, of microseconds after the broadcast's start, or shortly before and end in it; `None` if
     /// there are none.
     fn stretch(&self, period: &LivePeriod, range: std::ops::Range<i64>, is_first: bool) -> Option<Period> {
-        let near = self.timing.near_us();
-        let shifted = |cut: i64| if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
-        let (from, until) = (shifted(range.start), shifted(range.end));
         let mut end = i64::MIN;
         let cut = range.end;
         let tracks = period.tracks.iter().filter_map(|live| {
-            // What was cut short where a hole begins is before the hole.
-            let is_behind = |cut: i64, s: &LiveSegment| {
-                shifted(cut) <= after_start_us(period, live, s.time) && cut < after_start_us(period, live, s.end())
-            };
-            let is_inside = |s: &&Arc<LiveSegment>| !s.is_gap && is_behind(range.start, s) && !is_behind(range.end, s);
-            let segments: Vec<Segment> = live
-                .listed()
-                .filter(is_inside)
-                .map(|s| {
-                    end = end.max(after_start_us(period, live, s.end()));
-                    Segment {
-                        first_sample: 0,
-                        time: s.time.max(0),
-                        duration: s.announced,
-                        starts_with_sync: s.starts_with_sync,
-                    }
-                })
-                .collect();
-            let face = Track { segments, ..Track::clone(&live.face) };
-            (!face.segments.is_empty()).then_some(face)
+            let inside = self.inside(period, live, range.clone()).map(|(s, ends_us)| {
+                end = end.max(ends_us);
+                Segment {
+                    first_sample: 0,
+                    time: s.time.max(0),
+                    duration: s.announced,
+                    starts_with_sync: s.starts_with_sync,
+                }
+            });
+            let segments: Vec<Segment> = inside.collect();
+            (!segments.is_empty()).then(|| Track { segments, ..Track::clone(&live.face) })
         });
         let tracks: Vec<Track> = tracks.collect();
         if tracks.is_empty() {
@@ -628,9 +651,32 @@ impl Broadcast {
         let duration = micros(end - us(start));
         let mut sets = switching::group(tracks);
         if self.timing.low_latency.is_some() {
-            sets.iter_mut().for_each(|set| announce_open(period, set, from..until));
+            let until = if cut == i64::MAX { cut } else { self.timing.behind_us(cut) };
+            let range = self.timing.behind_us(range.start)..until;
+            sets.iter_mut().for_each(|set| announce_open(period, set, range.clone()));
         }
         Some(Period { id, start, duration, origin, sets })
+    }
+
+    /// The segments of `live` that are listed in this stretch of `period`, each with when it ends. Holes may be many, and windows long: it
+    /// looks at few others.
+    fn inside<'a>(
+        &self,
+        period: &LivePeriod,
+        live: &'a LiveTrack,
+        range: std::ops::Range<i64>,
+    ) -> impl Iterator<Item = (&'a Arc<LiveSegment>, i64)> {
+        let (timing, from, cut) = (self.timing, range.start, range.end);
+        let us = clock(period, live);
+        let is_before = move |s: &LiveSegment| s.number < live.listed_from || us(s.time) < timing.behind_us(from);
+        let timed = live.segments.after(is_before).map(move |s| (s, us(s.time), us(s.end())));
+        // What begins later is behind it, since nothing ends before it begins.
+        let near = timed.take_while(move |(_, begins_us, _)| *begins_us <= cut);
+        let is_inside = move |(s, begins_us, ends_us): &(&Arc<LiveSegment>, i64, i64)| {
+            let is_behind = |cut: i64| timing.is_behind(cut, *begins_us, *ends_us);
+            !s.is_gap && is_behind(from) && !is_behind(cut)
+        };
+        near.filter(is_inside).map(|(s, _, ends_us)| (s, ends_us))
     }
 }
 
@@ -658,6 +704,126 @@ fn announce_open(period: &LivePeriod, set: &mut SwitchingSet, range: std::ops::R
 
 /// `ticks` of `track` in microseconds after the broadcast's start.
 pub fn after_start_us(period: &LivePeriod, track: &LiveTrack, ticks: i64) -> i64 {
+    clock(period, track)(ticks)
+}
+
+/// The same of any ticks, for who asks for many.
+fn clock(period: &LivePeriod, track: &LiveTrack) -> impl Fn(i64) -> i64 + Copy + use<> {
     let timescale = track.face.timescale;
-    rescale(period.offset(ticks, timescale), timescale, Timescale::MICRO, Rounding::Nearest)
+    let offset = period.offset_in(timescale);
+    move |ticks| rescale(offset(ticks), timescale, Timescale::MICRO, Rounding::Nearest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::isobmff::boxes::FourCc;
+    use crate::formats::isobmff::sample_entry::{Media, SampleEntry};
+    use proptest::prelude::*;
+
+    const TIMESCALES: [u32; 6] = [1, 1000, 12_800, 44_100, 90_000, 10_000_000];
+
+    fn ms(ms: i64) -> MediaTime {
+        MediaTime::new(ms, Timescale::MILLI)
+    }
+
+    /// A track that begins at `begins_ms`, of segments of so many milliseconds. The number before them says what they are: before a hole (0), cut short
+    /// (1), lasting into the next (2), of no length (3), a gap (4), or whole.
+    fn track(name: &str, timescale: u32, begins_ms: i64, segments: &[(u8, i64)]) -> LiveTrack {
+        let timescale = Timescale::new(timescale).expect("not zero");
+        let media = Media::Text;
+        let entry = SampleEntry {
+            format: FourCc(*b"wvtt"),
+            codecs: "wvtt".into(),
+            supplemental_codecs: None,
+            media,
+            protection: None,
+        };
+        let mut live = LiveTrack::new(Arc::new(Track::new(name, Kind::Text, timescale, entry)));
+        let ticks = |ms: i64| rescale(ms, Timescale::MILLI, timescale, Rounding::Nearest);
+        let mut time = ticks(begins_ms);
+        for (number, &(what, lasts_ms)) in (7..).zip(segments) {
+            let lasts = ticks(lasts_ms).max(1);
+            let (duration, next) = match what {
+                0 => (lasts, lasts + ticks(lasts_ms * 5)),
+                1 => (lasts / 2, lasts),
+                2 => (lasts + lasts / 3, lasts),
+                3 => (0, lasts),
+                _ => (lasts, lasts),
+            };
+            let gap = LiveSegment::gap(number, time, duration, Utc(0));
+            live.segments.push(Arc::new(LiveSegment { is_gap: what == 4, ..gap }));
+            time += next;
+        }
+        live
+    }
+
+    prop_compose! {
+        /// A broadcast of one period, whose cuts are those of the holes and others.
+        fn broadcast()(
+            target_s in 1u64..5,
+            own in prop::collection::vec(
+                (0usize..TIMESCALES.len(), -5000i64..5000, prop::collection::vec((0u8..40, 1i64..4000), 0..300), 0u64..400),
+                1..5,
+            ),
+            cuts in prop::collection::vec(0i64..400_000_000, 0..12),
+            end_ms in prop::option::of(0i64..400_000),
+            [start_ms, origin_ms] in [0i64..20_000, -20_000i64..20_000],
+        ) -> Broadcast {
+            let timing = Timing { target_s, ..Timing::default() };
+            let [start, origin] = [start_ms, origin_ms].map(ms);
+            let end = end_ms.map(|after_ms| ms(start_ms + after_ms));
+            let mut period = LivePeriod { number: 3, start, origin, end, cuts: Vec::new(), tracks: Vec::new() };
+            for (index, (timescale, begins_ms, segments, listed_from)) in own.into_iter().enumerate() {
+                let live = track(&format!("t{index}"), TIMESCALES[timescale], origin_ms + begins_ms, &segments);
+                let live = LiveTrack { listed_from, ..live };
+                let times: Vec<[i64; 2]> = live.segments.iter().filter(|s| s.is_gap).map(|s| [s.time, s.end()]).collect();
+                times.into_iter().for_each(|hole| period.cut(&live, hole, timing.near_us()));
+                period.tracks.push(Arc::new(live));
+            }
+            period.cuts.extend(cuts);
+            period.cuts.sort_unstable();
+            Broadcast { timing, periods: vec![Arc::new(period)], ..Broadcast::default() }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stretch_has_what_a_look_at_every_segment_finds(broadcast in broadcast()) {
+            let (period, near) = (&broadcast.periods[0], broadcast.timing.near_us());
+            let bounds: Vec<i64> = [&[i64::MIN][..], &period.cuts, &[i64::MAX]].concat();
+            for live in &period.tracks {
+                let us = |ticks| after_start_us(period, live, ticks);
+                let is_behind = |cut: i64, s: &LiveSegment| {
+                    let from = if cut == i64::MIN || cut == i64::MAX { cut } else { cut - near };
+                    from <= us(s.time) && cut < us(s.end())
+                };
+                let listed: Vec<&Arc<LiveSegment>> =
+                    live.segments.iter().filter(|s| s.number >= live.listed_from && !s.is_gap).collect();
+                let mut found = 0;
+                for pair in bounds.windows(2) {
+                    let looked = listed.iter().filter(|s| is_behind(pair[0], s) && !is_behind(pair[1], s));
+                    let looked: Vec<(u64, i64)> = looked.map(|s| (s.number, us(s.end()))).collect();
+                    let inside = broadcast.inside(period, live, pair[0]..pair[1]);
+                    let inside: Vec<(u64, i64)> = inside.map(|(s, ends_us)| (s.number, ends_us)).collect();
+                    found += inside.len();
+                    prop_assert_eq!(inside, looked);
+                }
+                prop_assert_eq!(found, listed.len(), "each is in one stretch");
+            }
+        }
+
+        #[test]
+        fn media_is_listed_if_there_is_a_period(broadcast in broadcast()) {
+            prop_assert_eq!(broadcast.lists_media(), !broadcast.presentation().periods.is_empty());
+        }
+
+        #[test]
+        fn segments_from_a_number_on_are_all_that_have_it_or_a_greater_one(segments in prop::collection::vec((5u8..6, 1i64..4000), 0..400), asked in 0u64..420) {
+            let live = track("t", 90_000, 0, &segments);
+            let from: Vec<u64> = live.segments.from(asked).map(|s| s.number).collect();
+            let looked: Vec<u64> = live.segments.iter().map(|s| s.number).filter(|number| *number >= asked).collect();
+            prop_assert_eq!(from, looked);
+        }
+    }
 }

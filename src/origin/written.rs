@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::cache::Lease;
 use crate::content::live::pushed;
-use crate::media::live::{Broadcast, LiveTrack};
-use crate::media::presentation::Presentation;
+use crate::media::live::{Broadcast, LivePeriod, LiveTrack};
+use crate::media::presentation::{Period, Presentation};
 use crate::media::track::{Kind, Track};
 use crate::origin::broadcasts::Manifest;
 use crate::origin::conditional::Coding;
@@ -43,9 +43,12 @@ pub(crate) fn written(
         Manifest::Multivariant => {
             let offered = newest.tracks.iter().filter(|track| is_offered_in_hls(track));
             let sets = crate::media::switching::group(offered.map(|track| track.face.as_ref().clone()).collect());
-            let all = broadcast.presentation().periods.pop();
-            let mut period = all.ok_or_else(|| Problem::unavailable("not_begun", "nothing is listed yet"))?;
-            period.sets = sets;
+            if !broadcast.lists_media() {
+                return Err(Problem::unavailable("not_begun", "nothing is listed yet"));
+            }
+            // It says which tracks there are, not of which segments.
+            let LivePeriod { number, start, origin, .. } = **newest;
+            let period = Period { id: number.to_string(), start, duration: MediaTime::ZERO, origin, sets };
             let presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() };
             let rates = rate::so_far(newest.tracks.iter().map(|track| (track.face.as_ref(), track.rate)));
             let renditions = Renditions::of(&presentation, &rates);

@@ -15,6 +15,7 @@ use crate::formats::captions::Service;
 use crate::formats::cicp::Colour;
 use crate::formats::isobmff::sample_entry::ChannelLayout;
 use crate::formats::language;
+use crate::media::event::Beside;
 use crate::media::live::Broadcast;
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::thumbnails::Thumbnails;
@@ -68,8 +69,14 @@ pub fn mpd(presentation: &Presentation, rates: &Rates) -> Result<Vec<u8>, NoDash
     let elements =
         1 + presentation.tracks().count() + presentation.periods.iter().map(|period| period.sets.len()).sum::<usize>();
     let out = Vec::with_capacity(elements * ELEMENT_BYTES + segments * S_BYTES);
-    let mut mpd =
-        Mpd { out, rates, thumbnails: &presentation.thumbnails, broadcast: None, left_us: 0, told_until_us: i64::MIN };
+    let mut mpd = Mpd {
+        out,
+        rates,
+        thumbnails: &presentation.thumbnails,
+        broadcast: None,
+        told: Vec::new(),
+        told_until_us: i64::MIN,
+    };
     mpd.presentation(presentation);
     Ok(mpd.out)
 }
@@ -92,8 +99,8 @@ struct Mpd<'a> {
     thumbnails: &'a [Thumbnails],
     /// What it is of, if that is live.
     broadcast: Option<&'a Broadcast>,
-    /// How much earlier than in that its Periods begin, in microseconds.
-    left_us: i64,
+    /// The events that are told of beside its media.
+    told: Vec<Beside<'a>>,
     /// Where the period before ended, in microseconds after the first begins: events before that are told.
     told_until_us: i64,
 }
@@ -1035,7 +1042,7 @@ mod tests {
                 rates: &Rates::default(),
                 thumbnails: &[],
                 broadcast: None,
-                left_us: 0,
+                told: Vec::new(),
                 told_until_us: i64::MIN,
             };
             mpd.duration(MediaTime::new(ticks, Timescale::new(timescale).expect("not zero")));

@@ -20,7 +20,7 @@ use crate::content::live::spool;
 use crate::content::pieces;
 use crate::content::sidecar::{self, File, Sidecar, Stretch};
 use crate::formats::isobmff::emsg::{EventMessage, EventTime};
-use crate::media::event::{Told, told};
+use crate::media::event::{Told, beside, told};
 use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::presentation::Period;
 use crate::media::track::Track;
@@ -95,12 +95,13 @@ fn fill(broadcast: &Broadcast, periods: &[Period], spool: &Path, into: &Path) ->
     let by_name = segments(broadcast);
     let (mut sidecar, mut used, mut bytes) = (Sidecar::default(), BTreeSet::new(), 0);
     let mut told_until_us = i64::MIN;
+    let events = beside(&broadcast.events, |event| broadcast.event_us(event));
     for (number, period) in (1..).zip(periods) {
         let mut stretch = Stretch::default();
         let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
         let (from, until) = (us(period.start), us(period.start.plus(period.duration)));
         let until = if number == periods.len() { i64::MAX } else { until };
-        let told = told(&broadcast.events, |event| broadcast.event_us(event), (told_until_us, from, until));
+        let told = told(&events, (told_until_us, from, until));
         told_until_us = until;
         // All that may be played for another tell the same.
         let telling = period.sets.first().map(|set| set.kind);

@@ -1,7 +1,7 @@
 //! Events that are in no segment, as EventStream (ISO/IEC 23009-1 §5.10.2).
 
 use crate::formats::scte35;
-use crate::media::event::{LiveEvent, told};
+use crate::media::event::told;
 use crate::media::presentation::Period;
 use crate::packager::dash::Mpd;
 use crate::packager::push;
@@ -14,13 +14,11 @@ impl Mpd<'_> {
     /// The events of `period` that came in tracks of their own: a stream a scheme, times in milliseconds of the period. What began before it, where
     /// no period is listed, and lasts, is told at its beginning.
     pub(super) fn event_streams_of(&mut self, period: &Period, is_last: bool) {
-        let Some(broadcast) = self.broadcast else { return };
         let us = |time: crate::time::MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
         let (from, until) = (us(period.start), us(period.start.plus(period.duration)));
         let until = if is_last { i64::MAX } else { until };
         let before = std::mem::replace(&mut self.told_until_us, until);
-        let begins = |event: &LiveEvent| broadcast.event_us(event).map(|begins| begins.saturating_sub(self.left_us));
-        let told = told(&broadcast.events, begins, (before, from, until));
+        let told = told(&self.told, (before, from, until));
         let ms = |us: i64| u64::try_from(us / 1000).unwrap_or(0);
         let mut events: Vec<_> =
             told.iter().map(|told| (told.event, ms(told.begins_us), told.length_us.map(ms))).collect();

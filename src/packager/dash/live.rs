@@ -1,6 +1,7 @@
 //! The MPD of a broadcast: dynamic while it lasts, static when it has ended.
 
 use crate::formats::isobmff::prft::Produced;
+use crate::media::event::beside;
 use crate::media::live::{Broadcast, LowLatency};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Track};
@@ -28,7 +29,7 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
         rates,
         thumbnails: &[],
         broadcast: Some(broadcast),
-        left_us,
+        told: beside(&broadcast.events, |event| Some(broadcast.event_us(event)?.saturating_sub(left_us))),
         told_until_us: i64::MIN,
     };
     let timing = broadcast.timing;
