@@ -270,3 +270,18 @@ async fn a_hole_in_what_is_older_than_a_period_made_periods_that_overlapped() {
         assert!(end > 0);
     }
 }
+
+/// They overflowed where they are compared in microseconds.
+#[tokio::test]
+async fn times_that_no_clock_has_were_reckoned_with() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 8.0, NOW);
+    let mut late = Encoder { origin: i64::MAX as u64 / 8, ..Encoder::video("v") };
+    let refused = push(&studio, &mut late).expect("it is refused");
+    assert!(refused.contains("1152921504606853119 ticks after 0: that is more than 36558 years"), "{refused}");
+    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    assert_eq!(begins(&studio, "v").await, [0.0, 2.0, 4.0, 6.0, 8.0]);
+}
