@@ -285,3 +285,20 @@ async fn times_that_no_clock_has_were_reckoned_with() {
     run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
     assert_eq!(begins(&studio, "v").await, [0.0, 2.0, 4.0, 6.0, 8.0]);
 }
+
+/// It was announced by those that were whole.
+#[tokio::test]
+async fn a_segment_under_way_was_longer_already_than_was_announced() {
+    let mut studio = Studio::with(window::Options { gather: Duration::from_secs(5), ..quick() });
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 2.6, NOW);
+    // No sync sample for long.
+    video.gop = 4800;
+    run(&mut studio, &mut [&mut video], 14.0, NOW);
+    let list = studio.playlist("v").await;
+    assert!(list.segments.len() > 1);
+    for (url, seconds, _) in &list.segments {
+        assert!(seconds.round() <= list.target_s, "{url} of {seconds} s, where {} s were announced", list.target_s);
+    }
+}

@@ -762,8 +762,10 @@ impl Window {
     fn timing_of(&self, number: u64, begins_ms: i64) -> Timing {
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
         let timed = || members().filter(|feed| feed.init.face.kind != Kind::Text);
-        let longest_ms = members().flat_map(|feed| feed.live.segments.iter().map(|s| feed.init.ms(s.duration))).max();
-        let longest_ms = longest_ms.unwrap_or(0).max(self.options.target.as_millis() as i64);
+        let whole_ms = members().flat_map(|feed| feed.live.segments.iter().map(|s| feed.init.ms(s.duration))).max();
+        // The one under way is as long already.
+        let open_ms = timed().filter_map(|feed| Some(feed.init.ms(feed.live.open.as_ref()?.duration))).max();
+        let longest_ms = whole_ms.max(open_ms).unwrap_or(0).max(self.options.target.as_millis() as i64);
         let part_ms = self.options.part_target.as_millis() as i64;
         let chunk_ms = timed().map(|feed| feed.init.ms(feed.chunk_max)).max().unwrap_or(i64::MAX);
         // Of a cadence it follows from the longest chunk, so that it is the same wherever gathering began.
