@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::formats::error::Malformed;
 use crate::formats::isobmff::boxes::Boxes;
 use crate::formats::isobmff::cenc::{self, CutProtection};
-use crate::formats::isobmff::emsg::{VERSION_1_LONGER_BYTES, counts_from_segment, event_scheme, write_version_1};
+use crate::formats::isobmff::emsg::{VERSION_1_LONGER_BYTES, counts_from_segment, write_version_1};
 use crate::formats::isobmff::fragment::{MovieFragment, NewFragment, RunSample, Shape, TrackFragment};
 use crate::media::sample::{Sample, SourceRange};
 use crate::media::track::{Fragment, Track};
@@ -153,7 +153,7 @@ fn timed_events(track: &Track, fragment: usize, bytes: &[u8], offset: u64) -> Re
     let mut left = track.fragments[fragment].relative_events;
     for found in Boxes::new(bytes, offset) {
         let found = found?;
-        if left > 0 && found.kind.0 == *b"emsg" && counts_from_segment(found) && event_scheme(found).is_ok() {
+        if left > 0 && found.kind.0 == *b"emsg" && counts_from_segment(found) {
             left -= 1;
             write_version_1(&mut out, found, |timescale| {
                 rescale(begins, track.timescale, timescale, Rounding::Nearest)

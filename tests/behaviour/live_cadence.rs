@@ -451,3 +451,33 @@ async fn times_that_players_of_dash_cannot_name_are_not_named() {
         answer.text()
     );
 }
+
+/// Only the last part of what was gathered was looked at, which may be shorter than the others.
+#[tokio::test]
+async fn parts_of_a_track_that_came_later_were_longer_than_was_announced() {
+    let every =
+        window::Options { part_target: Duration::from_millis(500), cadence: Some("2s".parse().unwrap()), ..quick() };
+    let mut studio = Studio::with(every);
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 10.0, NOW);
+    audio.begin(&studio);
+    audio.sample = 480;
+    let mut listed = 0;
+    for step in 100..180 {
+        run(&mut studio, &mut [&mut video, &mut audio], f64::from(step) / 10.0, NOW);
+        if studio.get("/tv/a/media.m3u8").await.status != 200 {
+            continue;
+        }
+        for track in ["v", "a"] {
+            let list = studio.playlist(track).await;
+            let most = list.part_target_s.unwrap();
+            let parts = list.segments.iter().flat_map(|(_, _, parts)| parts).chain(&list.open);
+            for (url, seconds) in parts {
+                assert!(*seconds <= most, "{url} of {seconds} s, where {most} s were announced, at {step}");
+                listed += 1;
+            }
+        }
+    }
+    assert!(listed > 100, "{listed} parts");
+}

@@ -243,3 +243,19 @@ async fn a_request_that_ends_within_a_segment_ends_none() {
     let found = listed(&studio, "v");
     assert!(found.len() == 7 && found.iter().all(|own| own.2 == 24_576 && own.3), "{found:?}");
 }
+
+/// What they had beyond the cadence was listed again, as missing, at times that there were already.
+#[tokio::test]
+async fn files_of_sound_that_are_longer_than_the_cadence_are_cut_to_it() {
+    let mut studio = Studio::with(window::Options { cadence: Some("2s".parse().unwrap()), ..quick() });
+    // Chunks of half a second: every file begins where a segment does.
+    let encoder = of_epoch(Encoder { sample_ticks: 1000, ..Encoder::audio("a") });
+    let mut sender = [Sender { encoder, way: Way::File, segment_s: 6.0, before: 0, machine: None, last: None }];
+    sender[0].encoder.begin(&studio);
+    run(&mut studio, &mut sender, 20.6);
+    let found = listed(&studio, "a");
+    assert!(found.len() >= 8 && found.iter().all(|own| !own.4), "{found:?}");
+    for pair in found.windows(2) {
+        assert_eq!((pair[0].0 + 1, pair[0].1 + pair[0].2), (pair[1].0, pair[1].1), "{found:?}");
+    }
+}

@@ -270,3 +270,35 @@ async fn a_hole_in_what_is_older_than_a_period_made_periods_that_overlapped() {
         assert!(end > 0);
     }
 }
+
+/// They overflowed where they are compared in microseconds.
+#[tokio::test]
+async fn times_that_no_clock_has_were_reckoned_with() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 8.0, NOW);
+    let mut late = Encoder { origin: i64::MAX as u64 / 8, ..Encoder::video("v") };
+    let refused = push(&studio, &mut late).expect("it is refused");
+    assert!(refused.contains("1152921504606853119 ticks after 0: that is more than 36558 years"), "{refused}");
+    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    assert_eq!(begins(&studio, "v").await, [0.0, 2.0, 4.0, 6.0, 8.0]);
+}
+
+/// It was announced by those that were whole.
+#[tokio::test]
+async fn a_segment_under_way_was_longer_already_than_was_announced() {
+    let mut studio = Studio::with(window::Options { gather: Duration::from_secs(5), ..quick() });
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 2.6, NOW);
+    // No sync sample for long.
+    video.gop = 4800;
+    run(&mut studio, &mut [&mut video], 14.0, NOW);
+    let list = studio.playlist("v").await;
+    assert!(list.segments.len() > 1);
+    for (url, seconds, _) in &list.segments {
+        assert!(seconds.round() <= list.target_s, "{url} of {seconds} s, where {} s were announced", list.target_s);
+    }
+}

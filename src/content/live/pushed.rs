@@ -27,6 +27,9 @@ const CHUNK_SAMPLES_MAX: u32 = 1 << 14;
 /// The most event messages of a chunk that are looked at.
 const EVENTS_MAX: usize = 64;
 
+/// The latest media time, in microseconds, 36,000 years: sums of a few of them can be reckoned with.
+const TIME_MAX_US: i64 = 1 << 60;
+
 /// Why a push, or a part of one, is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -285,6 +288,11 @@ impl Init {
             last = last.max(presented.saturating_add(sample.duration.into()));
             decode_end += i64::from(sample.duration);
         }
+        let ends_us = MediaTime::new(decode_end.max(last), self.face.timescale).to(Timescale::MICRO, Rounding::Up);
+        if ends_us > TIME_MAX_US {
+            let years = TIME_MAX_US / 1_000_000 / (365 * 24 * 3600);
+            return Err(malformed(format!("it ends {decode_end} ticks after 0: that is more than {years} years")));
+        }
         let (sample_duration, is_sync) = head.unwrap_or((0, false));
         if samples == 0 {
             (first, last) = (decode_time, decode_time);
@@ -314,7 +322,7 @@ impl Init {
             decode_end,
             time,
             end: last,
-            shift: first - decode_time,
+            shift: first.saturating_sub(decode_time),
             sample_duration,
             starts_with_sync: is_sync || self.face.kind != Kind::Video,
             is_last: raw.is_last,

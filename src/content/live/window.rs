@@ -746,6 +746,7 @@ impl Window {
             let begins_ms = i64::try_from(next.started.0).unwrap_or(i64::MAX).saturating_add(ms(start) - ms(origin));
             self.timing = Some(self.timing_of(gathering.number, begins_ms));
         }
+        self.allow_parts(self.gathered_part_ms(gathering.number));
         next.timing = self.timing.unwrap_or_default();
         next.periods.push(Arc::new(LivePeriod {
             number: gathering.number,
@@ -763,13 +764,12 @@ impl Window {
     fn timing_of(&self, number: u64, begins_ms: i64) -> Timing {
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
         let timed = || members().filter(|feed| feed.init.face.kind != Kind::Text);
-        let longest_ms = members().flat_map(|feed| feed.live.segments.iter().map(|s| feed.init.ms(s.duration))).max();
-        let longest_ms = longest_ms.unwrap_or(0).max(self.options.target.as_millis() as i64);
+        let whole_ms = members().flat_map(|feed| feed.live.segments.iter().map(|s| feed.init.ms(s.duration))).max();
+        // The one under way is as long already.
+        let open_ms = timed().filter_map(|feed| Some(feed.init.ms(feed.live.open.as_ref()?.duration))).max();
+        let longest_ms = whole_ms.max(open_ms).unwrap_or(0).max(self.options.target.as_millis() as i64);
         let part_ms = self.options.part_target.as_millis() as i64;
         let chunk_ms = timed().map(|feed| feed.init.ms(feed.chunk_max)).max().unwrap_or(i64::MAX);
-        let parts = timed().flat_map(|feed| {
-            feed.live.segments.iter().flat_map(|s| &s.parts).map(|part| feed.init.ms_up(part.duration))
-        });
         // Of a cadence it follows from the longest chunk, so that it is the same wherever gathering began.
         let longest = |feed: &Feed| {
             let count = (part_ms * 21 / 20 / feed.init.ms_up(feed.chunk_max).max(1)).max(1);
@@ -780,7 +780,7 @@ impl Window {
             None => None,
         };
         // What was gathered before is listed, too.
-        let part_target_ms = part_target_ms.max(parts.max());
+        let part_target_ms = part_target_ms.max(self.gathered_part_ms(number));
         // With one chunk a segment parts would only say everything twice.
         let part_target_ms =
             part_target_ms.filter(|_| chunk_ms * 20 <= part_ms * 21).and_then(|ms| u64::try_from(ms).ok());
@@ -815,10 +815,7 @@ impl Window {
             }
         }
         let longest_ms = members.iter().filter_map(|feed| feed.longest_part_ms()).max();
-        if let Some(most_ms) = self.timing.as_mut().and_then(|timing| timing.part_target_ms.as_mut()) {
-            // A chunk that is longer than any before is a part, too.
-            *most_ms = longest_ms.map_or(*most_ms, |ms| ms.max(*most_ms));
-        }
+        self.allow_parts(longest_ms);
         let ended = self.has_ended(now);
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
         let mut next = Broadcast {
@@ -916,12 +913,12 @@ impl Feed {
     }
 
     /// The longest of the parts that were whole last, if they are offered.
-    fn longest_part_ms(&self) -> Option<u64> {
+    fn longest_part_ms(&self) -> Option<i64> {
         // What is missing may be listed behind it already.
         let last = self.live.segments.iter().rev().find(|last| !last.is_gap).and_then(|last| last.parts.last());
         let open = self.live.open.iter().flat_map(|open| &open.parts);
         let longest = open.chain(last).map(|part| part.duration).max().filter(|_| self.init.face.kind != Kind::Text)?;
-        u64::try_from(self.init.ms_up(longest)).ok()
+        Some(self.init.ms_up(longest))
     }
 
     /// Leaves what it has of the period `gathers`, which is not announced: that leaves no hole in the numbers, as playlists count from their

@@ -89,16 +89,15 @@ impl EventMessage {
 /// The scheme of an `emsg`.
 pub fn event_scheme(emsg: BoxRef<'_>) -> Result<EventScheme, Malformed> {
     let mut fields = emsg.fields();
-    let (version, _) = fields.version_and_flags()?;
-    if version == 1 {
+    if version(&mut fields)? == 1 {
         fields.skip(4 + 8 + 4 + 4)?;
     }
     scheme(&mut fields)
 }
 
-/// Whether an `emsg` says its time from where its segment begins (version 0).
+/// Whether an `emsg` says its time from where its segment begins (version 0), so that it is another one elsewhere.
 pub fn counts_from_segment(emsg: BoxRef<'_>) -> bool {
-    emsg.fields().version_and_flags().is_ok_and(|(version, _)| version == 0)
+    Relative::read(emsg).is_ok()
 }
 
 /// How much longer a message of version 0 is once it is one of version 1: its time has 64 bits.
@@ -111,19 +110,10 @@ pub fn write_version_1(
     emsg: BoxRef<'_>,
     segment: impl Fn(Timescale) -> i64,
 ) -> Result<(), Malformed> {
-    let mut fields = emsg.fields();
-    let (_, flags) = fields.version_and_flags()?;
-    let strings = fields.rest();
-    scheme(&mut fields)?;
-    let strings = &strings[..strings.len() - fields.rest().len()];
-    let at = fields.offset();
-    let ticks = fields.u32()?;
-    let timescale = Timescale::new(ticks).ok_or_else(|| Malformed::new("a timescale of 0", at))?;
-    let time = segment(timescale).saturating_add(fields.u32()?.into());
-    let (duration, id) = (fields.u32()?, fields.u32()?);
-    let data = fields.rest();
+    let Relative { flags, strings, timescale, delta, duration, id, data } = Relative::read(emsg)?;
+    let time = segment(timescale).saturating_add(delta.into());
     write_full_box(out, b"emsg", 1, flags, |out| {
-        out.extend_from_slice(&ticks.to_be_bytes());
+        out.extend_from_slice(&timescale.get().to_be_bytes());
         out.extend_from_slice(&u64::try_from(time).unwrap_or(0).to_be_bytes());
         out.extend_from_slice(&duration.to_be_bytes());
         out.extend_from_slice(&id.to_be_bytes());
@@ -133,13 +123,42 @@ pub fn write_version_1(
     Ok(())
 }
 
+/// An `emsg` of version 0.
+struct Relative<'a> {
+    flags: u32,
+    /// scheme_id_uri and value, each with its zero.
+    strings: &'a [u8],
+    timescale: Timescale,
+    /// presentation_time_delta.
+    delta: u32,
+    duration: u32,
+    id: u32,
+    data: &'a [u8],
+}
+
+impl<'a> Relative<'a> {
+    fn read(emsg: BoxRef<'a>) -> Result<Relative<'a>, Malformed> {
+        let mut fields = emsg.fields();
+        let at = fields.offset();
+        let (version, flags) = fields.version_and_flags()?;
+        if version != 0 {
+            return Err(Malformed::new(format!("version {version} does not count from its segment"), at));
+        }
+        let strings = fields.rest();
+        scheme(&mut fields)?;
+        let strings = &strings[..strings.len() - fields.rest().len()];
+        let timescale = timescale(&mut fields)?;
+        let (delta, duration, id) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        Ok(Relative { flags, strings, timescale, delta, duration, id, data: fields.rest() })
+    }
+}
+
 /// Reads an `emsg`.
 pub fn event_message(emsg: BoxRef<'_>) -> Result<EventMessage, Malformed> {
     let mut fields = emsg.fields();
-    let (version, _) = fields.version_and_flags()?;
+    let version = version(&mut fields)?;
     let first = if version == 0 { Some(scheme(&mut fields)?) } else { None };
-    let at = fields.offset();
-    let timescale = Timescale::new(fields.u32()?).ok_or_else(|| Malformed::new("a timescale of 0", at))?;
+    let timescale = timescale(&mut fields)?;
     let time = match version {
         0 => EventTime::After(fields.u32()?.into()),
         _ => EventTime::At(signed(fields.u64()?)),
@@ -161,6 +180,20 @@ pub fn event_instance(emib: BoxRef<'_>, timescale: Timescale) -> Result<EventMes
     let (duration, id) = (duration(fields.u32()?), fields.u32()?);
     let scheme = scheme(&mut fields)?;
     Ok(EventMessage { scheme, timescale, time, duration, id, data: data(&fields)? })
+}
+
+/// Of an `emsg`; what a later one looks like nobody knows.
+fn version(fields: &mut Fields<'_>) -> Result<u8, Malformed> {
+    let at = fields.offset();
+    match fields.version_and_flags()? {
+        (version @ 0..=1, _) => Ok(version),
+        (version, _) => Err(Malformed::new(format!("a message of version {version}: 0 and 1 are read"), at)),
+    }
+}
+
+fn timescale(fields: &mut Fields<'_>) -> Result<Timescale, Malformed> {
+    let at = fields.offset();
+    Timescale::new(fields.u32()?).ok_or_else(|| Malformed::new("a timescale of 0", at))
 }
 
 fn signed(time: u64) -> i64 {
@@ -256,5 +289,25 @@ mod tests {
         });
         assert_eq!(instance, Ok(EventMessage { time: EventTime::After(-45_000), duration: Some(900), ..expected }));
         assert!(read(1, &[0; 24], event_message).is_err(), "a timescale of 0");
+    }
+
+    #[test]
+    fn messages_of_a_later_version_were_read_as_others() {
+        let numbers = [90_000u32, 0, 45_000, 900, 7].map(u32::to_be_bytes).concat();
+        let later = [&numbers[..], b"urn:scte:scte35:2013:bin\x001\0cue"].concat();
+        assert!(read(2, &later, event_message).is_err());
+        assert!(read(2, b"urn:scte:scte35:2013:bin\x001\0\0\0\0\x01", event_scheme).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_counted_otherwise_counts_from_no_segment() {
+        let counts = |version, payload: &[u8]| read(version, payload, |emsg| Ok(counts_from_segment(emsg)));
+        let message = |timescale: u32| {
+            let numbers = [timescale, 45_000, 900, 7].map(u32::to_be_bytes).concat();
+            [b"urn:scte:scte35:2013:bin\x001\0", &numbers[..], b"cue"].concat()
+        };
+        assert_eq!(counts(0, &message(90_000)), Ok(true));
+        assert_eq!((counts(0, &message(0)), counts(1, &message(90_000))), (Ok(false), Ok(false)));
+        assert_eq!(counts(0, &message(90_000)[..34]), Ok(false));
     }
 }

@@ -64,6 +64,24 @@ impl Window {
         )))
     }
 
+    /// The longest part of what was gathered of period `number`, in milliseconds.
+    pub(super) fn gathered_part_ms(&self, number: u64) -> Option<i64> {
+        let members = self.feeds.values().filter(|feed| feed.period == Some(number));
+        let timed = members.filter(|feed| feed.init.face.kind != Kind::Text);
+        let parts = timed.flat_map(|feed| {
+            feed.live.segments.iter().flat_map(|s| &s.parts).map(|part| feed.init.ms_up(part.duration))
+        });
+        parts.max()
+    }
+
+    /// A part of `longest_ms` is to be listed: a chunk that is longer than any before is a part, too.
+    pub(super) fn allow_parts(&mut self, longest_ms: Option<i64>) {
+        let longest_ms = longest_ms.and_then(|ms| u64::try_from(ms).ok());
+        if let Some(most_ms) = self.timing.as_mut().and_then(|timing| timing.part_target_ms.as_mut()) {
+            *most_ms = longest_ms.map_or(*most_ms, |ms| ms.max(*most_ms));
+        }
+    }
+
     /// A push of `name` ended well: what came of the open segment is all of it, if requests are segments, or the next one begins here.
     pub fn push_ends(&mut self, name: &str, source: Source, now: Utc) {
         let (pace, cadence) = (self.pace(), self.options.cadence);

@@ -227,10 +227,10 @@ impl Feed {
         time + early.max(0) >= due
     }
 
-    /// Whether pictures were to go on with a sync sample before `chunk` ends, where numbers follow from times: what the number of the open
-    /// segment stands for is over.
+    /// Whether media was to go on with another segment before `chunk` ends, where numbers follow from times: what the number of the open
+    /// segment stands for is over, whatever the encoder's requests are.
     pub(super) fn is_over(&self, cadence: Cadence, chunk: &Chunk) -> bool {
-        let Some(open) = self.live.open.as_ref().filter(|_| self.init.face.kind == Kind::Video) else { return false };
+        let Some(open) = self.live.open.as_ref().filter(|_| self.init.face.kind != Kind::Text) else { return false };
         let next = self.start(cadence, open.number + 1);
         // One that comes a little late is in a chunk behind those before it.
         chunk.time >= next && chunk.end > next + self.jitter()
