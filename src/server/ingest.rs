@@ -10,7 +10,7 @@
 //! Manifests that are pushed are taken and forgotten, and so is DELETE: what is listed, and how long, is decided here. Encoders that push
 //! the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
 
-mod paths;
+pub mod paths;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -27,12 +27,11 @@ use crate::content::live::channel::{Channel, is_name};
 use crate::content::live::pushed::Refusal;
 use crate::content::live::receiver::{Event, Receiver};
 use crate::content::live::window::Source;
-use crate::formats::uri::percent_decoded;
 use crate::origin::object::Body;
 use crate::server::IngestOptions;
 use crate::server::clock::Clock;
 use crate::server::http::{self as server_http, Answer, Refused};
-use crate::server::ingest::paths::{Named, Target, target};
+use crate::server::ingest::paths::{Named, Target, encoder_of, target};
 use crate::server::state::State;
 
 /// Connections open at once on the ingest listener: each of a channel's tracks has one.
@@ -142,14 +141,12 @@ async fn is_none_of_library(state: &State, channel: &str) -> Result<(), Refused>
 
 /// What the encoder is called that pushes `request`, from `peer`.
 fn encoder(request: &Request<()>, peer: SocketAddr) -> Result<String, Refused> {
-    let pairs = request.uri().query().unwrap_or("").split('&').filter_map(|pair| pair.split_once('='));
-    let said = pairs.filter(|(name, _)| *name == "encoder").map(|(_, value)| percent_decoded(value)).next();
-    if let Some(said) = said {
+    if let Some(said) = encoder_of(request.uri().query().unwrap_or("")) {
         let bad = || {
             let what = "`encoder` is a name of letters, digits, _ and -";
             Refused::new(StatusCode::BAD_REQUEST, "bad_query", what)
         };
-        return said.filter(|name| is_name(name)).ok_or_else(bad);
+        return said.ok_or_else(bad);
     }
     let user = credentials(request.headers()).and_then(|credentials| match credentials {
         Credentials::Basic { user, .. } => String::from_utf8(user).ok().filter(|user| is_name(user)),

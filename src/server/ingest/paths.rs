@@ -17,7 +17,7 @@ use crate::formats::uri::percent_decoded;
 
 /// What of a channel is named.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Target {
+pub enum Target {
     /// The publishing point: where an encoder asks whether it may push.
     Point,
     /// A track, or something of it.
@@ -32,17 +32,17 @@ pub(super) enum Target {
 
 /// How a track is named.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Named {
+pub struct Named {
     /// What it is called, or its initialization segment is.
-    pub(super) name: String,
+    pub name: String,
     /// Whether requests are segments.
-    pub(super) is_segment: bool,
+    pub is_segment: bool,
     /// What it is called if this is a segment, where only what comes can tell.
     or_segment_of: Option<String>,
 }
 
 /// The channel, and what of it `path` names; `None` if that names no channel.
-pub(super) fn target(path: &str) -> Option<(String, Target)> {
+pub fn target(path: &str) -> Option<(String, Target)> {
     let rest = path.strip_prefix("/ingest/")?;
     let decoded = |part: &str| {
         let part = if part.contains('%') { percent_decoded(part)? } else { part.to_owned() };
@@ -58,6 +58,13 @@ pub(super) fn target(path: &str) -> Option<(String, Target)> {
     let parts: Option<Vec<String>> = parts.filter(|part| !part.is_empty()).map(decoded).collect();
     let target = parts.filter(|parts| !parts.iter().any(|part| part.starts_with('.'))).map(|parts| of_parts(&parts));
     Some((channel, target.unwrap_or(Target::Unknown)))
+}
+
+/// The encoder that `query` names, if it does; `Some(None)` if that is no name.
+pub fn encoder_of(query: &str) -> Option<Option<String>> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, said) = pairs.find(|(name, _)| *name == "encoder")?;
+    Some(percent_decoded(said).filter(|name| is_name(name)))
 }
 
 /// What is named by the parts of a path behind the channel.
@@ -147,7 +154,7 @@ fn track_of(stem: &str, is_segment: bool) -> String {
 
 impl Named {
     /// The track of those `known` that is meant by a request that begins with media.
-    pub(super) fn of_media(&self, known: &[String]) -> Named {
+    pub fn of_media(&self, known: &[String]) -> Named {
         let is_known = |name: &str| known.iter().any(|known| known == name);
         if self.is_segment {
             return Named { name: known_name(known, &self.name).into_owned(), ..self.clone() };
