@@ -10,6 +10,7 @@
 //! Manifests that are pushed are read for which files belong together, and no further; DELETE is taken and forgotten: what is listed, and
 //! how long, is decided here. Encoders that push the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
 
+pub(super) mod manifests;
 pub mod paths;
 
 use std::net::SocketAddr;
