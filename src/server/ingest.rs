@@ -43,8 +43,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pushed manifests are read to their end, so that the connection may be used again.
 const MANIFEST_BYTES_MAX: usize = 4 << 20;
-/// What is looked at of one. It has the names of all tracks, unless its timelines are many hours long.
-const MANIFEST_BYTES_READ: usize = 256 << 10;
 
 /// Answers on the ingest listener.
 #[derive(Clone, Copy, Debug)]
@@ -381,7 +379,7 @@ async fn read(body: Incoming, most: usize, more: impl Fn() -> Refused) -> Result
             Ok(Some(Ok(frame))) => {
                 let data = frame.data_ref().map_or(&[][..], |data| &data[..]);
                 left = left.checked_sub(data.len()).ok_or_else(&more)?;
-                begin.extend_from_slice(&data[..data.len().min(MANIFEST_BYTES_READ - begin.len())]);
+                begin.extend_from_slice(&data[..data.len().min(manifests::BYTES_READ - begin.len())]);
             }
             Ok(None) => return Ok(begin),
             _ => return Err(Refused::new(StatusCode::BAD_REQUEST, "bad_body", "the body ended before its end")),
