@@ -91,7 +91,7 @@ fn takes(window: &mut Window, track: &str, event: Event, source: Source, now: Ut
         Event::Chunk(raw) => {
             let init = window.init_by(track, source.encoder).ok_or(Refusal::NoInit)?;
             let chunk = init.chunk(raw)?;
-            window.fits(init, &chunk)?;
+            window.fits(track, init, &chunk, &source, now)?;
             window.chunk(track, chunk, source, None, now)?;
         }
     }
