@@ -28,7 +28,10 @@ pub struct Manifests(Mutex<BTreeMap<String, BTreeMap<String, Vec<Files>>>>);
 /// The segments of a track: paths that differ in digits alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Files {
+    /// What is before the number of each.
     before: String,
+    /// Likewise, without digits at its end: those may be of the number, or of a variant.
+    before_digits: String,
     after: String,
     /// What the track is called, by its initialization segment.
     track: String,
@@ -56,17 +59,15 @@ impl Manifests {
     /// Whose segment `path` is, if a manifest of `channel` says so.
     pub(super) fn segment(&self, channel: &str, path: &str) -> Option<Named> {
         let all = self.lock();
-        let files = all.get(channel)?.values().flatten();
         let path = percent_decoded(path)?;
-        let whose = files.filter(|files| files.has(&path)).map(|files| &files.track);
-        // Two that say otherwise say nothing.
-        let mut whose: Vec<&String> = whose.collect();
-        whose.sort_unstable();
-        whose.dedup();
-        match whose[..] {
-            [track] => Some(Named::segment_of(track)),
-            _ => None,
-        }
+        let of = |before: fn(&Files) -> &str| {
+            let files = all.get(channel)?.values().flatten().filter(|files| files.has(&path, before(files)));
+            let most = files.clone().map(|files| before(files).len()).max()?;
+            let mut tracks = files.filter(|files| before(files).len() == most).map(|files| &files.track);
+            // Two that say otherwise say nothing.
+            tracks.next().filter(|first| tracks.all(|track| track == *first))
+        };
+        of(|files| &files.before).or_else(|| of(|files| &files.before_digits)).map(|track| Named::segment_of(track))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<Files>>>> {
@@ -75,13 +76,13 @@ impl Manifests {
 }
 
 impl Files {
-    fn has(&self, path: &str) -> bool {
-        let between = path.strip_prefix(&self.before).and_then(|rest| rest.strip_suffix(&self.after));
+    fn has(&self, path: &str, before: &str) -> bool {
+        let between = path.strip_prefix(before).and_then(|rest| rest.strip_suffix(self.after.as_str()));
         between.is_some_and(is_number)
     }
 
-    /// Those of which `first` is one, and `last` is another if it differs.
-    fn like(first: &str, last: &str, track: &str) -> Option<Files> {
+    /// Those of which `first` is one, number `number` as far as anybody said, and `last` is another if it differs.
+    fn like(first: &str, last: &str, number: Option<u64>, track: &str) -> Option<Files> {
         let digits_before = |text: &str| text.len() - text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         let digits_after = |text: &str| text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (begin, end) = if first == last {
@@ -97,9 +98,14 @@ impl Files {
             let begin = begin - digits_before(&first[..begin]);
             (begin, begin + digits_after(&first[begin..]))
         };
-        let files =
-            Files { before: first[..begin].to_owned(), after: first[end..].to_owned(), track: track.to_owned() };
-        (begin < end && files.has(first) && files.has(last)).then_some(files)
+        let digits = &first[begin..end];
+        let before_digits = first[..begin].to_owned();
+        // Of `s_115` that is number 15 the 1 is a variant's, as ffmpeg writes `s_%v%d`; zeros may be of either.
+        let own = number.and_then(|number| digits.strip_suffix(number.to_string().as_str()));
+        let before = format!("{before_digits}{}", own.unwrap_or("").trim_end_matches('0'));
+        let files = Files { before, before_digits, after: first[end..].to_owned(), track: track.to_owned() };
+        let has = |path: &str| files.has(path, &files.before_digits);
+        (!digits.is_empty() && has(first) && has(last)).then_some(files)
     }
 }
 
@@ -117,7 +123,8 @@ fn of_playlist(path: &str, body: &[u8]) -> Vec<Files> {
     let ends = playlist.segments.first().zip(playlist.segments.last());
     let found = map.zip(ends).and_then(|(map, (first, last))| {
         let track = track_at(&resolved(path, &map.uri)?)?;
-        Files::like(&resolved(path, &first.uri)?, &resolved(path, &last.uri)?, &track)
+        let (first, last) = (resolved(path, &first.uri)?, resolved(path, &last.uri)?);
+        Files::like(&first, &last, Some(playlist.media_sequence), &track)
     });
     found.into_iter().collect()
 }
@@ -213,12 +220,13 @@ fn of_representation(level: &Level) -> Option<Files> {
     }
     let track = track_at(&resolved(&level.base, &filled(level.initialization.as_deref()?, level, "0"))?)?;
     if let Some((first, last)) = &level.ends {
-        return Files::like(&resolved(&level.base, first)?, &resolved(&level.base, last)?, &track);
+        return Files::like(&resolved(&level.base, first)?, &resolved(&level.base, last)?, None, &track);
     }
     // No path has it: where the number goes.
     let media = resolved(&level.base, &filled(level.media.as_deref()?, level, "\0"))?;
     let (before, after) = media.split_once('\0')?;
-    Some(Files { before: before.to_owned(), after: after.to_owned(), track })
+    let before = || before.to_owned();
+    Some(Files { before: before(), before_digits: before(), after: after.to_owned(), track })
 }
 
 /// The template `text`, with `number` for `$Number$` and `$Time$` (ISO/IEC 23009-1 §5.3.9.4.4).
@@ -311,6 +319,33 @@ mod tests {
         assert_eq!(of("/ingest/c/v.mp4", &["http://x:9/ingest/c/s/1.m4s?a=b"], "/ingest/c/s/2.m4s"), v);
         assert_eq!(of("http://x:9", &["1.m4s"], "/ingest/c/hls/2.m4s"), None);
         assert_eq!(of("../../../../v.mp4", &["1.m4s"], "/ingest/c/hls/2.m4s"), None, "no channel's");
+    }
+
+    #[test]
+    fn a_variant_and_a_number_in_one_are_told_apart_by_the_media_sequence() {
+        let at = |variant: u64, number: u64| format!("s_{variant}{number}.m4s");
+        for first in [0, 1, 5, 9, 10, 16, 19, 95, 99, 110] {
+            let list = |variant: u64| {
+                let segments: Vec<String> = (first..first + 5).map(|number| at(variant, number)).collect();
+                let list =
+                    playlist(&format!("init_{variant}.mp4"), &segments.iter().map(String::as_str).collect::<Vec<_>>());
+                list.replace("#EXT-X-TARGET", &format!("#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-TARGET"))
+            };
+            let lists = [list(0), list(1), list(2)];
+            let names = ["/ingest/c/0.m3u8", "/ingest/c/1.m3u8", "/ingest/c/2.m3u8"];
+            let pushed: Vec<(&str, &str)> = names.into_iter().zip(lists.iter().map(String::as_str)).collect();
+            for variant in 0..3 {
+                let next = format!("/ingest/c/{}", at(variant, first + 5));
+                assert_eq!(whose(&pushed, &next), Some(format!("main-{variant}")), "{next}");
+            }
+        }
+        // Another count, and zeros before it.
+        let list = |first: &str, last: &str| {
+            playlist("v.mp4", &[first, last]).replace("#EXT-X-TARGET", "#EXT-X-MEDIA-SEQUENCE:8\n#EXT-X-TARGET")
+        };
+        let of = |list: &str, path: &str| whose(&[("/ingest/c/a.m3u8", list)], path);
+        assert_eq!(of(&list("a128.m4s", "a129.m4s"), "/ingest/c/a130.m4s").as_deref(), Some("v"));
+        assert_eq!(of(&list("a00008.m4s", "a00009.m4s"), "/ingest/c/a00010.m4s").as_deref(), Some("v"));
     }
 
     #[test]
