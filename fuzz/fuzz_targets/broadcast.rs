@@ -247,11 +247,12 @@ fn multivariant(live: &Broadcast) -> Option<Vec<u8>> {
     hls::multivariant::playlist(&presentation, &Renditions::of(&presentation, &rates), &hls_options()).ok()
 }
 
-/// Every segment that an MPD lists is there, or grows, and none begins before the one before it ends.
+/// Every segment that an MPD lists is there, or grows, and none begins before the one before it ends, but for the tenth of a second by which times
+/// of chunks that follow one another may differ from what they last.
 fn reads_mpd(live: &Broadcast, text: &str) {
     let mut reader = Reader::from_str(text);
     // Of the SegmentTimeline that holds: that of a set comes before its Representations, that of one of them in it.
-    let (mut times, mut ends, mut is_base, mut base) = (Vec::new(), 0, false, String::new());
+    let (mut times, mut ends, mut is_base, mut base, mut jitter) = (Vec::new(), 0, false, String::new(), 0);
     loop {
         let attribute = |own: &BytesStart<'_>, name: &str| {
             let found = own.attributes().map(|one| one.expect("an attribute")).find(|one| one.key.as_ref() == name);
@@ -259,11 +260,15 @@ fn reads_mpd(live: &Broadcast, text: &str) {
         };
         match reader.read_event().unwrap_or_else(|error| panic!("{error}: {text}")) {
             Xml::Start(own) if own.name().as_ref() == "SegmentTimeline" => (times, ends) = (Vec::new(), 0),
+            Xml::Start(own) if own.name().as_ref() == "SegmentTemplate" => {
+                let timescale = attribute(&own, "timescale").expect("one");
+                jitter = timescale.parse::<i64>().expect("a number") / 10;
+            }
             Xml::Start(own) => is_base = own.name().as_ref() == "BaseURL",
             Xml::Empty(own) if own.name().as_ref() == "S" => {
                 let number = |name: &str| attribute(&own, name).map(|value| value.parse::<i64>().expect("a number"));
                 let (begins, lasts) = (number("t").unwrap_or(ends), number("d").expect("a length"));
-                assert!(begins >= ends && lasts > 0, "{text}");
+                assert!(begins >= ends - jitter && lasts > 0, "{text}");
                 let count = number("r").unwrap_or(0) + 1;
                 times.extend((0..count).map(|index| begins + index * lasts));
                 ends = begins + count * lasts;
