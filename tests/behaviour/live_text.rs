@@ -105,38 +105,6 @@ async fn a_text_that_led_emptied_the_window_of_everything_else() {
 }
 
 #[tokio::test]
-async fn who_is_further_ahead_than_anything_is_listed_is_told_so() {
-    let mut studio = Studio::with(quick());
-    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
-    video.begin(&studio);
-    audio.begin(&studio);
-    let text = texts(&studio);
-    for number in 0..4 {
-        text.push(&studio, &text_chunk(number));
-        run_for(&mut studio, &mut [&mut video, &mut audio], 2 * number as u32..2 * number as u32 + 2, NOW);
-    }
-    let first_refused = (4..60).find_map(|number| text.try_push(&studio, &text_chunk(number)).err().zip(Some(number)));
-    let (refusal, number) = first_refused.expect("it is refused");
-    assert_eq!(number, 14, "20 s ahead of 8 s");
-    assert!(
-        refusal.to_string().contains("t would be 22.0 s ahead of the channel's other tracks, where 20.0 s are"),
-        "{refusal}"
-    );
-    // Sound that is pushed as fast as it goes takes nothing from the picture either.
-    let refusal = (0..60).find_map(|_| {
-        let refusal = audio.try_push(&studio, &audio.chunk(audio.sample)).err();
-        audio.sample += u64::from(audio.chunk_samples) * u64::from(refusal.is_none());
-        refusal
-    });
-    assert!(refusal.expect("it is refused").to_string().starts_with("a would be "));
-    assert!(audio.seconds() > 27.0, "{}", audio.seconds());
-    run_for(&mut studio, &mut [&mut video], 8..28, NOW);
-    audio.push(&studio, &audio.chunk(audio.sample));
-    let list = studio.playlist("v").await;
-    assert!(list.segments.len() >= 10 && list.gaps == 0, "{list:?}");
-}
-
-#[tokio::test]
 async fn a_first_chunk_of_any_length_was_what_was_announced() {
     let mut studio = Studio::with(quick());
     let mut video = Encoder::video("v");

@@ -424,9 +424,6 @@ impl Window {
             Some(Course::Jumps) | None if self.is_past(feed, chunk) => Some(Course::Repeats),
             course => course,
         };
-        if matches!(course, Some(Course::Goes)) {
-            self.keeps_up_with(name, feed, chunk, now)?;
-        }
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
             Window::asked_of_epoch(name, feed, chunk, now)?;
         }

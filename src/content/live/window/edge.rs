@@ -1,12 +1,11 @@
-//! How far what came goes, and who is ahead of it.
+//! How far what came goes.
 
 use std::sync::Arc;
 
-use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::window::{Feed, Window};
 use crate::media::live::{LivePeriod, LiveTrack};
 use crate::media::track::Kind;
-use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
+use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 impl Window {
     /// When the last that came of `period` ends. Texts are sent ahead of what they are shown with.
@@ -23,36 +22,6 @@ impl Window {
     pub(super) fn edge_ms(&self) -> Option<i64> {
         let ends = self.current.periods.iter().filter_map(|period| self.end_of(period));
         ends.max().map(|edge| edge.to(Timescale::MILLI, Rounding::Down))
-    }
-
-    /// Refuses `chunk` of `name`, which goes on in `feed`, if it is further ahead of all others that go on than anything is listed: they would
-    /// leave the window for it, or it would grow without end.
-    pub(super) fn keeps_up_with(&self, name: &str, feed: &Feed, chunk: &Chunk, now: Utc) -> Result<(), Refusal> {
-        let newest = self.current.periods.last().filter(|period| feed.period == Some(period.number));
-        let is_gathered = self.gathering.as_ref().is_some_and(|gathering| feed.period == Some(gathering.number));
-        if newest.is_none() && !is_gathered {
-            return Ok(());
-        }
-        let is_going_on = |other: &&Feed| {
-            let is_other = other.live.face.name != feed.live.face.name && other.period == feed.period;
-            is_other && other.init.face.kind != Kind::Text && !other.ended && self.is_heard(other, now)
-        };
-        let end = |ticks: i64, of: &Feed| {
-            let timescale = of.init.face.timescale;
-            let ticks = newest.map_or(ticks, |period| period.offset(ticks, timescale));
-            rescale(ticks, timescale, Timescale::MILLI, Rounding::Down)
-        };
-        let others = self.feeds.values().filter(is_going_on);
-        let Some(edge_ms) = others.filter_map(|other| Some(end(other.live.end()?, other))).max() else { return Ok(()) };
-        let ahead_ms = end(chunk.end, feed) - edge_ms;
-        let listed_ms = self.listed_ms().max(self.options.window.as_millis() as u64);
-        if ahead_ms <= listed_ms as i64 {
-            return Ok(());
-        }
-        let (ahead_s, listed_s) = (ahead_ms as f64 / 1000.0, listed_ms as f64 / 1000.0);
-        Err(Refusal::Conflict(format!(
-            "{name} would be {ahead_s:.1} s ahead of the channel's other tracks, where {listed_s:.1} s are listed: push it as fast as it plays"
-        )))
     }
 
     /// Whether something of `feed` came not long ago.
