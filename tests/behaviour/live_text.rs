@@ -1,4 +1,4 @@
-//! Text that is pushed, which is sent ahead of what it is shown with; and who else is ahead.
+//! Text that is pushed, which is sent ahead of what it is shown with; and what a first chunk may be.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::time::{MediaTime, Rounding, Timescale};
 /// What lies between the live edge and a player that asks for nothing else, in target durations.
 const DELAY_TARGETS: u64 = 3;
 /// How often players are to ask at low latency, at least: what they are asked to be behind counts on it.
-pub(crate) const UPDATE_LOW_LATENCY_MS: u64 = 1_000;
+const UPDATE_LOW_LATENCY_MS: u64 = 1_000;
 
 /// The MPD of `broadcast`. Its URLs are relative to the presentation, as those of presentations on demand are; `clock` is where the time
 /// of day is, relative to it too.
