@@ -35,6 +35,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
+/// Times of chunks that follow one another may differ by so much from what they last.
+const JITTER_MS: u64 = 100;
+
 /// A channel, and who pushes to it.
 struct Studio {
     channel: Channel,
@@ -149,12 +152,21 @@ impl Told {
         assert_eq!(list.target_duration, live.timing.target_s);
         let is_timed = live.tracks_called(name).all(|(_, track)| track.face.kind != Kind::Text);
         let (mut number, mut length, mut is_gap, mut part_target) = (first, "", false, f64::INFINITY);
+        // When the last one ended, in milliseconds since 1970.
+        let mut end_ms = 0;
         for line in text.lines() {
             let (tag, value) = line.split_once(':').unwrap_or((line, ""));
             let attribute = |name: &str| value.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             match tag {
                 "#EXTINF" => length = value.trim_end_matches(','),
                 "#EXT-X-GAP" => is_gap = true,
+                "#EXT-X-PROGRAM-DATE-TIME" => {
+                    let begins_ms = value.parse::<Utc>().expect("a time").0;
+                    // Another period may begin half a segment earlier than what was listed of it ends.
+                    let near_ms = live.timing.target_s * 500 + JITTER_MS;
+                    assert!(!is_timed || begins_ms + near_ms >= end_ms, "time steps back to {value}: {text}");
+                    end_ms = begins_ms;
+                }
                 "#EXT-X-MAP" => {
                     let uri = attribute("URI").expect("a URI").trim_matches('"');
                     let (version, file) = uri.split_once('/').expect("a folder");
@@ -188,6 +200,7 @@ impl Told {
                     assert!(finds(live, name, uri, extension, is_there), "{uri} is not there: {text}");
                     let before = self.segments.entry(number).or_insert_with(|| told.clone());
                     assert_eq!(*before, told, "number {number} was something else: {text}");
+                    end_ms += (seconds(length) * 1e3).round() as u64;
                     (number, is_gap) = (number + 1, false);
                 }
             }
@@ -262,7 +275,7 @@ fn reads_mpd(live: &Broadcast, text: &str) {
             Xml::Start(own) if own.name().as_ref() == "SegmentTimeline" => (times, ends) = (Vec::new(), 0),
             Xml::Start(own) if own.name().as_ref() == "SegmentTemplate" => {
                 let timescale = attribute(&own, "timescale").expect("one");
-                jitter = timescale.parse::<i64>().expect("a number") / 10;
+                jitter = timescale.parse::<i64>().expect("a number") * JITTER_MS as i64 / 1000;
             }
             Xml::Start(own) => is_base = own.name().as_ref() == "BaseURL",
             Xml::Empty(own) if own.name().as_ref() == "S" => {

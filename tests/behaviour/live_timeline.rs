@@ -118,6 +118,53 @@ async fn who_goes_on_where_the_others_begin_anew_is_told() {
 }
 
 #[tokio::test]
+async fn who_alone_begins_anew_soon_after_the_broadcast_began_is_listed_after_what_he_had() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 8.2, NOW);
+    // Its process is another one, which counts from zero again and sends longer chunks.
+    let mut again = Encoder { push: 2, chunk_samples: 24, ..Encoder::video("v") };
+    again.begin(&studio);
+    let began = studio.now;
+    for step in 1..50 {
+        run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);
+        let _ = push(&studio, &mut audio);
+        for track in ["v", "a"] {
+            let found = begins(&studio, track).await;
+            assert!(found.is_sorted(), "{track}, after {step} steps: {found:?}");
+        }
+    }
+    let found = begins(&studio, "v").await;
+    assert!(found.last().unwrap() > &28.0, "{found:?}");
+}
+
+#[tokio::test]
+async fn one_chunk_with_times_in_error_begins_a_period_where_all_go_on() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 8.0, NOW);
+    // One bit: version 0 has 32 bits for the time, which are the upper ones of version 1.
+    let mut spoiled = video.chunk(video.sample);
+    let at = spoiled.windows(4).position(|name| name == b"tfdt").unwrap() + 4;
+    assert_eq!(std::mem::take(&mut spoiled[at]), 1);
+    studio.now = NOW.after(Duration::from_millis(8_500));
+    video.push(&studio, &spoiled);
+    video.sample += u64::from(video.chunk_samples);
+    run(&mut studio, &mut [&mut video, &mut audio], 30.0, NOW);
+    assert_eq!(periods(&studio).await, [["v", "a"], ["v", "a"]]);
+    for track in ["v", "a"] {
+        let lines = lines(&studio.text(&format!("/tv/{track}/media.m3u8")).await);
+        let missing = lines.iter().filter(|line| line.is_gap).count();
+        let found: Vec<f64> = lines.iter().map(|line| (line.utc_ms as f64 - NOW.0 as f64) / 1000.0).collect();
+        assert!(missing <= 1 && found.is_sorted() && found.last().unwrap() > &25.0, "{track}: {missing} of {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_track_that_stayed_behind_in_an_older_period_goes_on_in_the_next() {
     for pause in [9.0, 16.0] {
         let mut studio = Studio::with(quick());

@@ -421,6 +421,7 @@ impl Window {
             }
             // What its number says is far from what came: listing all between would not end.
             Some(Course::Goes | Course::Gap) if self.is_far(feed, chunk) => Some(Course::Jumps),
+            Some(Course::Gap) if self.is_back(feed, chunk) => Some(Course::Jumps),
             Some(Course::Jumps) | None if self.is_past(feed, chunk) => Some(Course::Repeats),
             course => course,
         };
@@ -489,7 +490,8 @@ impl Window {
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         feed.close_before_another(now, pace);
         self.begin_period(name, chunk, now);
-        if let (Some(gathering), Some(at)) = (&mut self.gathering, handed_over_at) {
+        let goes_on_at = handed_over_at.filter(|_| !self.would_step_back());
+        if let (Some(gathering), Some(at)) = (&mut self.gathering, goes_on_at) {
             gathering.goes_on.get_or_insert(at);
         }
         Ok(true)

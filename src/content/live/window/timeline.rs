@@ -13,7 +13,7 @@ use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::window::{Feed, OUTAGE_SLACK_MS, Window};
 use crate::media::live::{LivePeriod, after_start_us};
 use crate::media::track::Kind;
-use crate::time::{MediaTime, Rounding, Timescale, Utc};
+use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
 impl Window {
     /// The number of the period that gathers, if one does.
@@ -61,6 +61,9 @@ impl Window {
             return begins_us >= start.to(Timescale::MICRO, Rounding::Nearest) - near_us;
         }
         let others = self.feeds.iter().filter(|(other, feed)| *other != name && feed.period == Some(period.number));
+        if self.would_step_back() {
+            return false;
+        }
         // Text may be far ahead, or behind.
         let timed = others.map(|(_, feed)| feed).filter(|feed| feed.init.face.kind != Kind::Text);
         let mut begun_us = timed.filter_map(|feed| Some(after_start_us(period, &feed.live, feed.live.begun()?)));
@@ -70,7 +73,8 @@ impl Window {
     /// Whether `chunk`, with which the feed called `name` begins in the period that gathers, counts time as the other tracks do. One that does
     /// not is left out as long as those may follow it, as when an encoder begins anew, and then its encoder is told.
     pub(super) fn keeps_time(&mut self, name: &str, chunk: &Chunk, now: Utc) -> Result<bool, Refusal> {
-        let found = self.elsewhere(name, chunk, Some(now)).map(|(other, away_s)| (other.to_owned(), away_s));
+        let away = self.elsewhere(name, chunk, Some(now)).map(|(other, away_s)| (format!("those of {other}"), away_s));
+        let found = away.or_else(|| Some(("the end of what came before".to_owned(), -self.steps_back_s(name, chunk)?)));
         let patience = self.patience();
         let Some(feed) = self.feeds.get_mut(name) else { return Ok(true) };
         let Some((other, away_s)) = found else {
@@ -84,9 +88,47 @@ impl Window {
         feed.elsewhere = None;
         let side = if away_s < 0.0 { "before" } else { "after" };
         Err(Refusal::Conflict(format!(
-            "the media times of {name} are {:.3} s {side} those of {other}: the tracks of a channel share a timeline",
+            "the media times of {name} are {:.3} s {side} {other}: the tracks of a channel share a timeline",
             away_s.abs()
         )))
+    }
+
+    /// Where what was published of the track called `name` ends, in microseconds after the broadcast's start.
+    fn had_until_us(&self, name: &str) -> Option<i64> {
+        let (period, track) = self.current.tracks_called(name).last()?;
+        Some(after_start_us(period, track, track.end()?))
+    }
+
+    /// Whether what was gathered would be before what the same tracks had already, were it the newest period's timeline that goes on.
+    pub(super) fn would_step_back(&self) -> bool {
+        let (Some(number), Some(newest)) = (self.gathers(), self.current.periods.last()) else { return false };
+        let near_us = self.current.timing.near_us();
+        let mut gathered = self.feeds.iter().filter(|(_, feed)| feed.period == Some(number));
+        gathered.any(|(name, feed)| {
+            let begins_us = after_start_us(newest, &feed.live, feed.first_time);
+            self.had_until_us(name).is_some_and(|end_us| begins_us < end_us - near_us)
+        })
+    }
+
+    /// By how many seconds `chunk` would be before what the track called `name` had already, where the others go on, if it is by more than what
+    /// lies less apart is one place.
+    fn steps_back_s(&self, name: &str, chunk: &Chunk) -> Option<f64> {
+        let (start, media) = self.gathering.as_ref()?.goes_on?;
+        let feed = self.feeds.get(name).filter(|_| !self.is_locked)?;
+        let begins_us = us(chunk.time, feed)
+            .saturating_sub(media.to(Timescale::MICRO, Rounding::Nearest))
+            .saturating_add(start.to(Timescale::MICRO, Rounding::Nearest));
+        let back_us = self.had_until_us(name)?.saturating_sub(begins_us);
+        (back_us > self.current.timing.near_us()).then_some(back_us as f64 / 1e6)
+    }
+
+    /// Whether `feed`, which has begun anew in the period that gathers, is where it was before with `chunk`: the media times between were in error.
+    pub(super) fn is_back(&self, feed: &Feed, chunk: &Chunk) -> bool {
+        let Some((_, before)) = self.current.tracks_called(&feed.live.face.name).last() else { return false };
+        let gathers = self.gathers().is_some() && feed.period == self.gathers();
+        let timescale = feed.init.face.timescale;
+        let end = before.end().map(|end| rescale(end, before.face.timescale, timescale, Rounding::Nearest));
+        gathers && end.is_some_and(|end| feed.live.next_time < end && end <= chunk.time.saturating_add(feed.jitter()))
     }
 
     /// The track that the feed called `name` would be played with, and how many seconds before or after its media `chunk` begins, if that is
