@@ -431,9 +431,9 @@ impl Viewer {
         let own = broadcast.tracks_called(track).last().map(|(period, _)| period.number);
         let is_anew = self.anew.as_mut().is_some_and(|anew| {
             let is_later = |number: Option<u64>| number.is_some_and(|number| number > anew.after);
-            // Who is not there when it is announced comes later.
+            // Who is not there when it is announced comes later, and may have numbers of its own only then.
             let is_anew = is_later(newest) && !anew.seen.contains(track);
-            anew.seen.extend(Some(track).filter(|_| is_later(own)));
+            anew.seen.extend(Some(track).filter(|_| is_later(if anew.is_renumbered { own } else { newest })));
             is_anew
         });
         if let Some(before) = self.lists.get(track).filter(|_| is_anew) {

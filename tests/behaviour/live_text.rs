@@ -105,6 +105,31 @@ async fn a_text_that_led_emptied_the_window_of_everything_else() {
 }
 
 #[tokio::test]
+async fn text_that_is_further_ahead_than_anything_is_listed_is_refused_until_media_is_there() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    let text = texts(&studio);
+    for number in 0..4 {
+        text.push(&studio, &text_chunk(number));
+        run_for(&mut studio, &mut [&mut video], 2 * number as u32..2 * number as u32 + 2, NOW);
+    }
+    let first_refused = (4..60).find_map(|number| text.try_push(&studio, &text_chunk(number)).err().zip(Some(number)));
+    let (refusal, number) = first_refused.expect("it is refused");
+    assert_eq!(number, 14, "20 s ahead of 8 s");
+    let expected = "t would be 22.0 s ahead of what it is shown with, where 20.0 s are listed";
+    assert!(refusal.to_string().contains(expected), "{refusal}");
+    // Nor one that leaves something out each time.
+    text.try_push(&studio, &text_chunk(number + 2)).expect_err("it is refused");
+    run_for(&mut studio, &mut [&mut video], 8..20, NOW);
+    text.push(&studio, &text_chunk(number));
+    // After an outage nobody is to wait for the others.
+    studio.now = studio.now.after(Duration::from_secs(60));
+    text.push(&studio, &text_chunk(number + 26));
+    text.push(&studio, &text_chunk(number + 27));
+}
+
+#[tokio::test]
 async fn a_first_chunk_of_any_length_was_what_was_announced() {
     let mut studio = Studio::with(quick());
     let mut video = Encoder::video("v");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
 use headwater::media::live::LiveSegment;
-use headwater::time::MediaTime;
+use headwater::time::{MediaTime, Utc};
 
 use crate::live::{Encoder, Studio, quick, run};
 use crate::live_long::{iso_us, lines};
@@ -118,7 +118,7 @@ async fn who_goes_on_where_the_others_begin_anew_is_told() {
 }
 
 #[tokio::test]
-async fn who_alone_begins_anew_soon_after_the_broadcast_began_is_listed_after_what_he_had() {
+async fn who_alone_begins_anew_soon_after_the_broadcast_began_goes_on_behind_what_he_had() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
     let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
     video.begin(&studio);
@@ -136,32 +136,75 @@ async fn who_alone_begins_anew_soon_after_the_broadcast_began_is_listed_after_wh
             assert!(found.is_sorted(), "{track}, after {step} steps: {found:?}");
         }
     }
+    // What is of times that were there was passed over.
     let found = begins(&studio, "v").await;
-    assert!(found.last().unwrap() > &28.0, "{found:?}");
+    let expected: Vec<f64> = (0..11).map(|index| 2.0 * f64::from(index)).collect();
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
-async fn one_chunk_with_times_in_error_begins_a_period_where_all_go_on() {
+async fn one_chunk_with_times_in_error_is_a_gap() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
     let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
     video.begin(&studio);
     audio.begin(&studio);
     run(&mut studio, &mut [&mut video, &mut audio], 8.0, NOW);
-    // One bit: version 0 has 32 bits for the time, which are the upper ones of version 1.
-    let mut spoiled = video.chunk(video.sample);
-    let at = spoiled.windows(4).position(|name| name == b"tfdt").unwrap() + 4;
-    assert_eq!(std::mem::take(&mut spoiled[at]), 1);
     studio.now = NOW.after(Duration::from_millis(8_500));
-    video.push(&studio, &spoiled);
+    video.push(&studio, &spoiled(&video));
     video.sample += u64::from(video.chunk_samples);
     run(&mut studio, &mut [&mut video, &mut audio], 30.0, NOW);
+    // In DASH the next begins where the pictures are back.
     assert_eq!(periods(&studio).await, [["v", "a"], ["v", "a"]]);
     for track in ["v", "a"] {
         let lines = lines(&studio.text(&format!("/tv/{track}/media.m3u8")).await);
         let missing = lines.iter().filter(|line| line.is_gap).count();
         let found: Vec<f64> = lines.iter().map(|line| (line.utc_ms as f64 - NOW.0 as f64) / 1000.0).collect();
+        assert!(lines.iter().all(|line| line.discontinuity == 0), "{track}");
         assert!(missing <= 1 && found.is_sorted() && found.last().unwrap() > &25.0, "{track}: {missing} of {found:?}");
     }
+}
+
+/// A chunk of `encoder` with one bit in error: version 0 of its `tfdt` has 32 bits for the time, which are the upper ones of version 1.
+fn spoiled(encoder: &Encoder) -> Vec<u8> {
+    let mut chunk = encoder.chunk(encoder.sample);
+    let at = chunk.windows(4).position(|name| name == b"tfdt").unwrap() + 4;
+    assert_eq!(std::mem::take(&mut chunk[at]), 1);
+    chunk
+}
+
+#[tokio::test]
+async fn what_one_chunk_in_error_said_of_the_time_does_not_hold_for_the_period_that_begins() {
+    // The first of a broadcast, one within its first ten seconds, and one much later.
+    for seconds in [0.0, 8.0, 100.0] {
+        let mut studio = Studio::with(quick());
+        let mut video = Encoder { origin: 1000 * 12_288, ..Encoder::video("v") };
+        video.begin(&studio);
+        run(&mut studio, &mut [&mut video], seconds, NOW);
+        studio.now = NOW.after(Duration::from_millis(seconds as u64 * 1000 + 500));
+        video.push(&studio, &spoiled(&video));
+        video.sample += u64::from(video.chunk_samples);
+        run(&mut studio, &mut [&mut video], seconds + 30.0, NOW);
+        let lines = lines(&studio.text("/tv/v/media.m3u8").await);
+        let last = lines.last().unwrap();
+        let ends = (last.utc_ms as f64 - NOW.0 as f64) / 1000.0 + last.seconds;
+        assert!((seconds + 27.0..seconds + 30.5).contains(&ends), "{ends} s after it began, at {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn media_that_counts_from_1970_and_steps_back_is_listed_after_what_was_there() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let mut video = Encoder { origin: NOW.0 / 1000 * 12_288, ..Encoder::video("v") };
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 30.0, NOW);
+    // Another one, whose clock is behind by half a minute.
+    let mut again = Encoder { push: 2, sample: 48, ..Encoder::video("v") };
+    (again.origin, again.gop) = (video.origin, 24);
+    again.begin(&studio);
+    let began = Utc(NOW.0 + 28_000);
+    run(&mut studio, &mut [&mut again], 30.0, began);
+    let found = begins(&studio, "v").await;
+    assert!(found.is_sorted() && found.last().unwrap() > &50.0, "{found:?}");
 }
 
 #[tokio::test]

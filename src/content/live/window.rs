@@ -407,7 +407,13 @@ impl Window {
         feed.heard_at = now;
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
-        let course = self.course_of(feed, chunk, source, now);
+        let mut course = self.course_of(feed, chunk, source, now);
+        let is_back = matches!(course, Some(Course::Gap | Course::Jumps)) && self.is_back(feed, chunk);
+        if is_back && self.goes_back(name) {
+            let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
+            course = self.course_of(feed, chunk, source, now);
+        }
+        let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
             self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, chunk, now);
         }
@@ -421,10 +427,12 @@ impl Window {
             }
             // What its number says is far from what came: listing all between would not end.
             Some(Course::Goes | Course::Gap) if self.is_far(feed, chunk) => Some(Course::Jumps),
-            Some(Course::Gap) if self.is_back(feed, chunk) => Some(Course::Jumps),
             Some(Course::Jumps) | None if self.is_past(feed, chunk) => Some(Course::Repeats),
             course => course,
         };
+        if matches!(course, Some(Course::Goes | Course::Gap)) {
+            self.keeps_with_media(name, feed, chunk, now)?;
+        }
         if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
             Window::asked_of_epoch(name, feed, chunk, now)?;
         }
@@ -600,8 +608,9 @@ impl Window {
             }
             self.publish(now);
         }
-        self.expire(now);
-        before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
+        // Who is not heard of any more is not waited for, and that is told of.
+        let has_left = self.expire(now);
+        has_left || before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
     }
 
     /// Media of the feed called `name` is missing from the one time until the other, in ticks.
@@ -627,8 +636,9 @@ impl Window {
         };
         self.publish(now);
         let Some(feed) = self.feeds.get_mut(name) else { return };
+        // Who begins there again was in error before.
         if let Some(gathering) = &mut self.gathering
-            && gathering.anchor.is_none()
+            && (gathering.anchor.is_none() || feed.period == Some(number))
         {
             let length_ms = u64::try_from(feed.init.ms(chunk.end - chunk.time)).unwrap_or(0);
             let media = MediaTime::new(chunk.time, feed.init.face.timescale);
@@ -681,6 +691,10 @@ impl Window {
 
     /// Announces the period that gathers its tracks, if they are all there.
     fn settle(&mut self, now: Utc) {
+        let is_late = |gathering: &&Gathering| now >= gathering.since.after(self.patience());
+        if self.gathering.as_ref().filter(is_late).is_some() {
+            self.take_back(now);
+        }
         let Some(gathering) = &self.gathering else { return };
         let number = gathering.number;
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
@@ -723,15 +737,15 @@ impl Window {
             let started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
             self.begins_anew(&mut next, started, now);
         }
-        let after = next.periods.last().and_then(|last| self.end_of(last));
+        let after = self.listed_until(gathering.number).unwrap_or(MediaTime::ZERO);
         let (start, origin) = match gathering.goes_on {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,
             None if self.is_locked && next.periods.is_empty() => (MediaTime::ZERO, MediaTime::ZERO),
-            None if is_epoch && next.started == Utc(0) => (first, first),
+            None if is_epoch && next.started == Utc(0) => (first.max(after), first),
             None => {
                 let begun = i64::try_from(begun.saturating_sub(next.started.0)).unwrap_or(0);
-                (MediaTime::new(begun, Timescale::MILLI).max(after.unwrap_or(MediaTime::ZERO)), first)
+                (MediaTime::new(begun, Timescale::MILLI).max(after), first)
             }
         };
         if let Some(last) = next.periods.last_mut() {

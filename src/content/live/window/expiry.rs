@@ -4,10 +4,11 @@
 //!   forgotten | kept, for who has an older playlist | listed | what grows
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::content::live::window::{Feed, Window};
+use crate::content::live::window::Window;
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Timing};
 use crate::time::{Rounding, Timescale, Utc, rescale};
 
@@ -60,20 +61,34 @@ impl Window {
         self.current.timing.window_ms.max(self.current.timing.target_s * 6000)
     }
 
-    /// Lets segments leave the window, and those that left it long ago be forgotten.
-    pub(super) fn expire(&mut self, now: Utc) {
-        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return };
+    /// Lets segments leave the window, and those that left it long ago be forgotten. Says whether one left.
+    pub(super) fn expire(&mut self, now: Utc) -> bool {
+        let Some(edge) = self.edge_ms().map(|edge| edge.max(self.edge_ms)) else { return false };
         let window = self.listed_ms() as i64;
         let target = self.current.timing.target_s as i64 * 1000;
         let stays = self.stays(now);
         let kept = edge - window - stays.as_millis() as i64;
         let limits = Limits { listed: edge - window, kept, hot: edge - HOT_MS.max(6 * target) };
-        let mut changed = self.expire_events(limits.listed, now);
+        // Another that leads takes nothing away from what goes on, be it in the newest period or still on the way there.
+        let newest = self.current.periods.last().map(|period| period.number);
+        let goes_on = self.feeds.iter().filter(|(_, feed)| match feed.period {
+            Some(own) if Some(own) == newest => self.is_heard(feed, now),
+            own => own.is_some() && now < feed.last_at.after(self.patience()),
+        });
+        let behind = goes_on.filter_map(|(name, _)| {
+            let (period, track) = self.current.tracks_called(name).last()?;
+            let listed = milliseconds(period, track, track.end()?) + 2 * target - window;
+            (listed < limits.listed).then(|| (name.clone(), listed))
+        });
+        let behind: BTreeMap<String, i64> = behind.collect();
+        let last = behind.values().copied().min().unwrap_or(limits.listed);
+        let mut changed = self.expire_events(last, now);
+        let mut has_left = false;
         let mut next = Broadcast { events: Arc::clone(&self.events), ..Broadcast::clone(&self.current) };
-        let newest = next.periods.last().map(|period| period.number);
         for period in &mut next.periods {
             // The last of those that are over stays: what is listed is in the stretch that began there.
-            let over = period.cuts.partition_point(|cut| *cut < limits.kept * 1000).saturating_sub(1);
+            let over_us = (last - stays.as_millis() as i64).saturating_mul(1000);
+            let over = period.cuts.partition_point(|cut| *cut < over_us).saturating_sub(1);
             if over > 0 {
                 Arc::make_mut(period).cuts.drain(..over);
                 changed = true;
@@ -81,12 +96,7 @@ impl Window {
             for index in 0..period.tracks.len() {
                 let number = period.number;
                 let track = &period.tracks[index];
-                // Another that leads takes nothing away from what goes on.
-                let goes_on =
-                    |feed: &&Feed| feed.period == newest && newest == Some(number) && self.is_heard(feed, now);
-                let own = self.feeds.get(&track.face.name).filter(goes_on).and(track.end());
-                let behind = own.map(|end| milliseconds(period, track, end) + 2 * target - window);
-                let listed = behind.map_or(limits.listed, |behind| behind.min(limits.listed));
+                let listed = behind.get(&track.face.name).copied().unwrap_or(limits.listed);
                 let listed_from = listed_from(period, track, listed);
                 // By when it left, not by when it ended: after an outage many leave at once.
                 let left = self.left.entry((number, track.face.name.clone())).or_default();
@@ -96,6 +106,7 @@ impl Window {
                     left.cool = segment.number + 1;
                 }
                 if listed_from != track.listed_from {
+                    has_left = true;
                     left.listed.push_back((listed_from, now.after(stays)));
                 }
                 let over = left.listed.iter().take_while(|(_, until)| now >= *until).count();
@@ -126,6 +137,7 @@ impl Window {
             next.published = now;
             self.current = Arc::new(next);
         }
+        has_left
     }
 }
 

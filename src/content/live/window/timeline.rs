@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::window::{Feed, OUTAGE_SLACK_MS, Window};
-use crate::media::live::{LivePeriod, after_start_us};
+use crate::media::event::Timeline;
+use crate::media::live::{LivePeriod, LiveTrack, after_start_us};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
@@ -99,15 +100,62 @@ impl Window {
         Some(after_start_us(period, track, track.end()?))
     }
 
-    /// Whether what was gathered would be before what the same tracks had already, were it the newest period's timeline that goes on.
+    /// Where what is told ends, of the newest period and of what the members of the period `number` had, in whatever period: the next one begins behind
+    /// that. Text may be far ahead.
+    pub(super) fn listed_until(&self, number: u64) -> Option<MediaTime> {
+        let newest = self.current.periods.last().and_then(|newest| self.end_of(newest));
+        let members = self.feeds.iter().filter(|(_, feed)| feed.period == Some(number));
+        let timed = members.filter(|(_, feed)| feed.init.face.kind != Kind::Text);
+        let own = timed.filter_map(|(name, _)| self.had_until_us(name)).max();
+        newest.max(own.map(|us| MediaTime::new(us, Timescale::MICRO)))
+    }
+
+    /// Whether one that gathers would be before what it had already, were it the newest period's timeline that goes on.
     pub(super) fn would_step_back(&self) -> bool {
-        let (Some(number), Some(newest)) = (self.gathers(), self.current.periods.last()) else { return false };
-        let near_us = self.current.timing.near_us();
-        let mut gathered = self.feeds.iter().filter(|(_, feed)| feed.period == Some(number));
-        gathered.any(|(name, feed)| {
-            let begins_us = after_start_us(newest, &feed.live, feed.first_time);
-            self.had_until_us(name).is_some_and(|end_us| begins_us < end_us - near_us)
-        })
+        self.feeds.iter().any(|(name, feed)| self.steps_back(name, feed))
+    }
+
+    fn steps_back(&self, name: &str, feed: &Feed) -> bool {
+        let Some(newest) = self.current.periods.last().filter(|_| feed.period == self.gathers()) else { return false };
+        let begins_us = after_start_us(newest, &feed.live, feed.first_time);
+        let behind_us = begins_us.saturating_add(self.current.timing.near_us());
+        feed.period.is_some() && self.had_until_us(name).is_some_and(|end_us| behind_us < end_us)
+    }
+
+    /// Who began anew, alone, goes on where he was while others still do, as of `now`: they share a timeline, and what is of a time that he had is
+    /// passed over.
+    pub(super) fn take_back(&mut self, now: Utc) {
+        let newest = self.current.periods.last().map(|period| period.number);
+        let goes_on = |feed: &Feed| {
+            let is_active = !feed.ended && now < feed.last_at.after(self.options.target * 2);
+            is_active && feed.period.is_some() && feed.period == newest && feed.init.face.kind != Kind::Text
+        };
+        if !self.feeds.values().any(goes_on) {
+            return;
+        }
+        let anew = self.feeds.iter().filter(|(name, feed)| self.steps_back(name, feed));
+        for name in anew.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.goes_back(&name);
+        }
+    }
+
+    /// The feed called `name`, which gathers, goes on where it was before, if its initialization segment still is that. Says whether it does.
+    pub(super) fn goes_back(&mut self, name: &str) -> bool {
+        let Some((period, before)) = self.current.tracks_called(name).last() else { return false };
+        let (number, live) = (period.number, LiveTrack::clone(before));
+        let gathers = self.gathers();
+        let is_same = |feed: &&mut Feed| feed.period == gathers && feed.init.face.init == live.face.init;
+        let Some(feed) = self.feeds.get_mut(name).filter(is_same) else { return false };
+        feed.decode_end = live.end().unwrap_or(live.next_time) - feed.shift;
+        feed.first_time = live.segments.iter().next().map_or(live.next_time, |first| first.time);
+        (feed.period, feed.peak) = (Some(number), live.rate.0);
+        feed.live = live;
+        if let Some(gathered) = gathers.filter(|_| !self.feeds.values().any(|feed| feed.period == gathers)) {
+            // Nobody was told of it.
+            (self.gathering, self.next_period) = (None, gathered);
+            self.leave_out(|event| event.timeline == Timeline::Period(gathered));
+        }
+        true
     }
 
     /// By how many seconds `chunk` would be before what the track called `name` had already, where the others go on, if it is by more than what
@@ -126,8 +174,8 @@ impl Window {
     pub(super) fn is_back(&self, feed: &Feed, chunk: &Chunk) -> bool {
         let Some((_, before)) = self.current.tracks_called(&feed.live.face.name).last() else { return false };
         let gathers = self.gathers().is_some() && feed.period == self.gathers();
-        let timescale = feed.init.face.timescale;
-        let end = before.end().map(|end| rescale(end, before.face.timescale, timescale, Rounding::Nearest));
+        let (from, to) = (before.face.timescale, feed.init.face.timescale);
+        let end = before.end().map(|end| rescale(end, from, to, Rounding::Nearest));
         gathers && end.is_some_and(|end| feed.live.next_time < end && end <= chunk.time.saturating_add(feed.jitter()))
     }
 
