@@ -86,7 +86,9 @@ impl Studio {
 #[derive(Default)]
 struct Player {
     sequence: u64,
+    /// Until the broadcast ends: the next one is announced anew.
     target_s: Option<u64>,
+    has_ended: bool,
     /// The number of the newest period.
     period: u64,
     /// By track.
@@ -106,7 +108,10 @@ impl Player {
         self.sequence = live.sequence;
         let newest = live.periods.last().expect("it has begun").number;
         assert!(newest >= self.period, "periods go on");
-        self.period = newest;
+        if self.has_ended && newest > self.period {
+            self.target_s = None;
+        }
+        (self.period, self.has_ended) = (newest, live.ended);
         assert_eq!(*self.target_s.get_or_insert(live.timing.target_s), live.timing.target_s, "as it was announced");
         for name in NAMES {
             let playlist = |is_delta| {
