@@ -147,6 +147,8 @@ struct State {
     is_behind: bool,
     /// Ends when something is not kept any more.
     lease: Arc<Lease>,
+    /// Whether it has to end when the disk is done with what it was asked: files may have gone by that.
+    owes_end: bool,
 }
 
 /// A record that waits, and what it was understood as.
@@ -585,6 +587,7 @@ impl State {
             forgot_at: Utc(0),
             is_behind: false,
             lease: Arc::default(),
+            owes_end: false,
         }
     }
 
