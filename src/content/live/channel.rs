@@ -680,6 +680,8 @@ impl State {
     }
 
     fn take(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
+        // While it was held something else may have been announced.
+        fits(&self.window, &record, &input, record.at)?;
         let place = self.append(channel, &record);
         let (track, encoder) = (record.track.clone(), record.source.encoder);
         let (now, ends) = (record.at, self.end_ms(&record, &input));
