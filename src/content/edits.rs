@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::formats::isobmff::fragment::DECODE_TIME_MAX;
 use crate::formats::isobmff::movie::Edit;
 use crate::media::sample::SampleTable;
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
@@ -82,7 +83,7 @@ fn stretches(edits: &[Edit], movie: Timescale, media: Timescale) -> Vec<Range<i6
             continue;
         }
         // As far as decode times go, so that sums of both stay within 64 bits.
-        let start = edit.media_time.min(i64::MAX / 4);
+        let start = edit.media_time.min(DECODE_TIME_MAX);
         let duration = i64::try_from(edit.segment_duration).unwrap_or(i64::MAX);
         let end = match duration {
             0 => i64::MAX,

@@ -316,6 +316,12 @@ impl Origin {
         self.admission.enter(work).ok_or_else(|| busy(&self.telemetry, work))
     }
 
+    /// What gives a place for `work` when that is begun, if there is one then.
+    pub(crate) fn place_later(&self, work: Work) -> impl FnOnce() -> Result<Place, Problem> + Send + use<> {
+        let (admission, telemetry) = (Arc::clone(&self.admission), Arc::clone(&self.telemetry));
+        move || admission.enter(work).ok_or_else(|| busy(&telemetry, work))
+    }
+
     /// The segment of a channel at `key`, which `reading` reads: its `len` bytes are `made` an object in one flight, however many ask.
     pub(crate) async fn fly_live(
         &self,

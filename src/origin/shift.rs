@@ -108,15 +108,16 @@ impl Origin {
             }
             (_, false) => (format!("{key}?"), self.broadcasts.lease(channel, live.sequence, now)),
         };
-        let place = self.place(Work::Manifest)?;
+        let place = self.place_later(Work::Manifest);
         let (channel, options, stretches) =
             (Arc::clone(channel), Arc::clone(&self.options), Arc::clone(&self.stretches));
         let clock = format!("{}time", "../".repeat(shifted.depth + 1));
         let making = async move {
-            let _place = place;
             let Some(_turn) = stretches.turn().await else {
                 return Err(Problem::unavailable("reads_busy", "too many stretches wait to be made; try again"));
             };
+            // Who waits has none: many stretches of one viewer leave the places to manifests that cost milliseconds.
+            let _place = place()?;
             let work = move || {
                 let broadcast = channel.shifted(&live, &shift).map_err(|error| unreadable(&error))?;
                 if broadcast.periods.is_empty() {
@@ -187,6 +188,46 @@ fn unreadable(why: &dyn std::fmt::Display) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::library::{self, Library};
+    use crate::content::live::channel::{self, Channels};
+    use crate::origin::options::Options;
+    use crate::telemetry::{ReadOf, Refused, Telemetry};
+
+    #[tokio::test]
+    async fn stretches_that_waited_for_their_turn_had_the_places_of_manifests_on_demand() {
+        let now = Utc(1_900_000_000_000);
+        let channels = Channels::open(channel::Options { open: true, ..channel::Options::default() }, now).unwrap();
+        let channel = channels.for_push("tv").unwrap();
+        let library = Arc::new(Library::new(library::Options::new("there-is-no-such-library".into())));
+        let (options, telemetry) = (Options { flights_max: 16, ..Options::default() }, Arc::<Telemetry>::default());
+        let origin = Arc::new(Origin::new(library, options, Arc::clone(&telemetry)));
+        let mut turns = Vec::new();
+        while telemetry.reads_under_way.at(ReadOf::Stretch).get() < 4 {
+            turns.push(origin.stretches.turn().await.unwrap());
+        }
+        let asked: Vec<_> = (1..=40)
+            .map(|from| {
+                let (origin, channel) = (Arc::clone(&origin), Arc::clone(&channel));
+                tokio::spawn(async move {
+                    let key = format!("/~from={from}/tv/manifest.mpd");
+                    let shifted = parse(&key).unwrap().unwrap();
+                    let live = Arc::new(Broadcast { media_at: Utc(60_000), ended: true, ..Broadcast::default() });
+                    origin.shifted_manifest(&channel, live, &shifted, Manifest::Mpd, &key, now).await.map(|_| ())
+                })
+            })
+            .collect();
+        let refused = || asked.iter().filter(|asked| asked.is_finished()).count();
+        while refused() + (telemetry.reads_waiting.at(ReadOf::Stretch).get() as usize) < asked.len() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((refused(), telemetry.work_refused.at(Refused::Manifest).get()), (0, 0));
+        let places: Vec<_> = (0..15).map(|_| origin.place(Work::Manifest).is_ok()).collect();
+        assert!(places.iter().all(|is_there| *is_there), "{places:?}");
+        drop(turns);
+        for asked in asked {
+            assert_eq!(asked.await.unwrap().unwrap_err().status(), StatusCode::NOT_FOUND);
+        }
+    }
 
     #[test]
     fn a_path_may_begin_with_when() {

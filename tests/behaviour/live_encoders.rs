@@ -575,3 +575,33 @@ async fn whatever_happens_to_them_no_segment_is_of_two_and_no_name_has_two_conte
         );
     }
 }
+
+#[tokio::test]
+async fn who_stood_by_before_anything_was_announced_took_over_with_chunks_longer_than_that() {
+    let mut studio = Studio::with(quick());
+    let (mut a, mut b) = (Machine::new("a", 0.0), Machine::new("b", 0.0));
+    b.encoder = Encoder { chunk_samples: 120, gop: 120, ..b.encoder };
+    a.begin(&studio);
+    b.begin(&studio);
+    run(&mut studio, &mut [&mut a], 0.7);
+    // At once what it has of ten seconds, while it is not known how long segments are.
+    b.next(&studio);
+    b.next(&studio);
+    run(&mut studio, &mut [&mut a], 4.9);
+    assert_eq!(studio.playlist("v").await.target_s, 2.0);
+    // Later ones it is told of.
+    let refusal = b.encoder.chunk(b.encoder.sample);
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&refusal, &mut events).unwrap();
+    let refusal = studio.channels.get("tv").unwrap().take("v", events.remove(0), b.source(&studio), studio.now);
+    assert!(refusal.unwrap_err().to_string().contains("a chunk of 5.000 s"));
+    a.dies(&studio);
+    run(&mut studio, &mut [], 6.0);
+    let (encoders, takeovers) = studio.channels.get("tv").unwrap().encoders(studio.now);
+    assert_eq!((&encoders[0].active[..], &encoders[1].active[..], takeovers), (&["v".to_owned()][..], &[][..], 0));
+    a.again(6.0);
+    a.begin(&studio);
+    run(&mut studio, &mut [&mut a], 10.6);
+    assert_eq!(listed(&studio), ["0-2 a", "2-4 a", "4-4.5 a", "4.5-6 -", "6-8 a", "8-10 a"]);
+    holds(&studio).await;
+}

@@ -224,3 +224,40 @@ async fn what_a_track_lacked_that_went_on_in_another_period_was_not_told() {
         assert_eq!(listed(&again, "a").await, before);
     }
 }
+
+/// `encoder` with `timescale` ticks a second, as its initialization segment says, which begins `seconds` before the latest decode time.
+fn near_the_latest(encoder: Encoder, timescale: u32, seconds: u64) -> Encoder {
+    let mut init = encoder.init;
+    let mdhd = init.windows(4).position(|kind| kind == b"mdhd").unwrap() + 4;
+    // version and flags, then two times
+    let at = mdhd + if init[mdhd] == 0 { 12 } else { 20 };
+    init[at..at + 4].copy_from_slice(&timescale.to_be_bytes());
+    let origin = (i64::MAX as u64 / 4 / u64::from(timescale) - seconds) * u64::from(timescale);
+    Encoder { init, timescale, sample_ticks: timescale / 20, chunk_samples: 10, gop: 40, origin, ..encoder }
+}
+
+#[tokio::test]
+async fn ticks_that_come_to_their_end_are_refused_and_what_is_missing_there_is_told() {
+    for timescale in [10_000_000, 4_000_000_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut studio = Studio::of(options(dir.path(), false), NOW);
+        let mut video = near_the_latest(Encoder::video("v"), timescale, 14);
+        let mut audio = Encoder::audio("a");
+        audio.origin = video.origin / u64::from(timescale) * 48_000;
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 12.1, NOW);
+        run(&mut studio, &mut [&mut audio], 40.0, NOW);
+        let before = listed(&studio, "v").await;
+        let (media, gaps): (Vec<&Line>, Vec<&Line>) = before.iter().partition(|line| !line.is_gap);
+        assert_eq!((media.len(), gaps.len()), (6, 2), "none begins later than a decode time can be: {before:?}");
+        assert!(edge_s(&studio, "a").await > 37.0);
+        // What may be decoded then is, and what may not is said.
+        video.sample = 15 * 20;
+        let refusal = video.try_push(&studio, &video.chunk(video.sample)).unwrap_err().to_string();
+        assert!(refusal.contains("is the latest"), "{refusal}");
+        studio.channels.tick(studio.now);
+        let studio = Studio::of(options(dir.path(), false), studio.now);
+        assert_eq!(listed(&studio, "v").await, before);
+    }
+}

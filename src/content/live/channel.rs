@@ -147,6 +147,8 @@ struct State {
     is_behind: bool,
     /// Ends when something is not kept any more.
     lease: Arc<Lease>,
+    /// Whether it has to end when the disk is done with what it was asked: files may have gone by that.
+    owes_end: bool,
 }
 
 /// A record that waits, and what it was understood as.
@@ -547,6 +549,8 @@ impl Channel {
         let mut state = self.own().ok_or(Refusal::Elsewhere)?;
         // What is not understood is not written; what is taken is written before anybody is told.
         let input = understood(&state.window, &record, raw)?;
+        // Who pushes what will be held is told now, too.
+        fits(&state.window, &record, &input, record.at)?;
         let input = state.count_from_media(&mut record, input);
         let taken = state.admit(&self.name, record, input);
         self.publish(&state);
@@ -585,6 +589,7 @@ impl State {
             forgot_at: Utc(0),
             is_behind: false,
             lease: Arc::default(),
+            owes_end: false,
         }
     }
 
@@ -675,6 +680,8 @@ impl State {
     }
 
     fn take(&mut self, channel: &str, record: Record, input: Input) -> Result<Taken, Refusal> {
+        // While it was held something else may have been announced.
+        fits(&self.window, &record, &input, record.at)?;
         let place = self.append(channel, &record);
         let (track, encoder) = (record.track.clone(), record.source.encoder);
         let (now, ends) = (record.at, self.end_ms(&record, &input));
@@ -786,18 +793,22 @@ fn understood(window: &Window, record: &Record, raw: Option<RawChunk>) -> Result
         (Kind::Init, _) => Input::Init(Box::new(Init::read(record.payload.clone(), &record.track)?)),
         (Kind::Chunk, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
-            let chunk = init.chunk(raw)?;
-            window.fits(&record.track, init, &chunk, &record.source, record.at)?;
-            Input::Chunk(chunk)
+            Input::Chunk(init.chunk(raw)?)
         }
         (Kind::Served, Some(raw)) => {
             let init = window.init_by(&record.track, record.source.encoder).ok_or(Refusal::NoInit)?;
-            let chunk = init.served(raw)?;
-            window.fits(&record.track, init, &chunk, &record.source, record.at)?;
-            Input::Chunk(chunk)
+            Input::Chunk(init.served(raw)?)
         }
         _ => Input::Nothing,
     })
+}
+
+/// Whether what `record` was understood as can be part of what is announced, as of `now`. What the log has was taken, and is not asked.
+fn fits(window: &Window, record: &Record, input: &Input, now: Utc) -> Result<(), Refusal> {
+    let (Input::Chunk(chunk), Some(init)) = (input, window.init_by(&record.track, record.source.encoder)) else {
+        return Ok(());
+    };
+    window.fits(&record.track, init, chunk, &record.source, now)
 }
 
 /// What `record` comes to that was understood as `input`.

@@ -30,12 +30,14 @@ pub struct Written {
 }
 
 /// What came of letting go of files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Forgotten {
-    /// Whether an archive lacks what it had.
+    /// Whether an archive lacks what it had, however it ended.
     pub was_archived: bool,
     /// Whether there may be more to let go of.
     pub is_more: bool,
+    /// How it ended.
+    pub result: io::Result<()>,
 }
 
 impl Disk {
@@ -48,11 +50,17 @@ impl Disk {
     }
 
     /// Lets go of files that are not to be kept any more, of a few at once.
-    pub fn forget(&mut self, keep: &Keep) -> io::Result<Forgotten> {
-        let archive = self.archive.as_ref();
+    pub fn forget(&mut self, keep: &Keep) -> Forgotten {
+        let (archive, mut was_archived) = (self.archive.as_ref(), false);
         // No index is left of media that is gone, whatever happens in between.
-        let gone = self.spool.forget(keep, |number| archive.map_or(Ok(()), |archive| archive.forget(number)))?;
-        Ok(Forgotten { was_archived: archive.is_some() && !gone.is_empty(), is_more: gone.len() == FORGOTTEN_MAX })
+        let gone = self.spool.forget(keep, |number| {
+            let Some(archive) = archive else { return Ok(()) };
+            archive.forget(number)?;
+            was_archived = true;
+            Ok(())
+        });
+        let is_more = gone.as_ref().is_ok_and(|gone| gone.len() == FORGOTTEN_MAX);
+        Forgotten { was_archived, is_more, result: gone.map(drop) }
     }
 
     /// Appends `record`, after what stands for those that could not be written; before that, what `broadcast` has is noted, and another file

@@ -260,6 +260,13 @@ impl<T> Encoders<T> {
         }
     }
 
+    /// Keeps of what is held of `track` and `encoder` what `is_wanted`.
+    pub fn retain(&mut self, track: &str, encoder: u32, is_wanted: impl FnMut(&T) -> bool) {
+        if let Some(seat) = self.seats.get_mut(&(track.to_owned(), encoder)) {
+            seat.held.retain(is_wanted);
+        }
+    }
+
     /// What is held of `track` and `encoder` from the first on that `may_begin`; nothing if none may.
     pub fn take_from(&mut self, track: &str, encoder: u32, may_begin: impl Fn(&T) -> bool) -> Vec<T> {
         let Some(seat) = self.seats.get_mut(&(track.to_owned(), encoder)) else { return Vec::new() };

@@ -109,6 +109,12 @@ impl<T> Held<T> {
         self.items.iter().position(|item| is_wanted(&item.what))
     }
 
+    /// Keeps what `is_wanted`.
+    pub fn retain(&mut self, mut is_wanted: impl FnMut(&T) -> bool) {
+        self.items.retain(|item| is_wanted(&item.what));
+        self.bytes = self.items.iter().map(|item| item.bytes).sum();
+    }
+
     /// All of it, in order.
     pub fn into_items(self) -> impl Iterator<Item = Item<T>> {
         self.items.into_iter()

@@ -7,6 +7,8 @@ use crate::formats::error::Malformed;
 
 /// The most samples of a run that says nothing of each (all by default), so that a count costs no memory by itself.
 const DEFAULT_SAMPLES_MAX: u32 = 1 << 20;
+/// The latest decode time, in ticks: sums of a few times stay within 64 bits.
+pub const DECODE_TIME_MAX: i64 = i64::MAX / 4;
 
 /// A `moof`.
 #[derive(Clone, Debug)]
@@ -139,8 +141,12 @@ impl<'a> TrackFragment<'a> {
                     let mut fields = child.fields();
                     let time = fields.version_and_flags().and_then(|(version, _)| fields.u32_or_u64(version == 1));
                     let time = time.map_err(|e| e.within("tfdt"))?;
-                    if time > i64::MAX as u64 / 4 {
-                        return Err(Malformed::new(format!("a decode time of {time}"), child.offset).within("tfdt"));
+                    if time > DECODE_TIME_MAX as u64 {
+                        return Err(Malformed::new(
+                            format!("a decode time of {time}, {DECODE_TIME_MAX} is the latest"),
+                            child.offset,
+                        )
+                        .within("tfdt"));
                     }
                     fragment.base_media_decode_time = Some(time);
                 }

@@ -7,12 +7,15 @@ use bytes::Bytes;
 
 use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed};
 use crate::content::live::channel::{Channel, Options};
-use crate::content::live::receiver::Event;
+use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::spool::{self, Kind, Record, Spool};
+use crate::content::live::window::Source;
 use crate::content::live::{archive, window};
+use crate::formats::isobmff::fragment::{NewFragment, RunSample};
+use crate::formats::isobmff::wvtt;
 use crate::media::sample::SourceRange;
 use crate::media::shift::Shift;
-use crate::time::Utc;
+use crate::time::{Timescale, Utc};
 
 /// Half seconds from 1970 to the tests' now.
 const EPOCH: u64 = NOW.0 / 500;
@@ -402,4 +405,58 @@ fn a_broadcast_that_a_build_before_version_2_wrote_goes_on() {
         assert!(found.is_sorted(), "{found:?}");
         assert_eq!(listed(&open(before.path(), options())), after);
     }
+}
+
+#[test]
+fn chunks_of_text_that_a_build_before_took_were_lost_as_they_are_longer_than_was_announced() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut spool = Spool::open(dir.path(), 1 << 20, |_| Utc(0), |_, _| {}).expect("a folder");
+    let mut append = |kind, track: &str, at, payload| {
+        let source = Source { named_segments: track == "t", begins_segment: track == "t", ..PUSH };
+        spool.append(&Record { kind, at, track: track.to_owned(), source, payload }).expect("written");
+    };
+    let (Event::Init(video), text) = (init(), wvtt::write_init(1, Timescale::MILLI, Some("en"), &[], "WEBVTT")) else {
+        unreachable!("it is one")
+    };
+    append(Kind::Init, "v", NOW, video);
+    for index in 0..48 {
+        let Event::Chunk(RawChunk { bytes, .. }) = chunk(index) else { unreachable!("it is one") };
+        append(Kind::Chunk, "v", at(index), bytes);
+        // It comes late, when segments of two seconds are announced, and its chunks last for six.
+        match index {
+            10 => append(Kind::Init, "t", at(index), Bytes::from(text.clone())),
+            12 | 24 | 36 => {
+                append(Kind::Chunk, "t", at(index), six_seconds_of_text(index / 12));
+                append(Kind::PushEnds, "t", at(index), Bytes::new());
+            }
+            _ => {}
+        }
+    }
+    drop(spool);
+    let channel = open(dir.path(), options());
+    let broadcast = channel.broadcast();
+    assert_eq!(broadcast.timing.target_s, 2);
+    let (_, track) = broadcast.tracks_called("t").last().expect("a track");
+    let listed: Vec<_> = track.listed().map(|segment| (segment.number, segment.time, segment.is_gap)).collect();
+    assert_eq!((listed, track.next_number), (vec![(0, 6_000, false), (1, 12_000, false), (2, 18_000, false)], 3));
+    // What comes now is another matter.
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&six_seconds_of_text(4), &mut events).expect("a chunk");
+    let refusal = channel.take("t", events.remove(0), PUSH, at(48)).expect_err("too long").to_string();
+    assert!(refusal.contains("a chunk of 6.000 s"), "{refusal}");
+}
+
+/// A chunk of text with one cue, which begins at `number` times six seconds.
+fn six_seconds_of_text(number: u64) -> Bytes {
+    let mut cue = Vec::new();
+    wvtt::write_cue(&mut cue, &wvtt::CueBox { payload: "line", ..wvtt::CueBox::default() }, None);
+    let fragment = NewFragment {
+        sequence_number: number as u32 + 1,
+        track_id: 1,
+        description_index: 1,
+        base_media_decode_time: number * 6000,
+        samples: vec![RunSample { duration: 6000, size: cue.len() as u32, flags: 0x0200_0000, composition_offset: 0 }],
+        ..NewFragment::default()
+    };
+    Bytes::from([fragment.write(), cue].concat())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::content::live::channel::{Input, State, Waiting};
+use crate::content::live::channel::{Input, State, Waiting, fits};
 use crate::content::live::encoders::{Need, SAME_US};
 use crate::content::live::reorder::Item;
 use crate::content::live::spool::{Kind, Record};
@@ -119,6 +119,7 @@ impl State {
     pub(super) fn hand_over(&mut self, channel: &str, track: &str, need: Need, now: Utc) -> bool {
         let Some(standing) = self.window.standing(track) else { return false };
         for encoder in self.encoders.standing_by(track).into_iter().filter(|&other| other != standing.encoder) {
+            self.let_go_of_unfit(channel, track, encoder, now);
             let window = &self.window;
             let may_begin = |waiting: &Waiting| match &waiting.input {
                 Input::Chunk(chunk) => window.may_begin(track, chunk, &waiting.record.source, need == Need::NoHole),
@@ -144,6 +145,19 @@ impl State {
             return true;
         }
         false
+    }
+
+    /// Lets go of what is held of `track` and `encoder` and can't be part of what was announced since it came.
+    fn let_go_of_unfit(&mut self, channel: &str, track: &str, encoder: u32, now: Utc) {
+        let (window, mut refusal) = (&self.window, None);
+        self.encoders.retain(track, encoder, |waiting| {
+            let fits = fits(window, &waiting.record, &waiting.input, now);
+            fits.map_err(|error| refusal = Some(error)).is_ok()
+        });
+        if let Some(error) = refusal {
+            let encoder = self.encoders.name(encoder);
+            tracing::warn!(channel, track, encoder, %error, "what was held of an encoder that stands by is not taken");
+        }
     }
 
     /// A push of `track` broke.

@@ -40,6 +40,7 @@ impl State {
             }
         };
         self.noted = sequence;
+        self.end_owed(record.at);
         // A file that is to begin for another reason than its length is not forgotten where that was put off.
         self.is_full = written.is_full || (self.is_full && !matches!(written.rolled, Some(Ok(()))));
         if let Err(error) = written.noted {
@@ -76,6 +77,13 @@ impl State {
         }
     }
 
+    /// The disk has done what it was asked before: if files went by that, or may have, what was made of them holds no more.
+    fn end_owed(&mut self, now: Utc) {
+        if std::mem::take(&mut self.owes_end) {
+            std::mem::take(&mut self.lease).end(now);
+        }
+    }
+
     /// Time has passed: what became whole is noted in the archive, and the files of the spool go that are not to be kept any more; those also
     /// while writing fails, since nothing else makes room on a disk that is full.
     pub(super) fn keep_up(&mut self, channel: &str, now: Utc) {
@@ -92,26 +100,27 @@ impl State {
         let Some(disk) = &mut self.disk else { return };
         let kept = disk.ask(move |disk| {
             let written = disk.note(broadcast.as_deref());
-            (written, keep.map(|keep| disk.forget(&keep)).transpose())
+            (written, keep.map(|keep| disk.forget(&keep)))
         });
         match kept {
             Ok((written, forgotten)) => {
                 (self.noted, self.is_behind) = (noted, false);
                 // What there is more of goes next time.
-                if is_due && !matches!(forgotten, Ok(Some(Forgotten { is_more: true, .. }))) {
+                if is_due && !matches!(forgotten, Some(Forgotten { is_more: true, .. })) {
                     self.forgot_at = now;
                 }
+                self.owes_end |= matches!(forgotten, Some(Forgotten { was_archived: true, .. }));
+                self.end_owed(now);
                 if let Err(error) = written {
                     tracing::warn!(channel, %error, "the archive's index can't be written");
                 }
-                match forgotten {
-                    Ok(Some(Forgotten { was_archived: true, .. })) => std::mem::take(&mut self.lease).end(now),
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!(channel, %error, "old files of the spool can't be removed"),
+                if let Some(Forgotten { result: Err(error), .. }) = forgotten {
+                    tracing::warn!(channel, %error, "old files of the spool can't be removed");
                 }
             }
             // Nothing that came is missing by that, and it is done yet, or asked for again.
             Err(error) => {
+                self.owes_end |= is_due;
                 if !std::mem::replace(&mut self.is_behind, true) && self.failed.is_none() {
                     tracing::warn!(channel, %error, "letting go of old files of the spool takes long, or the archive's index does");
                 }
@@ -136,6 +145,7 @@ mod tests {
     use super::*;
     use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed, on_a_disk};
     use crate::content::live::channel::{Channel, Options, lock};
+    use crate::content::live::hand::Hand;
     use crate::content::live::spool::{FORGOTTEN_MAX, numbers};
     use crate::content::live::{archive, window};
 
@@ -222,6 +232,56 @@ mod tests {
             assert!(is_written(&channel), "{index}");
         }
         assert!(!lock(&channel.state).is_behind);
+    }
+
+    /// A channel with files that are to go at once when it is open again, and that channel.
+    fn with_old_files(dir: &Path) -> Channel {
+        let channel = open(dir, 3600);
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 241);
+        drop(channel);
+        open(dir, 1)
+    }
+
+    #[test]
+    fn what_was_made_of_files_that_went_late_was_held_to_be_good() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = with_old_files(dir.path());
+        let disk = |work: fn(&mut Hand<Disk>)| work(lock(&channel.state).disk.as_mut().expect("a spool"));
+        // Mostly the first time: a disk may be as fast as who asks it.
+        let lease = loop {
+            let (lease, before) = (channel.lease(), files(dir.path(), "spool").len());
+            disk(|disk| disk.wait(Duration::ZERO));
+            channel.tick(at(240));
+            disk(|disk| {
+                disk.settle();
+                disk.wait(Duration::from_secs(60));
+            });
+            if lock(&channel.state).is_behind {
+                break lease;
+            }
+            if files(dir.path(), "spool").len() == before {
+                return;
+            }
+        };
+        // The next that it is asked for is to write what comes.
+        channel.take("v", chunk(241), PUSH, at(241)).expect("taken");
+        assert!(!lease.is_live() && channel.lease().is_live());
+    }
+
+    #[test]
+    fn what_was_made_of_files_that_went_before_one_that_could_not_was_held_to_be_good() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = with_old_files(dir.path());
+        let (lease, before) = (channel.lease(), files(dir.path(), "spool"));
+        let second = *before.iter().nth(1).expect("files");
+        // Nobody removes it as a file.
+        let index = dir.path().join(format!("{second:08}.index"));
+        std::fs::remove_file(&index).expect("it was there");
+        std::fs::create_dir(&index).expect("a folder");
+        channel.tick(at(240));
+        assert_eq!(files(dir.path(), "spool"), before.into_iter().skip(1).collect());
+        assert!(!lease.is_live() && channel.lease().is_live());
     }
 
     #[test]

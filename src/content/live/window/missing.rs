@@ -11,7 +11,9 @@
 
 use std::time::Duration;
 
+use crate::content::live::cadence::Cadence;
 use crate::content::live::window::{Feed, TARGETS_BEHIND_MAX, Window};
+use crate::formats::isobmff::fragment::DECODE_TIME_MAX;
 use crate::media::live::LiveSegment;
 use crate::media::track::Kind;
 use crate::time::{Rounding, Timescale, Utc, rescale};
@@ -23,7 +25,7 @@ impl Window {
         let announced = Duration::from_secs(self.current.timing.target_s);
         let limit = self.options.target.max(announced) * TARGETS_BEHIND_MAX;
         let until_ms = edge_ms.saturating_sub(limit.as_millis() as i64);
-        let (locked, pace) = (self.locked(), self.pace());
+        let (locked, pace, gaps_max) = (self.locked(), self.pace(), self.gaps_max());
         let mut stopped = Vec::new();
         for (name, feed) in &mut self.feeds {
             let is_member = feed.period == Some(period.number) && period.track(name).is_some();
@@ -49,22 +51,8 @@ impl Window {
                     stopped.push((name.clone(), [end, end]));
                 }
             }
-            match locked {
-                Some(cadence) => {
-                    while ms(feed.start(cadence, feed.live.next_number)) <= until_ms {
-                        let number = feed.live.next_number + 1;
-                        feed.fill_until(cadence, number, now);
-                    }
-                }
-                None => {
-                    let target = feed.ticks(self.options.target).max(1);
-                    while ms(feed.live.next_time) <= until_ms {
-                        let (number, from) = (feed.live.next_number, feed.live.next_time);
-                        feed.live.segments.push(LiveSegment::gap(number, from, target, now).into());
-                        (feed.live.next_number, feed.live.next_time) = (number + 1, from + target);
-                    }
-                }
-            }
+            let target = feed.ticks(self.options.target).max(1);
+            feed.lacks(gaps_max, target, locked, |ticks| ms(ticks) <= until_ms, now);
             feed.decode_end = feed.decode_end.max(feed.live.next_time - feed.shift);
         }
         self.mend();
@@ -73,8 +61,57 @@ impl Window {
 }
 
 impl Feed {
+    /// Lists as missing, segment after segment, what begins when `is_passed`: `most` at once, so that whatever the times are nobody waits for long; what
+    /// is left comes with the next chunk of others. Nothing of it can come that is decoded later than a chunk can say, and such ticks have no sums.
+    fn lacks(&mut self, most: i64, target: i64, locked: Option<Cadence>, is_passed: impl Fn(i64) -> bool, now: Utc) {
+        for _ in 0..most {
+            let (number, time) = (self.live.next_number, self.live.next_time);
+            let begins = locked.map_or(time, |cadence| self.start(cadence, number));
+            if begins > DECODE_TIME_MAX || !is_passed(begins) {
+                return;
+            }
+            match locked {
+                Some(cadence) => self.fill_until(cadence, number + 1, now),
+                None => {
+                    self.live.segments.push(LiveSegment::gap(number, time, target, now).into());
+                    (self.live.next_number, self.live.next_time) = (number + 1, time + target);
+                }
+            }
+        }
+    }
+
     /// How much of what follows the last media was told to be missing, in ticks.
     pub(super) fn told(&self) -> Option<i64> {
         self.stopped.map(|stopped| self.decode_end - stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::content::live::pushed::Init;
+
+    #[test]
+    fn what_a_track_lacks_is_told_as_far_as_ticks_go_and_not_without_end() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging/video/init.mp4");
+        let init = Init::read(Bytes::from(std::fs::read(file).expect("a file")), "v").expect("it is read");
+        let (now, cadence) = (Utc(0), "2s".parse::<Cadence>().expect("a cadence"));
+        let two_s = 2 * 12_288;
+        for locked in [None, Some(cadence)] {
+            let mut feed = Feed::new(init.clone(), now);
+            feed.lacks(1000, two_s, locked, |_| true, now);
+            assert_eq!((feed.live.next_number, feed.live.next_time), (1000, 1000 * two_s));
+            feed.lacks(1000, two_s, locked, |ticks| ticks <= 1002 * two_s, now);
+            assert_eq!((feed.live.next_number, feed.live.next_time), (1003, 1003 * two_s));
+            let last = DECODE_TIME_MAX / two_s;
+            for ahead in [-1, 1, 3 * last] {
+                let number = last + ahead;
+                (feed.live.next_number, feed.live.next_time) = (number as u64, number * two_s);
+                feed.lacks(1000, two_s, locked, |_| true, now);
+                assert_eq!(feed.live.next_number as i64, number.max(last + 1));
+            }
+        }
     }
 }
