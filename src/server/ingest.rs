@@ -7,8 +7,8 @@
 //! | `/ingest/{channel}` | nothing: whether it may be pushed to |
 //! | `/ingest/{channel}/{file}`, `/ingest/{channel}/{track}/{file}` | a file of a packager: `init-stream0.m4s`, `chunk-stream0-00001.m4s`, … |
 //!
-//! Manifests that are pushed are read for which files belong together, and no further; DELETE is taken and forgotten: what is listed, and
-//! how long, is decided here. Encoders that push the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
+//! Manifests that are pushed are read for which files belong together, and no further; DELETE of one has it forgotten, and any other is
+//! taken and forgotten itself: what is listed, and how long, is decided here. Encoders that push the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
 
 pub(super) mod manifests;
 pub mod paths;
@@ -99,6 +99,7 @@ async fn respond(state: &State, peer: SocketAddr, request: &Request<()>, body: I
     let (channel, target) = target(request.uri().path()).ok_or_else(nowhere)?;
     authorize(&state.options.ingest, &channel, request.headers())?;
     if request.method() == Method::DELETE {
+        state.manifests.forget(&channel, request.uri().path());
         return Ok(());
     }
     if !matches!(*request.method(), Method::PUT | Method::POST) {

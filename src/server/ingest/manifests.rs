@@ -12,7 +12,7 @@ use crate::server::ingest::paths::{self, Named, Target};
 
 /// What is looked at of a manifest. It has the names of all tracks, unless its timelines are many hours long.
 pub(super) const BYTES_READ: usize = 256 << 10;
-/// Manifests of a channel that are remembered, each until it is pushed again: a playlist a track, and an MPD.
+/// Manifests of a channel that are remembered, a playlist a track, and an MPD: of more, those that were pushed last.
 const MANIFESTS_MAX: usize = 128;
 /// Tracks of one manifest.
 const TRACKS_MAX: usize = 64;
@@ -21,9 +21,15 @@ const URI_BYTES_MAX: usize = 1024;
 /// Elements of an MPD that may be open at once.
 const DEPTH_MAX: usize = 32;
 
-/// By channel and path, what each manifest says.
+/// By channel, what each manifest says, those first that came first.
 #[derive(Debug, Default)]
-pub struct Manifests(Mutex<BTreeMap<String, BTreeMap<String, Vec<Files>>>>);
+pub struct Manifests(Mutex<BTreeMap<String, Vec<Manifest>>>);
+
+#[derive(Debug)]
+struct Manifest {
+    path: String,
+    files: Vec<Files>,
+}
 
 /// The segments of a track: paths that differ in digits alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,9 +56,19 @@ impl Manifests {
         if !is_there(channel) || found.is_empty() {
             return;
         }
-        let of_channel = all.entry(channel.to_owned()).or_default();
-        if of_channel.len() < MANIFESTS_MAX || of_channel.contains_key(&decoded) {
-            of_channel.insert(decoded, found);
+        let manifests = all.entry(channel.to_owned()).or_default();
+        manifests.retain(|own| own.path != decoded);
+        if manifests.len() == MANIFESTS_MAX {
+            manifests.remove(0);
+        }
+        manifests.push(Manifest { path: decoded, files: found });
+    }
+
+    /// Forgets the manifest at `path`.
+    pub(super) fn forget(&self, channel: &str, path: &str) {
+        let Some(path) = percent_decoded(path) else { return };
+        if let Some(manifests) = self.lock().get_mut(channel) {
+            manifests.retain(|own| own.path != path);
         }
     }
 
@@ -61,16 +77,15 @@ impl Manifests {
         let all = self.lock();
         let path = percent_decoded(path)?;
         let of = |before: fn(&Files) -> &str| {
-            let files = all.get(channel)?.values().flatten().filter(|files| files.has(&path, before(files)));
-            let most = files.clone().map(|files| before(files).len()).max()?;
-            let mut tracks = files.filter(|files| before(files).len() == most).map(|files| &files.track);
-            // Two that say otherwise say nothing.
-            tracks.next().filter(|first| tracks.all(|track| track == *first))
+            let files =
+                all.get(channel)?.iter().flat_map(|own| &own.files).filter(|files| files.has(&path, before(files)));
+            // The last of the longest is what the newest says.
+            files.max_by_key(|files| before(files).len()).map(|files| &files.track)
         };
         of(|files| &files.before).or_else(|| of(|files| &files.before_digits)).map(|track| Named::segment_of(track))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<Files>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Manifest>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -281,8 +296,16 @@ mod tests {
     fn whose(pushed: &[(&str, &str)], path: &str) -> Option<String> {
         let manifests = Manifests::default();
         for (path, text) in pushed {
-            manifests.take("c", path, text.as_bytes(), |channel| channel == "c");
+            push(&manifests, path, text);
         }
+        said(&manifests, path)
+    }
+
+    fn push(manifests: &Manifests, path: &str, text: &str) {
+        manifests.take("c", path, text.as_bytes(), |channel| channel == "c");
+    }
+
+    fn said(manifests: &Manifests, path: &str) -> Option<String> {
         manifests.segment("c", path).map(|named| named.name)
     }
 
@@ -376,15 +399,50 @@ mod tests {
     }
 
     #[test]
-    fn what_two_manifests_say_otherwise_is_not_known_and_the_last_of_each_counts() {
+    fn a_manifest_that_was_renamed_vetoed_what_came_after_it() {
         let (one, other) = (playlist("v.mp4", &["1.m4s", "2.m4s"]), playlist("w.mp4", &["1.m4s", "2.m4s"]));
         let of = |pushed: &[(&str, &str)]| whose(pushed, "/ingest/c/3.m4s");
         assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/b.m3u8", &one)]).as_deref(), Some("v"));
-        assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/b.m3u8", &other)]), None);
+        assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/b.m3u8", &other)]).as_deref(), Some("w"));
+        assert_eq!(of(&[("/ingest/c/b.m3u8", &other), ("/ingest/c/a.m3u8", &one)]).as_deref(), Some("v"));
         assert_eq!(of(&[("/ingest/c/a.m3u8", &one), ("/ingest/c/a.m3u8", &other)]).as_deref(), Some("w"));
         for nothing in ["", "#EXTM3U", "<MPD>", "<MPD", "\0", "#EXTM3U\n#EXTINF:2,\n"] {
             assert_eq!(of(&[("/ingest/c/a.m3u8", nothing), ("/ingest/c/a.mpd", nothing)]), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_manifest_that_was_deleted_went_on_to_count() {
+        let manifests = Manifests::default();
+        let list = playlist("v.mp4", &["a1.m4s"]);
+        push(&manifests, "/ingest/c/a.m3u8", &list);
+        manifests.forget("d", "/ingest/c/a.m3u8");
+        manifests.forget("c", "/ingest/c/b.m3u8");
+        assert_eq!(said(&manifests, "/ingest/c/a2.m4s"), Some("v".to_owned()));
+        manifests.forget("c", "/ingest/c/%61.m3u8");
+        assert_eq!(said(&manifests, "/ingest/c/a2.m4s"), None);
+    }
+
+    #[test]
+    fn an_encoder_that_named_its_playlists_anew_was_not_understood_any_more() {
+        let manifests = Manifests::default();
+        for start in 0..2 * MANIFESTS_MAX {
+            for variant in 0..4 {
+                let list = playlist(&format!("v{variant}.mp4"), &[&format!("{start}_{variant}_1.m4s")]);
+                push(&manifests, &format!("/ingest/c/{start}_{variant}.m3u8"), &list);
+            }
+            for variant in 0..4 {
+                let found = said(&manifests, &format!("/ingest/c/{start}_{variant}_2.m4s"));
+                assert_eq!(found, Some(format!("v{variant}")), "start {start}");
+            }
+        }
+        // Those that are pushed again are not the oldest.
+        let kept = format!("/ingest/c/{}_0.m3u8", 2 * MANIFESTS_MAX - 1);
+        for number in 0..2 * MANIFESTS_MAX {
+            push(&manifests, &kept, &playlist("v0.mp4", &["k1.m4s"]));
+            push(&manifests, &format!("/ingest/c/n{number}.m3u8"), &playlist("w.mp4", &[&format!("n{number}-1.m4s")]));
+        }
+        assert_eq!(said(&manifests, "/ingest/c/k2.m4s"), Some("v0".to_owned()));
     }
 
     #[test]
