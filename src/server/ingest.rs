@@ -8,7 +8,7 @@
 //! | `/ingest/{channel}/{file}`, `/ingest/{channel}/{track}/{file}` | a file of a packager: `init-stream0.m4s`, `chunk-stream0-00001.m4s`, … |
 //!
 //! Manifests that are pushed are read for which files belong together, and no further; DELETE of one has it forgotten, and any other is
-//! taken and forgotten itself: what is listed, and how long, is decided here. Encoders that push the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
+//! taken and does nothing: what is listed, and how long, is decided here. Encoders that push the same are told apart by `?encoder=NAME`, by the user of their credentials, or by the address that they push from.
 
 pub(super) mod manifests;
 pub mod paths;
@@ -32,6 +32,7 @@ use crate::origin::object::Body;
 use crate::server::IngestOptions;
 use crate::server::clock::Clock;
 use crate::server::http::{self as server_http, Answer, Refused};
+use crate::server::ingest::manifests::Said;
 use crate::server::ingest::paths::{Named, Target, encoder_of, target};
 use crate::server::state::State;
 
@@ -105,7 +106,7 @@ async fn respond(state: &State, peer: SocketAddr, request: &Request<()>, body: I
     if !matches!(*request.method(), Method::PUT | Method::POST) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only PUT, POST and DELETE"));
     }
-    let target = said_by_manifests(state, &channel, request.uri().path()).map_or(target, Target::Track);
+    let target = as_manifests_say(state, &channel, request.uri().path(), target);
     match target {
         Target::Point => {
             is_none_of_library(state, &channel).await?;
@@ -354,11 +355,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(lost)
 }
 
-/// The track of `channel` whose segment lies at `path`, if a manifest says so and the track is there.
-fn said_by_manifests(state: &State, channel: &str, path: &str) -> Option<Named> {
-    let named = state.manifests.segment(channel, path)?;
-    let tracks = state.origin.channels().get(channel)?.tracks();
-    tracks.contains(&named.name).then_some(named)
+/// What `path` names of `channel`, which is `target` by its own.
+fn as_manifests_say(state: &State, channel: &str, path: &str, target: Target) -> Target {
+    let known = state.origin.channels().get(channel).map(|channel| channel.tracks()).unwrap_or_default();
+    match (state.manifests.said(channel, path, &known), target) {
+        (Said::Segment(named), _) if known.contains(&named.name) => Target::Track(named),
+        (Said::Segment(_) | Said::OfAnother, Target::Track(named)) => Target::Track(named.by_name_alone()),
+        (_, target) => target,
+    }
 }
 
 /// Takes a manifest, to its end.

@@ -149,6 +149,40 @@ async fn a_manifest_that_is_pushed_says_whose_a_segment_is_where_names_do_not() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sound_was_taken_for_pictures_until_its_playlist_came() {
+    let running = start(None, &[]);
+    let (first, second) = (Encoder::video("0"), Encoder::video("1"));
+    let list = |variant: u64, numbers: std::ops::RangeInclusive<u64>| {
+        let listed: String = numbers.map(|number| format!("#EXTINF:1.92,\ns_{variant}{number}.m4s\n")).collect();
+        format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-MAP:URI=\"init_{variant}.mp4\"\n{listed}"
+        )
+        .into_bytes()
+    };
+    let (taken, refused) = (["200 OK", ""], ["no_init", "push ftyp and moov first"]);
+    running.put("/ingest/tv/init_0.mp4", &first.init, 200, taken).await;
+    running.put("/ingest/tv/s_00.m4s", &segment(&first, 0), 200, taken).await;
+    running.put("/ingest/tv/s_10.m4s", &segment(&second, 0), 412, refused).await;
+    running.put("/ingest/tv/0.m3u8", &list(0, 0..=0), 200, taken).await;
+    // Its initialization segment is on its way, and then its playlist.
+    running.put("/ingest/tv/s_10.m4s", &segment(&second, 0), 412, refused).await;
+    running.put("/ingest/tv/init_1.mp4", &second.init, 200, taken).await;
+    running.put("/ingest/tv/s_10.m4s", &segment(&second, 0), 412, refused).await;
+    running.put("/ingest/tv/1.m3u8", &list(1, 0..=0), 200, taken).await;
+    for number in 1..12 {
+        running.put(&format!("/ingest/tv/s_0{number}.m4s"), &segment(&first, number), 200, taken).await;
+        running.put("/ingest/tv/0.m3u8", &list(0, 0..=number), 200, taken).await;
+        running.put(&format!("/ingest/tv/s_1{number}.m4s"), &segment(&second, number), 200, taken).await;
+        running.put("/ingest/tv/1.m3u8", &list(1, 0..=number), 200, taken).await;
+    }
+    let channel = running.studio.channels.get("tv").unwrap();
+    assert_eq!(channel.tracks(), ["main-0", "main-1"]);
+    assert_eq!(running.send("DELETE", "/ingest/tv/1.m3u8", "", b"").await.0, 200);
+    running.put("/ingest/tv/s_112.m4s", &segment(&second, 12), 412, refused).await;
+    running.put("/ingest/tv/s_012.m4s", &segment(&first, 12), 200, taken).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_knows_the_token_of_its_channel() {
     let running = start(Some("secret"), &[("own", "secret2")]);
     let init = Encoder::video("v").init;

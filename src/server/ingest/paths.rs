@@ -39,6 +39,10 @@ pub struct Named {
     pub is_segment: bool,
     /// What it is called if this is a segment, where only what comes can tell.
     or_segment_of: Option<String>,
+    /// The last number of a file's name.
+    number: String,
+    /// Whether it may be of a track that is called otherwise, where it can be of no other.
+    may_be_of_only: bool,
 }
 
 /// The channel, and what of it `path` names; `None` if that names no channel.
@@ -91,7 +95,10 @@ fn of_parts(parts: &[String]) -> Target {
     match (&folders[..], extension) {
         ([folder], None) if is_of_track(file) => track(folder, true, None),
         (_, None) => track(file, false, None),
-        ([], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => track(&track_of(stem, true), true, None),
+        ([], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => match track(&track_of(stem, true), true, None) {
+            Target::Track(named) => Target::Track(Named { number: number_of(stem).to_owned(), ..named }),
+            other => other,
+        },
         // Both interfaces have these extensions.
         ([], Some("cmfv" | "cmfa" | "cmft" | "cmfm" | "mp4")) => {
             let (name, of_segment) = (track_of(stem, false), track_of(stem, true));
@@ -111,7 +118,13 @@ fn of_parts(parts: &[String]) -> Target {
 fn track(name: &str, is_segment: bool, or_segment_of: Option<String>) -> Target {
     let or_segment_of = or_segment_of.filter(|name| is_name(name));
     match is_name(name) {
-        true => Target::Track(Named { name: name.to_owned(), is_segment, or_segment_of }),
+        true => Target::Track(Named {
+            name: name.to_owned(),
+            is_segment,
+            or_segment_of,
+            number: String::new(),
+            may_be_of_only: true,
+        }),
         false => Target::Unknown,
     }
 }
@@ -130,6 +143,11 @@ fn is_of_track(file: &str) -> bool {
 
 fn is_number(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn number_of(stem: &str) -> &str {
+    let numbers = stem.split(|c: char| !c.is_ascii_digit());
+    numbers.rev().find(|number| !number.is_empty()).unwrap_or("")
 }
 
 fn ends_with_number(stem: &str) -> bool {
@@ -155,27 +173,39 @@ fn track_of(stem: &str, is_segment: bool) -> String {
 impl Named {
     /// A segment of `track`.
     pub(super) fn segment_of(track: &str) -> Named {
-        Named { name: track.to_owned(), is_segment: true, or_segment_of: None }
+        Named {
+            name: track.to_owned(),
+            is_segment: true,
+            or_segment_of: None,
+            number: String::new(),
+            may_be_of_only: false,
+        }
+    }
+
+    /// The same, and of no track that is called otherwise.
+    pub(super) fn by_name_alone(self) -> Named {
+        Named { may_be_of_only: false, ..self }
     }
 
     /// The track of those `known` that is meant by a request that begins with media.
     pub fn of_media(&self, known: &[String]) -> Named {
         let is_known = |name: &str| known.iter().any(|known| known == name);
         if self.is_segment {
-            return Named { name: known_name(known, &self.name).into_owned(), ..self.clone() };
+            return Named { name: known_name(known, self).into_owned(), ..self.clone() };
         }
         let Some(of_segment) = &self.or_segment_of else { return self.clone() };
         // In a folder both are called by that.
         if (self.name != *of_segment && is_known(&self.name)) || !is_known(of_segment) {
             return self.clone();
         }
-        Named { name: of_segment.clone(), is_segment: true, or_segment_of: None }
+        Named { name: of_segment.clone(), is_segment: true, or_segment_of: None, ..self.clone() }
     }
 }
 
 /// `name`, or the track of those `known` that a packager means by it whose initialization segment is called otherwise: `out12` of `out`,
-/// `out-1` of `main-1`, or of the only track that there is, unless that has another number.
-fn known_name<'a>(known: &[String], name: &'a str) -> Cow<'a, str> {
+/// `out-1` of `main-1`, or of the only track that there is, unless that has another number, if it `may_be_of_only`.
+fn known_name<'a>(known: &[String], named: &'a Named) -> Cow<'a, str> {
+    let name = named.name.as_str();
     let is_known = |name: &str| known.iter().any(|known| known == name);
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
     let number = |name: &str| {
@@ -186,11 +216,17 @@ fn known_name<'a>(known: &[String], name: &'a str) -> Cow<'a, str> {
     // Only an initialization segment without a name may be of any.
     let is_alike = |known: &&String| own.is_some() && number(known) == own && known.starts_with("main-");
     let mut alike = known.iter().filter(is_alike);
+    // Where a variant's number and the segment's own are one, as in `s_10`, that begins with the variant's.
+    let may_be_of = |only: &str| {
+        let variant = only.strip_prefix("main-").unwrap_or("");
+        own.is_none() && (named.number.len() < 2 || named.number.starts_with(variant))
+    };
     match (known, alike.next(), alike.next()) {
         _ if is_known(name) => name.into(),
         _ if is_known(stem) => stem.into(),
+        _ if !named.may_be_of_only => name.into(),
         (_, Some(alike), None) => alike.clone().into(),
-        ([only], ..) if own.is_none() || number(only).is_none() => only.clone().into(),
+        ([only], ..) if may_be_of(only) || number(only).is_none() => only.clone().into(),
         _ => name.into(),
     }
 }
@@ -304,6 +340,13 @@ mod tests {
         let one = |name: &str| [name.to_owned()];
         assert_eq!(segment("/ingest/c/out_1_00001.m4s", &one("main-0")), "out-1", "another number is another track's");
         assert_eq!(segment("/ingest/c/audio_1_00001.m4s", &[one("video-1"), one("video-2")].concat()), "audio-1");
+        assert_eq!(segment("/ingest/c/s_00.m4s", &one("main-0")), "main-0");
+        assert_eq!(segment("/ingest/c/s_7.m4s", &one("main-0")), "main-0");
+        assert_eq!(segment("/ingest/c/s_00012.m4s", &one("main-0")), "main-0");
+        assert_eq!(segment("/ingest/c/s_10.m4s", &one("main-0")), "s", "it may be of variant 1, whose init comes next");
+        assert_eq!(segment("/ingest/c/10.m4s", &one("main-0")), "main", "likewise");
+        assert_eq!(segment("/ingest/c/s_05.m4s", &one("main-1")), "s");
+        assert_eq!(segment("/ingest/c/s_15.m4s", &one("main-1")), "main-1");
         assert_eq!(segment("/ingest/c/out12.m4s", &one("out")), "out");
         assert_eq!(segment("/ingest/c/out12.m4s", &one("main")), "main");
         assert_eq!(segment("/ingest/c/en_20261126_00001.m4s", &["en".to_owned(), "de".to_owned()]), "en");
