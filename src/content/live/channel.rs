@@ -329,7 +329,8 @@ impl Channel {
                 "segments, parts or the cadence are to be otherwise: what comes next is announced anew, and alone in its playlists"
             );
         }
-        if records == 0
+        // What was closed for that is not open again for who comes next.
+        if (records == 0 || is_otherwise)
             && let Some(Err(error)) =
                 spool.as_mut().map(|spool| spool.append(&checkpoint(&window, Kind::Checkpoint, at)))
         {

@@ -20,6 +20,7 @@ mod given_up;
 pub mod handover;
 mod missing;
 mod names;
+mod passing;
 mod timeline;
 
 use std::cmp::Ordering;
@@ -519,7 +520,7 @@ impl Window {
         let target = feed.ticks(self.options.target);
         let is_over = locked.is_some_and(|cadence| feed.is_over(cadence, chunk));
         if is_over || feed.begins_segment(chunk, source, target, self.timing, self.options.cadence) {
-            if locked.is_some() && !is_boundary {
+            if locked.is_some_and(|cadence| !is_boundary || feed.has_had(cadence, chunk)) {
                 // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
                 feed.finish(now, Some(chunk.time), pace);
                 self.publish(now);
@@ -573,44 +574,7 @@ impl Window {
     /// Media of `name` is under another key than the initialization segment names.
     fn rotates(&mut self, name: &str, kid: [u8; 16]) {
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.live.face.keys.is_empty()) else { return };
-        let keys = vec![KeyChange { first_sample: 0, kid, pssh: Arc::default() }];
-        feed.live.face = Arc::new(Track { keys, ..Track::clone(&feed.live.face) });
-    }
-
-    /// The encoder of `name` says that nothing more will come.
-    pub fn end(&mut self, name: &str, now: Utc) {
-        let pace = self.pace();
-        let Some(feed) = self.feeds.get_mut(name) else { return };
-        feed.finish(now, None, pace);
-        feed.ended = true;
-        self.close_over(now);
-        self.settle(now);
-        self.publish(now);
-        self.expire(now);
-    }
-
-    /// Time has passed: the gathering may be over, and segments leave the window. Says whether anything is new that media did not bring.
-    pub fn tick(&mut self, now: Utc) -> bool {
-        let before = (self.current.periods.len(), self.current.ended, self.gathering.is_some());
-        self.settle(now);
-        if !self.current.ended && self.has_ended(now) {
-            self.publish(now);
-        }
-        let is_silent = self
-            .options
-            .end_after
-            .is_some_and(|limit| self.current.media_at.0 > 0 && now > self.current.media_at.after(limit));
-        if is_silent && !self.current.ended {
-            let pace = self.pace();
-            for feed in self.feeds.values_mut() {
-                feed.close(now, None, pace);
-                feed.ended = true;
-            }
-            self.publish(now);
-        }
-        // Who is not heard of any more is not waited for, and that is told of.
-        let has_left = self.expire(now);
-        has_left || before != (self.current.periods.len(), self.current.ended, self.gathering.is_some())
+        feed.live.face = Arc::new(Track { keys: rotated(kid), ..Track::clone(&feed.live.face) });
     }
 
     /// Media of the feed called `name` is missing from the one time until the other, in ticks.
@@ -1189,6 +1153,11 @@ impl Feed {
 
 fn hash(chunk: &Chunk) -> u64 {
     first_u64(blake3::hash(&chunk.bytes).as_bytes())
+}
+
+/// What is known of the keys of a track whose media is under `kid`, too.
+fn rotated(kid: [u8; 16]) -> Vec<KeyChange> {
+    vec![KeyChange { first_sample: 0, kid, pssh: Arc::default() }]
 }
 
 /// `rate` rounded up to two digits.

@@ -135,6 +135,49 @@ fn a_window_and_segments_that_changed_hold_after_a_restart() {
 }
 
 #[test]
+fn what_time_alone_closed_before_its_period_was_announced_is_closed_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = || window::Options { end_after: Some(Duration::from_secs(60)), ..options() };
+    let channel = open(dir.path(), options());
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 20);
+    // It begins anew, and half a segment is all that comes of that.
+    for index in [20, 21] {
+        channel.take("v", chunk(4000 + index), PUSH, at(index)).expect("taken");
+    }
+    for seconds in 55..70 {
+        channel.tick(at(21).after(Duration::from_secs(seconds)));
+    }
+    let told = |channel: &Channel| (channel.broadcast().periods.len(), channel.broadcast().ended, listed(channel));
+    let before = told(&channel);
+    assert_eq!((before.0, before.1, before.2.len()), (2, true, 6));
+    drop(channel);
+    assert_eq!(told(&open(dir.path(), options())), before);
+}
+
+#[test]
+fn what_was_closed_for_a_change_is_not_open_again_once_that_is_taken_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let channel = open(dir.path(), options());
+    channel.take("v", init(), PUSH, NOW).expect("taken");
+    push(&channel, 0, 23);
+    drop(channel);
+    let longer = open(dir.path(), window::Options { target: Duration::from_secs(4), ..options() });
+    let lengths = |channel: &Channel| {
+        let broadcast = channel.broadcast();
+        let segments =
+            broadcast.tracks_called("v").flat_map(|(_, track)| track.segments.iter().cloned().collect::<Vec<_>>());
+        segments.map(|segment| (segment.number, segment.duration)).collect::<Vec<_>>()
+    };
+    let told = lengths(&longer);
+    assert_eq!(told.last(), Some(&(5, TWO_S / 4 * 3)), "it was under way");
+    drop(longer);
+    let channel = open(dir.path(), options());
+    push(&channel, 23, 40);
+    assert_eq!(lengths(&channel)[..told.len()], told);
+}
+
+#[test]
 fn a_latency_alone_that_changed_holds_at_once() {
     let dir = tempfile::tempdir().expect("a folder");
     let with = |latency_ms: Option<u64>| {

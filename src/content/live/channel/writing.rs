@@ -23,10 +23,14 @@ impl State {
         if !is_time(self.failed, record.at) {
             return None;
         }
+        // What goes on from a checkpoint made while a period gathers could not repeat how it was announced.
+        let is_gathering = self.window.is_gathering(record.at);
+        if self.failed.is_some() && is_gathering {
+            return None;
+        }
         // Reading back must not run over the hole: it goes on from where the window stands.
         let resumed = self.failed.map(|_| checkpoint(&self.window, Kind::Resumed, record.at));
-        // A log that began while a period gathers could not repeat how it was announced.
-        let may_roll = self.failed.is_none() && !self.window.is_gathering(record.at);
+        let may_roll = self.failed.is_none() && !is_gathering;
         let is_full = self.is_full && may_roll && is_time(self.unrolled, record.at);
         let next = is_full.then(|| checkpoint(&self.window, Kind::Checkpoint, record.at));
         let (owned, broadcast) = (record.clone(), self.unnoted());

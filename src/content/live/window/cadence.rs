@@ -349,6 +349,12 @@ impl Feed {
         u64::try_from(cadence.nearest(time, self.init.face.timescale)).unwrap_or(0)
     }
 
+    /// Whether the segment that begins with `chunk` was there already, all of it: one that ended at once ends hardly later than it begins.
+    pub(super) fn has_had(&self, cadence: Cadence, chunk: &Chunk) -> bool {
+        let is_passed = chunk.time < self.live.next_time && self.live.open.is_none();
+        is_passed && self.number_at(cadence, chunk.time) < self.live.next_number
+    }
+
     /// How late `chunk` came, on its own media clock.
     pub(super) fn note_lateness(&mut self, chunk: &Chunk, now: Utc) {
         let end = MediaTime::new(chunk.end, self.init.face.timescale).to(Timescale::MILLI, Rounding::Down);

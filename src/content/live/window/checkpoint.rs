@@ -15,7 +15,7 @@ use crate::content::live::kept::{Time, hex, media_time, time, unhex};
 use crate::content::live::pushed::Init;
 use crate::content::live::requests::Requests;
 use crate::content::live::window::given_up::{EventFeed, GivenUp};
-use crate::content::live::window::{Feed, Gathering, Options, Window};
+use crate::content::live::window::{Feed, Gathering, Options, Window, rotated};
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::prft::Produced;
 use crate::media::event::{LiveEvent, Timeline, cues};
@@ -109,6 +109,9 @@ struct Period {
     origin: Time,
     cuts: Vec<i64>,
     tracks: Vec<String>,
+    /// Of those that are in another one by now: version, next number and next time.
+    #[serde(default)]
+    gone: BTreeMap<String, (u64, u64, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -172,6 +175,11 @@ struct Fed {
     schemes: Vec<(String, String)>,
     #[serde(default)]
     requests: Requests,
+    /// The first key that its media was under, but for that of the initialization segment, in hexadecimal digits.
+    #[serde(default)]
+    other_key: Option<String>,
+    #[serde(default)]
+    is_renumbered: bool,
 }
 
 impl Window {
@@ -184,6 +192,10 @@ impl Window {
             origin: time(period.origin),
             cuts: period.cuts.clone(),
             tracks: period.tracks.iter().map(|track| track.face.name.clone()).collect(),
+            gone: (period.tracks.iter())
+                .filter(|track| self.feeds.get(&track.face.name).is_some_and(|feed| feed.period != Some(period.number)))
+                .map(|own| (own.face.name.clone(), (own.face.version.0, own.next_number, own.next_time)))
+                .collect(),
         });
         let gathering = self.gathering.as_ref().map(|gathering| Gathered {
             number: gathering.number,
@@ -221,6 +233,8 @@ impl Window {
             produced: feed.live.produced.map(|own| (own.at.0, own.media_time, own.is_captured)),
             schemes: feed.live.face.events.iter().map(said_scheme).collect(),
             requests: feed.requests,
+            other_key: feed.live.face.keys.first().map(|own| hex(&own.kid)),
+            is_renumbered: feed.is_renumbered,
         };
         let timing = self.timing.or((!current.periods.is_empty()).then_some(current.timing));
         let checkpoint = Checkpoint {
@@ -345,7 +359,15 @@ impl Window {
         current.timing = timing.unwrap_or_default();
         current.events = Arc::clone(&window.events);
         if let Some(period) = checkpoint.period {
-            let live = |name: &String| window.feeds.get(name).map(|feed| Arc::new(feed.live.clone()));
+            let live = |name: &String| {
+                let live = window.feeds.get(name)?.live.clone();
+                let Some(&(version, next_number, next_time)) = period.gone.get(name) else {
+                    return Some(Arc::new(live));
+                };
+                let face = Arc::new(Track { version: Version(version), ..Track::clone(&live.face) });
+                let listed_from = next_number;
+                Some(Arc::new(LiveTrack { face, open: None, listed_from, next_number, next_time, ..live }))
+            };
             current.periods.push(Arc::new(LivePeriod {
                 number: period.number,
                 start: media_time(period.start)?,
@@ -429,7 +451,11 @@ impl Fed {
     fn feed(self, name: &str) -> Option<Feed> {
         let init = Init::read(Bytes::from(unhex(&self.init)?), name).ok()?;
         let events = self.schemes.into_iter().map(|(uri, value)| EventScheme { uri, value }).collect();
-        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, events, ..init.face.clone() };
+        let mut face =
+            Track { version: Version(self.version), frame_rate: self.frame_rate, events, ..init.face.clone() };
+        if let Some(kid) = self.other_key.as_deref().and_then(unhex).and_then(|kid| kid.try_into().ok()) {
+            face.keys = rotated(kid);
+        }
         let mut feed = Feed::new(init, Utc(self.last_at));
         let open = self.open.map(|(number, time, duration, starts_with_sync)| {
             let chunks = Vec::new();
@@ -477,6 +503,7 @@ impl Fed {
         feed.late_ms = self.late_ms.unwrap_or(i64::MIN);
         (feed.kept, feed.wanted) = self.kept.unwrap_or((feed.kept, feed.wanted));
         feed.requests = self.requests;
+        feed.is_renumbered = self.is_renumbered;
         (feed.peak, feed.bits, feed.ticks) = self.measured;
         Some(feed)
     }
@@ -487,6 +514,35 @@ mod tests {
     use super::*;
     use crate::formats::isobmff::emsg::{EventMessage, EventTime};
     use crate::time::{MediaTime, Timescale};
+
+    #[test]
+    fn other_keys_and_numbers_that_say_nothing_are_in_a_checkpoint_and_where_a_track_ended_that_gathers() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/packaging/video/init.mp4");
+        let init = Init::read(Bytes::from(std::fs::read(file).expect("a file")), "v").expect("it is read");
+        let mut window = Window::new(Options::default());
+        let mut feed = Feed::new(init, Utc(7));
+        let ended = Arc::new(LiveTrack { next_number: 9, next_time: 18, ..feed.live.clone() });
+        let face = Track { version: Version(5), keys: rotated([7; 16]), ..Track::clone(&feed.live.face) };
+        (feed.live.face, feed.live.next_number, feed.is_renumbered, feed.period) = (Arc::new(face), 11, true, Some(1));
+        window.feeds.insert("v".to_owned(), feed);
+        let period = LivePeriod {
+            number: 0,
+            start: MediaTime::ZERO,
+            origin: MediaTime::ZERO,
+            end: None,
+            cuts: Vec::new(),
+            tracks: vec![Arc::clone(&ended)],
+        };
+        let mut current = crate::media::live::Broadcast::clone(&window.current);
+        current.periods.push(Arc::new(period));
+        window.current = Arc::new(current);
+        let restored = Window::restored(Options::default(), &window.checkpoint()).expect("a checkpoint");
+        let feed = &restored.feeds["v"];
+        assert_eq!((&feed.live.face.keys, feed.live.face.version), (&rotated([7; 16]), Version(5)));
+        assert_eq!((feed.live.next_number, feed.is_renumbered), (11, true));
+        let track = &restored.current.periods[0].tracks[0];
+        assert_eq!((track.face.version, track.next_number, track.next_time), (ended.face.version, 9, 18));
+    }
 
     #[test]
     fn events_and_options_are_in_a_checkpoint() {

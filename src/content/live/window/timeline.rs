@@ -97,7 +97,7 @@ impl Window {
     /// Where what was published of the track called `name` ends, in microseconds after the broadcast's start.
     fn had_until_us(&self, name: &str) -> Option<i64> {
         let (period, track) = self.current.tracks_called(name).last()?;
-        Some(after_start_us(period, track, track.end()?))
+        Some(after_start_us(period, track, track.end().unwrap_or(track.next_time)))
     }
 
     /// Where what is told ends, of the newest period and of what the members of the period `number` had, in whatever period: the next one begins behind
@@ -175,8 +175,8 @@ impl Window {
         let Some((_, before)) = self.current.tracks_called(&feed.live.face.name).last() else { return false };
         let gathers = self.gathers().is_some() && feed.period == self.gathers();
         let (from, to) = (before.face.timescale, feed.init.face.timescale);
-        let end = before.end().map(|end| rescale(end, from, to, Rounding::Nearest));
-        gathers && end.is_some_and(|end| feed.live.next_time < end && end <= chunk.time.saturating_add(feed.jitter()))
+        let end = rescale(before.end().unwrap_or(before.next_time), from, to, Rounding::Nearest);
+        gathers && feed.live.next_time < end && end <= chunk.time.saturating_add(feed.jitter())
     }
 
     /// The track that the feed called `name` would be played with, and how many seconds before or after its media `chunk` begins, if that is
