@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
+use crate::content::live::published::Step;
 use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, OpenSegment, rope_from};
 use crate::media::track::Version;
 use crate::origin::address::Class;
@@ -421,7 +422,7 @@ async fn awaited(
     }
     let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
-    wait(origin, channel, limit, has_come).await?.ok_or_else(|| {
+    wait(origin, channel, track, limit, has_come).await?.ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_in_time", "what was asked for did not come in time")
     })
 }
@@ -441,10 +442,12 @@ fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> b
     part < had || number > msn + 1 || parts > 0
 }
 
-/// The first state of `channel` for which `has_come` holds, or nothing within `limit`. Who has to wait for it needs a place.
+/// The first state of `channel` for which `has_come` holds, or nothing within `limit`: it goes by parts and segments of the tracks called
+/// `track`, and by what holds of all of the broadcast. Who has to wait for it needs a place.
 async fn wait(
     origin: &Origin,
     channel: &Channel,
+    track: &str,
     limit: Duration,
     has_come: impl Fn(&Arc<Broadcast>) -> bool,
 ) -> Result<Option<Arc<Broadcast>>, Problem> {
@@ -453,7 +456,7 @@ async fn wait(
         return Ok(Some(newest));
     }
     let _place = place(origin, channel)?;
-    let mut states = channel.subscribe();
+    let mut states = channel.subscribe(track, Step::Part);
     let waited = tokio::time::timeout(limit, states.wait_for(has_come)).await;
     Ok(waited.ok().and_then(Result::ok).map(|broadcast| Arc::clone(&broadcast)))
 }
@@ -508,7 +511,7 @@ async fn part(
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
     let is_passed = |later: &Broadcast| newest(later).is_some_and(|(next, _)| next > time);
     let is_known = |later: &Arc<Broadcast>| later.ended || found(later).is_some() || is_passed(later);
-    let later = wait(origin, channel, limit, is_known).await?;
+    let later = wait(origin, channel, name, limit, is_known).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this part did not come"))
 }
 
@@ -552,7 +555,7 @@ async fn segment(
     if broadcast.ended {
         return Err(no_such_object());
     }
-    let later = wait(origin, channel, EARLY, |later| later.ended || found(later).is_some()).await?;
+    let later = wait(origin, channel, name, EARLY, |later| later.ended || found(later).is_some()).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this segment has not come yet"))
 }
 
@@ -575,7 +578,8 @@ fn growing(
     if request.method() != Method::HEAD {
         let place = place(origin, channel)?;
         let (pieces, growth) = mpsc::channel(PIECES_MAX);
-        tokio::spawn(follow(place, channel.subscribe(), pieces, name, version, time));
+        let states = channel.subscribe(&name, Step::Chunk);
+        tokio::spawn(follow(place, states, pieces, name, version, time));
         *response.body_mut() = Body::growing(growth);
     }
     Ok(response)
