@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
@@ -25,7 +25,8 @@ use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
 use crate::origin::channels::is_silent;
 use crate::origin::object::{
-    ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, Object, PASSED, Problem, Recipe, STORED,
+    ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, MEDIA_AGE, Object, PASSED, Problem, Recipe, STORED,
+    of_numbers,
 };
 use crate::origin::render::{IMMUTABLE, media_type, no_such_object};
 use crate::origin::serve::Origin;
@@ -41,8 +42,6 @@ use crate::time::Utc;
 const WAIT_TARGETS: u32 = 3;
 /// Who asks for a segment a little early waits so long.
 const EARLY: Duration = Duration::from_secs(1);
-/// Seconds since media last came, in answers that are manifests: so that whoever is in front sees a channel falter before it is silent.
-const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 /// How far beyond the next part one is waited for: another node, of which a cache has the playlist, may be so much further on.
@@ -159,33 +158,32 @@ impl Origin {
         request: &Request<()>,
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
-        let parts: Vec<&str> = rest.split('/').collect();
-        let answered = |(object, how): (Arc<Object>, HeaderValue)| {
-            let mut response = answer(&object, how, request);
-            // As of the answer: what was waited for came after `now`, and has no age.
-            let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
-            if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
-                response.headers_mut().insert(MEDIA_AGE, age);
-            }
-            response
-        };
-        match parts[..] {
-            ["master.m3u8"] => self.manifest(channel, channel.broadcast(), Manifest::Multivariant, now).map(answered),
-            ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
-            [track, "media.m3u8"] => {
+        let mut parts = rest.split('/');
+        let (broadcast, manifest) = match [(); 4].map(|()| parts.next()) {
+            [Some("master.m3u8"), None, ..] => (channel.broadcast(), Manifest::Multivariant),
+            [Some("manifest.mpd"), None, ..] => (channel.broadcast(), Manifest::Mpd),
+            [Some(track), Some("media.m3u8"), None, _] => {
                 let directives = Directives::parse(request.uri().query())?;
                 let broadcast = awaited(self, channel, track, directives).await?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
                 let is_delta = directives.skip && !broadcast.ended;
-                let media = Manifest::Media { track: track.to_owned(), is_delta, was_waited_for };
-                self.manifest(channel, broadcast, media, now).map(answered)
+                (broadcast, Manifest::Media { track: track.to_owned(), is_delta, was_waited_for })
             }
-            [track, version, file] => {
+            [Some(track), Some(version), Some(file), None] => {
                 let version = version.parse().map_err(|()| no_such_object())?;
-                self.of_track(channel, key, track, version, file, request, now).await
+                return self.of_track(channel, key, track, version, file, request, now).await;
             }
-            _ => Err(no_such_object()),
+            _ => return Err(no_such_object()),
+        };
+        // What was waited for came after `now`, and has no age.
+        let media_age_ms = now.0.saturating_sub(broadcast.media_at.0);
+        let (object, how) = self.manifest(channel, broadcast, manifest, now)?;
+        let mut response = answer(&object, how, request);
+        if media_age_ms > 0 {
+            let age = of_numbers(format_args!("{}.{:03}", media_age_ms / 1000, media_age_ms % 1000));
+            response.headers_mut().insert(MEDIA_AGE, age);
         }
+        Ok(response)
     }
 
     /// A manifest of `broadcast`, or of a later state.
@@ -213,7 +211,7 @@ impl Origin {
         let written_once = cell.get_or_init(|| {
             how = STORED;
             self.telemetry().flights_started.inc();
-            let what = Written { clock: "../time", lease: Arc::default(), is_final: false };
+            let what = Written { clock: "../time", lease: Arc::default(), has_age: true, is_final: false };
             written(&self.options, &broadcast, &manifest, what).map(Arc::new)
         });
         written_once.clone().map(|object| (object, how))
@@ -373,7 +371,10 @@ impl Origin {
 /// The answer of `object`, which came about so (RFC 9211).
 fn answer(object: &Object, how: HeaderValue, request: &Request<()>) -> Response<Body> {
     let mut response = object.answer(request.method(), request.headers());
-    response.headers_mut().insert(CACHE_STATUS, how);
+    // That is what its head says.
+    if how != HIT {
+        response.headers_mut().insert(CACHE_STATUS, how);
+    }
     response
 }
 

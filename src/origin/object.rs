@@ -36,6 +36,10 @@ pub(crate) const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=
 pub(crate) const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
 /// Of what nobody keeps.
 pub(crate) const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
+/// Seconds since media last came, in answers that are manifests of a channel: so that whoever is in front sees it falter before it is silent.
+pub(crate) const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
+/// What it says to who waited for what came: part of the head, as above.
+const NO_AGE: HeaderValue = HeaderValue::from_static("0.000");
 /// CTA-5006.
 const CMSD_STATIC: HeaderName = HeaderName::from_static("cmsd-static");
 /// Likewise, where there is CMSD.
@@ -151,6 +155,8 @@ pub struct Recipe {
     pub coded: Vec<(Coding, Bytes)>,
     /// What it is, as CMSD-Static says it; `None` to say nothing.
     pub cmsd: Option<String>,
+    /// Whether it says how old the media is.
+    pub has_age: bool,
     /// Ends when the source changes.
     pub lease: Arc<Lease>,
     /// How long it may be served after that.
@@ -186,7 +192,7 @@ impl Object {
     /// Makes the heads.
     pub fn new(recipe: Recipe) -> Object {
         let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, cmsd, .. } = recipe;
-        let Recipe { lease, grace, sent_within, .. } = recipe;
+        let Recipe { has_age, lease, grace, sent_within, .. } = recipe;
         let cmsd = cmsd.map(|text| HeaderValue::from_str(&text).expect("CMSD is ours, and ASCII"));
         let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
         let modified = modified_s.map(|seconds| {
@@ -196,7 +202,7 @@ impl Object {
         let negotiated = !coded.is_empty();
         let representation = |coding: Option<(&'static str, &str)>, body: Rope, len: u64| {
             let etag = format!("\"{etag}{}\"", coding.map_or("", |(_, suffix)| suffix));
-            let mut head = HeaderMap::with_capacity(12);
+            let mut head = HeaderMap::with_capacity(if has_age { 14 } else { 12 });
             head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             head.insert(CONTENT_LENGTH, HeaderValue::from(len));
             head.insert(ETAG, HeaderValue::from_str(&etag).expect("entity tags are ours, and ASCII"));
@@ -212,6 +218,9 @@ impl Object {
                 head.insert(CMSD_STATIC, cmsd.clone());
             }
             head.insert(CACHE_STATUS, HIT);
+            if has_age {
+                head.insert(MEDIA_AGE, NO_AGE);
+            }
             if negotiated {
                 head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
             }
@@ -354,7 +363,7 @@ impl Representation {
 }
 
 /// A header value of up to three numbers, made in one allocation.
-fn of_numbers(text: std::fmt::Arguments<'_>) -> HeaderValue {
+pub(crate) fn of_numbers(text: std::fmt::Arguments<'_>) -> HeaderValue {
     let mut space = [0; 80];
     let mut rest = space.as_mut_slice();
     rest.write_fmt(text).expect("three numbers of 64 bits have at most 60 digits");

@@ -185,6 +185,7 @@ impl Render {
             body: Some(body),
             coded: Vec::new(),
             cmsd: None,
+            has_age: false,
             lease: self.indexed.lease(),
             grace: self.grace,
             // Its bytes are counted where they were read.

@@ -26,6 +26,8 @@ pub(crate) struct Written<'a> {
     pub(crate) clock: &'a str,
     /// How long it is what it is.
     pub(crate) lease: Arc<Lease>,
+    /// Whether it says how old the media is.
+    pub(crate) has_age: bool,
     /// Whether nothing can come that changes it. A broadcast that has ended may go on under the same URL.
     pub(crate) is_final: bool,
 }
@@ -84,7 +86,8 @@ pub(crate) fn written(
         () => format!("public, max-age={max_age_s}, must-revalidate"),
     };
     let body = Rope::from(Bytes::from(text));
-    Ok(Object::new(Recipe { lease: how.lease, ..recipe(content_type, etag, cache_control, body, coded) }))
+    let Written { lease, has_age, .. } = how;
+    Ok(Object::new(Recipe { lease, has_age, ..recipe(content_type, etag, cache_control, body, coded) }))
 }
 
 /// What is kept as long as its lease lasts, and no longer.
@@ -104,6 +107,7 @@ pub(crate) fn recipe(
         body: Some(body),
         coded,
         cmsd: None,
+        has_age: false,
         lease: Arc::default(),
         grace: Duration::ZERO,
         sent_within: None,
