@@ -411,18 +411,21 @@ async fn awaited(
     let broadcast = channel.broadcast();
     let Some(msn) = directives.msn else { return Ok(broadcast) };
     let Some((number, parts)) = hls::live::edge(&broadcast, track) else { return Ok(broadcast) };
-    if broadcast.ended {
+    let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
+    if has_come(&broadcast) {
         return Ok(broadcast);
     }
+    let timing = broadcast.timing;
+    // Who waits keeps nothing of what was.
+    drop(broadcast);
     // As many parts ahead as three seconds hold, at least three.
-    let parts_ahead = broadcast.timing.part_target_ms.map_or(0, |ms| 3000 / ms.clamp(1, 1000));
+    let parts_ahead = timing.part_target_ms.map_or(0, |ms| 3000 / ms.clamp(1, 1000));
     let part_is_far = number == msn && directives.part.is_some_and(|part| part > parts as u64 + parts_ahead);
     if msn > number + AHEAD_SEGMENTS || part_is_far {
         let what = format!("the playlist ends at segment {number}, part {parts}: that is too far ahead");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
     }
-    let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
-    let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
+    let limit = Duration::from_secs(timing.target_s) * WAIT_TARGETS;
     wait(origin, channel, track, limit, has_come).await?.ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_in_time", "what was asked for did not come in time")
     })
@@ -443,7 +446,7 @@ fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> b
     part < had || number > msn + 1 || parts > 0
 }
 
-/// The first state of `channel` for which `has_come` holds, or nothing within `limit`: it goes by parts and segments of the tracks called
+/// The first state of `channel` for which `has_come` holds that did not a moment ago, or nothing within `limit`: it goes by parts and segments of the tracks called
 /// `track`, and by what holds of all of the broadcast. Who has to wait for it needs a place.
 async fn wait(
     origin: &Origin,
@@ -452,10 +455,6 @@ async fn wait(
     limit: Duration,
     has_come: impl Fn(&Arc<Broadcast>) -> bool,
 ) -> Result<Option<Arc<Broadcast>>, Problem> {
-    let newest = channel.broadcast();
-    if has_come(&newest) {
-        return Ok(Some(newest));
-    }
     let _place = place(origin, channel)?;
     let mut states = channel.subscribe(track, Step::Part);
     let waited = tokio::time::timeout(limit, states.wait_for(has_come)).await;
