@@ -127,7 +127,7 @@ impl Origin {
                     ));
                 }
                 let how = Written { clock: &clock, lease, has_age: false, is_final };
-                written(&options, &broadcast, &manifest, how).map(Arc::new)
+                written(&options, &broadcast, &manifest, how).map(|object| Arc::new(object.coded()))
             };
             tokio::task::spawn_blocking(work).await.map_err(|_| unreadable(&"lost"))?
         };
