@@ -38,7 +38,7 @@ const HIT_ALLOCATIONS_MAX: f64 = 3.0;
 /// Of a range: it has two header values of its own, and a header more than what was kept ready.
 const RANGE_ALLOCATIONS_MAX: f64 = 6.0;
 /// Of an answer that was waited for, from when what it waits for comes until its connection is closed.
-const WOKEN_ALLOCATIONS_MAX: f64 = 7.0;
+const WOKEN_ALLOCATIONS_MAX: f64 = 4.0;
 /// Of a manifest, however long: one for its text, the others for what the tracks differ in.
 const MANIFEST_ALLOCATIONS_MAX: u64 = 10;
 
@@ -90,7 +90,7 @@ fn a_hot_hit_makes_at_most_three_allocations() {
 }
 
 #[test]
-fn who_was_woken_makes_few_allocations() {
+fn who_was_woken_makes_at_most_four_allocations() {
     const COUNT: usize = 500;
     let _alone = alone();
     let began = utc();
