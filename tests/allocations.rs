@@ -10,19 +10,25 @@ mod counted;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Wire, connection, copy, get, head, open, origin, paths, runtime, serve, server, synthetic, testdata};
 use counted::{alone, live_bytes, made};
+use headwater::content::library::{self, Library};
+use headwater::content::live::channel::{self, Channels};
 use headwater::content::live::pushed::Init;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source, Window};
 use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
+use headwater::origin::options;
+use headwater::origin::serve::Origin;
 use headwater::packager::hls::rendition::Renditions;
 use headwater::packager::{dash, hls, rate};
 use headwater::server::Options;
 use headwater::server::clock::utc;
 use headwater::server::run::Server;
+use headwater::telemetry::{RequestClass, Status};
 use headwater::time::Utc;
 use http::StatusCode;
 use tempfile::TempDir;
@@ -31,6 +37,8 @@ use tempfile::TempDir;
 const HIT_ALLOCATIONS_MAX: f64 = 3.0;
 /// Of a range: it has two header values of its own, and a header more than what was kept ready.
 const RANGE_ALLOCATIONS_MAX: f64 = 6.0;
+/// Of an answer that was waited for, from when what it waits for comes until its connection is closed.
+const WOKEN_ALLOCATIONS_MAX: f64 = 4.0;
 /// Of a manifest, however long: one for its text, the others for what the tracks differ in.
 const MANIFEST_ALLOCATIONS_MAX: u64 = 10;
 
@@ -79,6 +87,50 @@ fn a_hot_hit_makes_at_most_three_allocations() {
     assert!(playlist <= HIT_ALLOCATIONS_MAX, "{playlist} allocations");
     assert!(not_modified <= HIT_ALLOCATIONS_MAX, "{not_modified} allocations");
     assert!(range <= RANGE_ALLOCATIONS_MAX, "{range} allocations");
+}
+
+#[test]
+fn who_was_woken_makes_at_most_four_allocations() {
+    const COUNT: usize = 500;
+    let _alone = alone();
+    let began = utc();
+    let channels = Channels::open(channel::Options { open: true, ..channel::Options::default() }, began).unwrap();
+    let (channels, library) = (Arc::new(channels), Library::new(library::Options::new("none".into())));
+    let origin = Origin::new(Arc::new(library), options::Options::default(), Arc::default());
+    let state = server(&Arc::new(origin.broadcasting(Arc::clone(&channels))));
+    let channel = channels.for_push("tv").unwrap();
+    let push = |event: Event, at: Utc| {
+        channel.take("v", event, Source { push: 1, ..Source::default() }, at).unwrap();
+    };
+    push(Event::Init(std::fs::read(testdata().join("packaging/video/init.mp4")).unwrap().into()), began);
+    let mut chunks = (0..).map(|index| push(chunk(index, 50), Utc(began.0 + 500 * index)));
+    (&mut chunks).take(18).for_each(drop);
+    let runtime = runtime();
+    let mut woken = |count: usize| {
+        let (number, parts) = hls::live::edge(&channel.broadcast(), "v").unwrap();
+        let request = head(&format!("/tv/v/media.m3u8?_HLS_msn={number}&_HLS_part={parts}"), "");
+        runtime.block_on(async {
+            let wires = (0..count).map(|_| Wire::new(std::iter::once(request.clone())));
+            let asked: Vec<_> = wires.map(|wire| tokio::spawn(connection(state.clone(), wire))).collect();
+            while channel.waiting() < count {
+                tokio::task::yield_now().await;
+            }
+            let before = made();
+            // Beyond the last part of a segment the first of the next is waited for.
+            (&mut chunks).take(4).for_each(drop);
+            for asked in asked {
+                asked.await.unwrap();
+            }
+            made() - before
+        })
+    };
+    woken(COUNT);
+    let (few, many) = (woken(COUNT), woken(2 * COUNT));
+    let each = (many - few) as f64 / COUNT as f64;
+    let answered = state.telemetry.requests.at(RequestClass::Playlist, Status::of(200)).get();
+    assert_eq!(answered, 4 * COUNT as u64, "none in vain");
+    println!("allocations of an answer that was waited for, once it comes, hyper included: {each:.2}");
+    assert!(each <= WOKEN_ALLOCATIONS_MAX, "{each} allocations");
 }
 
 #[test]
@@ -134,6 +186,26 @@ fn the_index_of_two_hours_and_five_tracks_stays_below_12_mib() {
 /// Bytes that a connection which asks nothing may keep at most, the server's end alone.
 const RESTING_BYTES_MAX: i64 = 12 * 1024;
 
+/// Half a second of video, the `index`th: twelve samples of `size` bytes.
+fn chunk(index: u64, size: u32) -> Event {
+    let sample = |at| {
+        let flags = if at % 48 == 0 { 0x0200_0000 } else { 0x0101_0000 };
+        RunSample { duration: 512, size, flags, composition_offset: 1024 }
+    };
+    let fragment = NewFragment {
+        track_id: 1,
+        description_index: 1,
+        base_media_decode_time: index * 12 * 512,
+        samples: (index * 12..index * 12 + 12).map(sample).collect(),
+        ..NewFragment::default()
+    };
+    let mut bytes = fragment.write();
+    bytes.resize(bytes.len() + 12 * size as usize, index as u8);
+    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
+    receiver.push(&bytes, &mut events).unwrap();
+    events.pop().unwrap()
+}
+
 #[test]
 fn live_media_costs_a_tenth_more_than_its_bytes() {
     let _alone = alone();
@@ -141,26 +213,11 @@ fn live_media_costs_a_tenth_more_than_its_bytes() {
     let every = window::Options { window: Duration::from_secs(600), ..window::Options::default() };
     let mut window = Window::new(every);
     window.init("v", Init::read(init.into(), "v").unwrap(), 0, Utc(1)).unwrap();
-    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
     let before = live_bytes();
     // Chunks of half a second of some 100 kb/s, for longer than it is until the first are forgotten.
     for index in 0..3000u64 {
         let size = 260 + (index * 7919 % 520) as u32;
-        let sample = |at| {
-            let flags = if at % 48 == 0 { 0x0200_0000 } else { 0x0101_0000 };
-            RunSample { duration: 512, size, flags, composition_offset: 1024 }
-        };
-        let fragment = NewFragment {
-            track_id: 1,
-            description_index: 1,
-            base_media_decode_time: index * 12 * 512,
-            samples: (index * 12..index * 12 + 12).map(sample).collect(),
-            ..NewFragment::default()
-        };
-        let mut bytes = fragment.write();
-        bytes.resize(bytes.len() + 12 * size as usize, index as u8);
-        receiver.push(&bytes, &mut events).unwrap();
-        let Some(Event::Chunk(raw)) = events.pop() else { panic!("a chunk") };
+        let Event::Chunk(raw) = chunk(index, size) else { panic!("a chunk") };
         let chunk = window.init_of("v").unwrap().chunk(raw).unwrap();
         let (source, now) = (Source { push: 1, ..Source::default() }, Utc((index + 1) * 500));
         window.chunk("v", chunk, source, None, now).unwrap();

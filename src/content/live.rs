@@ -18,7 +18,7 @@ pub mod encoders;
 pub mod hand;
 pub mod intake;
 pub mod kept;
-mod published;
+pub mod published;
 pub mod pushed;
 pub mod receiver;
 pub mod reorder;

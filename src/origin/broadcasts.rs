@@ -28,14 +28,15 @@ pub(crate) struct Broadcasts {
 #[derive(Debug, Default)]
 struct Written {
     sequence: u64,
-    objects: HashMap<Manifest, Arc<Once>>,
+    /// A few for each track that is asked for.
+    objects: Vec<(Manifest, Arc<Once>)>,
 }
 
 /// What is written by whoever comes first.
 pub(crate) type Once = OnceLock<Result<Arc<Object>, Problem>>;
 
 /// A manifest of a channel.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Manifest {
     Multivariant,
     Mpd,
@@ -93,9 +94,13 @@ impl Broadcasts {
             broadcast = channel.broadcast();
         }
         if written.sequence != broadcast.sequence {
-            *written = Written { sequence: broadcast.sequence, objects: HashMap::new() };
+            *written = Written { sequence: broadcast.sequence, objects: Vec::new() };
         }
-        let cell = Arc::clone(written.objects.entry(manifest.clone()).or_default());
+        if let Some((_, cell)) = written.objects.iter().find(|(of, _)| of == manifest) {
+            return (broadcast, Arc::clone(cell));
+        }
+        let cell = Arc::<Once>::default();
+        written.objects.push((manifest.clone(), Arc::clone(&cell)));
         (broadcast, cell)
     }
 }

@@ -22,7 +22,9 @@ pub fn judge(headers: &HeaderMap, etag: &str, modified_s: Option<u64>) -> Verdic
         if !lists(headers, &IF_MATCH, |candidate| candidate == etag) {
             return Verdict::PreconditionFailed;
         }
-    } else if modified_s.zip(date(headers, &IF_UNMODIFIED_SINCE)).is_some_and(|(modified, since)| modified > since) {
+    } else if modified_s
+        .is_some_and(|modified| date(headers, &IF_UNMODIFIED_SINCE).is_some_and(|since| modified > since))
+    {
         return Verdict::PreconditionFailed;
     }
     if headers.contains_key(IF_NONE_MATCH) {
@@ -31,10 +33,8 @@ pub fn judge(headers: &HeaderMap, etag: &str, modified_s: Option<u64>) -> Verdic
             lists(headers, &IF_NONE_MATCH, |candidate| candidate.strip_prefix("W/").unwrap_or(candidate) == etag);
         return if matches { Verdict::NotModified } else { Verdict::Proceed };
     }
-    match modified_s.zip(date(headers, &IF_MODIFIED_SINCE)) {
-        Some((modified, since)) if modified <= since => Verdict::NotModified,
-        _ => Verdict::Proceed,
-    }
+    let is_as_old = |modified| date(headers, &IF_MODIFIED_SINCE).is_some_and(|since| modified <= since);
+    if modified_s.is_some_and(is_as_old) { Verdict::NotModified } else { Verdict::Proceed }
 }
 
 /// Whether a Range is to be honoured (§13.1.5): there is no If-Range, or it names just this representation.

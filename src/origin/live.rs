@@ -13,18 +13,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, watch};
 
 use crate::cache::Role;
 use crate::content::live::channel::{Channel, Channels};
+use crate::content::live::published::Step;
 use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, OpenSegment, rope_from};
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
 use crate::origin::channels::is_silent;
 use crate::origin::object::{
-    ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, Object, PASSED, Problem, Recipe, STORED,
+    ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, MEDIA_AGE, Object, PASSED, Problem, Recipe, STORED,
+    of_numbers,
 };
 use crate::origin::render::{IMMUTABLE, media_type, no_such_object};
 use crate::origin::serve::Origin;
@@ -40,8 +42,6 @@ use crate::time::Utc;
 const WAIT_TARGETS: u32 = 3;
 /// Who asks for a segment a little early waits so long.
 const EARLY: Duration = Duration::from_secs(1);
-/// Seconds since media last came, in answers that are manifests: so that whoever is in front sees a channel falter before it is silent.
-const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
 /// How far beyond the end of the playlist may be asked for, in segments (rfc8216bis §6.2.5.2).
 const AHEAD_SEGMENTS: u64 = 2;
 /// How far beyond the next part one is waited for: another node, of which a cache has the playlist, may be so much further on.
@@ -158,33 +158,32 @@ impl Origin {
         request: &Request<()>,
         now: Utc,
     ) -> Result<Response<Body>, Problem> {
-        let parts: Vec<&str> = rest.split('/').collect();
-        let answered = |(object, how): (Arc<Object>, HeaderValue)| {
-            let mut response = answer(&object, how, request);
-            // As of the answer: what was waited for came after `now`, and has no age.
-            let media_age_s = now.0.saturating_sub(channel.broadcast().media_at.0) as f64 / 1000.0;
-            if let Ok(age) = HeaderValue::try_from(format!("{media_age_s:.3}")) {
-                response.headers_mut().insert(MEDIA_AGE, age);
-            }
-            response
-        };
-        match parts[..] {
-            ["master.m3u8"] => self.manifest(channel, channel.broadcast(), Manifest::Multivariant, now).map(answered),
-            ["manifest.mpd"] => self.manifest(channel, channel.broadcast(), Manifest::Mpd, now).map(answered),
-            [track, "media.m3u8"] => {
+        let mut parts = rest.split('/');
+        let (broadcast, manifest) = match [(); 4].map(|()| parts.next()) {
+            [Some("master.m3u8"), None, ..] => (channel.broadcast(), Manifest::Multivariant),
+            [Some("manifest.mpd"), None, ..] => (channel.broadcast(), Manifest::Mpd),
+            [Some(track), Some("media.m3u8"), None, _] => {
                 let directives = Directives::parse(request.uri().query())?;
                 let broadcast = awaited(self, channel, track, directives).await?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
                 let is_delta = directives.skip && !broadcast.ended;
-                let media = Manifest::Media { track: track.to_owned(), is_delta, was_waited_for };
-                self.manifest(channel, broadcast, media, now).map(answered)
+                (broadcast, Manifest::Media { track: track.to_owned(), is_delta, was_waited_for })
             }
-            [track, version, file] => {
+            [Some(track), Some(version), Some(file), None] => {
                 let version = version.parse().map_err(|()| no_such_object())?;
-                self.of_track(channel, key, track, version, file, request, now).await
+                return self.of_track(channel, key, track, version, file, request, now).await;
             }
-            _ => Err(no_such_object()),
+            _ => return Err(no_such_object()),
+        };
+        // What was waited for came after `now`, and has no age.
+        let media_age_ms = now.0.saturating_sub(broadcast.media_at.0);
+        let (object, how) = self.manifest(channel, broadcast, manifest, now)?;
+        let mut response = answer(&object, how, request);
+        if media_age_ms > 0 {
+            let age = of_numbers(format_args!("{}.{:03}", media_age_ms / 1000, media_age_ms % 1000));
+            response.headers_mut().insert(MEDIA_AGE, age);
         }
+        Ok(response)
     }
 
     /// A manifest of `broadcast`, or of a later state.
@@ -212,7 +211,7 @@ impl Origin {
         let written_once = cell.get_or_init(|| {
             how = STORED;
             self.telemetry().flights_started.inc();
-            let what = Written { clock: "../time", lease: Arc::default(), is_final: false };
+            let what = Written { clock: "../time", lease: Arc::default(), has_age: true, is_final: false };
             written(&self.options, &broadcast, &manifest, what).map(Arc::new)
         });
         written_once.clone().map(|object| (object, how))
@@ -239,7 +238,7 @@ impl Origin {
         if file == "init.mp4" {
             let init = Rope::from(face.init.clone());
             let etag = format!("{version}-init");
-            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE.to_owned(), init, Vec::new()), PASSED));
+            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE.to_owned(), init), PASSED));
         }
         let canonical = |text: &str| text.parse().ok().filter(|time: &i64| time.to_string() == text && *time >= 0);
         let time = canonical(stem).ok_or_else(no_such_object)?;
@@ -258,7 +257,7 @@ impl Origin {
                 // Its name has one content, for good.
                 let etag = format!("{version}-{time}-{:x}", part.len());
                 let cache_control = format!("public, max-age={}", broadcast.timing.target_s * 3);
-                Ok(answered(&object(media_type(&face), etag, cache_control, part, Vec::new()), PASSED))
+                Ok(answered(&object(media_type(&face), etag, cache_control, part), PASSED))
             }
             "m4s" => match self.segment(channel, &broadcast, name, version, time).await? {
                 Waited::Whole(segment) => {
@@ -296,7 +295,7 @@ impl Origin {
                 let object = Arc::new(Object::new(Recipe {
                     lease: Arc::clone(&segment.lease),
                     sent_within: Some(sent_within(channel)),
-                    ..recipe("text/vtt", etag, IMMUTABLE.to_owned(), body, Vec::new())
+                    ..recipe("text/vtt", etag, IMMUTABLE.to_owned(), body)
                 }));
                 self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
                 Ok(answered(&object, STORED))
@@ -372,7 +371,10 @@ impl Origin {
 /// The answer of `object`, which came about so (RFC 9211).
 fn answer(object: &Object, how: HeaderValue, request: &Request<()>) -> Response<Body> {
     let mut response = object.answer(request.method(), request.headers());
-    response.headers_mut().insert(CACHE_STATUS, how);
+    // That is what its head says.
+    if how != HIT {
+        response.headers_mut().insert(CACHE_STATUS, how);
+    }
     response
 }
 
@@ -387,7 +389,7 @@ fn whole(channel: &Channel, segment: &LiveSegment, content_type: &'static str, b
     Object::new(Recipe {
         lease: Arc::clone(&segment.lease),
         sent_within: Some(sent_within(channel)),
-        ..recipe(content_type, etag, IMMUTABLE.to_owned(), body, Vec::new())
+        ..recipe(content_type, etag, IMMUTABLE.to_owned(), body)
     })
 }
 
@@ -409,19 +411,22 @@ async fn awaited(
     let broadcast = channel.broadcast();
     let Some(msn) = directives.msn else { return Ok(broadcast) };
     let Some((number, parts)) = hls::live::edge(&broadcast, track) else { return Ok(broadcast) };
-    if broadcast.ended {
+    let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
+    if has_come(&broadcast) {
         return Ok(broadcast);
     }
+    let timing = broadcast.timing;
+    // Who waits keeps nothing of what was.
+    drop(broadcast);
     // As many parts ahead as three seconds hold, at least three.
-    let parts_ahead = broadcast.timing.part_target_ms.map_or(0, |ms| 3000 / ms.clamp(1, 1000));
+    let parts_ahead = timing.part_target_ms.map_or(0, |ms| 3000 / ms.clamp(1, 1000));
     let part_is_far = number == msn && directives.part.is_some_and(|part| part > parts as u64 + parts_ahead);
     if msn > number + AHEAD_SEGMENTS || part_is_far {
         let what = format!("the playlist ends at segment {number}, part {parts}: that is too far ahead");
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
     }
-    let has_come = |broadcast: &Arc<Broadcast>| broadcast.ended || reaches(broadcast, track, msn, directives.part);
-    let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
-    wait(origin, channel, limit, has_come).await?.ok_or_else(|| {
+    let limit = Duration::from_secs(timing.target_s) * WAIT_TARGETS;
+    wait(origin, channel, track, limit, has_come).await?.ok_or_else(|| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_in_time", "what was asked for did not come in time")
     })
 }
@@ -441,19 +446,17 @@ fn reaches(broadcast: &Broadcast, track: &str, msn: u64, part: Option<u64>) -> b
     part < had || number > msn + 1 || parts > 0
 }
 
-/// The first state of `channel` for which `has_come` holds, or nothing within `limit`. Who has to wait for it needs a place.
+/// The first state of `channel` for which `has_come` holds that did not a moment ago, or nothing within `limit`: it goes by parts and segments of the tracks called
+/// `track`, and by what holds of all of the broadcast. Who has to wait for it needs a place.
 async fn wait(
     origin: &Origin,
     channel: &Channel,
+    track: &str,
     limit: Duration,
     has_come: impl Fn(&Arc<Broadcast>) -> bool,
 ) -> Result<Option<Arc<Broadcast>>, Problem> {
-    let newest = channel.broadcast();
-    if has_come(&newest) {
-        return Ok(Some(newest));
-    }
     let _place = place(origin, channel)?;
-    let mut states = channel.subscribe();
+    let mut states = channel.subscribe(track, Step::Part);
     let waited = tokio::time::timeout(limit, states.wait_for(has_come)).await;
     Ok(waited.ok().and_then(Result::ok).map(|broadcast| Arc::clone(&broadcast)))
 }
@@ -508,7 +511,7 @@ async fn part(
     let limit = Duration::from_secs(broadcast.timing.target_s) * WAIT_TARGETS;
     let is_passed = |later: &Broadcast| newest(later).is_some_and(|(next, _)| next > time);
     let is_known = |later: &Arc<Broadcast>| later.ended || found(later).is_some() || is_passed(later);
-    let later = wait(origin, channel, limit, is_known).await?;
+    let later = wait(origin, channel, name, limit, is_known).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this part did not come"))
 }
 
@@ -552,7 +555,7 @@ async fn segment(
     if broadcast.ended {
         return Err(no_such_object());
     }
-    let later = wait(origin, channel, EARLY, |later| later.ended || found(later).is_some()).await?;
+    let later = wait(origin, channel, name, EARLY, |later| later.ended || found(later).is_some()).await?;
     later.and_then(|later| found(&later)).ok_or_else(|| Problem::not_yet("not_yet", "this segment has not come yet"))
 }
 
@@ -575,7 +578,8 @@ fn growing(
     if request.method() != Method::HEAD {
         let place = place(origin, channel)?;
         let (pieces, growth) = mpsc::channel(PIECES_MAX);
-        tokio::spawn(follow(place, channel.subscribe(), pieces, name, version, time));
+        let states = channel.subscribe(&name, Step::Chunk);
+        tokio::spawn(follow(place, states, pieces, name, version, time));
         *response.body_mut() = Body::growing(growth);
     }
     Ok(response)

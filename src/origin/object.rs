@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -36,6 +36,10 @@ pub(crate) const STORED: HeaderValue = HeaderValue::from_static("headwater; fwd=
 pub(crate) const COLLAPSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss; collapsed");
 /// Of what nobody keeps.
 pub(crate) const PASSED: HeaderValue = HeaderValue::from_static("headwater; fwd=uri-miss");
+/// Seconds since media last came, in answers that are manifests of a channel: so that whoever is in front sees it falter before it is silent.
+pub(crate) const MEDIA_AGE: HeaderName = HeaderName::from_static("headwater-media-age");
+/// What it says to who waited for what came: part of the head, as above.
+const NO_AGE: HeaderValue = HeaderValue::from_static("0.000");
 /// CTA-5006.
 const CMSD_STATIC: HeaderName = HeaderName::from_static("cmsd-static");
 /// Likewise, where there is CMSD.
@@ -147,10 +151,12 @@ pub struct Recipe {
     pub len: u64,
     /// The identity body; `None` if only its head is wanted.
     pub body: Option<Rope>,
-    /// Other codings of the body.
-    pub coded: Vec<(Coding, Bytes)>,
+    /// Whether it is offered in other codings, too.
+    pub is_coded: bool,
     /// What it is, as CMSD-Static says it; `None` to say nothing.
     pub cmsd: Option<String>,
+    /// Whether it says how old the media is.
+    pub has_age: bool,
     /// Ends when the source changes.
     pub lease: Arc<Lease>,
     /// How long it may be served after that.
@@ -163,11 +169,19 @@ pub struct Recipe {
 #[derive(Debug)]
 pub struct Object {
     identity: Representation,
-    coded: Vec<(Coding, Representation)>,
+    coded: Option<Coded>,
     modified_s: Option<u64>,
     lease: Arc<Lease>,
     grace: Duration,
     sent_within: Option<Duration>,
+}
+
+/// The other codings of a representation, each made for the first who asks for it: what somebody waits for is not to wait for one that nobody
+/// takes.
+#[derive(Debug, Default)]
+struct Coded {
+    gzip: OnceLock<Representation>,
+    brotli: OnceLock<Representation>,
 }
 
 #[derive(Debug)]
@@ -185,60 +199,47 @@ struct Representation {
 impl Object {
     /// Makes the heads.
     pub fn new(recipe: Recipe) -> Object {
-        let Recipe { content_type, etag, modified_s, cache_control, len, body, coded, cmsd, .. } = recipe;
-        let Recipe { lease, grace, sent_within, .. } = recipe;
-        let cmsd = cmsd.map(|text| HeaderValue::from_str(&text).expect("CMSD is ours, and ASCII"));
-        let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
-        let modified = modified_s.map(|seconds| {
+        let Recipe { content_type, etag, modified_s, cache_control, len, body, is_coded, cmsd, .. } = recipe;
+        let Recipe { has_age, lease, grace, sent_within, .. } = recipe;
+        let etag = format!("\"{etag}\"");
+        let mut head = HeaderMap::with_capacity(if has_age { 14 } else { 12 });
+        head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        head.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        head.insert(ETAG, HeaderValue::from_str(&etag).expect("entity tags are ours, and ASCII"));
+        if let Some(seconds) = modified_s {
             let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
-            HeaderValue::from_str(&date).expect("a date is ASCII")
-        });
-        let negotiated = !coded.is_empty();
-        let representation = |coding: Option<(&'static str, &str)>, body: Rope, len: u64| {
-            let etag = format!("\"{etag}{}\"", coding.map_or("", |(_, suffix)| suffix));
-            let mut head = HeaderMap::with_capacity(12);
-            head.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            head.insert(CONTENT_LENGTH, HeaderValue::from(len));
-            head.insert(ETAG, HeaderValue::from_str(&etag).expect("entity tags are ours, and ASCII"));
-            if let Some(modified) = &modified {
-                head.insert(LAST_MODIFIED, modified.clone());
-            }
-            head.insert(CACHE_CONTROL, cache_control.clone());
-            head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-            head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
-            let exposed = if cmsd.is_some() { EXPOSED_WITH_CMSD } else { EXPOSED };
-            head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-            if let Some(cmsd) = &cmsd {
-                head.insert(CMSD_STATIC, cmsd.clone());
-            }
-            head.insert(CACHE_STATUS, HIT);
-            if negotiated {
-                head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-            }
-            if let Some((name, _)) = coding {
-                head.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
-            }
-            head.insert(DATE, NO_DATE);
-            head.insert(SERVER, SERVED_BY);
-            // RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
-            let mut not_modified = head.clone();
-            for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
-                not_modified.remove(name);
-            }
-            Representation { head, not_modified, etag, len, body }
-        };
-        let identity = representation(None, body.unwrap_or_default(), len);
-        let coded = coded.into_iter().filter_map(|(coding, bytes)| {
-            let name = match coding {
-                Coding::Identity => return None,
-                Coding::Gzip => ("gzip", "-gz"),
-                Coding::Brotli => ("br", "-br"),
-            };
-            let len = bytes.len() as u64;
-            Some((coding, representation(Some(name), Rope::from(bytes), len)))
-        });
-        let coded = coded.collect();
+            head.insert(LAST_MODIFIED, HeaderValue::from_str(&date).expect("a date is ASCII"));
+        }
+        let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
+        head.insert(CACHE_CONTROL, cache_control);
+        head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
+        let exposed = if cmsd.is_some() { EXPOSED_WITH_CMSD } else { EXPOSED };
+        head.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        if let Some(cmsd) = cmsd {
+            head.insert(CMSD_STATIC, HeaderValue::from_str(&cmsd).expect("CMSD is ours, and ASCII"));
+        }
+        head.insert(CACHE_STATUS, HIT);
+        if has_age {
+            head.insert(MEDIA_AGE, NO_AGE);
+        }
+        if is_coded {
+            head.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        head.insert(DATE, NO_DATE);
+        head.insert(SERVER, SERVED_BY);
+        let identity = Representation::new(head, etag, len, body.unwrap_or_default());
+        let coded = is_coded.then(Coded::default);
         Object { identity, coded, modified_s, lease, grace, sent_within }
+    }
+
+    /// The same, with every coding made: for what is weighed, and for who has time.
+    pub fn coded(self) -> Object {
+        if let Some(coded) = &self.coded {
+            coded.get(Coding::Gzip, &self.identity);
+            coded.get(Coding::Brotli, &self.identity);
+        }
+        self
     }
 
     /// Whether it may be served, as of `now`: its source is what it was, or changed no longer ago than its grace. What has none tells
@@ -289,25 +290,68 @@ impl Object {
     }
 
     fn choose(&self, headers: &HeaderMap) -> &Representation {
-        if self.coded.is_empty() {
-            return &self.identity;
+        match &self.coded {
+            Some(coded) => coded.get(conditional::coding(headers), &self.identity),
+            None => &self.identity,
         }
-        let wanted = conditional::coding(headers);
-        self.coded.iter().find(|(coding, _)| *coding == wanted).map_or(&self.identity, |(_, coded)| coded)
     }
 }
 
 impl Weigh for Object {
     fn weight(&self) -> u64 {
-        let coded = self.coded.iter().map(|(_, r)| r);
-        let heads = HEADS_BYTES * (1 + self.coded.len() as u64);
+        let coded = self.coded.iter().flat_map(|coded| [coded.gzip.get(), coded.brotli.get()]).flatten();
+        let heads = HEADS_BYTES * (1 + coded.clone().count() as u64);
         // Bodies are made whole, each of allocations of its own: what a rope shows is what it keeps alive. Those of live segments keep at most
         // a block at either end besides, which the window mostly keeps as well (`content::live::room`).
         coded.chain([&self.identity]).map(|r| r.body.len()).sum::<u64>() + heads + size_of::<Object>() as u64
     }
 }
 
+impl Coded {
+    /// `identity` in this coding.
+    fn get<'a>(&'a self, coding: Coding, identity: &'a Representation) -> &'a Representation {
+        let text = || identity.body.to_vec();
+        match coding {
+            Coding::Identity => identity,
+            Coding::Gzip => self.gzip.get_or_init(|| identity.coded("gzip", "-gz", gzip(&text()))),
+            Coding::Brotli => self.brotli.get_or_init(|| identity.coded("br", "-br", brotli(&text()))),
+        }
+    }
+}
+
+fn gzip(text: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 4), flate2::Compression::default());
+    encoder.write_all(text).expect("a Vec takes all");
+    Bytes::from(encoder.finish().expect("a Vec takes all"))
+}
+
+fn brotli(text: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(text.len() / 4);
+    let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: text.len(), ..Default::default() };
+    brotli::BrotliCompress(&mut &text[..], &mut out, &params).expect("a Vec takes all");
+    Bytes::from(out)
+}
+
 impl Representation {
+    fn new(head: HeaderMap, etag: String, len: u64, body: Rope) -> Representation {
+        // RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
+        let mut not_modified = head.clone();
+        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
+            not_modified.remove(name);
+        }
+        Representation { head, not_modified, etag, len, body }
+    }
+
+    /// The same in the coding called `name`, in which it is `bytes`; `suffix` is what its entity tag has more.
+    fn coded(&self, name: &'static str, suffix: &str, bytes: Bytes) -> Representation {
+        let etag = format!("\"{}{suffix}\"", self.etag.trim_matches('"'));
+        let mut head = self.head.clone();
+        head.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        head.insert(ETAG, HeaderValue::from_str(&etag).expect("entity tags are ours, and ASCII"));
+        head.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+        Representation::new(head, etag, bytes.len() as u64, Rope::from(bytes))
+    }
+
     fn part(&self, range: std::ops::Range<u64>) -> Response<Body> {
         let mut head = self.head.clone();
         let (first, last, len) = (range.start, range.end - 1, self.len);
@@ -354,7 +398,7 @@ impl Representation {
 }
 
 /// A header value of up to three numbers, made in one allocation.
-fn of_numbers(text: std::fmt::Arguments<'_>) -> HeaderValue {
+pub(crate) fn of_numbers(text: std::fmt::Arguments<'_>) -> HeaderValue {
     let mut space = [0; 80];
     let mut rest = space.as_mut_slice();
     rest.write_fmt(text).expect("three numbers of 64 bits have at most 60 digits");
@@ -484,5 +528,47 @@ pub struct Remembered {
 impl Weigh for Remembered {
     fn weight(&self) -> u64 {
         self.problem.message.len() as u64 + size_of::<Remembered>() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::ACCEPT_ENCODING;
+
+    #[test]
+    fn a_coding_is_made_by_who_asks_for_it_first() {
+        let text = Bytes::from("#EXTINF:2.0,\n".repeat(100));
+        let object = Object::new(Recipe {
+            content_type: "text/plain",
+            etag: "a".to_owned(),
+            modified_s: None,
+            cache_control: "no-store".to_owned(),
+            len: text.len() as u64,
+            body: Some(Rope::from(text)),
+            is_coded: true,
+            cmsd: None,
+            has_age: false,
+            lease: Arc::default(),
+            grace: Duration::ZERO,
+            sent_within: None,
+        });
+        let weight = object.weight();
+        let ask = |coding| {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(coding))]);
+            let answer = object.answer(&Method::GET, &headers);
+            let coding = answer.headers().get(CONTENT_ENCODING).cloned();
+            (
+                coding,
+                answer.headers()[ETAG].clone(),
+                answer.headers()[CONTENT_LENGTH] == *answer.body().len().to_string(),
+            )
+        };
+        assert_eq!(ask("identity"), (None, HeaderValue::from_static("\"a\""), true));
+        assert_eq!(object.weight(), weight);
+        assert_eq!(ask("gzip"), (Some(HeaderValue::from_static("gzip")), HeaderValue::from_static("\"a-gz\""), true));
+        let coded = object.coded.as_ref().unwrap();
+        assert!(coded.brotli.get().is_none() && object.weight() > weight);
+        assert_eq!(ask("br"), (Some(HeaderValue::from_static("br")), HeaderValue::from_static("\"a-br\""), true));
     }
 }

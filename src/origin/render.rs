@@ -1,7 +1,6 @@
 //! Making objects: content says where bytes are, the packager how they are put together, and here they are.
 
 use std::future::Future;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,6 @@ use crate::media::track::{Kind, Segment, Track, Version};
 use crate::media::trick;
 use crate::origin::address::TrackItem;
 use crate::origin::admission::Memory;
-use crate::origin::conditional::Coding;
 use crate::origin::object::{Object, Problem, Recipe};
 use crate::origin::options::Options;
 use crate::packager::hls::rendition::{Renditions, why_not};
@@ -183,8 +181,9 @@ impl Render {
             cache_control,
             len: body.len(),
             body: Some(body),
-            coded: Vec::new(),
+            is_coded: false,
             cmsd: None,
+            has_age: false,
             lease: self.indexed.lease(),
             grace: self.grace,
             // Its bytes are counted where they were read.
@@ -196,15 +195,11 @@ impl Render {
     fn manifest(&self, content_type: &'static str, cache_control: String, grace: Duration, text: Vec<u8>) -> Object {
         let hash = blake3::hash(&text);
         let etag = hash.to_hex()[..16].to_owned();
-        let coded = if text.len() < CODED_MIN_BYTES {
-            Vec::new()
-        } else {
-            vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))]
-        };
+        let is_coded = text.len() >= CODED_MIN_BYTES;
         let modified_s = Some(self.indexed.opened.source.modified_s()).filter(|_| cache_control == IMMUTABLE);
         let recipe = self.recipe(content_type, etag, cache_control, Rope::from(Bytes::from(text)));
         let cmsd = self.options.sends_cmsd.then(|| "ot=m,st=v".to_owned());
-        Object::new(Recipe { coded, grace, modified_s, cmsd, ..recipe })
+        Object::new(Recipe { is_coded, grace, modified_s, cmsd, ..recipe }).coded()
     }
 
     fn revalidated(&self) -> String {
@@ -493,17 +488,4 @@ fn broken(track: &str, error: &dyn std::fmt::Display) -> Problem {
         "broken_source",
         format!("the source of {track} is broken here: {error}"),
     )
-}
-
-pub(crate) fn gzip(text: &[u8]) -> Bytes {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(text.len() / 4), flate2::Compression::default());
-    encoder.write_all(text).expect("a Vec takes all");
-    Bytes::from(encoder.finish().expect("a Vec takes all"))
-}
-
-pub(crate) fn brotli(text: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(text.len() / 4);
-    let params = brotli::enc::BrotliEncoderParams { quality: 5, size_hint: text.len(), ..Default::default() };
-    brotli::BrotliCompress(&mut &text[..], &mut out, &params).expect("a Vec takes all");
-    Bytes::from(out)
 }

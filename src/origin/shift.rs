@@ -126,7 +126,8 @@ impl Origin {
                         "nothing of this stretch is there, or not any more",
                     ));
                 }
-                written(&options, &broadcast, &manifest, Written { clock: &clock, lease, is_final }).map(Arc::new)
+                let how = Written { clock: &clock, lease, has_age: false, is_final };
+                written(&options, &broadcast, &manifest, how).map(|object| Arc::new(object.coded()))
             };
             tokio::task::spawn_blocking(work).await.map_err(|_| unreadable(&"lost"))?
         };

@@ -11,10 +11,9 @@ use crate::media::live::{Broadcast, LivePeriod, LiveTrack};
 use crate::media::presentation::{Period, Presentation};
 use crate::media::track::{Kind, Track};
 use crate::origin::broadcasts::Manifest;
-use crate::origin::conditional::Coding;
 use crate::origin::object::{Object, Problem, Recipe};
 use crate::origin::options::Options;
-use crate::origin::render::{CODED_MIN_BYTES, HLS, brotli, gzip, no_such_object};
+use crate::origin::render::{CODED_MIN_BYTES, HLS, no_such_object};
 use crate::packager::hls::rendition::Renditions;
 use crate::packager::{dash, hls, rate, text};
 use crate::rope::Rope;
@@ -26,6 +25,8 @@ pub(crate) struct Written<'a> {
     pub(crate) clock: &'a str,
     /// How long it is what it is.
     pub(crate) lease: Arc<Lease>,
+    /// Whether it says how old the media is.
+    pub(crate) has_age: bool,
     /// Whether nothing can come that changes it. A broadcast that has ended may go on under the same URL.
     pub(crate) is_final: bool,
 }
@@ -71,10 +72,7 @@ pub(crate) fn written(
     };
     let max_age_s = if broadcast.ended { broadcast.timing.target_s } else { max_age_s };
     let is_early = matches!(manifest, Manifest::Mpd) && broadcast.timing.low_latency.is_some() && !broadcast.ended;
-    let coded = match text.len() {
-        ..CODED_MIN_BYTES => Vec::new(),
-        _ => vec![(Coding::Gzip, gzip(&text)), (Coding::Brotli, brotli(&text))],
-    };
+    let is_coded = text.len() >= CODED_MIN_BYTES;
     let etag = blake3::hash(&text).to_hex()[..16].to_owned();
     // A player that asks every second for what is new is not to be told by its own cache. And no cache may answer with what was, when the channel is
     // silent or the origin gone (RFC 9111 §5.2.2.2): it would hide that from who could go elsewhere.
@@ -84,17 +82,12 @@ pub(crate) fn written(
         () => format!("public, max-age={max_age_s}, must-revalidate"),
     };
     let body = Rope::from(Bytes::from(text));
-    Ok(Object::new(Recipe { lease: how.lease, ..recipe(content_type, etag, cache_control, body, coded) }))
+    let Written { lease, has_age, .. } = how;
+    Ok(Object::new(Recipe { lease, has_age, is_coded, ..recipe(content_type, etag, cache_control, body) }))
 }
 
 /// What is kept as long as its lease lasts, and no longer.
-pub(crate) fn recipe(
-    content_type: &'static str,
-    etag: String,
-    cache_control: String,
-    body: Rope,
-    coded: Vec<(Coding, Bytes)>,
-) -> Recipe {
+pub(crate) fn recipe(content_type: &'static str, etag: String, cache_control: String, body: Rope) -> Recipe {
     Recipe {
         content_type,
         etag,
@@ -102,8 +95,9 @@ pub(crate) fn recipe(
         cache_control,
         len: body.len(),
         body: Some(body),
-        coded,
+        is_coded: false,
         cmsd: None,
+        has_age: false,
         lease: Arc::default(),
         grace: Duration::ZERO,
         sent_within: None,
@@ -111,14 +105,8 @@ pub(crate) fn recipe(
 }
 
 /// The same, as an object.
-pub(crate) fn object(
-    content_type: &'static str,
-    etag: String,
-    cache_control: String,
-    body: Rope,
-    coded: Vec<(Coding, Bytes)>,
-) -> Object {
-    Object::new(recipe(content_type, etag, cache_control, body, coded))
+pub(crate) fn object(content_type: &'static str, etag: String, cache_control: String, body: Rope) -> Object {
+    Object::new(recipe(content_type, etag, cache_control, body))
 }
 
 /// HLS takes no `wvtt` in fragmented MP4, and what is encrypted can't be made to WebVTT.

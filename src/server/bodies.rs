@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   HTTP/1   request -> Share -> answer -> hyper            until it is made: then it is written at once, and the socket tells how it is taken;
-//!                                                           what has a limit of its own (live) goes as below
+//!                                                           what has a limit of its own (live) goes as below, unless it is small
 //!   HTTP/2   request -> Share -> answer -> Watched<Body> -> hyper -> WatchedData -> h2's queue -> socket
 //!                                          an Answer        the same one, and every byte given and taken is noted
 //! ```
@@ -194,9 +194,12 @@ impl Share {
         Watched { body, answer }
     }
 
-    /// The same, if `body` has a limit of its own; else it is left to who sees the socket.
-    pub fn watch_limited(self, body: object::Body) -> Watched {
-        if body.sent_within().is_some() { self.watch(body) } else { Watched { body, answer: None } }
+    /// The same, if `body` has a limit of its own; else it is left to who sees the socket, and so is one of which all is to be taken within
+    /// `write`, the write deadline, because it is small.
+    pub fn watch_limited(self, body: object::Body, write: Duration) -> Watched {
+        let is_small = body.size_hint().exact().is_some_and(|bytes| bytes <= TAKEN_BYTES_MIN);
+        let has_own = body.sent_within().is_some_and(|within| !is_small || within < write);
+        if has_own { self.watch(body) } else { Watched { body, answer: None } }
     }
 }
 
@@ -344,7 +347,7 @@ mod tests {
         let limited = |bodies: &Arc<Bodies>| {
             let mut body = object::Body::new(Rope::from(Bytes::from(vec![7; 10 * ENOUGH])));
             body.limit(Some(4 * PERIOD));
-            bodies.begin().watch_limited(body)
+            bodies.begin().watch_limited(body, LOOK.write)
         };
         for look in [LOOK, Look { is_of_each: false, was_full: true, ..LOOK }] {
             let bodies = Arc::<Bodies>::default();
@@ -357,8 +360,16 @@ mod tests {
             drop(made);
         }
         let (bodies, whole) = (Arc::<Bodies>::default(), Bytes::from_static(b"on demand"));
-        let _unlimited = bodies.begin().watch_limited(object::Body::new(Rope::from(whole)));
+        let _unlimited = bodies.begin().watch_limited(object::Body::new(Rope::from(whole.clone())), LOOK.write);
+        let small = |within| {
+            let mut body = object::Body::new(Rope::from(whole.clone()));
+            body.limit(Some(within));
+            bodies.begin().watch_limited(body, LOOK.write)
+        };
+        let _taken_by_then = small(LOOK.write);
         assert!(!bodies.are_under_way() && bodies.records().is_empty());
+        let _sooner = small(LOOK.write - PERIOD);
+        assert!(bodies.are_under_way());
     }
 
     #[tokio::test]

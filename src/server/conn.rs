@@ -192,6 +192,11 @@ impl<S: Stream> Conn<S> {
         self.bodies.clone()
     }
 
+    /// How long its peer may take nothing.
+    pub fn write_deadline(&self) -> Duration {
+        self.deadlines.write
+    }
+
     /// Becomes true when an HTTP/1 connection has asked nothing for a while and everything is written: then what is kept for
     /// its next request may as well be given back.
     pub fn rests(&self) -> Arc<AtomicBool> {

@@ -268,11 +268,13 @@ where
     I: Stream,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
-    let bodies = conn.bodies();
+    let (bodies, write) = (conn.bodies(), conn.write_deadline());
     let service = service_fn(|request| {
         let share = bodies.begin();
         // What is answered is at hand, and written at once: from here on the connection sees by itself that it is busy.
-        service.call(request).map(move |answer| answer.map(|answer| answer.map(|body| share.watch_limited(body))))
+        service
+            .call(request)
+            .map(move |answer| answer.map(|answer| answer.map(|body| share.watch_limited(body, write))))
     });
     loop {
         // What a busy connection needs (some 30 KiB) goes when it rests: who asks nothing for seconds asks nothing for minutes.

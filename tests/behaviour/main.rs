@@ -25,6 +25,7 @@ mod live_requests;
 mod live_shift;
 mod live_text;
 mod live_timeline;
+mod live_waits;
 mod live_wrap;
 mod mp4;
 mod overload;

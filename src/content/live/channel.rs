@@ -24,7 +24,7 @@ use crate::content::live::drift::Drift;
 use crate::content::live::encoders::{self, Encoders, Need};
 use crate::content::live::hand::Hand;
 use crate::content::live::intake::Intake;
-use crate::content::live::published::Published;
+use crate::content::live::published::{Published, Step};
 use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::{Event, RawChunk, Receiver};
 use crate::content::live::reorder::{Held, Item};
@@ -422,9 +422,12 @@ impl Channel {
         self.published.newest()
     }
 
-    /// Tells of every new state.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<Broadcast>> {
-        self.published.subscribe()
+    /// Tells of every such `step` of the tracks called `track`, and of the end; what is there then may be a later state than that.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn subscribe(&self, track: &str, step: Step) -> watch::Receiver<Arc<Broadcast>> {
+        self.published.subscribe(track, step)
     }
 
     /// Whether nothing is to be had of it any more: it never began, or has ended long ago.
@@ -434,7 +437,7 @@ impl Channel {
         (self.is_new && lock(&self.told).names.is_empty()) || (live.ended && now > live.media_at.after(stays))
     }
 
-    /// How many wait for the next state.
+    /// How many wait for what comes next.
     pub fn waiting(&self) -> usize {
         self.published.subscribed()
     }
