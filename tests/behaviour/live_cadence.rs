@@ -111,6 +111,25 @@ async fn a_segment_that_ends_otherwise_ends_the_period() {
 }
 
 #[tokio::test]
+async fn what_ends_otherwise_before_its_period_is_announced_was_never_said_to_be_longer() {
+    let mut studio = Studio::with(even());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 8.2, NOW);
+    // It begins anew, and of its first segment a quarter comes.
+    let mut again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
+    again.begin(&studio);
+    let began = studio.now;
+    run(&mut studio, &mut [&mut again], 0.6, began);
+    again.sample += 36;
+    run(&mut studio, &mut [&mut again], 12.0, began);
+    let found = studio.dash().await;
+    let anew = found.iter().flat_map(|r| &r.segments).filter(|segment| segment.time >= 7_000 * 12_288);
+    let lasts: Vec<u64> = anew.map(|segment| segment.duration).collect();
+    assert_eq!((lasts[0], lasts[1]), (6_144, 24_576), "{lasts:?}");
+}
+
+#[tokio::test]
 async fn a_period_is_announced_with_all_its_tracks() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..even() });
     let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));

@@ -116,6 +116,8 @@ pub struct Pace {
     pub cadence: Option<Cadence>,
     /// Whether numbers follow from times, too.
     pub is_locked: bool,
+    /// The number of the period that gathers, of which nobody was told.
+    pub gathers: Option<u64>,
 }
 
 impl Pace {

@@ -1120,6 +1120,9 @@ impl Feed {
         let lacks_until = self.lacks_until(pace, open.number, open.time + duration, next);
         self.live.next_time = open.time + duration;
         let mut open = Arc::unwrap_or_clone(open);
+        if self.period == pace.gathers {
+            open.due = None;
+        }
         if let Some(part) = open.growing.as_mut().or(open.parts.last_mut()) {
             part.duration = (open.time + duration - part.time).max(1);
         }

@@ -30,7 +30,7 @@ const LATE_MS_MAX: i64 = 60_000;
 
 impl Window {
     pub(super) fn pace(&self) -> Pace {
-        Pace { cadence: self.options.cadence, is_locked: self.is_locked }
+        Pace { cadence: self.options.cadence, is_locked: self.is_locked, gathers: self.gathers() }
     }
 
     /// Closes segments of which nothing more comes, where it was not known what follows: nothing follows what everybody has ended, and
