@@ -463,10 +463,10 @@ impl LiveTrack {
         })
     }
 
-    /// When what came of it ends, in ticks.
-    pub fn end(&self) -> Option<i64> {
+    /// When what came of it ends, in ticks, be it forgotten.
+    pub fn end(&self) -> i64 {
         let open = self.open.as_ref().map(|open| open.time + open.duration);
-        open.or_else(|| self.segments.last().map(|last| last.end()))
+        open.or_else(|| self.segments.last().map(|last| last.end())).unwrap_or(self.next_time)
     }
 
     /// When the last segment begins of which media came, in ticks.
@@ -566,9 +566,9 @@ impl Broadcast {
 
     /// When what came of `period` ends, in microseconds since 1970; `None` if nothing did. Texts are sent ahead of what they are shown with.
     pub fn end_us(&self, period: &LivePeriod) -> Option<u64> {
-        let end = |track: &Arc<LiveTrack>| Some(self.utc_us(period, track.end()?, track.face.timescale));
+        let end = |track: &Arc<LiveTrack>| self.utc_us(period, track.end(), track.face.timescale);
         let (texts, others): (Vec<_>, Vec<_>) = period.tracks.iter().partition(|track| track.face.kind == Kind::Text);
-        others.into_iter().filter_map(end).max().or_else(|| texts.into_iter().filter_map(end).max())
+        others.into_iter().map(end).max().or_else(|| texts.into_iter().map(end).max())
     }
 
     /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and

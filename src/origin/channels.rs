@@ -136,7 +136,7 @@ fn tracks(channel: &Channel, broadcast: &Broadcast, now: Utc) -> Vec<TrackFigure
     // Who left is shown for as long as something of it is listed.
     found.retain(|_, (period, track)| Some(period.number) == newest || track.listed().next().is_some());
     let figures = found.into_values().map(|(period, track)| {
-        let end = track.end().unwrap_or(track.next_time);
+        let end = track.end();
         let end_ms = broadcast.utc_us(period, end, track.face.timescale) / 1000;
         TrackFigures {
             name: track.face.name.clone(),

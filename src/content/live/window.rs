@@ -184,6 +184,8 @@ struct Feed {
     /// Which period its media is in.
     period: Option<u64>,
     live: LiveTrack,
+    /// When the last segment begins of which media came, where that is forgotten, in ticks.
+    began: Option<i64>,
     /// When the first segment of this stretch begins, in ticks, and a hash of its first chunk.
     first_time: i64,
     first_hash: u64,
@@ -706,6 +708,8 @@ impl Window {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,
             None if self.is_locked && next.periods.is_empty() => (MediaTime::ZERO, MediaTime::ZERO),
+            // Where numbers follow from times there is one place for each.
+            None if is_epoch && next.started == Utc(0) && self.is_locked => (first, first),
             None if is_epoch && next.started == Utc(0) => (first.max(after), first),
             None => {
                 let begun = i64::try_from(begun.saturating_sub(next.started.0)).unwrap_or(0);
@@ -819,8 +823,9 @@ impl Window {
 fn whole_end_of(period: &LivePeriod) -> Option<MediaTime> {
     let end = |track: &Arc<LiveTrack>| {
         let timescale = track.face.timescale;
-        let last = track.segments.iter().rev().find(|segment| !segment.is_gap)?;
-        Some(MediaTime::new(period.offset(last.end(), timescale), timescale))
+        let whole = track.segments.iter().rev().find(|segment| !segment.is_gap).map(|last| last.end());
+        let end = whole.or_else(|| track.segments.last().is_none().then_some(track.next_time))?;
+        Some(MediaTime::new(period.offset(end, timescale), timescale))
     };
     period.tracks.iter().filter_map(end).max()
 }
@@ -849,6 +854,7 @@ impl Feed {
             others: Vec::new(),
             period: None,
             live,
+            began: None,
             first_time: 0,
             first_hash: 0,
             decode_end: 0,
@@ -879,6 +885,11 @@ impl Feed {
     fn ticks(&self, duration: Duration) -> i64 {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         rescale(micros, Timescale::MICRO, self.init.face.timescale, Rounding::Nearest)
+    }
+
+    /// When the last segment begins of which media came, in ticks.
+    fn begun(&self) -> Option<i64> {
+        self.live.begun().or(self.began)
     }
 
     /// Whether what viewers see of it is not what it is.
@@ -933,6 +944,7 @@ impl Feed {
         self.late_ms = i64::MIN;
         self.period = Some(period);
         (self.first_time, self.first_hash, self.decode_end) = (chunk.time, hash(chunk), chunk.decode_time);
+        self.began = None;
         (self.peak, self.bits, self.ticks) = (0, 0, 0);
         (self.ended, self.stopped) = (false, None);
     }

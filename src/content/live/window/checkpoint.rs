@@ -180,6 +180,8 @@ struct Fed {
     other_key: Option<String>,
     #[serde(default)]
     is_renumbered: bool,
+    #[serde(default)]
+    began: Option<i64>,
 }
 
 impl Window {
@@ -235,6 +237,7 @@ impl Window {
             requests: feed.requests,
             other_key: feed.live.face.keys.first().map(|own| hex(&own.kid)),
             is_renumbered: feed.is_renumbered,
+            began: feed.begun(),
         };
         let timing = self.timing.or((!current.periods.is_empty()).then_some(current.timing));
         let checkpoint = Checkpoint {
@@ -504,6 +507,7 @@ impl Fed {
         (feed.kept, feed.wanted) = self.kept.unwrap_or((feed.kept, feed.wanted));
         feed.requests = self.requests;
         feed.is_renumbered = self.is_renumbered;
+        feed.began = self.began;
         (feed.peak, feed.bits, feed.ticks) = self.measured;
         Some(feed)
     }

@@ -13,10 +13,10 @@ impl Window {
     pub(super) fn end_of(&self, period: &LivePeriod) -> Option<MediaTime> {
         let end = |track: &Arc<LiveTrack>| {
             let timescale = track.face.timescale;
-            track.end().map(|end| MediaTime::new(period.offset(end, timescale), timescale))
+            MediaTime::new(period.offset(track.end(), timescale), timescale)
         };
         let (texts, others): (Vec<_>, Vec<_>) = period.tracks.iter().partition(|track| track.face.kind == Kind::Text);
-        others.into_iter().filter_map(end).max().or_else(|| texts.into_iter().filter_map(end).max())
+        others.into_iter().map(end).max().or_else(|| texts.into_iter().map(end).max())
     }
 
     /// Where what came ends, in milliseconds after the broadcast's start.
@@ -39,7 +39,7 @@ impl Window {
             rescale(ticks, timescale, Timescale::MILLI, Rounding::Down)
         };
         let others = self.feeds.values().filter(is_going_on).filter(|_| feed.init.face.kind == Kind::Text);
-        let Some(edge_ms) = others.filter_map(|other| Some(end_ms(other.live.end()?, other))).max() else {
+        let Some(edge_ms) = others.map(|other| end_ms(other.live.end(), other)).max() else {
             return Ok(());
         };
         let ahead_ms = end_ms(chunk.end, feed).saturating_sub(edge_ms);

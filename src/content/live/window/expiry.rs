@@ -77,7 +77,7 @@ impl Window {
         });
         let behind = goes_on.filter_map(|(name, _)| {
             let (period, track) = self.current.tracks_called(name).last()?;
-            let listed = milliseconds(period, track, track.end()?) + 2 * target - window;
+            let listed = milliseconds(period, track, track.end()) + 2 * target - window;
             (listed < limits.listed).then(|| (name.clone(), listed))
         });
         let behind: BTreeMap<String, i64> = behind.collect();

@@ -37,12 +37,12 @@ impl Window {
             let next = match (&feed.live.open, locked) {
                 // Where numbers follow from times, the rest of what its number stands for is missing, too.
                 (Some(open), Some(cadence)) => feed.start(cadence, open.number + 1),
-                _ => feed.live.end().unwrap_or(feed.live.next_time),
+                _ => feed.live.end(),
             };
             if ms(next) > until_ms {
                 continue;
             }
-            let end = feed.live.end().unwrap_or(next);
+            let end = feed.live.end();
             feed.close(now, locked.map(|_| next), pace);
             if feed.stopped.is_none() {
                 feed.stopped = Some(feed.decode_end);

@@ -67,7 +67,7 @@ impl Window {
         }
         // Text may be far ahead, or behind.
         let timed = others.map(|(_, feed)| feed).filter(|feed| feed.init.face.kind != Kind::Text);
-        let mut begun_us = timed.filter_map(|feed| Some(after_start_us(period, &feed.live, feed.live.begun()?)));
+        let mut begun_us = timed.filter_map(|feed| Some(after_start_us(period, &feed.live, feed.begun()?)));
         begun_us.all(|begun_us| begun_us <= begins_us - near_us)
     }
 
@@ -97,7 +97,7 @@ impl Window {
     /// Where what was published of the track called `name` ends, in microseconds after the broadcast's start.
     fn had_until_us(&self, name: &str) -> Option<i64> {
         let (period, track) = self.current.tracks_called(name).last()?;
-        Some(after_start_us(period, track, track.end().unwrap_or(track.next_time)))
+        Some(after_start_us(period, track, track.end()))
     }
 
     /// Where what is told ends, of the newest period and of what the members of the period `number` had, in whatever period: the next one begins behind
@@ -146,7 +146,7 @@ impl Window {
         let gathers = self.gathers();
         let is_same = |feed: &&mut Feed| feed.period == gathers && feed.init.face.init == live.face.init;
         let Some(feed) = self.feeds.get_mut(name).filter(is_same) else { return false };
-        feed.decode_end = live.end().unwrap_or(live.next_time) - feed.shift;
+        feed.decode_end = live.end() - feed.shift;
         feed.first_time = live.segments.iter().next().map_or(live.next_time, |first| first.time);
         (feed.period, feed.peak) = (Some(number), live.rate.0);
         feed.live = live;
@@ -175,7 +175,7 @@ impl Window {
         let Some((_, before)) = self.current.tracks_called(&feed.live.face.name).last() else { return false };
         let gathers = self.gathers().is_some() && feed.period == self.gathers();
         let (from, to) = (before.face.timescale, feed.init.face.timescale);
-        let end = rescale(before.end().unwrap_or(before.next_time), from, to, Rounding::Nearest);
+        let end = rescale(before.end(), from, to, Rounding::Nearest);
         gathers && feed.live.next_time < end && end <= chunk.time.saturating_add(feed.jitter())
     }
 
