@@ -402,7 +402,7 @@ impl Viewer {
             let answer = studio.get(&path).await;
             if answer.status == 404 {
                 // It waits for a period.
-                assert!(!self.lists.contains_key(track), "{track} is not there any more");
+                assert!(!self.lists.contains_key(track), "{track} is not there any more: {} {}", now_ms, state(studio));
                 continue;
             }
             let text = answer.text();
