@@ -862,7 +862,7 @@ async fn broadcast(seed: u64, dir: &Path, plot: Plot) {
     let segments = viewer.segments.len();
     println!("{} states, {segments} segments, {} gaps, {refused} refused", viewer.states, viewer.gaps);
     // Where GOPs are of another length than the cadence most of what is pushed is left out.
-    assert!(viewer.states > 100 && segments > if plot == Plot::Changing { 25 } else { 100 });
+    assert!(viewer.states > 100 && segments > if plot == Plot::Changing { 20 } else { 100 });
 }
 
 /// Segments are to be of another length, of all pictures mostly.
