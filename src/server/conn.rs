@@ -42,7 +42,7 @@ pub struct Deadlines {
     pub idle: Duration,
     /// In which the peer takes [`TAKEN_BYTES_MIN`] while so many wait; over HTTP/2, of each answer.
     pub write: Duration,
-    /// Whether requests have long bodies: then a head's deadline begins anew with every byte, and who takes the bodies bounds them.
+    /// Whether requests have long bodies: who takes them bounds them, and a head's deadline begins anew with every byte.
     pub takes_bodies: bool,
 }
 
@@ -281,6 +281,9 @@ impl<S: Stream> Conn<S> {
         if to_write {
             let periods = *self.write_periods.get_or_insert(0);
             return (periods >= limits.periods(limits.write)).then_some(Overdue::Write);
+        }
+        if self.deadlines.takes_bodies && self.bodies.are_under_way() {
+            return None;
         }
         let periods = *self.read_periods.get_or_insert(0);
         let is_idle = periods > 0 && !self.in_head && self.write_periods.is_none() && !self.bodies.are_under_way();
@@ -641,6 +644,25 @@ mod tests {
         drop(conn);
         assert_eq!(telemetry.connections_ended.at(Ending::HeadTimeout).get(), 1);
         dripping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_paused_for_longer_than_a_head_may_take_was_cut_off() {
+        let (server, mut client) = duplex(4096);
+        let deadlines = Deadlines { takes_bodies: true, ..DEADLINES };
+        let mut conn = Conn::new(server, deadlines, Arc::default(), Arc::default());
+        let mut space = [0; 64];
+        client.write_all(b"PUT / HTTP/1.1\r\n\r\nsome").await.expect("there is room");
+        assert_eq!(conn.read(&mut space).await.expect("it is there"), 22);
+        let under_way = conn.bodies().begin();
+        let more = async {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            client.write_all(b"more").await.expect("it is waited for");
+        };
+        let (read, ()) = tokio::join!(conn.read(&mut space), more);
+        assert_eq!(read.expect("it is waited for"), 4);
+        drop(under_way);
+        assert_eq!(conn.read(&mut space).await.expect_err("too late").kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
