@@ -164,6 +164,24 @@ async fn one_chunk_with_times_in_error_is_a_gap() {
     }
 }
 
+#[tokio::test]
+async fn pictures_whose_gops_are_longer_than_others_are_waited_for_came_late_and_were_cut_anywhere() {
+    for (gop_s, segment, cadence) in [(10, None, None), (4, Some(1), None), (3, Some(1), Some("1s"))] {
+        let target = segment.map_or(window::Options::default().target, Duration::from_secs);
+        let cadence = cadence.map(|own: &str| own.parse().unwrap());
+        let mut studio = Studio::with(window::Options { target, cadence, ..quick() });
+        let mut video = Encoder { gop: 24 * gop_s, ..Encoder::video("v") };
+        let mut audio = Encoder::audio("a");
+        video.begin(&studio);
+        audio.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+        assert_eq!(periods(&studio).await, [["v", "a"]], "GOPs of {gop_s} s");
+        let list = studio.playlist("v").await;
+        assert_eq!((list.target_s, list.segments[0].1), (f64::from(gop_s), f64::from(gop_s)), "{list:?}");
+        assert_eq!(list.msn + list.segments.len() as u64, u64::from(59 / gop_s), "{list:?}");
+    }
+}
+
 /// A chunk of `encoder` with one bit in error: version 0 of its `tfdt` has 32 bits for the time, which are the upper ones of version 1.
 fn spoiled(encoder: &Encoder) -> Vec<u8> {
     let mut chunk = encoder.chunk(encoder.sample);

@@ -664,15 +664,15 @@ impl Window {
         let Some(gathering) = &self.gathering else { return };
         let number = gathering.number;
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
-        let patience = self.patience();
+        let is_late = now >= gathering.since.after(self.patience());
         let waits_for = |feed: &Feed| {
             let is_active = !feed.ended && now < feed.last_at.after(self.options.target * 2);
-            is_active && (feed.period != Some(number) || feed.live.segments.last().is_none())
+            let is_missing = feed.period != Some(number) || feed.live.segments.last().is_none();
+            is_active && is_missing && (!is_late || self.will_be_there(feed, now))
         };
         let is_early = now < gathering.since.after(self.options.gather);
-        let is_late = now >= gathering.since.after(patience);
         let has_some = members().any(|feed| feed.live.segments.last().is_some());
-        if !has_some || is_early || (!is_late && self.feeds.values().any(waits_for)) {
+        if !has_some || is_early || self.feeds.values().any(waits_for) {
             return;
         }
         let Some(gathering) = self.gathering.take() else { return };

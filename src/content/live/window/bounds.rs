@@ -13,7 +13,24 @@ impl Window {
     /// Whether what is to be announced next follows from records that a log would lack which began with a checkpoint of `now`. After a
     /// while nothing comes of it.
     pub fn is_gathering(&self, now: Utc) -> bool {
-        self.gathering.as_ref().is_some_and(|gathering| now < gathering.since.after(2 * self.patience()))
+        let most = 2 * self.patience() + self.longest();
+        self.gathering.as_ref().is_some_and(|gathering| now < gathering.since.after(most))
+    }
+
+    /// The longest that a segment gets.
+    fn longest(&self) -> Duration {
+        self.timing.map_or(SEGMENT_MAX, |timing| Duration::from_millis(timing.target_s * 1000 + 499))
+    }
+
+    /// Whether `feed` is on its way to its first segment in the period that gathers, and began it in time: it is as good as there, however long that
+    /// gets. GOPs may be longer than anybody else is waited for.
+    pub(super) fn will_be_there(&self, feed: &Feed, now: Utc) -> bool {
+        let Some(gathering) = self.gathering.as_ref().filter(|own| feed.period == Some(own.number)) else {
+            return false;
+        };
+        let open = feed.live.open.as_ref().filter(|_| feed.live.segments.last().is_none());
+        let most = self.longest() + self.options.target;
+        open.is_some_and(|own| own.begun < gathering.since.after(self.patience()) && now < own.begun.after(most))
     }
 
     /// How long what is there waits for what is not.
