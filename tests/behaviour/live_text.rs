@@ -105,6 +105,21 @@ async fn a_text_that_led_emptied_the_window_of_everything_else() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_sent_ahead_before_anything_else_does_not_say_when_it_began() {
+    let mut studio = Studio::with(quick());
+    let text = texts(&studio);
+    // A cue at the beginning, and one after twelve seconds.
+    text.push(&studio, &text_chunk(0));
+    text.push(&studio, &text_chunk(6));
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 20.0, NOW);
+    let list = studio.text("/tv/v/media.m3u8").await;
+    let begins = crate::live_long::lines(&list).last().unwrap().utc_ms;
+    assert!((NOW.0 + 15_000..NOW.0 + 19_000).contains(&begins), "{}: {list}", begins - NOW.0);
+}
+
+#[tokio::test]
 async fn text_that_is_further_ahead_than_anything_is_listed_is_refused_until_media_is_there() {
     let mut studio = Studio::with(quick());
     let mut video = Encoder::video("v");

@@ -143,6 +143,25 @@ async fn who_alone_begins_anew_soon_after_the_broadcast_began_goes_on_behind_wha
 }
 
 #[tokio::test]
+async fn who_alone_begins_anew_from_long_ago_is_listed_again_and_the_others_are_told() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+    let mut again = Encoder { push: 2, chunk_samples: 24, ..Encoder::video("v") };
+    again.begin(&studio);
+    let (began, mut refused) = (studio.now, Vec::new());
+    for step in 1..50 {
+        run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);
+        refused.extend(push(&studio, &mut audio));
+    }
+    let found = begins(&studio, "v").await;
+    assert!(found.is_sorted() && found.last().unwrap() > &78.0, "{found:?}");
+    assert!(!refused.is_empty() && refused[0].contains(" s after those of v"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn one_chunk_with_times_in_error_is_a_gap() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
     let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));

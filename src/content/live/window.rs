@@ -601,10 +601,13 @@ impl Window {
             }
         };
         self.publish(now);
+        let mut members = self.feeds.values().filter(|feed| feed.period == Some(number));
+        let is_first_timed = members.all(|feed| feed.init.face.kind == Kind::Text);
         let Some(feed) = self.feeds.get_mut(name) else { return };
-        // Who begins there again was in error before.
+        // Who begins there again was in error before; and text may be sent ahead of what it is shown with.
+        let is_timed = feed.init.face.kind != Kind::Text;
         if let Some(gathering) = &mut self.gathering
-            && (gathering.anchor.is_none() || feed.period == Some(number))
+            && (gathering.anchor.is_none() || (is_timed && (is_first_timed || feed.period == Some(number))))
         {
             let length_ms = u64::try_from(feed.init.ms(chunk.end - chunk.time)).unwrap_or(0);
             let media = MediaTime::new(chunk.time, feed.init.face.timescale);
@@ -710,7 +713,11 @@ impl Window {
             None if self.is_locked && next.periods.is_empty() => (MediaTime::ZERO, MediaTime::ZERO),
             // Where numbers follow from times there is one place for each.
             None if is_epoch && next.started == Utc(0) && self.is_locked => (first, first),
-            None if is_epoch && next.started == Utc(0) => (first.max(after), first),
+            None if is_epoch && next.started == Utc(0) => {
+                let is_near = after.to(Timescale::MICRO, Rounding::Nearest) - next.timing.near_us()
+                    <= first.to(Timescale::MICRO, Rounding::Nearest);
+                (if is_near { first } else { first.max(after) }, first)
+            }
             None => {
                 let begun = i64::try_from(begun.saturating_sub(next.started.0)).unwrap_or(0);
                 (MediaTime::new(begun, Timescale::MILLI).max(after), first)

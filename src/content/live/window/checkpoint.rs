@@ -21,7 +21,7 @@ use crate::formats::isobmff::prft::Produced;
 use crate::media::event::{LiveEvent, Timeline, cues};
 use crate::media::live::{LivePeriod, LiveTrack, LowLatency, OpenSegment, Timing};
 use crate::media::track::{Track, Version};
-use crate::time::Utc;
+use crate::time::{Rounding, Utc};
 
 /// The most bytes of events that a checkpoint has: a thousand cues of SCTE 35, several times over.
 const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -109,9 +109,9 @@ struct Period {
     origin: Time,
     cuts: Vec<i64>,
     tracks: Vec<String>,
-    /// Of those that are in another one by now: version, next number and next time.
+    /// Of those that are in another one by now: version, next number, and next time.
     #[serde(default)]
-    gone: BTreeMap<String, (u64, u64, i64)>,
+    gone: BTreeMap<String, (u64, u64, Time)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,7 +196,10 @@ impl Window {
             tracks: period.tracks.iter().map(|track| track.face.name.clone()).collect(),
             gone: (period.tracks.iter())
                 .filter(|track| self.feeds.get(&track.face.name).is_some_and(|feed| feed.period != Some(period.number)))
-                .map(|own| (own.face.name.clone(), (own.face.version.0, own.next_number, own.next_time)))
+                .map(|own| {
+                    let next_time = (own.next_time, own.face.timescale.get());
+                    (own.face.name.clone(), (own.face.version.0, own.next_number, next_time))
+                })
                 .collect(),
         });
         let gathering = self.gathering.as_ref().map(|gathering| Gathered {
@@ -367,6 +370,7 @@ impl Window {
                 let Some(&(version, next_number, next_time)) = period.gone.get(name) else {
                     return Some(Arc::new(live));
                 };
+                let next_time = media_time(next_time)?.to(live.face.timescale, Rounding::Nearest);
                 let face = Arc::new(Track { version: Version(version), ..Track::clone(&live.face) });
                 let listed_from = next_number;
                 Some(Arc::new(LiveTrack { face, open: None, listed_from, next_number, next_time, ..live }))

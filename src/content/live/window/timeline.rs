@@ -112,18 +112,21 @@ impl Window {
 
     /// Whether one that gathers would be before what it had already, were it the newest period's timeline that goes on.
     pub(super) fn would_step_back(&self) -> bool {
-        self.feeds.iter().any(|(name, feed)| self.steps_back(name, feed))
+        self.feeds.iter().any(|(name, feed)| self.back_us(name, feed).is_some())
     }
 
-    fn steps_back(&self, name: &str, feed: &Feed) -> bool {
-        let Some(newest) = self.current.periods.last().filter(|_| feed.period == self.gathers()) else { return false };
-        let begins_us = after_start_us(newest, &feed.live, feed.first_time);
-        let behind_us = begins_us.saturating_add(self.current.timing.near_us());
-        feed.period.is_some() && self.had_until_us(name).is_some_and(|end_us| behind_us < end_us)
+    /// By how much `feed`, which gathers, would be before what the track called `name` had already, if it is by more than what is one place.
+    fn back_us(&self, name: &str, feed: &Feed) -> Option<i64> {
+        let newest = self.current.periods.last()?;
+        let gathers = self.gathers().filter(|number| feed.period == Some(*number));
+        gathers
+            .and_then(|_| self.had_until_us(name))
+            .map(|end_us| end_us.saturating_sub(after_start_us(newest, &feed.live, feed.first_time)))
+            .filter(|back_us| *back_us > self.current.timing.near_us())
     }
 
-    /// Who began anew, alone, goes on where he was while others still do, as of `now`: they share a timeline, and what is of a time that he had is
-    /// passed over.
+    /// Who began anew a little before, alone, goes on where he was while others still do, as of `now`: they share a timeline, and what is of a time
+    /// that he had is passed over. From further back it is another timeline.
     pub(super) fn take_back(&mut self, now: Utc) {
         let newest = self.current.periods.last().map(|period| period.number);
         let goes_on = |feed: &Feed| {
@@ -133,7 +136,8 @@ impl Window {
         if !self.feeds.values().any(goes_on) {
             return;
         }
-        let anew = self.feeds.iter().filter(|(name, feed)| self.steps_back(name, feed));
+        let is_little = |back_us: i64| back_us <= OUTAGE_SLACK_MS * 1000;
+        let anew = self.feeds.iter().filter(|(name, feed)| self.back_us(name, feed).is_some_and(is_little));
         for name in anew.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             self.goes_back(&name);
         }
