@@ -656,7 +656,7 @@ mod tests {
         assert_eq!(conn.read(&mut space).await.expect("it is there"), 22);
         let under_way = conn.bodies().begin();
         let more = async {
-            tokio::time::sleep(Duration::from_secs(50)).await;
+            sleep(Duration::from_secs(50)).await;
             client.write_all(b"more").await.expect("it is waited for");
         };
         let (read, ()) = tokio::join!(conn.read(&mut space), more);

@@ -42,8 +42,8 @@ impl Window {
     }
 
     /// What time alone changes, but for what leaves the window.
-    fn told(&self) -> (usize, bool, Option<u64>, Vec<(Option<u64>, bool, bool)>) {
+    fn told(&self) -> impl PartialEq + use<> {
         let feeds = self.feeds.values().map(|feed| (feed.period, feed.ended, feed.live.open.is_some()));
-        (self.current.periods.len(), self.current.ended, self.gathers(), feeds.collect())
+        (self.current.periods.len(), self.current.ended, self.gathers(), feeds.collect::<Vec<_>>())
     }
 }
