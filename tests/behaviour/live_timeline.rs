@@ -66,22 +66,36 @@ async fn a_track_whose_times_are_far_from_those_of_the_others_is_refused() {
     assert!(!sound.is_empty() && sound.iter().all(|at| (19.9..34.0).contains(at)), "{sound:?}");
 }
 
-/// A broadcast of twelve seconds whose pictures are of a new process then: the studio, its encoder, and that of sound, which is still the old
+/// A broadcast whose pictures are of a new process after `seconds`, `again`: the studio, its encoder, and that of sound, which is still the old
 /// one's.
-fn pictures_anew() -> (Studio, Encoder, Encoder) {
-    let mut studio = Studio::with(quick());
+fn pictures_anew(options: window::Options, seconds: f64, again: Encoder) -> (Studio, Encoder, Encoder) {
+    let mut studio = Studio::with(options);
     let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
     video.begin(&studio);
     audio.begin(&studio);
-    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
-    let again = Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") };
+    run(&mut studio, &mut [&mut video, &mut audio], seconds, NOW);
     again.begin(&studio);
     (studio, again, audio)
 }
 
+/// A process that counts from much further on.
+fn from_elsewhere() -> Encoder {
+    Encoder { push: 2, origin: 7_000 * 12_288, ..Encoder::video("v") }
+}
+
+/// A process that counts from zero, and sends longer chunks.
+fn from_zero() -> Encoder {
+    Encoder { push: 2, chunk_samples: 24, ..Encoder::video("v") }
+}
+
+/// A minute is listed.
+fn long() -> window::Options {
+    window::Options { window: Duration::from_secs(60), ..quick() }
+}
+
 #[tokio::test]
 async fn what_begins_anew_one_after_the_other_begins_one_period() {
-    let (mut studio, mut again, mut audio) = pictures_anew();
+    let (mut studio, mut again, mut audio) = pictures_anew(quick(), 12.0, from_elsewhere());
     let began = studio.now;
     // For another three seconds.
     for step in 1..7 {
@@ -101,7 +115,7 @@ async fn what_begins_anew_one_after_the_other_begins_one_period() {
 
 #[tokio::test]
 async fn who_goes_on_where_the_others_begin_anew_is_told() {
-    let (mut studio, mut again, mut audio) = pictures_anew();
+    let (mut studio, mut again, mut audio) = pictures_anew(quick(), 12.0, from_elsewhere());
     let began = studio.now;
     let mut refused = Vec::new();
     for step in 1..50 {
@@ -119,14 +133,7 @@ async fn who_goes_on_where_the_others_begin_anew_is_told() {
 
 #[tokio::test]
 async fn who_alone_begins_anew_soon_after_the_broadcast_began_goes_on_behind_what_he_had() {
-    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
-    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
-    video.begin(&studio);
-    audio.begin(&studio);
-    run(&mut studio, &mut [&mut video, &mut audio], 8.2, NOW);
-    // Its process is another one, which counts from zero again and sends longer chunks.
-    let mut again = Encoder { push: 2, chunk_samples: 24, ..Encoder::video("v") };
-    again.begin(&studio);
+    let (mut studio, mut again, mut audio) = pictures_anew(long(), 8.2, from_zero());
     let began = studio.now;
     for step in 1..50 {
         run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);
@@ -144,13 +151,7 @@ async fn who_alone_begins_anew_soon_after_the_broadcast_began_goes_on_behind_wha
 
 #[tokio::test]
 async fn who_alone_begins_anew_from_long_ago_is_listed_again_and_the_others_are_told() {
-    let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..quick() });
-    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
-    video.begin(&studio);
-    audio.begin(&studio);
-    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
-    let mut again = Encoder { push: 2, chunk_samples: 24, ..Encoder::video("v") };
-    again.begin(&studio);
+    let (mut studio, mut again, mut audio) = pictures_anew(long(), 60.0, from_zero());
     let (began, mut refused) = (studio.now, Vec::new());
     for step in 1..50 {
         run(&mut studio, &mut [&mut again], 0.5 * f64::from(step), began);

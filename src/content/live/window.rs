@@ -660,18 +660,17 @@ impl Window {
 
     /// Announces the period that gathers its tracks, if they are all there.
     fn settle(&mut self, now: Utc) {
-        let is_late = |gathering: &&Gathering| now >= gathering.since.after(self.patience());
-        if self.gathering.as_ref().filter(is_late).is_some() {
+        let Some(gathering) = &self.gathering else { return };
+        let is_late = now >= gathering.since.after(self.patience());
+        if is_late {
             self.take_back(now);
         }
         let Some(gathering) = &self.gathering else { return };
         let number = gathering.number;
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
-        let is_late = now >= gathering.since.after(self.patience());
         let waits_for = |feed: &Feed| {
-            let is_active = !feed.ended && now < feed.last_at.after(self.options.target * 2);
             let is_missing = feed.period != Some(number) || feed.live.segments.last().is_none();
-            is_active && is_missing && (!is_late || self.will_be_there(feed, now))
+            self.is_active(feed, now) && is_missing && (!is_late || self.will_be_there(feed, now))
         };
         let is_early = now < gathering.since.after(self.options.gather);
         let has_some = members().any(|feed| feed.live.segments.last().is_some());
@@ -1030,8 +1029,7 @@ impl Feed {
             return true;
         }
         // No segment may round to more than what was announced; better one that begins without a sync sample.
-        let longest = timing.map_or(SEGMENT_MAX, |timing| Duration::from_millis(timing.target_s * 1000 + 499));
-        if chunk.end - open.time > self.ticks(longest) || open.chunks.len() >= SEGMENT_CHUNKS_MAX {
+        if chunk.end - open.time > self.ticks(Window::longest(timing)) || open.chunks.len() >= SEGMENT_CHUNKS_MAX {
             return true;
         }
         !source.named_segments && chunk.starts_with_sync && self.is_due_at(open.time, chunk.time, target, cadence)

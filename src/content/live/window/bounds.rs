@@ -13,13 +13,18 @@ impl Window {
     /// Whether what is to be announced next follows from records that a log would lack which began with a checkpoint of `now`. After a
     /// while nothing comes of it.
     pub fn is_gathering(&self, now: Utc) -> bool {
-        let most = 2 * self.patience() + self.longest();
+        let most = 2 * self.patience() + Window::longest(self.timing);
         self.gathering.as_ref().is_some_and(|gathering| now < gathering.since.after(most))
     }
 
     /// The longest that a segment gets.
-    fn longest(&self) -> Duration {
-        self.timing.map_or(SEGMENT_MAX, |timing| Duration::from_millis(timing.target_s * 1000 + 499))
+    pub(super) fn longest(timing: Option<Timing>) -> Duration {
+        timing.map_or(SEGMENT_MAX, |timing| Duration::from_millis(timing.target_s * 1000 + 499))
+    }
+
+    /// Whether media of `feed` goes on.
+    pub(super) fn is_active(&self, feed: &Feed, now: Utc) -> bool {
+        !feed.ended && now < feed.last_at.after(self.options.target * 2)
     }
 
     /// Whether `feed` is on its way to its first segment in the period that gathers, and began it in time: it is as good as there, however long that
@@ -29,7 +34,7 @@ impl Window {
             return false;
         };
         let open = feed.live.open.as_ref().filter(|_| feed.live.segments.last().is_none());
-        let most = self.longest() + self.options.target;
+        let most = Window::longest(self.timing) + self.options.target;
         open.is_some_and(|own| own.begun < gathering.since.after(self.patience()) && now < own.begun.after(most))
     }
 

@@ -28,6 +28,9 @@ impl Window {
     /// Refuses `chunk` of the text called `name`, which goes on in `feed`, if it is further ahead of the media that it is shown with than anything is
     /// listed: neither would it leave the window, nor memory.
     pub(super) fn keeps_with_media(&self, name: &str, feed: &Feed, chunk: &Chunk, now: Utc) -> Result<(), Refusal> {
+        if feed.init.face.kind != Kind::Text {
+            return Ok(());
+        }
         let newest = self.current.periods.last().filter(|period| feed.period == Some(period.number));
         let is_going_on = |other: &&Feed| {
             let is_timed = other.init.face.kind != Kind::Text;
@@ -38,7 +41,7 @@ impl Window {
             let ticks = newest.map_or(ticks, |period| period.offset(ticks, timescale));
             rescale(ticks, timescale, Timescale::MILLI, Rounding::Down)
         };
-        let others = self.feeds.values().filter(is_going_on).filter(|_| feed.init.face.kind == Kind::Text);
+        let others = self.feeds.values().filter(is_going_on);
         let Some(edge_ms) = others.map(|other| end_ms(other.live.end(), other)).max() else {
             return Ok(());
         };

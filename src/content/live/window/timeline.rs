@@ -130,8 +130,10 @@ impl Window {
     pub(super) fn take_back(&mut self, now: Utc) {
         let newest = self.current.periods.last().map(|period| period.number);
         let goes_on = |feed: &Feed| {
-            let is_active = !feed.ended && now < feed.last_at.after(self.options.target * 2);
-            is_active && feed.period.is_some() && feed.period == newest && feed.init.face.kind != Kind::Text
+            self.is_active(feed, now)
+                && feed.period.is_some()
+                && feed.period == newest
+                && feed.init.face.kind != Kind::Text
         };
         if !self.feeds.values().any(goes_on) {
             return;
