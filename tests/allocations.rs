@@ -45,6 +45,12 @@ const MANIFEST_ALLOCATIONS_MAX: u64 = 10;
 /// Bytes that are allocated for each byte of live media that is kept, at most: blocks that are not full, and what is known of segments.
 const KEPT_MAX: f64 = 1.1;
 
+/// Holds `each` to `max`: one more for each fails, but not what is made once a second for all, which falls to some runs alone.
+#[track_caller]
+fn at_most(each: f64, max: f64) {
+    assert!(each < max + 0.5, "{each} allocations");
+}
+
 /// Allocations of one request of `lines` on a connection that is kept, hyper included: the difference between 2,000 requests
 /// and 1,000.
 fn per_request(path: &str, lines: &str) -> f64 {
@@ -83,10 +89,10 @@ fn a_hot_hit_makes_at_most_three_allocations() {
     println!(
         "allocations a request, hyper included: segment {whole:.2}, range {range:.2}, playlist {playlist:.2}, 304 {not_modified:.2}"
     );
-    assert!(whole <= HIT_ALLOCATIONS_MAX, "{whole} allocations");
-    assert!(playlist <= HIT_ALLOCATIONS_MAX, "{playlist} allocations");
-    assert!(not_modified <= HIT_ALLOCATIONS_MAX, "{not_modified} allocations");
-    assert!(range <= RANGE_ALLOCATIONS_MAX, "{range} allocations");
+    at_most(whole, HIT_ALLOCATIONS_MAX);
+    at_most(playlist, HIT_ALLOCATIONS_MAX);
+    at_most(not_modified, HIT_ALLOCATIONS_MAX);
+    at_most(range, RANGE_ALLOCATIONS_MAX);
 }
 
 #[test]
@@ -130,7 +136,7 @@ fn who_was_woken_makes_at_most_four_allocations() {
     let answered = state.telemetry.requests.at(RequestClass::Playlist, Status::of(200)).get();
     assert_eq!(answered, 4 * COUNT as u64, "none in vain");
     println!("allocations of an answer that was waited for, once it comes, hyper included: {each:.2}");
-    assert!(each <= WOKEN_ALLOCATIONS_MAX, "{each} allocations");
+    at_most(each, WOKEN_ALLOCATIONS_MAX);
 }
 
 #[test]
@@ -282,7 +288,7 @@ fn serving_a_hit_copies_its_head_and_nothing_else() {
         }
         let each = (made() - before) as f64 / 1000.0;
         println!("allocations of serve() alone: {each:.2}");
-        assert!(each <= 3.0, "{each} allocations");
+        at_most(each, HIT_ALLOCATIONS_MAX);
     });
 }
 
