@@ -238,7 +238,7 @@ impl Origin {
         if file == "init.mp4" {
             let init = Rope::from(face.init.clone());
             let etag = format!("{version}-init");
-            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE.to_owned(), init), PASSED));
+            return Ok(answered(&object(media_type(&face), etag, IMMUTABLE, init), PASSED));
         }
         let canonical = |text: &str| text.parse().ok().filter(|time: &i64| time.to_string() == text && *time >= 0);
         let time = canonical(stem).ok_or_else(no_such_object)?;
@@ -295,7 +295,7 @@ impl Origin {
                 let object = Arc::new(Object::new(Recipe {
                     lease: Arc::clone(&segment.lease),
                     sent_within: Some(sent_within(channel)),
-                    ..recipe("text/vtt", etag, IMMUTABLE.to_owned(), body)
+                    ..recipe("text/vtt", etag, IMMUTABLE, body)
                 }));
                 self.cache(Class::Segment).insert(key, Arc::clone(&object)).await;
                 Ok(answered(&object, STORED))
@@ -389,7 +389,7 @@ fn whole(channel: &Channel, segment: &LiveSegment, content_type: &'static str, b
     Object::new(Recipe {
         lease: Arc::clone(&segment.lease),
         sent_within: Some(sent_within(channel)),
-        ..recipe(content_type, etag, IMMUTABLE.to_owned(), body)
+        ..recipe(content_type, etag, IMMUTABLE, body)
     })
 }
 

@@ -1,5 +1,6 @@
 //! What is served: a head made ready, a body of shared slices, and how the two answer a request.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -51,7 +52,7 @@ pub(crate) const SERVED_BY: HeaderValue = HeaderValue::from_static("headwater");
 /// Where the date of an answer goes: a head that has a place for it already is copied without growing. Who sends it fills it
 /// in.
 const NO_DATE: HeaderValue = HeaderValue::from_static("");
-/// What the two heads of a representation take: up to 14 entries, each a name, a value and links of the map.
+/// What the two heads of a representation take at most: up to 14 entries, each a name, a value and links of the map.
 const HEADS_BYTES: u64 = 2 * 14 * 104;
 
 /// A response body: one rope, sent as one frame; or what comes of a segment that grows.
@@ -146,7 +147,7 @@ pub struct Recipe {
     /// also options and the absence of files shape.
     pub modified_s: Option<u64>,
     /// Cache-Control.
-    pub cache_control: String,
+    pub cache_control: Cow<'static, str>,
     /// Bytes of the identity body.
     pub len: u64,
     /// The identity body; `None` if only its head is wanted.
@@ -188,8 +189,8 @@ struct Coded {
 struct Representation {
     /// The head of a 200.
     head: HeaderMap,
-    /// The head of a 304.
-    not_modified: HeaderMap,
+    /// The head of a 304, made for the first who has it already: most segments leave the cache before anybody says so.
+    not_modified: OnceLock<HeaderMap>,
     /// The entity tag, with its quotes.
     etag: String,
     len: u64,
@@ -210,7 +211,10 @@ impl Object {
             let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
             head.insert(LAST_MODIFIED, HeaderValue::from_str(&date).expect("a date is ASCII"));
         }
-        let cache_control = HeaderValue::from_str(&cache_control).expect("Cache-Control is ours, and ASCII");
+        let cache_control = match cache_control {
+            Cow::Borrowed(text) => HeaderValue::from_static(text),
+            Cow::Owned(text) => HeaderValue::try_from(text).expect("Cache-Control is ours, and ASCII"),
+        };
         head.insert(CACHE_CONTROL, cache_control);
         head.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         head.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
@@ -269,7 +273,7 @@ impl Object {
         match conditional::judge(headers, etag, self.modified_s) {
             Verdict::Proceed => {}
             Verdict::NotModified => {
-                return respond(StatusCode::NOT_MODIFIED, chosen.not_modified.clone(), Body::empty());
+                return respond(StatusCode::NOT_MODIFIED, chosen.not_modified().clone(), Body::empty());
             }
             Verdict::PreconditionFailed => return Problem::precondition_failed().response(method),
         }
@@ -334,12 +338,18 @@ fn brotli(text: &[u8]) -> Bytes {
 
 impl Representation {
     fn new(head: HeaderMap, etag: String, len: u64, body: Rope) -> Representation {
-        // RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
-        let mut not_modified = head.clone();
-        for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
-            not_modified.remove(name);
-        }
-        Representation { head, not_modified, etag, len, body }
+        Representation { head, not_modified: OnceLock::new(), etag, len, body }
+    }
+
+    /// RFC 9110 §15.4.5: what a 200 would say of caching, and nothing of content.
+    fn not_modified(&self) -> &HeaderMap {
+        self.not_modified.get_or_init(|| {
+            let mut head = self.head.clone();
+            for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_ENCODING, LAST_MODIFIED, ACCEPT_RANGES] {
+                head.remove(name);
+            }
+            head
+        })
     }
 
     /// The same in the coding called `name`, in which it is `bytes`; `suffix` is what its entity tag has more.
@@ -543,7 +553,7 @@ mod tests {
             content_type: "text/plain",
             etag: "a".to_owned(),
             modified_s: None,
-            cache_control: "no-store".to_owned(),
+            cache_control: "no-store".into(),
             len: text.len() as u64,
             body: Some(Rope::from(text)),
             is_coded: true,

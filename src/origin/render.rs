@@ -1,5 +1,6 @@
 //! Making objects: content says where bytes are, the packager how they are put together, and here they are.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,13 +173,19 @@ pub struct Render {
 }
 
 impl Render {
-    fn recipe(&self, content_type: &'static str, etag: String, cache_control: String, body: Rope) -> Recipe {
+    fn recipe(
+        &self,
+        content_type: &'static str,
+        etag: String,
+        cache_control: impl Into<Cow<'static, str>>,
+        body: Rope,
+    ) -> Recipe {
         let source = &self.indexed.opened.source;
         Recipe {
             content_type,
             etag,
             modified_s: Some(source.modified_s()),
-            cache_control,
+            cache_control: cache_control.into(),
             len: body.len(),
             body: Some(body),
             is_coded: false,
@@ -192,7 +199,13 @@ impl Render {
     }
 
     /// A manifest: hashed for its entity tag, and coded once for all who can take it.
-    fn manifest(&self, content_type: &'static str, cache_control: String, grace: Duration, text: Vec<u8>) -> Object {
+    fn manifest(
+        &self,
+        content_type: &'static str,
+        cache_control: Cow<'static, str>,
+        grace: Duration,
+        text: Vec<u8>,
+    ) -> Object {
         let hash = blake3::hash(&text);
         let etag = hash.to_hex()[..16].to_owned();
         let is_coded = text.len() >= CODED_MIN_BYTES;
@@ -202,11 +215,11 @@ impl Render {
         Object::new(Recipe { is_coded, grace, modified_s, cmsd, ..recipe }).coded()
     }
 
-    fn revalidated(&self) -> String {
+    fn revalidated(&self) -> Cow<'static, str> {
         let Options { manifest_max_age, .. } = &*self.options;
         let [age, while_revalidate] = [*manifest_max_age, self.options.stale_while_revalidate()].map(|d| d.as_secs());
         let if_error = STALE_IF_ERROR.as_secs();
-        format!("public, max-age={age}, stale-while-revalidate={while_revalidate}, stale-if-error={if_error}")
+        format!("public, max-age={age}, stale-while-revalidate={while_revalidate}, stale-if-error={if_error}").into()
     }
 
     /// The HLS multivariant playlist.
@@ -230,7 +243,7 @@ impl Render {
         let Indexed { opened: Opened { presentation, .. }, renditions, .. } = &*self.indexed;
         if let Some(thumbnails) = presentation.thumbnails(name, version).filter(|_| part == TrackItem::Playlist) {
             let text = hls::images::playlist(thumbnails, presentation.duration_ms());
-            return Ok(self.manifest(HLS, IMMUTABLE.to_owned(), self.grace, text));
+            return Ok(self.manifest(HLS, IMMUTABLE.into(), self.grace, text));
         }
         let Some(rendition) = renditions.find(name, version) else {
             return Err(why_not(presentation, name, version).map_or_else(no_such_object, no_hls));
@@ -244,7 +257,7 @@ impl Render {
         let text = text.map_err(no_hls)?;
         // Where keys are is configured, and no part of the version.
         let is_protected = rendition.tracks(presentation).any(|(_, track)| track.is_protected());
-        let cache_control = if is_protected { self.revalidated() } else { IMMUTABLE.to_owned() };
+        let cache_control = if is_protected { self.revalidated() } else { IMMUTABLE.into() };
         Ok(self.manifest(HLS, cache_control, self.grace, text))
     }
 
@@ -269,7 +282,7 @@ impl Render {
             TrackItem::Playlist | TrackItem::TrickPlaylist | TrackItem::Sheet(..) => Err(no_such_object()),
             TrackItem::Init => {
                 let etag = format!("{version}-init");
-                let recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::from(track.init.clone()));
+                let recipe = self.recipe(media_type(track), etag, IMMUTABLE, Rope::from(track.init.clone()));
                 let cmsd = self.options.sends_cmsd.then(|| "ot=i,st=v".to_owned());
                 Ok(Object::new(Recipe { cmsd, ..recipe }))
             }
@@ -290,12 +303,7 @@ impl Render {
                     return Err(no_such_object());
                 }
                 let body = self.web_vtt(period, track, index).await?;
-                Ok(Object::new(self.recipe(
-                    "text/vtt",
-                    format!("{version}-{time}"),
-                    IMMUTABLE.to_owned(),
-                    Rope::from(body),
-                )))
+                Ok(Object::new(self.recipe("text/vtt", format!("{version}-{time}"), IMMUTABLE, Rope::from(body))))
             }
         }
     }
@@ -316,7 +324,7 @@ impl Render {
         let sheet = index.filter(|&index| index < thumbnails.shown(presentation.duration_ms()));
         let sheet = sheet.map(|index| thumbnails.sheets[index].clone()).ok_or_else(no_such_object)?;
         let etag = format!("{version}-{number}");
-        let mut recipe = self.recipe(format.media_type(), etag, IMMUTABLE.to_owned(), Rope::default());
+        let mut recipe = self.recipe(format.media_type(), etag, IMMUTABLE, Rope::default());
         recipe.len = sheet.len();
         recipe.body = None;
         if with_media {
@@ -339,7 +347,7 @@ impl Render {
             let what = format!("a segment of {} bytes, at most {SEGMENT_BYTES_MAX} are served", plan.len());
             return Err(broken(&track.name, &what));
         }
-        let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE.to_owned(), Rope::default());
+        let mut recipe = self.recipe(media_type(track), etag, IMMUTABLE, Rope::default());
         recipe.cmsd = cmsd;
         recipe.len = plan.len();
         recipe.body = None;

@@ -1,5 +1,6 @@
 //! What is written of a broadcast: its manifests, each of one state, and segments in another form.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,12 +88,17 @@ pub(crate) fn written(
 }
 
 /// What is kept as long as its lease lasts, and no longer.
-pub(crate) fn recipe(content_type: &'static str, etag: String, cache_control: String, body: Rope) -> Recipe {
+pub(crate) fn recipe(
+    content_type: &'static str,
+    etag: String,
+    cache_control: impl Into<Cow<'static, str>>,
+    body: Rope,
+) -> Recipe {
     Recipe {
         content_type,
         etag,
         modified_s: None,
-        cache_control,
+        cache_control: cache_control.into(),
         len: body.len(),
         body: Some(body),
         is_coded: false,
@@ -105,7 +111,12 @@ pub(crate) fn recipe(content_type: &'static str, etag: String, cache_control: St
 }
 
 /// The same, as an object.
-pub(crate) fn object(content_type: &'static str, etag: String, cache_control: String, body: Rope) -> Object {
+pub(crate) fn object(
+    content_type: &'static str,
+    etag: String,
+    cache_control: impl Into<Cow<'static, str>>,
+    body: Rope,
+) -> Object {
     Object::new(recipe(content_type, etag, cache_control, body))
 }
 
