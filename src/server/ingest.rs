@@ -35,6 +35,7 @@ use crate::server::http::{self as server_http, Answer, Refused};
 use crate::server::ingest::manifests::Said;
 use crate::server::ingest::paths::{Named, Target, encoder_of, target};
 use crate::server::state::State;
+use crate::time::Utc;
 
 /// Connections open at once on the ingest listener: each of a channel's tracks has one.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -57,6 +58,7 @@ impl From<Refusal> for Refused {
             // DASH-IF Live Media Ingest §6.2: media whose initialization is unknown.
             Refusal::NoInit => (StatusCode::PRECONDITION_FAILED, "no_init"),
             Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Refusal::TooLong(_) => (StatusCode::CONFLICT, "too_long"),
             Refusal::TooMuch(_) => (StatusCode::TOO_MANY_REQUESTS, "too_much"),
             Refusal::Elsewhere => (StatusCode::SERVICE_UNAVAILABLE, "elsewhere"),
         };
@@ -257,7 +259,7 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
     let mut under_way = UnderWay { channel: Arc::clone(&channel), clock, track, source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::within(room), Vec::new(), Pin::from(Box::new(body)));
-    let (mut is_first, mut begins_segment) = (true, true);
+    let (mut is_first, mut course) = (true, Course { begins_segment: true, fitted: false });
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
         let Ok(frame) = tokio::time::timeout_at(patience.until(), frame).await else {
@@ -280,21 +282,10 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
                 under_way.source = source;
             }
             let (channel, track, taken) = (Arc::clone(&channel), named.name.clone(), std::mem::take(&mut events));
-            blocking(move || {
-                for event in taken {
-                    let is_chunk = matches!(event, Event::Chunk(_));
-                    channel.take(
-                        &track,
-                        event,
-                        Source { begins_segment: is_chunk && begins_segment, ..source },
-                        now,
-                    )?;
-                    begins_segment &= !is_chunk;
-                }
-                Ok::<bool, Refusal>(begins_segment)
+            course = blocking(move || {
+                taken.into_iter().try_fold(course, |course, event| course.take(&channel, &track, event, source, now))
             })
-            .await?
-            .map(|still| begins_segment = still)?;
+            .await??;
         }
         result.map_err(Refusal::from)?;
     }
@@ -308,6 +299,34 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
         channel.push_ends(&named.name, source, now);
     })
     .await
+}
+
+/// How far a push has come.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    /// No chunk came yet.
+    begins_segment: bool,
+    /// The last chunk was not too long.
+    fitted: bool,
+}
+
+impl Course {
+    /// Has `channel` take `event`. A chunk that is too long behind one that was not is left out, and the push goes on: where a source stood
+    /// still, encoders let the last sample before it last until the first one after it, and many end when a push does.
+    fn take(self, channel: &Channel, track: &str, event: Event, source: Source, now: Utc) -> Result<Course, Refusal> {
+        if !matches!(event, Event::Chunk(_)) {
+            return channel.take(track, event, source, now).map(|_| self);
+        }
+        let fitted = match channel.take(track, event, Source { begins_segment: self.begins_segment, ..source }, now) {
+            Ok(_) => true,
+            Err(Refusal::TooLong(message)) if self.fitted => {
+                tracing::warn!(channel = channel.name(), track, message, "chunk_left_out");
+                false
+            }
+            Err(other) => return Err(other),
+        };
+        Ok(Course { begins_segment: false, fitted })
+    }
 }
 
 /// How long a push is waited for.

@@ -234,3 +234,27 @@ async fn segments_that_are_named_as_encoders_name_them_are_of_one_track() {
         assert_eq!(found, [49_152; 3], "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_stood_still_ended_the_push_of_hours() {
+    let running = start(None, &[]);
+    let video = Encoder::video("v");
+    // Ten seconds in a chunk, where two were announced.
+    let long = Encoder { chunk_samples: 240, ..Encoder::video("v") };
+    let before = [video.init.clone(), segment(&video, 0), segment(&video, 1), segment(&video, 2)].concat();
+    let whole = [before, long.chunk(144), segment(&video, 8), segment(&video, 9)].concat();
+    running.put("/ingest/tv/v", &whole, 200, ["200 OK", ""]).await;
+    let broadcast = running.studio.channels.get("tv").unwrap().broadcast();
+    let listed =
+        broadcast.tracks_called("v").flat_map(|(_, track)| track.listed().map(|own| (own.time / 24_576, own.is_gap)));
+    let listed: Vec<(i64, bool)> = listed.collect();
+    // Segment 9 is under way.
+    let missing = (3..8).map(|number| (number, true));
+    let expected: Vec<_> = (0..3).map(|number| (number, false)).chain(missing).chain([(8, false)]).collect();
+    assert_eq!(listed, expected);
+    // Who goes on so, or has nothing else to say, is told.
+    let said = ["too_long", "a chunk of 10.000 s, where segments of this channel were announced as 2 s"];
+    let twice = [segment(&video, 10), long.chunk(528), long.chunk(768), segment(&video, 21)].concat();
+    running.put("/ingest/tv/v", &twice, 409, said).await;
+    running.put("/ingest/tv/v", &long.chunk(528), 409, said).await;
+}

@@ -45,6 +45,9 @@ pub enum Refusal {
     /// It contradicts what the channel has.
     #[error("{0}")]
     Conflict(String),
+    /// A chunk that lasts longer than a segment may.
+    #[error("{0}")]
+    TooLong(String),
     /// More than a limit allows.
     #[error("{0}")]
     TooMuch(String),

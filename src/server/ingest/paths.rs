@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   /ingest/tv/video                          a track, however it is sent
+//!   /ingest/tv/video.m4s                      likewise: it has no number
 //!   /ingest/tv/Streams(video.cmfv)            likewise
 //!   /ingest/tv/Streams(video.cmfv)/Segment(7) a segment of it
 //!   /ingest/tv/video/7.m4s                    likewise
@@ -92,10 +93,12 @@ fn of_parts(parts: &[String]) -> Target {
     }
     // What a switching set is called says nothing of a track.
     let folders: Vec<&String> = folders.iter().filter(|folder| !folder.starts_with("Switching(")).collect();
+    let has_number = !number_of(stem).is_empty();
     match (&folders[..], extension) {
         ([folder], None) if is_of_track(file) => track(folder, true, None),
         (_, None) => track(file, false, None),
-        ([], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => match track(&track_of(stem, true), true, None) {
+        // Of segments each has a number; without one it is all of a track.
+        ([], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => match track(&track_of(stem, true), has_number, None) {
             Target::Track(named) => Target::Track(Named { number: number_of(stem).to_owned(), ..named }),
             other => other,
         },
@@ -106,7 +109,7 @@ fn of_parts(parts: &[String]) -> Target {
             track(&name, false, or_segment_of)
         }
         ([], Some(_)) => track(&track_of(stem, false), false, None),
-        ([folder], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => track(folder, true, None),
+        ([folder], Some("m4s" | "m4f" | "m4v" | "m4a" | "dash")) => track(folder, has_number, None),
         ([folder], Some("cmfv" | "cmfa" | "cmft" | "cmfm" | "mp4")) if ends_with_number(stem) => {
             track(folder, false, Some((*folder).clone()))
         }
@@ -264,6 +267,10 @@ mod tests {
         check("/ingest/c/seg_en_00007.m4s", "en", true);
         check("/ingest/c/Switching(1)/Streams(video)", "video", false);
         check("/ingest/c/group/video", "video", false);
+        check("/ingest/c/audio.m4a", "audio", false);
+        check("/ingest/c/tv-video.m4s", "tv-video", false);
+        check("/ingest/c/v720/video.m4v", "v720", false);
+        check("/ingest/c/audio7.m4a", "audio7", true);
         let of = |path| target(path).map(|(_, target)| target);
         assert_eq!(of("/ingest/c/manifest.mpd"), Some(Target::Manifest));
         assert_eq!(of("/ingest/c/out0.ts"), Some(Target::TransportStream));

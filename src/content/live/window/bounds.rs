@@ -70,7 +70,7 @@ impl Window {
                 return Ok(());
             }
             let most = most.as_secs_f64();
-            return Err(Refusal::Conflict(format!(
+            return Err(Refusal::TooLong(format!(
                 "a chunk of {seconds:.3} s, where a segment has {most} s at most: push shorter chunks"
             )));
         };
@@ -80,7 +80,7 @@ impl Window {
         if (ms + 500) / 1000 <= target_s {
             return Ok(());
         }
-        Err(Refusal::Conflict(format!(
+        Err(Refusal::TooLong(format!(
             "a chunk of {seconds:.3} s, where segments of this channel were announced as {target_s} s at most: push shorter chunks, with a key frame \
              every {target_s} s, or say live.segment"
         )))
