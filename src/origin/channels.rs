@@ -158,8 +158,12 @@ fn tracks(channel: &Channel, broadcast: &Broadcast, now: Utc) -> Vec<TrackFigure
 
 /// Whether no media comes to `broadcast`, though it should.
 pub(crate) fn is_silent(broadcast: &Broadcast, now: Utc) -> bool {
-    let silence = Duration::from_secs(broadcast.timing.target_s * (SILENT_TARGETS + 1));
-    !broadcast.ended && now > broadcast.media_at.after(silence)
+    !broadcast.ended && now > silent_at(broadcast)
+}
+
+/// Until when media has to come to `broadcast`.
+pub(crate) fn silent_at(broadcast: &Broadcast) -> Utc {
+    broadcast.media_at.after(Duration::from_secs(broadcast.timing.target_s * (SILENT_TARGETS + 1)))
 }
 
 impl Origin {

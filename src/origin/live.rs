@@ -23,7 +23,7 @@ use crate::media::live::{Broadcast, Found, FoundPart, LiveSegment, OpenSegment, 
 use crate::media::track::Version;
 use crate::origin::address::Class;
 use crate::origin::broadcasts::Manifest;
-use crate::origin::channels::is_silent;
+use crate::origin::channels::{is_silent, silent_at};
 use crate::origin::object::{
     ANYBODY, Body, CACHE_STATUS, COLLAPSED, EXPOSED, HIT, MEDIA_AGE, Object, PASSED, Problem, Recipe, STORED,
     of_numbers,
@@ -131,7 +131,7 @@ impl Origin {
                 let directives = Directives::parse(request.uri().query())?;
                 let live = channel.broadcast();
                 let is_over = shifted.shift.is_over(&live);
-                let live = if is_over { live } else { awaited(self, channel, track, directives).await? };
+                let live = if is_over { live } else { awaited(self, channel, track, directives, now).await? };
                 let was_waited_for = directives.msn.is_some() && !is_over;
                 let is_delta = directives.skip && !is_over;
                 (live, Manifest::Media { track: track.to_owned(), is_delta, was_waited_for })
@@ -164,7 +164,7 @@ impl Origin {
             [Some("manifest.mpd"), None, ..] => (channel.broadcast(), Manifest::Mpd),
             [Some(track), Some("media.m3u8"), None, _] => {
                 let directives = Directives::parse(request.uri().query())?;
-                let broadcast = awaited(self, channel, track, directives).await?;
+                let broadcast = awaited(self, channel, track, directives, now).await?;
                 let was_waited_for = directives.msn.is_some() && !broadcast.ended;
                 let is_delta = directives.skip && !broadcast.ended;
                 (broadcast, Manifest::Media { track: track.to_owned(), is_delta, was_waited_for })
@@ -198,7 +198,7 @@ impl Origin {
             return Err(Problem::unavailable("not_begun", "the broadcast has not begun"));
         }
         if is_silent(&broadcast, now) {
-            return Err(Problem::unavailable("silent", "no media comes from the encoder"));
+            return Err(silent());
         }
         // Nothing is kept under a name that somebody made up.
         if let Manifest::Media { track, .. } = &manifest
@@ -393,6 +393,10 @@ fn whole(channel: &Channel, segment: &LiveSegment, content_type: &'static str, b
     })
 }
 
+fn silent() -> Problem {
+    Problem::unavailable("silent", "no media comes from the encoder")
+}
+
 fn never_came() -> Problem {
     Problem::not_found("gap", "this segment never came")
 }
@@ -407,6 +411,7 @@ async fn awaited(
     channel: &Channel,
     track: &str,
     directives: Directives,
+    now: Utc,
 ) -> Result<Arc<Broadcast>, Problem> {
     let broadcast = channel.broadcast();
     let Some(msn) = directives.msn else { return Ok(broadcast) };
@@ -415,7 +420,11 @@ async fn awaited(
     if has_come(&broadcast) {
         return Ok(broadcast);
     }
-    let timing = broadcast.timing;
+    // Every reload has a URL of its own: a cache that was told of silence asks again, and is to be told again.
+    if is_silent(&broadcast, now) {
+        return Err(silent());
+    }
+    let (timing, silent_at) = (broadcast.timing, silent_at(&broadcast));
     // Who waits keeps nothing of what was.
     drop(broadcast);
     // As many parts ahead as three seconds hold, at least three.
@@ -426,9 +435,9 @@ async fn awaited(
         return Err(Problem::new(StatusCode::BAD_REQUEST, "too_far_ahead", what));
     }
     let limit = Duration::from_secs(timing.target_s) * WAIT_TARGETS;
-    wait(origin, channel, track, limit, has_come).await?.ok_or_else(|| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_in_time", "what was asked for did not come in time")
-    })
+    let limit = limit.min(Duration::from_millis(silent_at.0.saturating_sub(now.0)));
+    let came = wait(origin, channel, track, limit, has_come).await?;
+    came.ok_or_else(|| Problem::unavailable("not_in_time", "what was asked for did not come in time"))
 }
 
 /// Whether the playlist of `track` has the part, or the whole segment if none is named.

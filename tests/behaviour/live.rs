@@ -650,7 +650,8 @@ async fn a_silent_encoder_is_told_to_caches() {
     video.begin(&studio);
     run(&mut studio, &mut [&mut video], 9.0, NOW);
     studio.now = studio.now.after(Duration::from_secs(9));
-    for path in ["/tv/master.m3u8", "/tv/manifest.mpd", "/tv/v/media.m3u8"] {
+    // Who waits for what comes next is told at once, too.
+    for path in ["/tv/master.m3u8", "/tv/manifest.mpd", "/tv/v/media.m3u8", "/tv/v/media.m3u8?_HLS_msn=5"] {
         let (code, _) = studio.get(path).await.problem(503, "public, max-age=1");
         assert_eq!(code, "silent");
     }

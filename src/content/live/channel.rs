@@ -189,16 +189,36 @@ impl Channels {
         let channels = Channels { options, ..Channels::default() };
         if let Some(dir) = &channels.options.dir {
             std::fs::create_dir_all(dir)?;
+            let mut names = Vec::new();
             for entry in std::fs::read_dir(dir)? {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy().into_owned();
                 // What else lies there is none of ours.
-                if is_name(&name) && spool::has_files(&entry.path()) && channels.get_or_make(&name, true).is_ok() {
-                    tracing::info!(channel = name, "read back");
+                if is_name(&name) && spool::has_files(&entry.path()) {
+                    names.push(name);
                 }
             }
+            names.sort();
+            if names.len() > CHANNELS_MAX {
+                tracing::error!(channels = names.len(), most = CHANNELS_MAX, "not all channels are read back");
+                names.truncate(CHANNELS_MAX);
+            }
+            channels.make_all(names);
         }
         Ok(channels)
+    }
+
+    /// Those called `names`, as many at once as there are processors: nothing is on the air before all are there.
+    fn make_all(&self, names: Vec<String>) {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(names.len());
+        let left = Mutex::new(names.into_iter());
+        let make = || {
+            std::iter::from_fn(|| lock(&left).next()).for_each(|name| {
+                self.make(&name);
+                tracing::info!(channel = name, "read back");
+            });
+        };
+        std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(make))));
     }
 
     /// The channel called `name`.
@@ -246,11 +266,15 @@ impl Channels {
             return Ok(channel);
         }
         self.may_make(name, may_make)?;
+        Ok(self.make(name))
+    }
+
+    fn make(&self, name: &str) -> Arc<Channel> {
         let options = self.options.named.get(name).unwrap_or(&self.options.every).clone();
         let dir = self.options.dir.as_ref().map(|dir| dir.join(name));
         let channel = Arc::new(Channel::open(name, options, dir.as_deref(), &self.options));
         lock(&self.by_name).insert(name.to_owned(), Arc::clone(&channel));
-        Ok(channel)
+        channel
     }
 
     /// A number for the next push.

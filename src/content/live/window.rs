@@ -900,7 +900,10 @@ impl Feed {
 
     /// Whether what viewers see of it is not what it is.
     fn differs(&self, track: &LiveTrack) -> bool {
-        let open = |track: &LiveTrack| track.open.as_ref().map(|open| (open.number, open.chunks.len()));
+        let open = |track: &LiveTrack| {
+            let open = track.open.as_ref();
+            open.map(|own| (own.number, own.chunks.len(), own.due, own.is_torn, own.is_over))
+        };
         track.next_number != self.live.next_number
             || open(track) != open(&self.live)
             || track.listed_from != self.live.listed_from
