@@ -83,6 +83,22 @@ async fn a_segment_is_announced_when_its_first_chunk_is_there_and_never_otherwis
 }
 
 #[tokio::test]
+async fn who_downloaded_what_ended_in_the_middle_waited_until_another_segment_began() {
+    let mut studio = Studio::with(even());
+    let (mut video, mut audio) = (of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a")));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 9.1, NOW);
+    let (url, ..) = last(&studio.dash().await, "v");
+    let (origin, now) = (Arc::clone(&studio.origin), studio.now);
+    let growing = tokio::spawn(async move { scene::ask(&origin, now, Method::GET, &url, &[]).await });
+    tokio::task::yield_now().await;
+    video.end(&studio);
+    let grown = tokio::time::timeout(Duration::from_secs(1), growing).await;
+    assert!(!grown.expect("its end was told").unwrap().body.is_empty());
+}
+
+#[tokio::test]
 async fn a_segment_that_ends_otherwise_ends_the_period() {
     let mut studio = Studio::with(window::Options { window: Duration::from_secs(60), ..even() });
     let mut video = Encoder::video("v");
