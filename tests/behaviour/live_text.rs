@@ -67,6 +67,33 @@ async fn live_text_is_webvtt_in_hls_and_wvtt_in_dash() {
     assert_eq!(waited.status, 200);
 }
 
+#[tokio::test]
+async fn text_that_had_nothing_to_say_ended_the_period_of_the_pictures() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder::video("v");
+    video.begin(&studio);
+    let text = texts(&studio);
+    for number in 0..12 {
+        run(&mut studio, &mut [&mut video], 2.0 * (number + 1) as f64, NOW);
+        if !(4..8).contains(&number) {
+            text.push(&studio, &text_chunk(number));
+        }
+    }
+    let found = studio.dash().await;
+    let of = |id: &str| -> Vec<(String, Vec<u64>)> {
+        let tracks = found.iter().filter(|r| r.id == id);
+        tracks
+            .map(|r| (r.period.clone(), r.segments.iter().map(|s| s.time / u64::from(r.timescale)).collect()))
+            .collect()
+    };
+    let listed: Vec<u64> = of("v").into_iter().flat_map(|(_, times)| times).collect();
+    let says = |time: &&u64| !(8..16).contains(*time) && **time < 22;
+    assert_eq!(of("v").len(), 1, "{found:?}");
+    assert_eq!(of("t"), [("0".to_owned(), listed.iter().filter(says).copied().collect::<Vec<_>>())]);
+    let list = studio.playlist("t").await;
+    assert_eq!(list.gaps, 4, "{list:?}");
+}
+
 /// Who pushes text.
 fn texts(studio: &Studio) -> Encoder {
     let text = Encoder::video("t");

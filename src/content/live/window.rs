@@ -579,9 +579,10 @@ impl Window {
         feed.live.face = Arc::new(Track { keys: rotated(kid), ..Track::clone(&feed.live.face) });
     }
 
-    /// Media of the feed called `name` is missing from the one time until the other, in ticks.
+    /// Media of the feed called `name` is missing from the one time until the other, in ticks. Text that has nothing to say ends no Period, which would
+    /// cost pictures at both its ends: there the next `S@t` says so (ISO/IEC 23009-1 §5.3.9.6).
     fn cut(&mut self, name: &str, hole: [i64; 2]) {
-        let Some(feed) = self.feeds.get(name) else { return };
+        let Some(feed) = self.feeds.get(name).filter(|feed| feed.init.face.kind != Kind::Text) else { return };
         let mut next = Broadcast::clone(&self.current);
         let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
         let period = Arc::make_mut(last);
