@@ -38,8 +38,6 @@ use crate::time::Utc;
 
 /// How often files of the spool that are old are looked for.
 const FORGETS_EVERY: Duration = Duration::from_secs(10);
-/// How often a spool that could not be written is tried again.
-const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// The most channels: each keeps its window in memory.
 pub const CHANNELS_MAX: usize = 1024;
 /// How many channels were opened.
@@ -132,6 +130,10 @@ struct State {
     beginnings: Beginnings,
     /// When writing failed last: that is said once, and what is written next says where the window stood.
     failed: Option<Utc>,
+    /// How long after that it is tried again.
+    tried_every: Duration,
+    /// When it was written again last.
+    healed: Utc,
     /// Whether it is time for another file of the spool.
     is_full: bool,
     /// The state of the broadcast that the archive was told of last.
@@ -609,6 +611,8 @@ impl State {
             drifts: BTreeMap::new(),
             beginnings: Beginnings::default(),
             failed: None,
+            tried_every: Duration::ZERO,
+            healed: Utc(0),
             is_full: false,
             noted: 0,
             unrolled: None,

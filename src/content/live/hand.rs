@@ -5,12 +5,13 @@
 //!            -> what does not come back in time: an error, and one for whoever asks before it does
 //! ```
 //!
-//! So at most one job is under way, and nothing gathers behind it.
+//! So at most one job is under way, and nothing gathers behind it. Nor is a disk waited for all the time that is never late by itself: who has waited half
+//! of the time for a while waits no more until it is less.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
@@ -22,6 +23,9 @@ pub struct Hand<T> {
     jobs: Sender<(T, Job<T>)>,
     back: Receiver<T>,
     patience: Duration,
+    /// How long it was waited for, as of `counted`, less half of the time that has passed.
+    waited: Duration,
+    counted: Instant,
 }
 
 impl<T: Send + 'static> Hand<T> {
@@ -38,13 +42,37 @@ impl<T: Send + 'static> Hand<T> {
             }
         };
         thread::Builder::new().name("spool".to_owned()).spawn(work)?;
-        Ok(Hand { here: Some(what), jobs, back, patience })
+        Ok(Hand { here: Some(what), jobs, back, patience, waited: Duration::ZERO, counted: Instant::now() })
     }
 
     /// Has `job` done. An error: it was not in time, which it may be yet; or the one before was not, and it was not begun.
     pub fn ask<R: Send + 'static>(&mut self, job: impl FnOnce(&mut T) -> R + Send + 'static) -> io::Result<R> {
+        self.ask_within(self.patience, job)
+    }
+
+    /// Likewise, which is waited for no longer than `most`.
+    pub fn ask_within<R: Send + 'static>(
+        &mut self,
+        most: Duration,
+        job: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> io::Result<R> {
+        let began = Instant::now();
+        self.waited = self.waited.saturating_sub(began.duration_since(self.counted) / 2);
+        self.counted = began;
+        let patience = self.patience.saturating_sub(self.waited).min(most);
+        let done = self.have_done(began + patience, job);
+        self.waited += began.elapsed();
+        done
+    }
+
+    fn have_done<R: Send + 'static>(
+        &mut self,
+        until: Instant,
+        job: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> io::Result<R> {
         let late = |what| io::Error::new(io::ErrorKind::TimedOut, what);
-        let what = self.here.take().or_else(|| self.back.try_recv().ok());
+        let left = || until.saturating_duration_since(Instant::now());
+        let what = self.here.take().or_else(|| self.back.recv_timeout(left()).ok());
         let what = what.ok_or_else(|| late("what was asked before is not done yet"))?;
         let (say, said) = mpsc::sync_channel(1);
         let job: Job<T> = Box::new(move |what| {
@@ -53,9 +81,14 @@ impl<T: Send + 'static> Hand<T> {
         });
         let ended = || io::Error::other("the thread that does it has ended");
         self.jobs.send((what, job)).map_err(|_| ended())?;
-        let what = self.back.recv_timeout(self.patience);
+        let what = self.back.recv_timeout(left());
         self.here = Some(what.map_err(|_| late("it took too long"))?);
         said.recv().map_err(|_| ended())
+    }
+
+    /// Whether it was waited for so little lately that it may be trusted again.
+    pub fn is_rested(&self) -> bool {
+        self.waited.saturating_sub(self.counted.elapsed() / 2) <= self.patience / 2
     }
 
     /// Ends it, once what is under way is done; whether that was in time. Else it goes on.
@@ -86,6 +119,17 @@ impl<T: Send + 'static> Hand<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_never_late_and_never_done_was_waited_for_all_the_time() {
+        let mut hand = Hand::of((), Duration::from_millis(200)).expect("a thread");
+        let mut ask = || hand.ask(|()| thread::sleep(Duration::from_millis(20)));
+        let asked = (0..1000).position(|_| ask().is_err()).expect("it is waited for no more");
+        assert!(asked > 0, "it was, at first");
+        assert!(!hand.is_rested());
+        hand.counted -= Duration::from_secs(1);
+        assert!(hand.is_rested());
+    }
 
     #[test]
     fn who_is_late_is_not_waited_for_and_nothing_gathers_behind_him() {

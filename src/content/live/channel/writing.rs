@@ -2,13 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::content::live::channel::{FORGETS_EVERY, State, TRIED_AGAIN, checkpoint};
+use crate::content::live::channel::{FORGETS_EVERY, State, checkpoint};
 use crate::content::live::disk::{Disk, Forgotten};
 use crate::content::live::spool::{Keep, Kind, Record};
 use crate::media::live::Broadcast;
 use crate::media::sample::SourceRange;
 use crate::time::Utc;
+
+/// What failed is tried again so often.
+const TRIED_AGAIN: Duration = Duration::from_secs(1);
+/// What fails again soon after, twice as seldom each time, up to this.
+const TRIED_AGAIN_MAX: Duration = Duration::from_secs(60);
+/// One channel after another is kept up with.
+const KEPT_UP_WITHIN: Duration = Duration::from_millis(50);
 
 impl State {
     /// What the archive has not been told of.
@@ -19,8 +27,8 @@ impl State {
 
     /// Appends `record` to the spool, if there is one that works.
     pub(super) fn append(&mut self, channel: &str, record: &Record) -> Option<SourceRange> {
-        self.disk.as_ref()?;
-        if !is_time(self.failed, record.at) {
+        let is_rested = self.disk.as_ref()?.is_rested();
+        if self.failed.is_some_and(|failed| !is_rested || record.at < failed.after(self.tried_every)) {
             return None;
         }
         // What goes on from a checkpoint made while a period gathers could not repeat how it was announced.
@@ -31,7 +39,7 @@ impl State {
         // Reading back must not run over the hole: it goes on from where the window stands.
         let resumed = self.failed.map(|_| checkpoint(&self.window, Kind::Resumed, record.at));
         let may_roll = self.failed.is_none() && !is_gathering;
-        let is_full = self.is_full && may_roll && is_time(self.unrolled, record.at);
+        let is_full = self.is_full && may_roll && self.unrolled.is_none_or(|at| record.at >= at.after(TRIED_AGAIN));
         let next = is_full.then(|| checkpoint(&self.window, Kind::Checkpoint, record.at));
         let (owned, broadcast) = (record.clone(), self.unnoted());
         let write = move |disk: &mut Disk| disk.write(&owned, resumed.as_ref(), next.as_ref(), broadcast.as_deref());
@@ -58,6 +66,7 @@ impl State {
         match written.place {
             Ok(place) => {
                 if self.failed.take().is_some() {
+                    self.healed = record.at;
                     tracing::info!(channel, "the spool is written again");
                 }
                 Some(place)
@@ -77,6 +86,11 @@ impl State {
 
     fn fails(&mut self, channel: &str, error: &io::Error, now: Utc) {
         if self.failed.replace(now).is_none() {
+            // Each time again costs a checkpoint and two lines of the log.
+            self.tried_every = match now < self.healed.after(self.tried_every * 10) {
+                true => TRIED_AGAIN_MAX.min(self.tried_every * 2),
+                false => TRIED_AGAIN,
+            };
             tracing::error!(channel, %error, "the spool can't be written: the channel goes on from memory");
         }
     }
@@ -102,7 +116,7 @@ impl State {
         let keep = is_due.then_some(Keep { needed_from, wanted_from, bytes_max: self.kept.bytes_max });
         let noted = broadcast.as_ref().map_or(self.noted, |broadcast| broadcast.sequence);
         let Some(disk) = &mut self.disk else { return };
-        let kept = disk.ask(move |disk| {
+        let kept = disk.ask_within(KEPT_UP_WITHIN, move |disk| {
             let written = disk.note(broadcast.as_deref());
             (written, keep.map(|keep| disk.forget(&keep)))
         });
@@ -133,18 +147,12 @@ impl State {
     }
 }
 
-/// Whether to try to write, when that failed at `failed`.
-fn is_time(failed: Option<Utc>, now: Utc) -> bool {
-    failed.is_none_or(|failed| now >= failed.after(TRIED_AGAIN))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
     use std::sync::atomic::Ordering;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
     use crate::content::live::channel::tests::{NOW, PUSH, at, chunk, init, listed, on_a_disk};
