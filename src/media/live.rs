@@ -647,7 +647,7 @@ impl Broadcast {
         }
         // Nor where one ends that is cut: sound that was under way there may be listed later than what comes after the hole.
         let end = if cut == i64::MAX { end } else { cut };
-        let end = period.end.map_or(end, |limit| end.min(us(limit)).max(us(start)));
+        let end = period.end.map_or(end, |limit| end.min(us(limit))).max(us(start));
         let duration = micros(end - us(start));
         let mut sets = switching::group(tracks);
         if self.timing.low_latency.is_some() {

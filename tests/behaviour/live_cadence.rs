@@ -21,7 +21,7 @@ fn even() -> window::Options {
 }
 
 /// An encoder whose times count from 1970.
-fn of_epoch(encoder: Encoder) -> Encoder {
+pub(crate) fn of_epoch(encoder: Encoder) -> Encoder {
     let origin = NOW.0 / 1000 * u64::from(encoder.timescale);
     Encoder { origin, ..encoder }
 }

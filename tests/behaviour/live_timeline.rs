@@ -9,6 +9,7 @@ use headwater::media::live::LiveSegment;
 use headwater::time::{MediaTime, Utc};
 
 use crate::live::{Encoder, Studio, quick, run};
+use crate::live_cadence::of_epoch;
 use crate::live_long::{iso_us, lines};
 use crate::scene::NOW;
 
@@ -385,18 +386,89 @@ async fn a_hole_in_what_is_older_than_a_period_made_periods_that_overlapped() {
         let sound = newest.track("a").unwrap();
         let is_hole = |segment: &Arc<LiveSegment>| segment.is_gap || segment.lacks_until.is_some();
         assert!(sound.segments.iter().any(is_hole), "{:?}", sound.segments);
-        let mpd = studio.text("/tv/manifest.mpd").await;
-        let attribute = |head: &str, name: &str| -> Option<u64> {
-            head.split('>').next()?.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(iso_us)
-        };
-        let mut end = 0;
-        for head in mpd.split("<Period ").skip(1) {
-            let start = attribute(head, "start").unwrap();
-            assert!(start >= end, "a Period begins at {start}, before {end}: {mpd}");
-            end = attribute(head, "duration").map_or(start, |duration| start + duration);
-        }
-        assert!(end > 0);
+        periods_ascend(&studio.text("/tv/manifest.mpd").await);
     }
+}
+
+/// No Period of `mpd` begins before the one before it ends.
+fn periods_ascend(mpd: &str) {
+    let attribute = |head: &str, name: &str| -> Option<u64> {
+        head.split('>').next()?.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(iso_us)
+    };
+    let mut end = 0;
+    for head in mpd.split("<Period ").skip(1) {
+        let start = attribute(head, "start").unwrap();
+        assert!(start >= end, "a Period begins at {start}, before {end}: {mpd}");
+        end = attribute(head, "duration").map_or(start, |duration| start + duration);
+    }
+    assert!(end > 0);
+}
+
+/// Seed 192: what others had meanwhile was in DASH no more.
+#[tokio::test]
+async fn what_a_track_had_of_before_a_period_began_a_period_before_that() {
+    for sound in [Encoder::audio("a"), Encoder::video("a")] {
+        let cadence = Some("2s".parse().unwrap());
+        let mut studio = Studio::with(window::Options { cadence, window: Duration::from_secs(60), ..quick() });
+        let (mut video, mut sound, mut late) =
+            (of_epoch(Encoder::video("v")), of_epoch(sound), of_epoch(Encoder::video("w")));
+        video.begin(&studio);
+        sound.begin(&studio);
+        run(&mut studio, &mut [&mut video, &mut sound], 12.2, NOW);
+        // A Period begins without the pictures, and lacks some of what comes.
+        late.sample = 14 * 24;
+        late.begin(&studio);
+        run(&mut studio, &mut [&mut sound, &mut late], 18.2, NOW);
+        let skipped = u64::from(sound.timescale / sound.sample_ticks / sound.chunk_samples) * 2;
+        sound.sample += skipped * u64::from(sound.chunk_samples);
+        run(&mut studio, &mut [&mut sound, &mut late], 26.2, NOW);
+        // They are back with what is older, and the others pause.
+        while video.sample < 18 * 24 {
+            video.next(&studio);
+        }
+        studio.now = studio.now.after(Duration::from_secs(5));
+        studio.channels.tick(studio.now);
+        let broadcast = studio.channels.get("tv").unwrap().broadcast();
+        let newest = broadcast.periods.last().unwrap();
+        assert_eq!((newest.number, newest.tracks.len()), (2, 1), "it begins alone");
+        // All that it has was before it.
+        let listed = broadcast.presentation().periods.pop().unwrap();
+        assert_eq!((listed.id.as_str(), listed.duration), ("2", MediaTime::ZERO));
+        // The others go on before the pictures have caught up.
+        run(&mut studio, &mut [&mut sound, &mut late], 30.7, NOW);
+        for seconds in [30.7, 38.2, 50.2] {
+            run(&mut studio, &mut [&mut video, &mut sound, &mut late], seconds, NOW);
+            periods_ascend(&studio.text("/tv/manifest.mpd").await);
+            let in_dash: Vec<String> =
+                studio.dash().await.into_iter().flat_map(|found| found.segments).map(|segment| segment.url).collect();
+            let list = studio.playlist("a").await;
+            let lines = lines(&studio.text("/tv/a/media.m3u8").await);
+            let media = list.segments.iter().zip(&lines).filter(|(_, line)| !line.is_gap).map(|((url, ..), _)| url);
+            let lacks: Vec<&String> = media.filter(|url| !in_dash.contains(url)).collect();
+            assert!(lacks.is_empty(), "at {seconds} s DASH lacks {lacks:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_an_hour_ahead_does_not_put_what_comes_next_there() {
+    let cadence = Some("2s".parse().unwrap());
+    let mut studio = Studio::with(window::Options { cadence, ..quick() });
+    let (mut video, mut audio, mut late) =
+        (of_epoch(Encoder::video("v")), of_epoch(Encoder::audio("a")), of_epoch(Encoder::video("w")));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 12.2, NOW);
+    video.origin += 3598 * 12_288;
+    run(&mut studio, &mut [&mut video, &mut audio], 24.2, NOW);
+    // Both are silent when another comes.
+    late.sample = 30 * 24;
+    late.begin(&studio);
+    run(&mut studio, &mut [&mut late], 40.2, NOW);
+    let channel = studio.channels.get("tv").unwrap();
+    let newest = Arc::clone(channel.broadcast().periods.last().unwrap());
+    let begins_s = newest.start.seconds() - NOW.0 as f64 / 1000.0;
+    assert_eq!((newest.number, newest.tracks.len(), begins_s), (2, 1, 30.0));
 }
 
 /// They overflowed where they are compared in microseconds.

@@ -711,8 +711,10 @@ impl Window {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,
             None if self.is_locked && next.periods.is_empty() => (MediaTime::ZERO, MediaTime::ZERO),
-            // Where numbers follow from times there is one place for each, however far from now.
-            None if self.is_locked && next.started == Utc(0) => (first, first),
+            None if self.is_locked && next.started == Utc(0) => {
+                let place = self.place_of(first, after, now);
+                (place, place)
+            }
             None if is_epoch && next.started == Utc(0) => {
                 let is_near = after.to(Timescale::MICRO, Rounding::Nearest) - next.timing.near_us()
                     <= first.to(Timescale::MICRO, Rounding::Nearest);

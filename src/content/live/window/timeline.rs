@@ -51,8 +51,8 @@ impl Window {
     }
 
     /// Whether the feed called `name` may leave the newest period for the one that gathers, with a segment that begins with `chunk`. The first to do
-    /// so decides where that begins: not where another track is already, whose segment behind the cut nobody would be shown. The others
-    /// follow there, and not before.
+    /// so decides where that begins: not where another track is already, whose segment behind the cut nobody would be shown, nor before the
+    /// newest period does. The others follow there, and not before.
     pub(super) fn may_leave(&self, name: &str, chunk: &Chunk) -> bool {
         let (Some(gathering), Some(feed)) = (&self.gathering, self.feeds.get(name)) else { return false };
         let Some(period) = self.current.periods.last() else { return false };
@@ -62,7 +62,7 @@ impl Window {
             return begins_us >= start.to(Timescale::MICRO, Rounding::Nearest) - near_us;
         }
         let others = self.feeds.iter().filter(|(other, feed)| *other != name && feed.period == Some(period.number));
-        if self.would_step_back() {
+        if self.would_step_back() || !begins_behind(period, begins_us) {
             return false;
         }
         // Text may be far ahead, or behind.
@@ -108,6 +108,20 @@ impl Window {
         let timed = members.filter(|(_, feed)| feed.init.face.kind != Kind::Text);
         let own = timed.filter_map(|(name, _)| self.had_until_us(name)).max();
         newest.max(own.map(|us| MediaTime::new(us, Timescale::MICRO)))
+    }
+
+    /// Where a period begins whose media begins at `first`, where numbers follow from times, so that there is one place for each: behind what is
+    /// told, which ends at `after`, though the media be older. What is told of times that have not come was in error, and what is announced anew is
+    /// listed alone.
+    pub(super) fn place_of(&self, first: MediaTime, after: MediaTime, now: Utc) -> MediaTime {
+        let us = |time: MediaTime| time.to(Timescale::MICRO, Rounding::Nearest);
+        let Some(newest) = self.current.periods.last().filter(|_| self.timing.is_some()) else { return first };
+        let after_us = us(after).max(us(newest.start));
+        let is_near =
+            after_us.saturating_sub(self.current.timing.near_us()) <= us(first) && begins_behind(newest, us(first));
+        let is_in_error =
+            after_us > i64::try_from(now.0).unwrap_or(i64::MAX).saturating_add(OUTAGE_SLACK_MS).saturating_mul(1000);
+        if is_near || is_in_error { first } else { first.max(MediaTime::new(after_us, Timescale::MICRO)) }
     }
 
     /// Whether one that gathers would be before what it had already, were it the newest period's timeline that goes on.
@@ -212,6 +226,11 @@ impl Window {
         let (other, away_us) = nearest.min_by_key(|(_, away_us)| away_us.abs())?;
         (away_us.abs() > OUTAGE_SLACK_MS * 1000).then_some((other, away_us as f64 / 1e6))
     }
+}
+
+/// Whether what begins then, in microseconds after the broadcast's start, begins behind `period`: Periods ascend (ISO/IEC 23009-1 §5.3.2.1).
+fn begins_behind(period: &LivePeriod, begins_us: i64) -> bool {
+    begins_us > period.start.to(Timescale::MICRO, Rounding::Nearest)
 }
 
 /// `ticks` of `feed` in microseconds.
