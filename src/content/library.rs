@@ -198,15 +198,26 @@ impl Library {
         let mut before = before.into_iter();
         let mut judged = Vec::new();
         let mut groups = Vec::new();
+        let mut failures = Vec::new();
         for root in &self.options.roots {
             let (Root { prefix, path }, library) = (root, root.name());
-            let failed =
-                |error: std::io::Error| std::io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-            let root = path.canonicalize().map_err(failed)?;
             let before = before.next().unwrap_or_default();
+            let found = path.canonicalize().and_then(|root| {
+                let alone = root.is_file().then(|| Stamp::at(&root)).transpose()?;
+                Ok((root, alone))
+            });
+            let (root, alone) = match found {
+                Ok(found) => found,
+                // Others are looked at all the same.
+                Err(error) => {
+                    judged.push(before);
+                    failures.push((library, std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
+                    continue;
+                }
+            };
             let mut judged_here = BTreeMap::new();
-            if root.is_file() {
-                let mut stamps = vec![(root.clone(), Stamp::at(&root).map_err(failed)?)];
+            if let Some(stamp) = alone {
+                let mut stamps = vec![(root.clone(), stamp)];
                 let mut alone = vec![lone(&root, Path::new(""))];
                 let found = walk.texts_beside(&root);
                 attach(&mut alone, &found, None);
@@ -224,6 +235,12 @@ impl Library {
             judged.push(judged_here);
         }
         *self.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = judged;
+        if failures.len() == self.options.roots.len()
+            && let Some((_, error)) = failures.pop()
+        {
+            return Err(error);
+        }
+        walk.warnings.extend(failures.iter().map(|(_, error)| format!("{error}: what was found there before is kept")));
         let is_unsettled = !walk.unsettled.is_empty();
         let mut catalog = Catalog { entries: BTreeMap::new(), warnings: walk.warnings, is_unsettled };
         let old = self.catalog.load();
@@ -232,7 +249,10 @@ impl Library {
         let in_doubt = |(path, _): &(PathBuf, Stamp)| {
             walk.unsettled.contains(path) || walk.unread.iter().any(|above| path.starts_with(above))
         };
-        let held = old.entries.values().filter(|entry| entry.lease.is_live() && entry.stamps.iter().any(in_doubt));
+        let is_held = |entry: &Entry| {
+            entry.stamps.iter().any(in_doubt) || failures.iter().any(|(library, _)| **library == *entry.library())
+        };
+        let held = old.entries.values().filter(|entry| entry.lease.is_live() && is_held(entry));
         let mut taken = BTreeSet::new();
         for entry in held {
             taken.extend(entry.stamps.iter().map(|(path, _)| path));

@@ -160,6 +160,15 @@ impl Tls {
 
     /// Reads the files again if one of them has changed; says whether. What was read before goes on if they are wrong now. Blocks.
     pub fn reload(&self) -> Result<bool, Error> {
+        let reloaded = self.reload_changed();
+        if reloaded.is_err() {
+            // They may be well before anything shows it, as where only their owner was wrong.
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        reloaded
+    }
+
+    fn reload_changed(&self) -> Result<bool, Error> {
         let now = fingerprints(&self.options);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,13 +189,23 @@ impl Tls {
 
     /// Reloads whatever changes, for good.
     pub async fn watch(self: Arc<Tls>) {
+        let mut said = None;
         loop {
             tokio::time::sleep(RELOAD_INTERVAL).await;
             let tls = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || tls.reload()).await {
                 Ok(Ok(false)) | Err(_) => {}
-                Ok(Ok(true)) => tracing::info!("certificates_reloaded"),
-                Ok(Err(error)) => tracing::error!(%error, "certificates_not_reloaded"),
+                Ok(Ok(true)) => {
+                    said = None;
+                    tracing::info!("certificates_reloaded");
+                }
+                Ok(Err(error)) => {
+                    let error = error.to_string();
+                    if said.as_ref() != Some(&error) {
+                        tracing::error!(error, "certificates_not_reloaded");
+                    }
+                    said = Some(error);
+                }
             }
         }
     }

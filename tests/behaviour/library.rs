@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use headwater::content::library::REST;
 use headwater::content::library::folder::Rule;
+use headwater::content::library::{REST, Root};
 
 use crate::scene::{Scene, copy, same, testdata, touch, write};
 
@@ -218,6 +218,30 @@ async fn what_comes_and_goes_is_noticed() {
     assert_eq!(scene.names(), ["hevc"]);
     scene.get("/tour/master.m3u8").await.problem(404, "public, max-age=5");
     assert!(lease.lease.is_live());
+}
+
+#[tokio::test]
+async fn a_folder_that_was_gone_kept_all_others_from_being_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&testdata("muxed"), &dir.path().join("films/film.mp4"));
+    fs::create_dir(dir.path().join("news")).unwrap();
+    let mut scene = Scene::at(dir, |library, _| {
+        let root = library.roots.remove(0);
+        library.roots = ["films", "news"].map(|name| Root { path: root.path.join(name), ..root.clone() }).into();
+    });
+    fs::rename(scene.path("films"), scene.path("away")).unwrap();
+    copy(&testdata("muxed"), &scene.path("news/today.mp4"));
+    scene.pass(Duration::from_secs(10));
+    scene.rescan();
+    assert_eq!(scene.names(), ["film", "today"]);
+    let warnings = &scene.origin.library().catalog().warnings;
+    assert!(matches!(&warnings[..], [only] if only.contains("films") && only.contains("is kept")), "{warnings:?}");
+    fs::rename(scene.path("news"), scene.path("elsewhere")).unwrap();
+    assert!(scene.origin.library().rescan(scene.now).is_err(), "nothing is there");
+    assert_eq!(scene.names(), ["film", "today"]);
+    fs::create_dir(scene.path("films")).unwrap();
+    scene.rescan();
+    assert_eq!(scene.names(), ["today"]);
 }
 
 #[tokio::test]

@@ -197,6 +197,8 @@ async fn a_new_certificate_is_for_new_connections_and_a_wrong_one_for_nobody() {
     // A key that does not belong to the certificate: half of a replacement.
     std::fs::write(&certificate.key, KeyPair::generate().unwrap().serialize_pem() + "\n").unwrap();
     let error = tls.reload().unwrap_err().to_string();
+    // A look later it is not taken for what was read.
+    assert_eq!(tls.reload().unwrap_err().to_string(), error);
     assert!(error.contains("is not the key of") && !error.contains("BEGIN"), "{error}");
     assert!(visit(&tls, site.client(&[]), "localhost", &telemetry).await.unwrap().certificate == old);
 
