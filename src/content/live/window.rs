@@ -656,8 +656,9 @@ impl Window {
         let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
         gathering.is_left_for(feed.lasts_us(), (start, MediaTime::new(chunk.time, timescale)), now);
         let (face, first) = (Track::clone(&feed.live.face), (feed.first_time, feed.first_hash));
+        let rate = feed.live.rate;
         feed.enter(gathering.number, face, chunk);
-        (feed.first_time, feed.first_hash) = first;
+        ((feed.first_time, feed.first_hash), feed.live.rate) = (first, rate);
     }
 
     /// Announces the period that gathers its tracks, if they are all there.
@@ -671,7 +672,7 @@ impl Window {
         let number = gathering.number;
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
         let waits_for = |feed: &Feed| {
-            let is_missing = feed.period != Some(number) || feed.live.segments.last().is_none();
+            let is_missing = feed.period != Some(number) || !self.has_begun(feed, gathering, now);
             let is_coming = !is_late || self.will_be_there(feed, now) || self.will_leave(feed, now);
             self.is_active(feed, now) && is_missing && is_coming
         };
@@ -685,14 +686,15 @@ impl Window {
     }
 
     fn announce(&mut self, gathering: &Gathering, now: Utc) {
-        let ready = |feed: &&mut Feed| feed.period == Some(gathering.number) && feed.live.segments.last().is_some();
+        let ready = |feed: &&mut Feed| feed.period == Some(gathering.number);
         // Who has no segment by now waits for the next period.
-        for feed in self.feeds.values_mut().filter(|feed| feed.period == Some(gathering.number)) {
-            if feed.live.segments.last().is_none() {
-                feed.period = None;
-                feed.live.open = None;
-                feed.live.next_number = feed.live.listed_from;
-            }
+        let members = self.feeds.iter().filter(|(_, feed)| feed.period == Some(gathering.number));
+        let waits = members.filter(|(_, feed)| !self.has_begun(feed, gathering, now));
+        for name in waits.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            let Some(feed) = self.feeds.get_mut(&name) else { continue };
+            feed.period = None;
+            feed.live.open = None;
+            feed.live.next_number = feed.live.listed_from;
         }
         let firsts = self.feeds.values_mut().filter(ready).filter_map(|feed| {
             let first = feed.live.segments.iter().next()?.time;

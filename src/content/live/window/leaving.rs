@@ -95,6 +95,25 @@ impl Window {
             && self.elsewhere(name, chunk, None).is_none()
     }
 
+    /// Whether there is something to list of `feed`, which is in the period that `gathering` is of: a whole segment, or what grows of one that is
+    /// longer than those of others, who would else stand still for as long. DASH waits for it.
+    pub(super) fn has_begun(&self, feed: &Feed, gathering: &Gathering, now: Utc) -> bool {
+        if feed.live.segments.last().is_some() {
+            return true;
+        }
+        let is_member = |feed: &Feed| feed.period == Some(gathering.number);
+        let is_shorter = |other: &Feed| {
+            is_member(other)
+                && other.init.face.kind != Kind::Text
+                && other.live.segments.last().is_some()
+                && is_longer(feed.lasts_us(), other.lasts_us())
+        };
+        // Who has left for it is known: what it is like need not be waited for.
+        let has_left = gathering.leader.is_some() && feed.live.rate != (0, 0) && is_member(feed);
+        let grows = feed.live.open.as_ref().is_some_and(|open| !open.is_torn && !open.is_over);
+        has_left && grows && self.is_active(feed, now) && self.feeds.values().any(is_shorter)
+    }
+
     /// The longest that it takes a track to leave the newest period, and to be whole in the next one.
     pub(super) fn leaving(&self) -> Duration {
         Window::longest(self.timing) + self.options.target
