@@ -574,8 +574,12 @@ impl Broadcast {
     /// What is listed, as a presentation like any other: every track with its listed segments. Where media is missing a period ends, and
     /// the next begins where it comes back, without the tracks that lack it (ISO/IEC 23009-1 knows no holes in a SegmentTimeline).
     pub fn presentation(&self) -> Presentation {
-        let periods = self.periods.iter().flat_map(|period| self.without_holes(period));
-        Presentation { periods: periods.collect(), thumbnails: Vec::new(), warnings: Vec::new() }
+        let mut periods = Vec::new();
+        for period in &self.periods {
+            let is_first = periods.is_empty();
+            periods.extend(self.without_holes(period, is_first));
+        }
+        Presentation { periods, thumbnails: Vec::new(), warnings: Vec::new() }
     }
 
     /// Whether `presentation` has a Period: mostly the first segment that it looks at says so.
@@ -592,14 +596,15 @@ impl Broadcast {
         self.periods.iter().rev().any(|period| period.tracks.iter().any(|live| lists(period, live)))
     }
 
-    fn without_holes(&self, period: &LivePeriod) -> Vec<Period> {
+    /// The stretches of `period`; `is_first`, if nothing of those before is listed.
+    fn without_holes(&self, period: &LivePeriod, is_first: bool) -> Vec<Period> {
         let begins = || [i64::MIN].into_iter().chain(period.cuts.iter().copied());
         let ends = period.cuts.iter().copied().chain([i64::MAX]);
         let stretches = begins().zip(ends).map(|(from, until)| self.stretch(period, from..until, from == i64::MIN));
         let mut stretches: Vec<Option<Period>> = stretches.collect();
-        let has_earlier = stretches.iter().flatten().count() > 1;
+        let has_earlier = !is_first || stretches.iter().flatten().count() > 1;
         if !self.ended && period.end.is_none() && has_earlier {
-            // Nothing may be behind the last hole yet.
+            // Nothing may be behind the last hole yet, or a track's first segment be under way.
             let waits = |newest: &mut Period| {
                 let long_ms = PERIOD_WAITS_TARGETS * self.timing.target_s as i64 * 1000;
                 newest.duration.to(Timescale::MILLI, Rounding::Down) < long_ms && !period.is_whole_in(newest)

@@ -16,7 +16,7 @@ use headwater::content::live::window::Source;
 use headwater::media::live::Broadcast;
 use headwater::media::presentation::Period;
 use headwater::media::track::{Kind, Track};
-use headwater::time::Utc;
+use headwater::time::{Rounding, Timescale, Utc};
 
 use told::Told;
 
@@ -591,8 +591,11 @@ impl Viewer {
         // A Period waits for all its tracks, for a while.
         let broadcast = studio.channels.get("tv").unwrap().broadcast();
         let near_us = broadcast.timing.near_us();
-        let waits_from =
-            broadcast.periods.last().and_then(|period| period.cuts.last()).map(|cut| (cut - near_us) / 1000);
+        let waits_from = broadcast.periods.last().and_then(|period| {
+            let is_under_way = period.tracks.iter().any(|track| track.segments.last().is_none());
+            let start_us = is_under_way.then(|| period.start.to(Timescale::MICRO, Rounding::Nearest));
+            Some((period.cuts.last().copied().or(start_us)? - near_us) / 1000)
+        });
         let edge_ms = hls.values().map(|(_, utc_ms)| *utc_ms).max().unwrap_or(0);
         let waits_ms = 5 * broadcast.timing.target_s * 1000;
         let may_wait = |utc_ms: u64| {

@@ -17,6 +17,7 @@ mod live_events;
 mod live_faults;
 mod live_http;
 mod live_last;
+mod live_late;
 mod live_long;
 mod live_missing;
 mod live_names;

@@ -16,8 +16,10 @@ mod checkpoint;
 mod edge;
 mod events;
 mod expiry;
+mod gathering;
 mod given_up;
 pub mod handover;
+mod leaving;
 mod missing;
 mod names;
 mod passing;
@@ -33,6 +35,7 @@ use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::reorder::AHEAD_MAX;
 use crate::content::live::requests::Requests;
+use crate::content::live::window::gathering::Gathering;
 use crate::content::live::window::given_up::{EventFeed, GivenUp};
 use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{
@@ -161,16 +164,6 @@ struct Left {
     cool: u64,
 }
 
-#[derive(Debug)]
-struct Gathering {
-    number: u64,
-    since: Utc,
-    /// A moment, and the media time that it was then.
-    anchor: Option<(Utc, MediaTime)>,
-    /// Where tracks go on that were in the period before; `None` if this is another timeline.
-    goes_on: Option<(MediaTime, MediaTime)>,
-}
-
 /// What is pushed under one name.
 #[derive(Debug)]
 struct Feed {
@@ -201,6 +194,8 @@ struct Feed {
     push: u64,
     /// The longest chunk so far, in ticks.
     chunk_max: i64,
+    /// How long the last segment was that ended where it was to, in ticks.
+    lasts: i64,
     ended: bool,
     peak: u64,
     bits: u64,
@@ -521,14 +516,20 @@ impl Window {
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
         let target = feed.ticks(self.options.target);
         let is_over = locked.is_some_and(|cadence| feed.is_over(cadence, chunk));
-        if is_over || feed.begins_segment(chunk, source, target, self.timing, self.options.cadence) {
+        let begins = is_over || feed.begins_segment(chunk, source, target, self.timing, self.options.cadence);
+        let leaves_early = !begins && self.leaves_early(name, chunk, source);
+        let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
+        if begins || leaves_early {
             if locked.is_some_and(|cadence| !is_boundary || feed.has_had(cadence, chunk)) {
                 // Numbers follow from times: what begins elsewhere is left out, until one begins where it should.
                 feed.finish(now, Some(chunk.time), pace);
                 self.publish(now);
                 return Ok(false);
             }
+            let lasts = Some(feed.lasts).filter(|_| leaves_early);
             feed.close(now, Some(chunk.time), pace);
+            // One that was cut says nothing of those that follow.
+            feed.lasts = lasts.unwrap_or(feed.lasts);
             self.move_on(name, chunk, now);
         }
         let feed = self.feeds.get_mut(name).ok_or(Refusal::NoInit)?;
@@ -597,7 +598,7 @@ impl Window {
             None => {
                 let number = self.next_period;
                 self.next_period += 1;
-                self.gathering = Some(Gathering { number, since: now, anchor: None, goes_on: None });
+                self.gathering = Some(Gathering::new(number, now));
                 number
             }
         };
@@ -644,7 +645,7 @@ impl Window {
         self.publish(now);
         // Who goes on where he was while others begin anew is not moved to their timeline.
         let is_elsewhere = self.elsewhere(name, chunk, None).is_some();
-        let may_leave = self.may_leave(name, chunk);
+        let may_leave = self.may_leave(name, chunk, now);
         let Some(gathering) = &mut self.gathering else { return };
         let Some(period) = self.current.periods.last() else { return };
         let Some(feed) = self.feeds.get_mut(name).filter(|feed| feed.period == Some(period.number)) else { return };
@@ -653,10 +654,11 @@ impl Window {
         }
         let timescale = feed.init.face.timescale;
         let start = MediaTime::new(period.offset(chunk.time, timescale), timescale);
-        gathering.goes_on.get_or_insert((start, MediaTime::new(chunk.time, timescale)));
+        gathering.is_left_for(feed.lasts_us(), (start, MediaTime::new(chunk.time, timescale)), now);
         let (face, first) = (Track::clone(&feed.live.face), (feed.first_time, feed.first_hash));
+        let rate = feed.live.rate;
         feed.enter(gathering.number, face, chunk);
-        (feed.first_time, feed.first_hash) = first;
+        ((feed.first_time, feed.first_hash), feed.live.rate) = (first, rate);
     }
 
     /// Announces the period that gathers its tracks, if they are all there.
@@ -670,8 +672,9 @@ impl Window {
         let number = gathering.number;
         let members = || self.feeds.values().filter(|feed| feed.period == Some(number));
         let waits_for = |feed: &Feed| {
-            let is_missing = feed.period != Some(number) || feed.live.segments.last().is_none();
-            self.is_active(feed, now) && is_missing && (!is_late || self.will_be_there(feed, now))
+            let is_missing = feed.period != Some(number) || !self.has_begun(feed, gathering, now);
+            let is_coming = !is_late || self.will_be_there(feed, now) || self.will_leave(feed, now);
+            self.is_active(feed, now) && is_missing && is_coming
         };
         let is_early = now < gathering.since.after(self.options.gather);
         let has_some = members().any(|feed| feed.live.segments.last().is_some());
@@ -683,14 +686,15 @@ impl Window {
     }
 
     fn announce(&mut self, gathering: &Gathering, now: Utc) {
-        let ready = |feed: &&mut Feed| feed.period == Some(gathering.number) && feed.live.segments.last().is_some();
+        let ready = |feed: &&mut Feed| feed.period == Some(gathering.number);
         // Who has no segment by now waits for the next period.
-        for feed in self.feeds.values_mut().filter(|feed| feed.period == Some(gathering.number)) {
-            if feed.live.segments.last().is_none() {
-                feed.period = None;
-                feed.live.open = None;
-                feed.live.next_number = feed.live.listed_from;
-            }
+        let members = self.feeds.iter().filter(|(_, feed)| feed.period == Some(gathering.number));
+        let waits = members.filter(|(_, feed)| !self.has_begun(feed, gathering, now));
+        for name in waits.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            let Some(feed) = self.feeds.get_mut(&name) else { continue };
+            feed.period = None;
+            feed.live.open = None;
+            feed.live.next_number = feed.live.listed_from;
         }
         let firsts = self.feeds.values_mut().filter(ready).filter_map(|feed| {
             let first = feed.live.segments.iter().next()?.time;
@@ -873,6 +877,7 @@ impl Feed {
             stopped: None,
             push: 0,
             chunk_max: 0,
+            lasts: 0,
             ended: false,
             peak: 0,
             bits: 0,
@@ -1152,6 +1157,7 @@ impl Feed {
         let places = std::mem::take(&mut self.places);
         let places = if places.len() == open.chunks.len() { places } else { Vec::new() };
         let announced = open.due.map_or(duration, |due| due - open.time);
+        self.lasts = duration;
         if open.is_torn {
             self.torn = Some([open.time, open.time + duration]);
             self.kept_or_not(pace, open.time, duration, announced);

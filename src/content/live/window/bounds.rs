@@ -13,7 +13,7 @@ impl Window {
     /// Whether what is to be announced next follows from records that a log would lack which began with a checkpoint of `now`. After a
     /// while nothing comes of it.
     pub fn is_gathering(&self, now: Utc) -> bool {
-        let most = 2 * self.patience() + Window::longest(self.timing);
+        let most = self.gathers_for();
         self.gathering.as_ref().is_some_and(|gathering| now < gathering.since.after(most))
     }
 
@@ -34,8 +34,8 @@ impl Window {
             return false;
         };
         let open = feed.live.open.as_ref().filter(|_| feed.live.segments.last().is_none());
-        let most = Window::longest(self.timing) + self.options.target;
-        open.is_some_and(|own| own.begun < gathering.since.after(self.patience()) && now < own.begun.after(most))
+        let most = self.leaving();
+        open.is_some_and(|own| own.begun < self.waits_until(gathering) && now < own.begun.after(most))
     }
 
     /// How long what is there waits for what is not.

@@ -14,8 +14,9 @@ use crate::content::live::cadence::Cadence;
 use crate::content::live::kept::{Time, hex, media_time, time, unhex};
 use crate::content::live::pushed::Init;
 use crate::content::live::requests::Requests;
+use crate::content::live::window::gathering::{Gathering, Leader};
 use crate::content::live::window::given_up::{EventFeed, GivenUp};
-use crate::content::live::window::{Feed, Gathering, Options, Window, rotated};
+use crate::content::live::window::{Feed, Options, Window, rotated};
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::formats::isobmff::prft::Produced;
 use crate::media::event::{LiveEvent, Timeline, cues};
@@ -120,6 +121,9 @@ struct Gathered {
     since: u64,
     anchor: Option<(u64, Time)>,
     goes_on: Option<(Time, Time)>,
+    /// When the first left for it, and how long its segments are, in microseconds.
+    #[serde(default)]
+    leader: Option<(u64, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,6 +154,8 @@ struct Fed {
     #[serde(default)]
     others: Vec<(u32, String)>,
     chunk_max: i64,
+    #[serde(default)]
+    lasts: i64,
     ended: bool,
     rate: (u64, u64),
     measured: (u64, u64, i64),
@@ -207,6 +213,7 @@ impl Window {
             since: gathering.since.0,
             anchor: gathering.anchor.map(|(at, media)| (at.0, time(media))),
             goes_on: gathering.goes_on.map(|(start, media)| (time(start), time(media))),
+            leader: gathering.leader.map(|leader| (leader.at.0, leader.lasts_us)),
         });
         let feed = |feed: &Feed| Fed {
             init: hex(&feed.init.raw),
@@ -226,6 +233,7 @@ impl Window {
             encoder: feed.encoder,
             others: feed.others.iter().map(|(encoder, init)| (*encoder, hex(&init.raw))).collect(),
             chunk_max: feed.chunk_max,
+            lasts: feed.lasts,
             ended: feed.ended,
             rate: feed.live.rate,
             measured: (feed.peak, feed.bits, feed.ticks),
@@ -450,7 +458,8 @@ impl Gathered {
             None => None,
             Some((start, media)) => Some((media_time(start)?, media_time(media)?)),
         };
-        Some(Gathering { number: self.number, since: Utc(self.since), anchor, goes_on })
+        let leader = self.leader.map(|(at, lasts_us)| Leader { at: Utc(at), lasts_us });
+        Some(Gathering { number: self.number, since: Utc(self.since), anchor, goes_on, leader })
     }
 }
 
@@ -505,6 +514,7 @@ impl Fed {
             feed.remember(encoder, Arc::new(Init::read(Bytes::from(unhex(&init)?), name).ok()?));
         }
         feed.chunk_max = self.chunk_max;
+        feed.lasts = self.lasts;
         feed.ended = self.ended;
         feed.frame = self.frame;
         feed.late_ms = self.late_ms.unwrap_or(i64::MIN);

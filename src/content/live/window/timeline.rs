@@ -50,27 +50,6 @@ impl Window {
         changed
     }
 
-    /// Whether the feed called `name` may leave the newest period for the one that gathers, with a segment that begins with `chunk`. The first to do
-    /// so decides where that begins: not where another track is already, whose segment behind the cut nobody would be shown, nor before the
-    /// newest period does. The others follow there, and not before.
-    pub(super) fn may_leave(&self, name: &str, chunk: &Chunk) -> bool {
-        let (Some(gathering), Some(feed)) = (&self.gathering, self.feeds.get(name)) else { return false };
-        let Some(period) = self.current.periods.last() else { return false };
-        let near_us = self.current.timing.near_us();
-        let begins_us = after_start_us(period, &feed.live, chunk.time);
-        if let Some((start, _)) = gathering.goes_on {
-            return begins_us >= start.to(Timescale::MICRO, Rounding::Nearest) - near_us;
-        }
-        let others = self.feeds.iter().filter(|(other, feed)| *other != name && feed.period == Some(period.number));
-        if self.would_step_back() || !begins_behind(period, begins_us) {
-            return false;
-        }
-        // Text may be far ahead, or behind.
-        let timed = others.map(|(_, feed)| feed).filter(|feed| feed.init.face.kind != Kind::Text);
-        let mut begun_us = timed.filter_map(|feed| Some(after_start_us(period, &feed.live, feed.begun()?)));
-        begun_us.all(|begun_us| begun_us <= begins_us - near_us)
-    }
-
     /// Whether `chunk`, with which the feed called `name` begins in the period that gathers, counts time as the other tracks do. One that does
     /// not is left out as long as those may follow it, as when an encoder begins anew, and then its encoder is told.
     pub(super) fn keeps_time(&mut self, name: &str, chunk: &Chunk, now: Utc) -> Result<bool, Refusal> {
@@ -229,7 +208,7 @@ impl Window {
 }
 
 /// Whether what begins then, in microseconds after the broadcast's start, begins behind `period`: Periods ascend (ISO/IEC 23009-1 §5.3.2.1).
-fn begins_behind(period: &LivePeriod, begins_us: i64) -> bool {
+pub(super) fn begins_behind(period: &LivePeriod, begins_us: i64) -> bool {
     begins_us > period.start.to(Timescale::MICRO, Rounding::Nearest)
 }
 
