@@ -8,6 +8,7 @@ use bytes::Bytes;
 use headwater::content::live::channel::Options;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
+use headwater::time::Utc;
 
 use crate::live::{self, Encoder, Studio, quick};
 use crate::live_requests::{Sender, WAYS, Way, listed, run};
@@ -302,6 +303,62 @@ async fn what_follows_an_end_is_as_on_a_node_that_has_nothing_of_before() {
     assert_eq!(found[0], found[1]);
     assert_eq!((found[0].0.msn, found[0].0.segments.len()), (began.0 / 2000, 10));
     assert_eq!(found[0].1[..2], ["2", "none"]);
+}
+
+/// What an end leaves behind is read back as it was.
+#[tokio::test]
+async fn a_kill_while_what_follows_an_end_gathers_changes_nothing() {
+    let usual = Lengths { gop: 48, chunk: 12, part_ms: 1000 };
+    for is_of_epoch in [true, false] {
+        let mut found = Vec::new();
+        for kills in [vec![], vec![1, 13, 20], vec![30, 31, 32, 33, 34], vec![35, 38]] {
+            let dir = tempfile::tempdir().unwrap();
+            let open = |now: Utc| {
+                let all = usual.channel(dir.path(), None);
+                let every = window::Options { end_after: Some(Duration::from_secs(12)), ..all.every };
+                Studio::of(Options { every, ..all }, now)
+            };
+            let origin_s = if is_of_epoch { NOW.0 / 1000 } else { 0 };
+            let mut studio = open(NOW);
+            let mut video = usual.encoder(origin_s * 12_288, 1);
+            video.begin(&studio);
+            live::run(&mut studio, &mut [&mut video], 10.0, NOW);
+            // What was made meanwhile is lost, and GOPs are longer than they were.
+            let mut next = Lengths { gop: 72, ..usual }.encoder(origin_s * 12_288, 2);
+            next.sample = 30 * SECOND;
+            let (mut states, mut announced) = (Vec::new(), None);
+            for second in 10..60 {
+                studio.now = NOW.after(Duration::from_secs(second));
+                if second == 30 {
+                    next.begin(&studio);
+                }
+                if kills.contains(&second) {
+                    let now = studio.now;
+                    drop(studio);
+                    studio = open(now);
+                    next.push += 1;
+                    next.begin(&studio);
+                }
+                live::run(&mut studio, &mut [&mut next], second as f64, NOW);
+                // Nothing is said while nothing comes, until it has ended.
+                let (hls, mpd) = (studio.get("/tv/v/media.m3u8").await, studio.get("/tv/manifest.mpd").await);
+                if hls.status == 200 {
+                    let list = live::parsed("/tv/v/media.m3u8", &hls.text());
+                    announced = announced.or((second > 30 && !list.ended).then_some(second));
+                    assert_eq!(list.target_s, if announced.is_some() { 3.0 } else { 2.0 });
+                    assert!(announced.is_none() || list.segments.iter().all(|(_, seconds, _)| *seconds == 3.0));
+                }
+                states.push([hls, mpd].map(|answer| (answer.status, answer.text())));
+            }
+            assert!(announced.is_some_and(|second| (33..40).contains(&second)), "{announced:?}");
+            found.push(states);
+        }
+        for (states, kills) in found[1..].iter().zip(1..) {
+            for (own, (state, expected)) in states.iter().zip(&found[0]).enumerate() {
+                assert_eq!(state, expected, "{is_of_epoch}, {kills}, {} s", own + 10);
+            }
+        }
+    }
 }
 
 /// The broadcast that follows is of another machine.
