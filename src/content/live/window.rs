@@ -706,7 +706,7 @@ impl Window {
             let started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
             self.begins_anew(&mut next, started, now);
         }
-        let after = self.listed_until(gathering.number).unwrap_or(MediaTime::ZERO);
+        let after = self.listed_until(&next, gathering.number).unwrap_or(MediaTime::ZERO);
         let (start, origin) = match gathering.goes_on {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,
