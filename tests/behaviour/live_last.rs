@@ -359,6 +359,12 @@ async fn what_follows_an_end_on_another_clock_was_placed_by_the_clock_of_before(
     clocks_take_turns(None).await;
 }
 
+/// An encoder that was restarted after the end and counted from 0 was answered 200, and nothing of it was seen.
+#[tokio::test]
+async fn what_follows_an_end_where_numbers_follow_from_times_was_left_out_if_its_own_do_not() {
+    clocks_take_turns(Some("2s")).await;
+}
+
 /// What an end leaves behind is read back as it was.
 #[tokio::test]
 async fn a_kill_while_what_follows_an_end_gathers_changes_nothing() {

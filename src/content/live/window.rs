@@ -418,7 +418,7 @@ impl Window {
         }
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
-            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, chunk, now);
+            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(&feed.init, chunk, now);
         }
         let is_boundary = self.is_boundary(feed, chunk);
         // Others went on without it: its next segment begins in another period, together with theirs.
