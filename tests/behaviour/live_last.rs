@@ -8,8 +8,10 @@ use bytes::Bytes;
 use headwater::content::live::channel::Options;
 use headwater::content::live::receiver::{Event, Receiver};
 use headwater::content::live::window::{self, Source};
+use headwater::time::Utc;
 
 use crate::live::{self, Encoder, Studio, quick};
+use crate::live_long::{iso_us, lines};
 use crate::live_requests::{Sender, WAYS, Way, listed, run};
 use crate::scene::{self, NOW};
 
@@ -302,6 +304,121 @@ async fn what_follows_an_end_is_as_on_a_node_that_has_nothing_of_before() {
     assert_eq!(found[0], found[1]);
     assert_eq!((found[0].0.msn, found[0].0.segments.len()), (began.0 / 2000, 10));
     assert_eq!(found[0].1[..2], ["2", "none"]);
+}
+
+/// By HLS and by DASH: when what is listed first of `track` is presented, in milliseconds since 1970.
+async fn presented_ms(studio: &Studio, track: &str) -> [u64; 2] {
+    let (hls, mpd) = (studio.text(&format!("/tv/{track}/media.m3u8")).await, studio.text("/tv/manifest.mpd").await);
+    let after = |text: &str, what: &str| text.split_once(what).unwrap().1.split('"').next().unwrap().to_owned();
+    let begun_ms = after(&mpd, "availabilityStartTime=\"").parse::<Utc>().unwrap().0;
+    let start_ms = iso_us(&after(mpd.split_once("<Period ").unwrap().1, "start=\"")) / 1000;
+    let dash = studio.dash().await;
+    let first = dash.iter().find(|own| own.id == track && !own.segments.is_empty()).unwrap();
+    let into_ms = (first.segments[0].time - first.offset) * 1000 / first.timescale;
+    [lines(&hls)[0].utc_ms, begun_ms + start_ms + into_ms]
+}
+
+/// One broadcast ends, and the next one counts time from elsewhere: from 1970, or from when it began.
+async fn clocks_take_turns(cadence: Option<&str>) {
+    let lengths = Lengths { gop: 48, chunk: 12, part_ms: 1000 };
+    for is_of_epoch_first in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |now: Utc| Studio::of(lengths.channel(dir.path(), cadence), now);
+        let mut studio = open(NOW);
+        for broadcast in 0..3 {
+            let what = format!("from 1970 first: {is_of_epoch_first}, {broadcast}");
+            let began = NOW.after(Duration::from_secs(60 * broadcast));
+            let origin_s = if (broadcast % 2 == 0) == is_of_epoch_first { began.0 / 1000 } else { 0 };
+            let push = broadcast + 1;
+            let mut video = lengths.encoder(origin_s * 12_288, push);
+            let mut audio = Encoder { origin: origin_s * 48_000, push, ..Encoder::audio("a") };
+            studio.now = began;
+            [&video, &audio].into_iter().for_each(|encoder| encoder.begin(&studio));
+            live::run_for(&mut studio, &mut [&mut video, &mut audio], 0..20, began);
+            for track in ["v", "a"] {
+                assert!(!studio.playlist(track).await.ended, "{what}");
+                let presented_ms = presented_ms(&studio, track).await;
+                let is_near = |ms: &u64| ms.abs_diff(began.0) <= 2_000;
+                assert!(presented_ms.iter().all(is_near), "{what}: {track} at {presented_ms:?}, began {began:?}");
+                assert!(presented_ms[0].abs_diff(presented_ms[1]) <= 3, "{what}: {track} at {presented_ms:?}");
+            }
+            let before = (studio.playlist("v").await, studio.text("/tv/manifest.mpd").await);
+            let now = studio.now;
+            drop(studio);
+            studio = open(now);
+            assert_eq!((studio.playlist("v").await, studio.text("/tv/manifest.mpd").await), before, "{what}");
+            [&video, &audio].into_iter().for_each(|encoder| encoder.end(&studio));
+            assert!(studio.playlist("v").await.ended, "{what}");
+        }
+    }
+}
+
+/// The end of media that counts from 1970 was taken for where media begins that does not: its first Period was decades ahead.
+#[tokio::test]
+async fn what_follows_an_end_on_another_clock_was_placed_by_the_clock_of_before() {
+    clocks_take_turns(None).await;
+}
+
+/// An encoder that was restarted after the end and counted from 0 was answered 200, and nothing of it was seen.
+#[tokio::test]
+async fn what_follows_an_end_where_numbers_follow_from_times_was_left_out_if_its_own_do_not() {
+    clocks_take_turns(Some("2s")).await;
+}
+
+/// What an end leaves behind is read back as it was.
+#[tokio::test]
+async fn a_kill_while_what_follows_an_end_gathers_changes_nothing() {
+    let usual = Lengths { gop: 48, chunk: 12, part_ms: 1000 };
+    for is_of_epoch in [true, false] {
+        let mut found = Vec::new();
+        for kills in [vec![], vec![1, 13, 20], vec![30, 31, 32, 33, 34], vec![35, 38]] {
+            let dir = tempfile::tempdir().unwrap();
+            let open = |now: Utc| {
+                let all = usual.channel(dir.path(), None);
+                let every = window::Options { end_after: Some(Duration::from_secs(12)), ..all.every };
+                Studio::of(Options { every, ..all }, now)
+            };
+            let origin_s = if is_of_epoch { NOW.0 / 1000 } else { 0 };
+            let mut studio = open(NOW);
+            let mut video = usual.encoder(origin_s * 12_288, 1);
+            video.begin(&studio);
+            live::run(&mut studio, &mut [&mut video], 10.0, NOW);
+            // What was made meanwhile is lost, and GOPs are longer than they were.
+            let mut next = Lengths { gop: 72, ..usual }.encoder(origin_s * 12_288, 2);
+            next.sample = 30 * SECOND;
+            let (mut states, mut announced) = (Vec::new(), None);
+            for second in 10..60 {
+                studio.now = NOW.after(Duration::from_secs(second));
+                if second == 30 {
+                    next.begin(&studio);
+                }
+                if kills.contains(&second) {
+                    let now = studio.now;
+                    drop(studio);
+                    studio = open(now);
+                    next.push += 1;
+                    next.begin(&studio);
+                }
+                live::run(&mut studio, &mut [&mut next], second as f64, NOW);
+                // Nothing is said while nothing comes, until it has ended.
+                let (hls, mpd) = (studio.get("/tv/v/media.m3u8").await, studio.get("/tv/manifest.mpd").await);
+                if hls.status == 200 {
+                    let list = live::parsed("/tv/v/media.m3u8", &hls.text());
+                    announced = announced.or((second > 30 && !list.ended).then_some(second));
+                    assert_eq!(list.target_s, if announced.is_some() { 3.0 } else { 2.0 });
+                    assert!(announced.is_none() || list.segments.iter().all(|(_, seconds, _)| *seconds == 3.0));
+                }
+                states.push([hls, mpd].map(|answer| (answer.status, answer.text())));
+            }
+            assert!(announced.is_some_and(|second| (33..40).contains(&second)), "{announced:?}");
+            found.push(states);
+        }
+        for (states, kills) in found[1..].iter().zip(1..) {
+            for (own, (state, expected)) in states.iter().zip(&found[0]).enumerate() {
+                assert_eq!(state, expected, "{is_of_epoch}, {kills}, {} s", own + 10);
+            }
+        }
+    }
 }
 
 /// The broadcast that follows is of another machine.

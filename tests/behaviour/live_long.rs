@@ -353,6 +353,8 @@ struct Viewer {
     periods: BTreeMap<String, (u64, Option<u64>)>,
     started: Option<String>,
     is_static: bool,
+    /// The last period of what has ended, until what follows is seen.
+    end: Option<u64>,
     anew: Option<Anew>,
     states: usize,
     gaps: usize,
@@ -389,6 +391,17 @@ impl Viewer {
         self.anew = Some(Anew { after, is_renumbered, seen: BTreeSet::new() });
     }
 
+    /// `broadcast` is seen. What follows an end is announced anew, with lengths of its own: who saw the end asks for nothing more (rfc8216bis
+    /// §4.4.3.4). What only goes on where the end was is in the same period.
+    fn sees(&mut self, broadcast: &Broadcast) {
+        let last = broadcast.periods.last().map(|period| period.number);
+        if broadcast.ended {
+            self.end = last;
+        } else if let Some(end) = self.end.take().filter(|end| last != Some(*end)) {
+            self.is_told((true, false), Some(end));
+        }
+    }
+
     async fn look(&mut self, studio: &Studio, manner: &Manner, now_ms: u64) {
         let master = studio.get("/tv/master.m3u8").await;
         if master.status == 503 {
@@ -396,6 +409,7 @@ impl Viewer {
         }
         assert_eq!(master.status, 200, "{}", master.text());
         self.states += 1;
+        self.sees(&studio.channels.get("tv").unwrap().broadcast());
         let mut hls = BTreeMap::new();
         for track in TRACKS {
             let path = format!("/tv/{track}/media.m3u8");

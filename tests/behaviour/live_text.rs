@@ -83,7 +83,7 @@ async fn text_that_had_nothing_to_say_ended_the_period_of_the_pictures() {
     let of = |id: &str| -> Vec<(String, Vec<u64>)> {
         let tracks = found.iter().filter(|r| r.id == id);
         tracks
-            .map(|r| (r.period.clone(), r.segments.iter().map(|s| s.time / u64::from(r.timescale)).collect()))
+            .map(|r| (r.period.clone(), r.segments.iter().map(|s| s.time / r.timescale).collect()))
             .collect()
     };
     let listed: Vec<u64> = of("v").into_iter().flat_map(|(_, times)| times).collect();

@@ -413,7 +413,7 @@ impl Window {
         }
         let feed = self.feeds.get(name).ok_or(Refusal::NoInit)?;
         if matches!(course, Some(Course::Jumps) | None) && self.may_lock() {
-            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(feed, chunk, now);
+            self.is_locked = self.options.cadence.is_some() && Window::is_of_epoch(&feed.init, chunk, now);
         }
         let is_boundary = self.is_boundary(feed, chunk);
         // Others went on without it: its next segment begins in another period, together with theirs.
@@ -710,7 +710,7 @@ impl Window {
             let started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
             self.begins_anew(&mut next, started, now);
         }
-        let after = self.listed_until(gathering.number).unwrap_or(MediaTime::ZERO);
+        let after = self.listed_until(&next, gathering.number).unwrap_or(MediaTime::ZERO);
         let (start, origin) = match gathering.goes_on {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,

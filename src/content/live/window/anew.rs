@@ -61,7 +61,11 @@ impl Window {
             },
             _ => !self.is_past(feed, chunk),
         };
-        self.is_boundary(feed, chunk) && is_another()
+        // Where numbers follow from times all of before has come already, and nothing begins but where a segment does: what counts time from
+        // elsewhere is not of those times.
+        let is_of_epoch = |at: Utc| Window::is_of_epoch(init, chunk, at);
+        let is_elsewhere = self.is_locked && !is_of_epoch(now) && !is_of_epoch(feed.last_at);
+        if is_elsewhere { chunk.starts_with_sync } else { self.is_boundary(feed, chunk) && is_another() }
     }
 
     /// Whether `chunk`, which `source` has for `name`, is of another broadcast than the one that has ended: that is over then.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::cut;
-use crate::content::live::pushed::{Chunk, Refusal};
+use crate::content::live::pushed::{Chunk, Init, Refusal};
 use crate::content::live::receiver::RawChunk;
 use crate::content::live::window::{
     EPOCH_SLACK_S, Feed, GAPS_MAX, JITTER_MS, KEPT_AT_FIRST, TARGETS_BEHIND_MAX, Window,
@@ -95,15 +95,15 @@ impl Window {
         chunk.starts_with_sync && (chunk.time - start).abs() <= feed.slack(chunk)
     }
 
-    /// Whether the media time of `chunk`, which came to `feed`, counts from 1970.
-    pub(super) fn is_of_epoch(feed: &Feed, chunk: &Chunk, now: Utc) -> bool {
-        let seconds = MediaTime::new(chunk.time, feed.init.face.timescale).seconds() as u64;
+    /// Whether the media time of `chunk`, which is of `init`, counts from 1970.
+    pub(super) fn is_of_epoch(init: &Init, chunk: &Chunk, now: Utc) -> bool {
+        let seconds = MediaTime::new(chunk.time, init.face.timescale).seconds() as u64;
         seconds.abs_diff(now.0 / 1000) <= EPOCH_SLACK_S
     }
 
     /// What is pushed to a channel whose numbers are locked counts from 1970, too.
     pub(super) fn asked_of_epoch(name: &str, feed: &Feed, chunk: &Chunk, now: Utc) -> Result<(), Refusal> {
-        if Window::is_of_epoch(feed, chunk, now) {
+        if Window::is_of_epoch(&feed.init, chunk, now) {
             return Ok(());
         }
         let what = format!("the media times of {name} do not count from 1970, as those that the channel began with do");

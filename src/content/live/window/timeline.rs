@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::content::live::pushed::{Chunk, Refusal};
 use crate::content::live::window::{Feed, OUTAGE_SLACK_MS, Window};
 use crate::media::event::Timeline;
-use crate::media::live::{LivePeriod, LiveTrack, after_start_us};
+use crate::media::live::{Broadcast, LivePeriod, LiveTrack, after_start_us};
 use crate::media::track::Kind;
 use crate::time::{MediaTime, Rounding, Timescale, Utc, rescale};
 
@@ -80,9 +80,9 @@ impl Window {
     }
 
     /// Where what is told ends, of the newest period and of what the members of the period `number` had, in whatever period: the next one begins behind
-    /// that. Text may be far ahead.
-    pub(super) fn listed_until(&self, number: u64) -> Option<MediaTime> {
-        let newest = self.current.periods.last().and_then(|newest| self.end_of(newest));
+    /// that. Text may be far ahead. Of what `next` has forgotten nothing is told: its times count from elsewhere.
+    pub(super) fn listed_until(&self, next: &Broadcast, number: u64) -> Option<MediaTime> {
+        let newest = self.end_of(next.periods.last()?);
         let members = self.feeds.iter().filter(|(_, feed)| feed.period == Some(number));
         let timed = members.filter(|(_, feed)| feed.init.face.kind != Kind::Text);
         let own = timed.filter_map(|(name, _)| self.had_until_us(name)).max();
