@@ -304,6 +304,33 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
     }
 }
 
+#[tokio::test]
+async fn the_oldest_segments_of_an_archive_could_not_be_read() {
+    let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kept = archive::Options { kept: Duration::from_secs(100), bytes_max: 1 << 30 };
+    let (mut studio, mut video, mut audio) = studio(Options { archive: kept, ..options(data.path()) });
+    let here = Library::new(library::Options::new(library.path().to_path_buf()));
+    let maker = Origin::new(Arc::new(here), OriginOptions::default(), Arc::default());
+    let maker = maker.broadcasting(Arc::clone(&studio.channels));
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..200, NOW);
+    // Wherever in a segment the oldest file begins.
+    for second in (200..300).step_by(10) {
+        run_for(&mut studio, &mut [&mut video, &mut audio], second..second + 10, NOW);
+        let made = maker.clip("tv", Shift { from: Utc(0), to: None }, &format!("all-{second}")).await;
+        assert_eq!(made.map(|made| made.clips), Ok(1), "{second}");
+        let (first, _) = studio.channels.get("tv").unwrap().shelf().unwrap().span().unwrap().unwrap();
+        let base = format!("/~from={}/~to={}/tv", first.0 as f64 / 1000.0, seconds(240));
+        for track in ["v", "a"] {
+            let path = format!("{base}/{track}/media.m3u8");
+            let list = parsed(&path, &studio.text(&path).await);
+            assert_eq!(list.gaps, 0, "{list:?}");
+            for (url, ..) in &list.segments {
+                assert_eq!(studio.get(url).await.status, 200, "{second}: {url}");
+            }
+        }
+    }
+}
+
 /// All encoders say that this is the end.
 fn end(studio: &Studio) {
     for name in ["v", "a"] {

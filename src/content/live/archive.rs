@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::live::kept::{hex, media_time, time, unhex};
 use crate::content::live::pushed::Init;
-use crate::content::live::spool::numbers;
+use crate::content::live::spool::{numbers, numbers_of_each};
 use crate::formats::isobmff::emsg::EventScheme;
 use crate::media::event::{self, LiveEvent, Timeline};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
@@ -395,6 +395,12 @@ impl Index {
         Ok((index, whole))
     }
 
+    /// Leaves out the segments of which something lies in a file of the spool before `first_file`: those files are gone. A file ends in the middle of
+    /// segments, which are in the index of the next one.
+    fn leave_out_before(&mut self, first_file: u32) {
+        self.entries.retain(|entry| entry.segment.places.iter().all(|place| place.file >= first_file));
+    }
+
     fn has_version(&self, name: &str, version: Version) -> Option<&KeptTrack> {
         self.tracks.iter().find(|track| track.face.version == version && track.face.name == name)
     }
@@ -413,7 +419,9 @@ impl Index {
             let face = &self.tracks[track].face;
             TrackSpan { name: face.name.as_str().into(), version: face.version, first, last }
         });
-        Some(Span { first, last, tracks: tracks.collect() })
+        let places = self.entries.iter().flat_map(|entry| &entry.segment.places);
+        let oldest_file = places.map(|place| place.file).min().unwrap_or(u32::MAX);
+        Some(Span { first, last, oldest_file, tracks: tracks.collect() })
     }
 }
 
@@ -445,12 +453,24 @@ struct Known {
     indexes: BTreeMap<u32, Arc<Index>>,
 }
 
+impl Known {
+    /// Keeps what is known of the indexes called `numbers`, unless it has segments of which something lay in a file before `first_file`.
+    fn retain(&mut self, numbers: &[u32], first_file: u32) {
+        let is_there = |number: &u32| numbers.binary_search(number).is_ok();
+        self.spans.retain(|number, span| is_there(number) && span.oldest_file >= first_file);
+        let Known { spans, indexes } = self;
+        indexes.retain(|number, _| spans.contains_key(number));
+    }
+}
+
 /// What an index has: some hundred bytes for each file of the spool.
 #[derive(Debug)]
 struct Span {
     /// When its first segment begins, and its last.
     first: Utc,
     last: Utc,
+    /// The first file of the spool in which something of its segments lies.
+    oldest_file: u32,
     tracks: Box<[TrackSpan]>,
 }
 
@@ -529,11 +549,11 @@ impl Shelf {
     /// The first `most` that `are_wanted`, by what they have, in order. Of which that is not known yet are read, once.
     fn indexes(&self, most: usize, are_wanted: impl Fn(&Span) -> bool) -> io::Result<Vec<Arc<Index>>> {
         // Ascending.
-        let numbers = numbers(&self.dir, "index")?;
+        let [files, numbers] = numbers_of_each(&self.dir, ["spool", "index"])?;
+        let first_file = files.first().copied().unwrap_or(u32::MAX);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(&numbers, first_file);
         let Known { spans, indexes } = &mut *known;
-        spans.retain(|number, _| numbers.binary_search(number).is_ok());
-        indexes.retain(|number, _| numbers.binary_search(number).is_ok());
         let mut wanted = Vec::new();
         for &number in &numbers {
             // The last grows.
@@ -544,7 +564,10 @@ impl Shelf {
             let index = match indexes.get(&number) {
                 Some(index) => Arc::clone(index),
                 None => match Index::read(&self.dir, number) {
-                    Ok((index, _)) => Arc::new(index),
+                    Ok((mut index, _)) => {
+                        index.leave_out_before(first_file);
+                        Arc::new(index)
+                    }
                     // It went meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
@@ -691,6 +714,7 @@ fn holes(track: &LiveTrack) -> impl Iterator<Item = [i64; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::live::spool::file_name;
 
     /// An archive in `dir` of two tracks with the same initialization segment, `files` files of ten segments of two seconds.
     fn archive(dir: &Path, files: u32) -> Version {
@@ -716,6 +740,7 @@ mod tests {
                 }
             }
             fs::write(path(dir, file), text).unwrap();
+            File::create(dir.join(file_name(file))).unwrap();
         }
         face.version
     }
