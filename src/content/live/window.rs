@@ -705,7 +705,9 @@ impl Window {
             let started = if is_epoch || self.is_locked { Utc(0) } else { Utc(begun) };
             self.begins_anew(&mut next, started, now);
         }
-        let after = self.listed_until(gathering.number).unwrap_or(MediaTime::ZERO);
+        // What counted time otherwise, and is gone, is before nothing.
+        let before = self.listed_until(gathering.number).filter(|_| !next.periods.is_empty());
+        let after = before.unwrap_or(MediaTime::ZERO);
         let (start, origin) = match gathering.goes_on {
             // The same timeline, where the first went on: a track that comes late has begun a little before.
             Some(place) => place,
