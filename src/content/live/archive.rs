@@ -25,7 +25,7 @@ use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
 use crate::media::shift::{Shift, shifted};
 use crate::media::track::{Track, Version};
-use crate::time::{MediaTime, Utc};
+use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 /// Indexes that are kept in memory once they were read: hours of a channel, some ten kilobytes each.
 const KEPT_INDEXES_MAX: usize = 256;
@@ -89,7 +89,7 @@ impl Archive {
                 let next = archive.next.entry((track.period, track.face.name.clone())).or_default();
                 *next = (*next).max(entry.number + 1);
             }
-            let last = index.events.iter().map(|event| event.number + 1).max();
+            let last = index.events.iter().map(|(_, event)| event.number + 1).max();
             archive.next_event = archive.next_event.max(last.unwrap_or(0));
         }
         Ok((archive, were_ahead))
@@ -302,13 +302,15 @@ struct Joined {
     segments: BTreeMap<u64, Arc<LiveSegment>>,
 }
 
-/// What `live` has and what is in `indexes`, each segment once.
+/// What `live` has and what is in `indexes`, each segment once, in times of `live`: a broadcast that counts from 1970 and one that does not may follow
+/// each other.
 fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
     let mut periods: BTreeMap<u64, (MediaTime, MediaTime, BTreeMap<String, Joined>)> = BTreeMap::new();
     for (index, entry) in indexes.iter().flat_map(|index| index.entries.iter().map(move |entry| (index, entry))) {
         let track = &index.tracks[entry.track];
+        let since = |time| as_of(time, track.started, live.started);
         let (_, _, tracks) =
-            periods.entry(track.period).or_insert_with(|| (track.start, track.origin, BTreeMap::new()));
+            periods.entry(track.period).or_insert_with(|| (since(track.start), track.origin, BTreeMap::new()));
         let joined = tracks.entry(track.face.name.clone()).or_insert_with(|| Joined {
             face: Arc::clone(&track.face),
             rate: entry.rate,
@@ -335,9 +337,13 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
             }
         }
     }
-    let kept: BTreeMap<u64, &Arc<LiveEvent>> =
-        indexes.iter().flat_map(|index| &index.events).chain(live.events.iter()).map(|e| (e.number, e)).collect();
-    let events = Arc::new(kept.into_values().cloned().collect());
+    let in_indexes = indexes.iter().flat_map(|index| &index.events).map(|(started, event)| {
+        let time = as_of(event.time, *started, live.started);
+        if time == event.time { Arc::clone(event) } else { Arc::new(LiveEvent { time, ..LiveEvent::clone(event) }) }
+    });
+    let kept: BTreeMap<u64, Arc<LiveEvent>> =
+        in_indexes.chain(live.events.iter().cloned()).map(|event| (event.number, event)).collect();
+    let events = Arc::new(kept.into_values().collect());
     let mut out = Broadcast { periods: Vec::new(), events, ..live.clone() };
     for (number, (start, origin, tracks)) in periods {
         let known = live.periods.iter().find(|period| period.number == number);
@@ -357,6 +363,17 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
         out.periods.push(Arc::new(period));
     }
     out
+}
+
+/// `time` after `started`, as a time after `live`.
+fn as_of(time: MediaTime, started: Utc, live: Utc) -> MediaTime {
+    if started == live {
+        return time;
+    }
+    let ms = |utc: Utc| i64::try_from(utc.0).unwrap_or(i64::MAX);
+    let later_us = ms(started).saturating_sub(ms(live)).saturating_mul(1000);
+    let us = time.to(Timescale::MICRO, Rounding::Nearest).saturating_add(later_us);
+    MediaTime::new(us, Timescale::MICRO)
 }
 
 impl Joined {
@@ -422,7 +439,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::content::live::archive::index::INDEX_BYTES_MAX;
+    use crate::content::live::archive::index::{INDEX_BYTES_MAX, lines};
     use crate::content::live::pushed::Init;
     use crate::content::live::spool::file_name;
     use crate::media::sample::SourceRange;
@@ -454,6 +471,59 @@ mod tests {
             File::create(dir.join(file_name(file))).unwrap();
         }
         face.version
+    }
+
+    #[test]
+    fn what_was_said_of_a_broadcast_that_counted_otherwise_was_said_of_another_time() {
+        let dir = tempfile::tempdir().unwrap();
+        archive(dir.path(), 1);
+        // That one counts from 1970; the second from a minute after it.
+        for (file, started_s) in [(1, 0), (2, 60)] {
+            let mut text = Vec::new();
+            for (_, line) in lines(&fs::read(path(dir.path(), 1)).unwrap()) {
+                match line {
+                    Line::Track(track) => {
+                        let period = u64::from(file);
+                        push(&mut text, &Line::Track(TrackLine { period, started: started_s * 1000, ..track }));
+                    }
+                    Line::Segment(mut line) if line.number == 10 && line.track == 0 => {
+                        (line.time, line.duration) = (20 * 12_288, 2 * 12_288);
+                        line.places = vec![(file, 0, 1)];
+                        line.events = vec![EventLine {
+                            number: u64::from(file),
+                            time: (20, 1),
+                            duration: None,
+                            scheme: ("urn:x".to_owned(), String::new()),
+                            id: file,
+                            data: String::new(),
+                            inband: true,
+                        }];
+                        push(&mut text, &Line::Segment(line));
+                    }
+                    Line::Segment(_) => {}
+                }
+            }
+            fs::write(dir.path().join(format!("{file}.new")), text).unwrap();
+        }
+        for file in [1, 2] {
+            fs::rename(dir.path().join(format!("{file}.new")), path(dir.path(), file)).unwrap();
+            File::create(dir.path().join(file_name(file))).unwrap();
+        }
+        let shelf = Shelf::of(dir.path());
+        let begins = |all: &Broadcast| -> Vec<i64> {
+            let since_us = (all.started.0 * 1000) as i64;
+            all.events.iter().map(|event| (since_us + all.event_us(event).unwrap()) / 1_000_000).collect()
+        };
+        let from = |second: u64| Shift { from: Utc(second * 1000), to: None };
+        assert_eq!(begins(&shelf.stretch(&from(0)).unwrap().unwrap()), [20, 80]);
+        for started in [0, 60_000, 90_000] {
+            let live = Broadcast { started: Utc(started), ..Broadcast::default() };
+            let all = shelf.with(&live, &from(0)).unwrap();
+            assert_eq!(begins(&all), [20, 80], "{started}");
+            let open = shifted(&all, &from(0), false);
+            assert_eq!(begins(&open), [20, 80], "{started}");
+            assert!(open.periods.iter().all(|period| period.start >= MediaTime::ZERO), "{open:?}");
+        }
     }
 
     #[test]

@@ -191,26 +191,29 @@ pub(super) struct Entry {
 pub(super) struct Index {
     pub(super) tracks: Vec<KeptTrack>,
     pub(super) entries: Vec<Entry>,
-    pub(super) events: Vec<Arc<LiveEvent>>,
+    /// Each with when the broadcast began that it counts from.
+    pub(super) events: Vec<(Utc, Arc<LiveEvent>)>,
 }
 
 impl Index {
     /// The index of file `number`. Blocks.
     pub(super) fn read(dir: &Path, number: u32) -> io::Result<Index> {
         let mut index = Index::default();
-        let mut ids = BTreeMap::new();
+        let (mut ids, mut started) = (BTreeMap::new(), BTreeMap::new());
         for (_, line) in lines(&text(dir, number)?) {
             match line {
                 Line::Track(track) => {
                     let id = track.id;
+                    started.insert(id, Utc(track.started));
                     if let Some(track) = track.kept() {
                         ids.insert(id, index.tracks.len());
                         index.tracks.push(track);
                     }
                 }
                 Line::Segment(mut line) => {
-                    let events = std::mem::take(&mut line.events).into_iter();
-                    index.events.extend(events.filter_map(EventLine::kept).map(Arc::new));
+                    let Some(&started) = started.get(&line.track) else { continue };
+                    let events = std::mem::take(&mut line.events).into_iter().filter_map(EventLine::kept);
+                    index.events.extend(events.map(|event| (started, Arc::new(event))));
                     let Some(&track) = ids.get(&line.track) else { continue };
                     index.entries.push(line.entry(track));
                 }
