@@ -69,6 +69,13 @@ pub fn shifted(all: &Broadcast, shift: &Shift, is_over: bool) -> Broadcast {
         out.events = Arc::new(events_until(all, end_us, begin_ms * 1000));
     } else {
         out.timing.window_ms = all.published.0.saturating_sub(shift.from.0).max(all.timing.window_ms);
+        if periods.iter().any(|period| period.start < MediaTime::ZERO) {
+            // What it goes on from began earlier and counts time otherwise. No Period may begin before the MPD's clock does.
+            let begin_us = i64::try_from(all.started.0).unwrap_or(i64::MAX).saturating_mul(-1000);
+            out.started = Utc(0);
+            rebase(&mut periods, begin_us);
+            out.events = Arc::new(events_until(all, i64::MAX, begin_us));
+        }
     }
     out.periods = periods.into_iter().map(Arc::new).collect();
     out.timing.target_s = out.timing.target_s.max(longest_s(&out));

@@ -16,6 +16,7 @@ use headwater::origin::serve::Origin;
 use headwater::time::Utc;
 
 use crate::live::{Encoder, Studio, parsed, quick, run, run_for};
+use crate::live_long::{iso_us, lines};
 use crate::scene::{self, NOW, Scene, representations};
 
 fn options(dir: &std::path::Path) -> Options {
@@ -304,6 +305,33 @@ async fn an_archive_is_no_longer_and_no_larger_than_was_said() {
     }
 }
 
+#[tokio::test]
+async fn the_oldest_segments_of_an_archive_could_not_be_read() {
+    let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kept = archive::Options { kept: Duration::from_secs(100), bytes_max: 1 << 30 };
+    let (mut studio, mut video, mut audio) = studio(Options { archive: kept, ..options(data.path()) });
+    let here = Library::new(library::Options::new(library.path().to_path_buf()));
+    let maker = Origin::new(Arc::new(here), OriginOptions::default(), Arc::default());
+    let maker = maker.broadcasting(Arc::clone(&studio.channels));
+    run_for(&mut studio, &mut [&mut video, &mut audio], 0..200, NOW);
+    // Wherever in a segment the oldest file begins.
+    for second in (200..300).step_by(10) {
+        run_for(&mut studio, &mut [&mut video, &mut audio], second..second + 10, NOW);
+        let made = maker.clip("tv", Shift { from: Utc(0), to: None }, &format!("all-{second}")).await;
+        assert_eq!(made.map(|made| made.clips), Ok(1), "{second}");
+        let (first, _) = studio.channels.get("tv").unwrap().shelf().unwrap().span().unwrap().unwrap();
+        let base = format!("/~from={}/~to={}/tv", first.0 as f64 / 1000.0, seconds(240));
+        for track in ["v", "a"] {
+            let path = format!("{base}/{track}/media.m3u8");
+            let list = parsed(&path, &studio.text(&path).await);
+            assert_eq!(list.gaps, 0, "{list:?}");
+            for (url, ..) in &list.segments {
+                assert_eq!(studio.get(url).await.status, 200, "{second}: {url}");
+            }
+        }
+    }
+}
+
 /// All encoders say that this is the end.
 fn end(studio: &Studio) {
     for name in ["v", "a"] {
@@ -430,7 +458,7 @@ async fn a_stretch_begins_and_ends_in_sound_as_in_pictures() {
         let mut begins = Vec::new();
         for track in ["v", "a"] {
             let path = format!("{base}/{track}/media.m3u8");
-            begins.push(crate::live_long::lines(&studio.text(&path).await)[0].utc_ms);
+            begins.push(lines(&studio.text(&path).await)[0].utc_ms);
         }
         assert!(begins[0].abs_diff(begins[1]) < 500, "{from}: {begins:?}");
         let (pictures, sound) = (lasts(&studio, &base, "v").await.0, lasts(&studio, &base, "a").await.0);
@@ -476,5 +504,87 @@ async fn a_stretch_of_what_has_ended_was_announced_by_the_lengths_of_what_follow
         let path = format!("{base}/tv/v/media.m3u8");
         let list = parsed(&path, &studio.text(&path).await);
         assert_eq!((list.target_s, list.segments.len()), (6.0, count), "{list:?}");
+    }
+}
+
+/// When each segment of pictures under `base` begins, in seconds after `NOW`: in HLS, and in DASH, which is `None` where it says nothing of the
+/// time of day.
+async fn begins(studio: &Studio, base: &str) -> (Vec<f64>, Option<Vec<f64>>) {
+    let after_now = |utc_us: f64| ((utc_us / 1e3 - NOW.0 as f64).round()) / 1000.0;
+    let lines = lines(&studio.text(&format!("{base}/v/media.m3u8")).await);
+    let in_hls = lines.iter().filter(|line| !line.is_gap).map(|line| after_now(line.utc_ms as f64 * 1e3)).collect();
+    let path = format!("{base}/manifest.mpd");
+    let mpd = studio.text(&path).await;
+    let attribute = |text: &str, name: &str| Some(text.split_once(name)?.1.split('"').next()?.to_owned());
+    let Some(since) = attribute(&mpd, "availabilityStartTime=\"") else { return (in_hls, None) };
+    let since_us = since.parse::<Utc>().unwrap().0 as f64 * 1e3;
+    let starts: Vec<(String, f64)> = mpd
+        .split("<Period ")
+        .skip(1)
+        .map(|period| {
+            let start = iso_us(&attribute(period, "start=\"").unwrap());
+            (attribute(period, "id=\"").unwrap(), since_us + start as f64)
+        })
+        .collect();
+    let mut in_dash = Vec::new();
+    for own in representations(&mpd, &path).iter().filter(|own| own.id == "v") {
+        let (_, start_us) = starts.iter().find(|(id, _)| *id == own.period).unwrap();
+        let us = |time: u64| (time as f64 - own.offset as f64) / own.timescale as f64 * 1e6;
+        in_dash.extend(own.segments.iter().map(|segment| after_now(start_us + us(segment.time))));
+    }
+    (in_hls, Some(in_dash))
+}
+
+#[tokio::test]
+async fn of_broadcasts_that_count_time_otherwise_an_archive_had_those_that_count_as_the_last() {
+    // Three broadcasts of half a minute, a hundred seconds apart.
+    for count_from_1970 in [[false, true, false], [true, false, true]] {
+        let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut studio = Studio::of(options(data.path()), NOW);
+        let starts = |count: usize| -> Vec<f64> {
+            (0..count).flat_map(|at| (0..15).map(move |segment| 100.0 * at as f64 + 2.0 * f64::from(segment))).collect()
+        };
+        let mut recordings: Vec<(String, Vec<f64>)> = Vec::new();
+        for (at, is_epoch) in (0..).zip(count_from_1970) {
+            let began = NOW.after(Duration::from_secs(100 * at));
+            studio.now = began;
+            let origin = if is_epoch { began.0 / 1000 } else { 0 };
+            let with =
+                |encoder: Encoder| Encoder { push: at + 1, origin: origin * u64::from(encoder.timescale), ..encoder };
+            let (mut video, mut audio) = (with(Encoder::video("v")), with(Encoder::audio("a")));
+            video.begin(&studio);
+            audio.begin(&studio);
+            run(&mut studio, &mut [&mut video, &mut audio], 20.0, began);
+            let at = at as usize;
+            // While it goes on: all, and it alone. Its last segment is under way.
+            let all = starts(at + 1);
+            let told = begins(&studio, &format!("/~from={}/tv", seconds(0))).await;
+            let until = 15 * at + 9;
+            assert_eq!(told, (all[..until].to_vec(), Some(all[..until].to_vec())), "{count_from_1970:?}, {at}");
+            let told = begins(&studio, &format!("/~from={}/tv", began.0 / 1000)).await;
+            assert_eq!(told, (all[15 * at..until].to_vec(), Some(all[15 * at..until].to_vec())), "{at} alone");
+            run(&mut studio, &mut [&mut video, &mut audio], 30.0, began);
+            video.end(&studio);
+            audio.end(&studio);
+            studio.channels.tick(studio.now);
+            let listed = studio.origin.channels_listed(studio.now).await.remove(0).recording.unwrap();
+            let base = listed.hls.strip_suffix("/master.m3u8").unwrap().to_owned();
+            recordings.push((base, all));
+            let alone = format!("/~from={}/~to={}/tv", began.0 / 1000, began.0 / 1000 + 30);
+            recordings.push((alone, starts(at + 1)[15 * at..].to_vec()));
+            // What was recorded before is what it was.
+            for (base, expected) in &recordings {
+                assert_eq!(begins(&studio, base).await, (expected.clone(), None), "{count_from_1970:?}, {at}: {base}");
+            }
+        }
+        let mpd = studio.text(&format!("{}/manifest.mpd", recordings[4].0)).await;
+        assert!(mpd.contains("mediaPresentationDuration=\"PT3M50S\"") && mpd.matches("<Period ").count() == 3, "{mpd}");
+        let before = studio.text(&format!("{}/v/media.m3u8", recordings[4].0)).await;
+        let studio = Studio::of(options(data.path()), studio.now);
+        assert_eq!(studio.text(&format!("{}/v/media.m3u8", recordings[4].0)).await, before, "after a restart");
+        let channel = studio.channels.get("tv").unwrap();
+        let made = channel.clip(&Shift { from: Utc(0), to: None }, &library.path().join("all")).unwrap();
+        assert_eq!((made.from, made.stretches), (NOW, 3), "{made:?}");
+        assert!((229_000..231_000).contains(&made.duration_ms), "{made:?}");
     }
 }

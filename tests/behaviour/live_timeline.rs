@@ -247,6 +247,24 @@ async fn media_that_counts_from_1970_and_steps_back_is_listed_after_what_was_the
 }
 
 #[tokio::test]
+async fn what_followed_media_that_counts_from_1970_was_said_to_be_decades_ahead() {
+    let mut studio = Studio::with(quick());
+    let mut video = Encoder { origin: NOW.0 / 1000 * 12_288, ..Encoder::video("v") };
+    video.begin(&studio);
+    run(&mut studio, &mut [&mut video], 20.0, NOW);
+    video.end(&studio);
+    let began = Utc(NOW.0 + 100_000);
+    studio.now = began;
+    let mut next = Encoder { push: 2, ..Encoder::video("v") };
+    next.begin(&studio);
+    run(&mut studio, &mut [&mut next], 11.0, began);
+    assert_eq!(begins(&studio, "v").await, [100.0, 102.0, 104.0, 106.0, 108.0]);
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    let said = format!("availabilityStartTime=\"{began}\"");
+    assert!(mpd.contains(&said) && mpd.contains("start=\"PT0S\""), "{mpd}");
+}
+
+#[tokio::test]
 async fn a_track_that_stayed_behind_in_an_older_period_goes_on_in_the_next() {
     for pause in [9.0, 16.0] {
         let mut studio = Studio::with(quick());

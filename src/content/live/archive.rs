@@ -6,7 +6,10 @@
 //!
 //! An index is written when segments become whole, may be read without reading media, and goes with its file of the spool. What was said beside the
 //! media is in the line of the segment that became whole next. A line that is
-//! not whole, as a kill leaves it, is cut off; the segments that were read back from the spool then come again.
+//! not whole, as a kill leaves it, is cut off, and so is what the spool does not come to; the segments that were read back from that then come again.
+
+mod index;
+pub mod recovered;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,24 +18,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
-use crate::content::live::kept::{hex, media_time, time, unhex};
-use crate::content::live::pushed::Init;
-use crate::content::live::spool::numbers;
-use crate::formats::isobmff::emsg::EventScheme;
-use crate::media::event::{self, LiveEvent, Timeline};
+use crate::content::live::archive::index::{Entry, EventLine, Index, Line, SegmentLine, Span, TrackLine, path, push};
+use crate::content::live::archive::recovered::Recovered;
+use crate::content::live::spool::numbers_of_each;
+use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
-use crate::media::sample::SourceRange;
 use crate::media::shift::{Shift, shifted};
 use crate::media::track::{Track, Version};
-use crate::time::{MediaTime, Timescale, Utc};
+use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 /// Indexes that are kept in memory once they were read: hours of a channel, some ten kilobytes each.
 const KEPT_INDEXES_MAX: usize = 256;
-/// The most bytes of an index that are read: far more than the segments of a spool file need.
-const INDEX_BYTES_MAX: u64 = 64 << 20;
 /// A segment begins so much before it ends, at most.
 const SLACK_MS: u64 = 120_000;
 
@@ -49,71 +45,6 @@ impl Default for Options {
     fn default() -> Options {
         Options { kept: Duration::ZERO, bytes_max: 100 << 30 }
     }
-}
-
-#[derive(Serialize, Deserialize)]
-enum Line {
-    Track(TrackLine),
-    Segment(SegmentLine),
-}
-
-/// A track of a period: what the segments of this index with its `id` are of.
-#[derive(Serialize, Deserialize)]
-struct TrackLine {
-    id: u32,
-    period: u64,
-    /// Ticks and timescale.
-    start: (i64, u32),
-    origin: (i64, u32),
-    name: String,
-    /// When the broadcast began, in milliseconds since 1970.
-    started: u64,
-    target_s: u64,
-    /// The initialization segment, in hexadecimal digits.
-    init: String,
-    version: u64,
-    frame_rate: Option<(u32, u32)>,
-    /// Schemes of the event messages in its segments: URI and value.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    schemes: Vec<(String, String)>,
-}
-
-/// What was said beside the media.
-#[derive(Serialize, Deserialize)]
-struct EventLine {
-    number: u64,
-    /// After the broadcast's start: ticks and timescale.
-    time: (i64, u32),
-    duration: Option<(i64, u32)>,
-    /// URI and value.
-    scheme: (String, String),
-    id: u32,
-    /// In hexadecimal digits.
-    data: String,
-    inband: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SegmentLine {
-    track: u32,
-    number: u64,
-    time: i64,
-    duration: i64,
-    sync: bool,
-    gap: bool,
-    hash: u64,
-    rate: (u64, u64),
-    /// When it began, in milliseconds since 1970.
-    utc: u64,
-    closed: u64,
-    /// When what it lacks ends, in ticks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lacks_until: Option<i64>,
-    /// Spool file, and the bytes from one to another.
-    places: Vec<(u32, u64, u64)>,
-    /// What was said since the segment before, of whatever track.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    events: Vec<EventLine>,
 }
 
 /// Writes the index of a channel.
@@ -139,13 +70,9 @@ struct Open {
     len: u64,
 }
 
-fn path(dir: &Path, number: u32) -> PathBuf {
-    dir.join(format!("{number:08}.index"))
-}
-
 impl Archive {
-    /// Goes on with the indexes in `dir`.
-    pub fn open(dir: &Path) -> io::Result<Archive> {
+    /// Goes on with the indexes in `dir`, where the spool came to what `recovered` says; whether they said more than that. Blocks.
+    pub fn open(dir: &Path, recovered: &Recovered<'_>) -> io::Result<(Archive, bool)> {
         let mut archive = Archive {
             dir: dir.to_path_buf(),
             open: None,
@@ -154,19 +81,18 @@ impl Archive {
             next: BTreeMap::new(),
             next_event: 0,
         };
-        // The last two have the last segments of every track that goes on.
-        for number in numbers(dir, "index")?.into_iter().rev().take(2) {
-            let (index, whole) = Index::read(dir, number)?;
-            File::options().write(true).open(path(dir, number))?.set_len(whole)?;
+        let (numbers, were_ahead) = recovered.cut(dir)?;
+        for number in numbers {
+            let index = Index::read(dir, number)?;
             for entry in &index.entries {
                 let track = &index.tracks[entry.track];
                 let next = archive.next.entry((track.period, track.face.name.clone())).or_default();
                 *next = (*next).max(entry.number + 1);
             }
-            let last = index.events.iter().map(|event| event.number + 1).max();
+            let last = index.events.iter().map(|(_, event)| event.number + 1).max();
             archive.next_event = archive.next_event.max(last.unwrap_or(0));
         }
-        Ok(archive)
+        Ok((archive, were_ahead))
     }
 
     /// Notes the segments of `broadcast` that became whole, in the index of the spool's file `number`.
@@ -247,191 +173,6 @@ impl Archive {
     }
 }
 
-fn push(text: &mut Vec<u8>, line: &Line) {
-    text.extend_from_slice(&serde_json::to_vec(line).expect("numbers and strings"));
-    text.push(b'\n');
-}
-
-impl TrackLine {
-    fn of(id: u32, broadcast: &Broadcast, period: &LivePeriod, track: &LiveTrack) -> TrackLine {
-        TrackLine {
-            id,
-            period: period.number,
-            start: time(period.start),
-            origin: time(period.origin),
-            name: track.face.name.clone(),
-            started: broadcast.started.0,
-            target_s: broadcast.timing.target_s,
-            init: hex(&track.face.init),
-            version: track.face.version.0,
-            frame_rate: track.face.frame_rate,
-            schemes: track.face.events.iter().map(|scheme| (scheme.uri.clone(), scheme.value.clone())).collect(),
-        }
-    }
-
-    fn kept(self) -> Option<KeptTrack> {
-        let Init { raw, face, .. } = Init::read(Bytes::from(unhex(&self.init)?), &self.name).ok()?;
-        let events = self.schemes.into_iter().map(|(uri, value)| EventScheme { uri, value }).collect();
-        let face = Track { version: Version(self.version), frame_rate: self.frame_rate, init: raw, events, ..face };
-        let (start, origin) = (media_time(self.start)?, media_time(self.origin)?);
-        let (started, target_s, face) = (Utc(self.started), self.target_s, Arc::new(face));
-        Some(KeptTrack { period: self.period, start, origin, started, target_s, face })
-    }
-}
-
-impl EventLine {
-    /// `event`, if it has a place in `broadcast`.
-    fn of(event: &LiveEvent, broadcast: &Broadcast) -> Option<EventLine> {
-        Some(EventLine {
-            number: event.number,
-            time: (broadcast.event_us(event)?, Timescale::MICRO.get()),
-            duration: event.duration.map(time),
-            scheme: (event.scheme.uri.clone(), event.scheme.value.clone()),
-            id: event.id,
-            data: hex(&event.data),
-            inband: event.is_inband,
-        })
-    }
-
-    fn kept(self) -> Option<LiveEvent> {
-        let (uri, value) = self.scheme;
-        let (scheme, data) = (EventScheme { uri, value }, Bytes::from(unhex(&self.data)?));
-        Some(LiveEvent {
-            number: self.number,
-            timeline: Timeline::Broadcast,
-            time: media_time(self.time)?,
-            duration: self.duration.and_then(media_time),
-            cues: event::cues(&scheme, &data),
-            scheme,
-            id: self.id,
-            data,
-            is_inband: self.inband,
-        })
-    }
-}
-
-impl SegmentLine {
-    fn of(track: u32, segment: &LiveSegment, rate: (u64, u64), utc: u64) -> SegmentLine {
-        SegmentLine {
-            track,
-            number: segment.number,
-            time: segment.time,
-            duration: segment.duration,
-            sync: segment.starts_with_sync,
-            gap: segment.is_gap,
-            hash: segment.hash,
-            rate,
-            utc,
-            closed: segment.closed.0,
-            lacks_until: segment.lacks_until,
-            places: segment.places.iter().map(|place| (place.file, place.range.start, place.range.end)).collect(),
-            events: Vec::new(),
-        }
-    }
-}
-
-/// A track of a period, as an index has it.
-#[derive(Debug)]
-struct KeptTrack {
-    period: u64,
-    start: MediaTime,
-    origin: MediaTime,
-    started: Utc,
-    target_s: u64,
-    face: Arc<Track>,
-}
-
-/// A segment, as an index has it.
-#[derive(Debug)]
-struct Entry {
-    /// Which of the index's tracks it is of.
-    track: usize,
-    number: u64,
-    utc: Utc,
-    segment: Arc<LiveSegment>,
-    rate: (u64, u64),
-}
-
-/// The index of one file of the spool.
-#[derive(Debug, Default)]
-struct Index {
-    tracks: Vec<KeptTrack>,
-    entries: Vec<Entry>,
-    events: Vec<Arc<LiveEvent>>,
-}
-
-impl Index {
-    /// The index of file `number`, and how many bytes of it are whole lines. Blocks.
-    fn read(dir: &Path, number: u32) -> io::Result<(Index, u64)> {
-        let path = path(dir, number);
-        if fs::metadata(&path)?.len() > INDEX_BYTES_MAX {
-            return Err(io::Error::other(format!("{}: larger than an index is", path.display())));
-        }
-        let text = fs::read(&path)?;
-        let (mut index, mut whole) = (Index::default(), 0);
-        let mut ids = BTreeMap::new();
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
-            let Some(parsed) = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Line>(line).ok())
-            else {
-                break;
-            };
-            whole += line.len() as u64;
-            match parsed {
-                Line::Track(track) => {
-                    let id = track.id;
-                    if let Some(track) = track.kept() {
-                        ids.insert(id, index.tracks.len());
-                        index.tracks.push(track);
-                    }
-                }
-                Line::Segment(mut line) => {
-                    let events = std::mem::take(&mut line.events).into_iter();
-                    index.events.extend(events.filter_map(EventLine::kept).map(Arc::new));
-                    let Some(&track) = ids.get(&line.track) else { continue };
-                    index.entries.push(line.entry(track));
-                }
-            }
-        }
-        Ok((index, whole))
-    }
-
-    fn has_version(&self, name: &str, version: Version) -> Option<&KeptTrack> {
-        self.tracks.iter().find(|track| track.face.version == version && track.face.name == name)
-    }
-
-    /// What it has; `None` if it has no segments.
-    fn span(&self) -> Option<Span> {
-        let times = || self.entries.iter().map(|entry| entry.utc);
-        let (first, last) = (times().min()?, times().max()?);
-        let mut tracks: BTreeMap<usize, [i64; 2]> = BTreeMap::new();
-        for entry in &self.entries {
-            let time = entry.segment.time;
-            let [first, last] = tracks.entry(entry.track).or_insert([time, time]);
-            (*first, *last) = ((*first).min(time), (*last).max(time));
-        }
-        let tracks = tracks.into_iter().map(|(track, [first, last])| {
-            let face = &self.tracks[track].face;
-            TrackSpan { name: face.name.as_str().into(), version: face.version, first, last }
-        });
-        Some(Span { first, last, tracks: tracks.collect() })
-    }
-}
-
-impl SegmentLine {
-    fn entry(self, track: usize) -> Entry {
-        let places = self.places.iter().map(|&(file, start, end)| SourceRange { file, range: start..end.max(start) });
-        let places: Vec<SourceRange> = places.collect();
-        let mut segment = LiveSegment::gap(self.number, self.time, self.duration.max(1), Utc(self.closed));
-        segment.starts_with_sync = self.sync;
-        segment.is_gap = self.gap || places.is_empty();
-        segment.len = places.iter().map(SourceRange::len).sum();
-        segment.hash = self.hash;
-        segment.lacks_until = self.lacks_until;
-        segment.places = places;
-        Entry { track, number: self.number, utc: Utc(self.utc), segment: Arc::new(segment), rate: self.rate }
-    }
-}
-
 /// Reads the indexes of a channel. What it read of those that are complete it remembers.
 #[derive(Debug)]
 pub struct Shelf {
@@ -445,28 +186,13 @@ struct Known {
     indexes: BTreeMap<u32, Arc<Index>>,
 }
 
-/// What an index has: some hundred bytes for each file of the spool.
-#[derive(Debug)]
-struct Span {
-    /// When its first segment begins, and its last.
-    first: Utc,
-    last: Utc,
-    tracks: Box<[TrackSpan]>,
-}
-
-/// What an index has of a track.
-#[derive(Debug)]
-struct TrackSpan {
-    name: Box<str>,
-    version: Version,
-    /// When its first segment begins, and its last, in ticks.
-    first: i64,
-    last: i64,
-}
-
-impl Span {
-    fn of(&self, name: &str, version: Version) -> Option<&TrackSpan> {
-        self.tracks.iter().find(|track| track.version == version && *track.name == *name)
+impl Known {
+    /// Keeps what is known of the indexes called `numbers`, unless it has segments of which something lay in a file before `first_file`.
+    fn retain(&mut self, numbers: &[u32], first_file: u32) {
+        let is_there = |number: &u32| numbers.binary_search(number).is_ok();
+        self.spans.retain(|number, span| is_there(number) && span.oldest_file >= first_file);
+        let Known { spans, indexes } = self;
+        indexes.retain(|number, _| spans.contains_key(number));
     }
 }
 
@@ -529,11 +255,11 @@ impl Shelf {
     /// The first `most` that `are_wanted`, by what they have, in order. Of which that is not known yet are read, once.
     fn indexes(&self, most: usize, are_wanted: impl Fn(&Span) -> bool) -> io::Result<Vec<Arc<Index>>> {
         // Ascending.
-        let numbers = numbers(&self.dir, "index")?;
+        let [files, numbers] = numbers_of_each(&self.dir, ["spool", "index"])?;
+        let first_file = files.first().copied().unwrap_or(u32::MAX);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(&numbers, first_file);
         let Known { spans, indexes } = &mut *known;
-        spans.retain(|number, _| numbers.binary_search(number).is_ok());
-        indexes.retain(|number, _| numbers.binary_search(number).is_ok());
         let mut wanted = Vec::new();
         for &number in &numbers {
             // The last grows.
@@ -544,7 +270,10 @@ impl Shelf {
             let index = match indexes.get(&number) {
                 Some(index) => Arc::clone(index),
                 None => match Index::read(&self.dir, number) {
-                    Ok((index, _)) => Arc::new(index),
+                    Ok(mut index) => {
+                        index.leave_out_before(first_file);
+                        Arc::new(index)
+                    }
                     // It went meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
@@ -573,13 +302,15 @@ struct Joined {
     segments: BTreeMap<u64, Arc<LiveSegment>>,
 }
 
-/// What `live` has and what is in `indexes`, each segment once.
+/// What `live` has and what is in `indexes`, each segment once, in times of `live`: a broadcast that counts from 1970 and one that does not may follow
+/// each other.
 fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
     let mut periods: BTreeMap<u64, (MediaTime, MediaTime, BTreeMap<String, Joined>)> = BTreeMap::new();
     for (index, entry) in indexes.iter().flat_map(|index| index.entries.iter().map(move |entry| (index, entry))) {
         let track = &index.tracks[entry.track];
+        let since = |time| as_of(time, track.started, live.started);
         let (_, _, tracks) =
-            periods.entry(track.period).or_insert_with(|| (track.start, track.origin, BTreeMap::new()));
+            periods.entry(track.period).or_insert_with(|| (since(track.start), track.origin, BTreeMap::new()));
         let joined = tracks.entry(track.face.name.clone()).or_insert_with(|| Joined {
             face: Arc::clone(&track.face),
             rate: entry.rate,
@@ -606,9 +337,13 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
             }
         }
     }
-    let kept: BTreeMap<u64, &Arc<LiveEvent>> =
-        indexes.iter().flat_map(|index| &index.events).chain(live.events.iter()).map(|e| (e.number, e)).collect();
-    let events = Arc::new(kept.into_values().cloned().collect());
+    let in_indexes = indexes.iter().flat_map(|index| &index.events).map(|(started, event)| {
+        let time = as_of(event.time, *started, live.started);
+        if time == event.time { Arc::clone(event) } else { Arc::new(LiveEvent { time, ..LiveEvent::clone(event) }) }
+    });
+    let kept: BTreeMap<u64, Arc<LiveEvent>> =
+        in_indexes.chain(live.events.iter().cloned()).map(|event| (event.number, event)).collect();
+    let events = Arc::new(kept.into_values().collect());
     let mut out = Broadcast { periods: Vec::new(), events, ..live.clone() };
     for (number, (start, origin, tracks)) in periods {
         let known = live.periods.iter().find(|period| period.number == number);
@@ -628,6 +363,17 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
         out.periods.push(Arc::new(period));
     }
     out
+}
+
+/// `time` after `started`, as a time after `live`.
+fn as_of(time: MediaTime, started: Utc, live: Utc) -> MediaTime {
+    if started == live {
+        return time;
+    }
+    let ms = |utc: Utc| i64::try_from(utc.0).unwrap_or(i64::MAX);
+    let later_us = ms(started).saturating_sub(ms(live)).saturating_mul(1000);
+    let us = time.to(Timescale::MICRO, Rounding::Nearest).saturating_add(later_us);
+    MediaTime::new(us, Timescale::MICRO)
 }
 
 impl Joined {
@@ -690,7 +436,13 @@ fn holes(track: &LiveTrack) -> impl Iterator<Item = [i64; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::content::live::archive::index::{INDEX_BYTES_MAX, lines};
+    use crate::content::live::pushed::Init;
+    use crate::content::live::spool::file_name;
+    use crate::media::sample::SourceRange;
 
     /// An archive in `dir` of two tracks with the same initialization segment, `files` files of ten segments of two seconds.
     fn archive(dir: &Path, files: u32) -> Version {
@@ -716,8 +468,62 @@ mod tests {
                 }
             }
             fs::write(path(dir, file), text).unwrap();
+            File::create(dir.join(file_name(file))).unwrap();
         }
         face.version
+    }
+
+    #[test]
+    fn what_was_said_of_a_broadcast_that_counted_otherwise_was_said_of_another_time() {
+        let dir = tempfile::tempdir().unwrap();
+        archive(dir.path(), 1);
+        // That one counts from 1970; the second from a minute after it.
+        for (file, started_s) in [(1, 0), (2, 60)] {
+            let mut text = Vec::new();
+            for (_, line) in lines(&fs::read(path(dir.path(), 1)).unwrap()) {
+                match line {
+                    Line::Track(track) => {
+                        let period = u64::from(file);
+                        push(&mut text, &Line::Track(TrackLine { period, started: started_s * 1000, ..track }));
+                    }
+                    Line::Segment(mut line) if line.number == 10 && line.track == 0 => {
+                        (line.time, line.duration) = (20 * 12_288, 2 * 12_288);
+                        line.places = vec![(file, 0, 1)];
+                        line.events = vec![EventLine {
+                            number: u64::from(file),
+                            time: (20, 1),
+                            duration: None,
+                            scheme: ("urn:x".to_owned(), String::new()),
+                            id: file,
+                            data: String::new(),
+                            inband: true,
+                        }];
+                        push(&mut text, &Line::Segment(line));
+                    }
+                    Line::Segment(_) => {}
+                }
+            }
+            fs::write(dir.path().join(format!("{file}.new")), text).unwrap();
+        }
+        for file in [1, 2] {
+            fs::rename(dir.path().join(format!("{file}.new")), path(dir.path(), file)).unwrap();
+            File::create(dir.path().join(file_name(file))).unwrap();
+        }
+        let shelf = Shelf::of(dir.path());
+        let begins = |all: &Broadcast| -> Vec<i64> {
+            let since_us = (all.started.0 * 1000) as i64;
+            all.events.iter().map(|event| (since_us + all.event_us(event).unwrap()) / 1_000_000).collect()
+        };
+        let from = |second: u64| Shift { from: Utc(second * 1000), to: None };
+        assert_eq!(begins(&shelf.stretch(&from(0)).unwrap().unwrap()), [20, 80]);
+        for started in [0, 60_000, 90_000] {
+            let live = Broadcast { started: Utc(started), ..Broadcast::default() };
+            let all = shelf.with(&live, &from(0)).unwrap();
+            assert_eq!(begins(&all), [20, 80], "{started}");
+            let open = shifted(&all, &from(0), false);
+            assert_eq!(begins(&open), [20, 80], "{started}");
+            assert!(open.periods.iter().all(|period| period.start >= MediaTime::ZERO), "{open:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::cache::Lease;
+use crate::content::live::archive::recovered::Recovered;
 use crate::content::live::archive::{self, Archive, Shelf};
 use crate::content::live::beginnings::Beginnings;
 use crate::content::live::clip;
@@ -333,8 +334,14 @@ impl Channels {
 impl Channel {
     /// The channel called `name`, as its spool in `dir` left it. A spool that cannot be had is said, and done without.
     pub fn open(name: &str, options: window::Options, dir: Option<&Path>, all: &Options) -> Channel {
-        let mut back =
-            ReadBack { channel: name, window: Window::new(options.clone()), records: 0, at: Utc(0), is_said: false };
+        let mut back = ReadBack {
+            channel: name,
+            window: Window::new(options.clone()),
+            records: 0,
+            at: Utc(0),
+            is_said: false,
+            ends: BTreeMap::new(),
+        };
         let needed_from = |checkpoint: &Record| Window::needed_by(&checkpoint.payload).unwrap_or(Utc(0));
         let each = |record: Record, place: SourceRange| back.take(record, place);
         let is_new = dir.is_none_or(|dir| !spool::has_files(dir));
@@ -346,7 +353,27 @@ impl Channel {
                 None
             }
         };
-        let ReadBack { mut window, records, at, is_said, .. } = back;
+        let ReadBack { mut window, records, at, is_said, ends, .. } = back;
+        let kept = *all.archives.get(name).unwrap_or(&all.archive);
+        let (mut archive, mut shelf, mut is_behind) = (None, None, false);
+        if let (Some(dir), Some(spool)) = (dir.filter(|_| !kept.kept.is_zero()), &spool) {
+            let (broadcast, next_event) = (window.broadcast(), window.next_event());
+            match Archive::open(dir, &Recovered { ends: &ends, number: spool.number(), broadcast, next_event }) {
+                Ok((opened, is_ahead)) => {
+                    (archive, shelf, is_behind) = (Some(opened), Some(Shelf::of(dir)), is_ahead);
+                }
+                Err(error) => tracing::error!(channel = name, %error, "the archive can't be used"),
+            }
+        }
+        // The segment under way may have been told further than it is there: its name would come again, with something else.
+        if let Some(spool) = spool.as_mut().filter(|_| is_behind && records > 0 && !window.is_gathering(at)) {
+            tracing::warn!(channel = name, "the spool has lost what the archive knows of: it goes on as behind a hole");
+            let resumed = checkpoint(&window, Kind::Resumed, at);
+            match spool.append(&resumed) {
+                Ok(_) => window = Window::resumed(window.options().clone(), &resumed.payload).unwrap_or(window),
+                Err(error) => tracing::error!(channel = name, %error, "the spool can't be written"),
+            }
+        }
         // The log says what holds for what follows, since reading it back has to do the same again.
         let is_otherwise = *window.options() != options;
         if is_otherwise && window.adopt(options, at) {
@@ -364,14 +391,6 @@ impl Channel {
         }
         let published = Published::new(window.broadcast());
         let dir = dir.map(Path::to_path_buf);
-        let kept = *all.archives.get(name).unwrap_or(&all.archive);
-        let (mut archive, mut shelf) = (None, None);
-        if let Some(dir) = dir.as_ref().filter(|_| !kept.kept.is_zero() && spool.is_some()) {
-            match Archive::open(dir) {
-                Ok(opened) => (archive, shelf) = (Some(opened), Some(Shelf::of(dir))),
-                Err(error) => tracing::error!(channel = name, %error, "the archive can't be used"),
-            }
-        }
         let disk = spool.map(|spool| Hand::of(Disk { spool, archive }, all.spool_patience)).transpose();
         let disk = disk.unwrap_or_else(|error| {
             tracing::error!(channel = name, %error, "there is no thread for the spool: nothing of the channel survives a restart");
@@ -772,6 +791,8 @@ struct ReadBack<'a> {
     at: Utc,
     /// Whether the log says how the channel behaved.
     is_said: bool,
+    /// Where the last payload ends, by file.
+    ends: BTreeMap<u32, u64>,
 }
 
 impl ReadBack<'_> {
@@ -779,6 +800,7 @@ impl ReadBack<'_> {
         let channel = self.channel;
         self.at = self.at.max(record.at);
         self.records += 1;
+        self.ends.insert(place.file, place.range.end);
         if !matches!(record.kind, Kind::Checkpoint | Kind::Resumed) {
             if let Err(error) = replay(&mut self.window, record, place) {
                 tracing::warn!(channel, %error, "a record of the spool is not taken");

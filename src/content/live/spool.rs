@@ -148,11 +148,19 @@ pub fn number_of(path: &Path, extension: &str) -> Option<u32> {
 
 /// The numbers of the files in `dir` whose names are those and `extension`, ascending.
 pub fn numbers(dir: &Path, extension: &str) -> io::Result<Vec<u32>> {
-    let mut numbers = Vec::new();
+    numbers_of_each(dir, [extension]).map(|[numbers]| numbers)
+}
+
+/// The same of each of several `extensions`: the folder is read once.
+pub fn numbers_of_each<const N: usize>(dir: &Path, extensions: [&str; N]) -> io::Result<[Vec<u32>; N]> {
+    let mut numbers = extensions.map(|_| Vec::new());
     for entry in fs::read_dir(dir)? {
-        numbers.extend(number_of(&entry?.path(), extension));
+        let path = entry?.path();
+        for (numbers, extension) in numbers.iter_mut().zip(extensions) {
+            numbers.extend(number_of(&path, extension));
+        }
     }
-    numbers.sort_unstable();
+    numbers.iter_mut().for_each(|numbers| numbers.sort_unstable());
     Ok(numbers)
 }
 

@@ -503,3 +503,78 @@ fn six_seconds_of_text(number: u64) -> Bytes {
     };
     Bytes::from([fragment.write(), cue].concat())
 }
+
+/// The bytes of half a second, as they were pushed.
+fn pushed(index: u64) -> Bytes {
+    let Event::Chunk(raw) = chunk(index) else { unreachable!("it is one") };
+    raw.bytes
+}
+
+/// Of every segment that the archive has: version, time, and bytes.
+fn archived(channel: &Channel) -> Vec<(u64, i64, Bytes)> {
+    let shelf = channel.shelf().expect("an archive");
+    let Some(stretch) = shelf.stretch(&Shift { from: Utc(0), to: None }).expect("it is read") else {
+        return Vec::new();
+    };
+    let tracks = stretch.tracks_called("v").map(|(_, track)| (track.face.version.0, track.segments.clone()));
+    let segments = tracks.flat_map(|(version, segments)| {
+        let segments: Vec<_> = segments.iter().filter(|segment| !segment.is_gap).cloned().collect();
+        segments.into_iter().map(move |segment| (version, segment))
+    });
+    segments.map(|(version, s)| (version, s.time, channel.read(&s).expect("it is in the spool"))).collect()
+}
+
+/// Cuts `bytes` off the end of the spool in `dir`, and what is empty then goes: a machine without power takes with it what was not on its disk.
+fn lose(dir: &Path, mut bytes: u64) {
+    for number in spool::numbers(dir, "spool").expect("a folder").into_iter().rev() {
+        let path = dir.join(spool::file_name(number));
+        let len = std::fs::metadata(&path).expect("a file").len();
+        if len > bytes {
+            std::fs::File::options().write(true).open(path).expect("a file").set_len(len - bytes).expect("cut");
+            return;
+        }
+        std::fs::remove_file(path).expect("removed");
+        bytes -= len;
+    }
+}
+
+#[test]
+fn after_a_loss_of_power_the_archive_had_bytes_of_something_else() {
+    // In the middle of the last segments, and of the file before the last.
+    for lost in [700, 1500, 2500, 4000, 6000, 8000] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let channel = open(dir.path(), options());
+        channel.take("v", init(), PUSH, NOW).expect("taken");
+        push(&channel, 0, 85);
+        let names = [archived(&channel), kept(&channel)].concat();
+        drop(channel);
+        lose(dir.path(), lost);
+
+        // The machine is there again after a minute, through which the encoder went on.
+        let channel = open(dir.path(), options());
+        for (version, time, bytes) in archived(&channel) {
+            assert!(names.contains(&(version, time, bytes)), "{lost}: {time} is something else");
+        }
+        push(&channel, 201, 290);
+        let check = |channel: &Channel| {
+            let now = archived(channel);
+            for (version, time, bytes) in [now.clone(), kept(channel)].concat() {
+                let known = names.iter().find(|(v, t, _)| (*v, *t) == (version, time));
+                assert!(known.is_none_or(|(_, _, known)| *known == bytes), "{lost}: one name has two contents: {time}");
+                let first = time as u64 / (12 * 512);
+                let until = if first < 204 && first > 200 { 204 } else { first + 4 };
+                let media: Vec<Bytes> = (first..until).map(pushed).collect();
+                assert_eq!(bytes, media.concat(), "{lost}: {time}");
+            }
+            // All that came since is there.
+            let times: Vec<i64> = now.iter().map(|(_, time, _)| *time / TWO_S).filter(|time| *time > 50).collect();
+            assert_eq!(times, (51..72).collect::<Vec<_>>(), "{lost}");
+            now
+        };
+        let after = check(&channel);
+        assert!(after.len() > 26, "and most of what came before");
+        drop(channel);
+        // Nor is it otherwise after the next restart.
+        assert_eq!(check(&open(dir.path(), options())), after);
+    }
+}

@@ -22,6 +22,11 @@ const BEHIND_MAX_US: i64 = OUTAGE_SLACK_MS * 1000;
 const EVENT_AHEAD_MAX_US: i64 = 24 * 3600 * 1_000_000;
 
 impl Window {
+    /// The number of the next event.
+    pub fn next_event(&self) -> u64 {
+        self.next_event
+    }
+
     /// The initialization segment of a track of events came: it is no media, so nobody waits for it.
     pub(super) fn init_events(&mut self, name: &str, init: Init, now: Utc) -> Result<(), Refusal> {
         if self.feeds.contains_key(name) {
