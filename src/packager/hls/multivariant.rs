@@ -80,11 +80,30 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
             }
         }
     }
+    begin_moderately(&mut master.variants);
     master.variants.extend(videos.iter().filter_map(|line| i_frame_variant(line)));
     let mut out = Vec::with_capacity(256 * (1 + master.alternatives.len() + 2 * master.variants.len()));
     master.write_to(&mut out).expect("writing to memory does not fail");
     presentation.thumbnails.iter().for_each(|thumbnails| out.extend_from_slice(images::stream(thumbnails).as_bytes()));
     Ok(out)
+}
+
+/// What the first variant takes of a connection at most, in bits a second, if any takes as little.
+const FIRST_AVERAGE_MAX: u64 = 2_000_000;
+
+/// Lists first what most connections carry: some players begin with the first variant, and hls.js 1.7 takes its BANDWIDTH for that of the
+/// connection, up to 5 Mb/s; Apple's HLS Authoring Specification wants one of 2 Mb/s there. It is one of the first groups.
+fn begin_moderately(variants: &mut [VariantStream]) {
+    let Some(lead) = variants.first() else { return };
+    let is_of_group = |variant: &&VariantStream| variant.audio == lead.audio && variant.subtitles == lead.subtitles;
+    let group = variants.iter().take_while(is_of_group).enumerate();
+    let rates: Vec<(usize, u64)> =
+        group.map(|(index, variant)| (index, variant.average_bandwidth.unwrap_or(variant.bandwidth))).collect();
+    let moderate =
+        rates.iter().filter(|(_, average)| *average <= FIRST_AVERAGE_MAX).min_by_key(|(_, rate)| Reverse(rate));
+    if let Some((first, _)) = moderate.or_else(|| rates.iter().min_by_key(|(_, rate)| rate)) {
+        variants[..=*first].rotate_right(1);
+    }
 }
 
 /// A rendition with its tracks. It is chosen as the one that it is made for.
@@ -684,6 +703,30 @@ mod tests {
         assert!(none.len() == 2 && none.iter().all(|line| line.contains(",CLOSED-CAPTIONS=NONE")), "{none:?}");
         let unknown = fixture::video("b").regular(2).done();
         assert_eq!(lines(vec![video("a", &[]), unknown]), [""; 0]);
+    }
+
+    #[test]
+    fn the_first_variant_was_the_largest() {
+        // Kilobytes of segments of six seconds each, and which is listed first of all; the others stay in their order.
+        let check = |sizes: &[(&str, u32)], languages: &[&str], expected: &[&str]| {
+            let videos =
+                sizes.iter().map(|&(name, kbytes)| fixture::video(name).cut(&[(kbytes * 1000, 76_800); 2]).done());
+            let audio = |&tag: &&str| one(fixture::audio(tag).cut(&[(96_000, 288_000); 2]).language(tag));
+            let texts =
+                [("vtt", b"wvtt"), ("imsc", b"stpp")].map(|(name, format)| one(fixture::text(name, format).regular(2)));
+            let sets = [fixture::set(videos.collect())].into_iter().chain(languages.iter().map(audio)).chain(texts);
+            let text = check(sets.collect());
+            let named = |line: &str| line.strip_suffix("/0123456789abcdef/media.m3u8").map(str::to_owned);
+            assert_eq!(text.lines().filter_map(named).collect::<Vec<_>>(), expected, "{sizes:?}");
+            let first = text.lines().find(|line| line.starts_with("#EXT-X-STREAM-INF")).expect("there");
+            assert!(first.contains("SUBTITLES=\"text-vtt\""), "{first}");
+        };
+        let ladder = [("v2160", 12_000), ("v1080", 4500), ("v720", 1350), ("v540", 900), ("v360", 450)];
+        check(&ladder, &["en"], &["v720", "v2160", "v1080", "v540", "v360", "v2160", "v1080", "v720", "v540", "v360"]);
+        // 1.95 Mb/s of pictures, and sound of 128 kb/s.
+        check(&[("v720", 1463), ("v540", 900)], &["en"], &["v540", "v720", "v720", "v540"]);
+        check(&ladder[..2], &["en"], &["v1080", "v2160", "v2160", "v1080"]);
+        check(&ladder[3..], &[], &["v540", "v360", "v540", "v360"]);
     }
 
     #[test]
