@@ -241,6 +241,7 @@ pub(crate) fn period(
 ) -> Result<Period, String> {
     let Content { mut tracks, mut texts } = media;
     repeated::leave_out(&mut tracks, source, warnings);
+    (0..).zip(&mut tracks).for_each(|(place, (track, _))| track.place = place);
     give_each_a_name(&mut tracks, warnings);
     if tracks.len() > TRACKS_MAX {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
@@ -900,6 +901,8 @@ fn build(
         language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
         label: label(&header.name),
         roles: roles(&header.kinds),
+        is_enabled: header.is_enabled,
+        place: 0,
         as_imsc: None,
         captions: None,
         frame_rate,

@@ -239,12 +239,15 @@ fn slot_name(slot: &Slot<'_>) -> String {
     }
 }
 
-/// The slot that plays if nothing else is asked for.
+/// The slot that plays if nothing else is asked for: of equal ones that which comes first in the source, of several clips in the first
+/// that tells them apart.
 fn default_slot(slots: &[Slot<'_>]) -> usize {
-    let plain = |slot: &Slot<'_>| !slot.has(Role::Commentary) && !slot.has(Role::Description);
-    let is_main = |slot: &Slot<'_>| slot.lines.iter().any(|line| line.roles.contains(&Role::Main));
-    let main = slots.iter().position(|slot| is_main(slot) && plain(slot));
-    main.or_else(|| slots.iter().position(plain)).unwrap_or(0)
+    let of_line = |line: &&Line<'_>| {
+        let places: Vec<u32> = line.tracks.iter().map(|track| track.place).collect();
+        (line.lead.precedence(), places)
+    };
+    let of_slot = |slot: &Slot<'_>| slot.lines.iter().map(of_line).min();
+    (0..slots.len()).min_by_key(|&index| of_slot(&slots[index])).unwrap_or(0)
 }
 
 /// Groups of sound: for every codec and channel layout, and each of its bit rates, one that holds every slot. The one that
@@ -679,6 +682,37 @@ mod tests {
         #EXT-X-STREAM-INF:BANDWIDTH=192000,AVERAGE-BANDWIDTH=192000,CODECS="avc1.64001f,mp4a.40.2",RESOLUTION=1280x720,FRAME-RATE=25,VIDEO-RANGE=SDR,AUDIO="audio-mp4a.40.2-2",SUBTITLES="text-vtt"
         v/0123456789abcdef/media.m3u8
         "#);
+    }
+
+    #[test]
+    fn the_default_sound_was_the_first_of_the_alphabet() {
+        // In the order of output: name, place in the source, whether it is enabled, roles.
+        type Sound<'a> = (&'a str, u32, bool, &'a [Role]);
+        let check = |sounds: &[Sound<'_>], expected: &str| {
+            let sound = |&(tag, place, is_enabled, roles): &Sound<'_>| {
+                let build = fixture::audio(tag).regular(1).language(tag);
+                one(build.with(|track| {
+                    (track.place, track.is_enabled, track.roles) = (place, is_enabled, roles.to_vec());
+                }))
+            };
+            let text =
+                check([one(fixture::video("v").regular(1))].into_iter().chain(sounds.iter().map(sound)).collect());
+            let defaults: Vec<&str> = text.lines().filter(|line| line.contains("DEFAULT=YES")).collect();
+            assert!(
+                defaults.len() == 1 && defaults[0].contains(&format!("LANGUAGE=\"{expected}\"")),
+                "{sounds:?}: {text}"
+            );
+        };
+        check(&[("de", 2, true, &[]), ("en", 1, true, &[])], "en");
+        check(&[("de", 1, false, &[]), ("en", 2, true, &[])], "en");
+        check(&[("de", 2, true, &[Role::Main]), ("en", 1, true, &[])], "de");
+        for other in [Role::Commentary, Role::Description, Role::Dub, Role::Alternate] {
+            check(&[("de", 2, false, &[]), ("en", 1, true, &[other])], "de");
+        }
+        check(&[("de", 2, true, &[Role::Dub]), ("en", 1, true, &[Role::Commentary])], "de");
+        check(&[("de", 2, false, &[]), ("en", 1, false, &[])], "en");
+        // Of what is pushed nobody knows the order.
+        check(&[("de", 0, true, &[]), ("en", 0, true, &[])], "de");
     }
 
     #[test]
