@@ -55,3 +55,24 @@ async fn a_track_that_is_not_enabled_is_not_the_default() {
     let default = master.lines().find(|line| line.contains("DEFAULT=YES")).unwrap();
     assert_eq!(value(default, "LANGUAGE"), "en", "{master}");
 }
+
+#[tokio::test]
+async fn what_a_handler_is_called_hid_the_language() {
+    let names = async |handler: [&[u8; 9]; 2]| {
+        let files = [("video-90p.mp4", "v.mp4"), ("text-deu.mp4", "de.mp4"), ("text-eng.mp4", "en.mp4")];
+        let scene = film(&files, |name, bytes| {
+            let place = bytes.windows(9).position(|name| name == b"Subtitles");
+            if let Some(place) = place {
+                bytes[place..place + 9].copy_from_slice(handler[usize::from(name == "en.mp4")]);
+            }
+        });
+        let master = scene.text("/film/master.m3u8").await;
+        let mpd = scene.text("/film/manifest.mpd").await;
+        let texts = master.lines().filter(|line| line.contains("TYPE=SUBTITLES"));
+        let labels = mpd.lines().filter(|line| line.contains("<Label>")).count();
+        (texts.map(|line| value(line, "NAME").to_owned()).collect::<Vec<_>>(), labels)
+    };
+    assert_eq!(names([b"Subtitles"; 2]).await, (vec!["Deutsch".to_owned(), "English".to_owned()], 0));
+    assert_eq!(names([b"Studio XY"; 2]).await, (vec!["Deutsch".to_owned(), "English".to_owned()], 0));
+    assert_eq!(names([b"Studio XY", b"Studio ZZ"]).await, (vec!["Studio XY".to_owned(), "Studio ZZ".to_owned()], 2));
+}
