@@ -33,7 +33,7 @@ use crate::formats::language;
 use crate::media::clip::{Cut, CutError};
 use crate::media::presentation::{Period, Presentation, target_duration_s};
 use crate::media::sample::{Sample, SampleFlags, SampleTable, SourceRange};
-use crate::media::switching::{Arranged, arrange, arrange_clip, first_presented};
+use crate::media::switching::{Arranged, Named, arrange, arrange_clip, first_presented, say_languages};
 use crate::media::thumbnails::Thumbnails;
 use crate::media::track::{Caption, FORMAT_VERSION, Fragment, KeyChange, Kind, Pssh, Role, Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, rescale};
@@ -187,6 +187,13 @@ impl Content {
         self.tracks.extend(other.tracks);
         self.texts.extend(other.texts);
     }
+
+    fn named(&mut self) -> impl Iterator<Item = Named<'_>> {
+        let tracks = self.tracks.iter_mut().map(|(track, _)| Named::of(track));
+        let texts =
+            self.texts.iter_mut().map(|text| Named { kind: Kind::Text, language: text.tag(), label: &mut text.label });
+        tracks.chain(texts)
+    }
 }
 
 /// Opens the files of `parts`, and those `beside` them, and reads what each part holds, as `clips` need it or not. What is wrong with one
@@ -217,6 +224,9 @@ pub(crate) fn read<'a>(
             }
         }
     }
+    // What somebody chose to say stays.
+    let of_handlers = all.iter_mut().zip(parts).filter(|(_, part)| part.said.label.is_none());
+    say_languages(of_handlers.flat_map(|(content, _)| content.named()).collect());
     Ok((source, all))
 }
 
@@ -241,6 +251,7 @@ pub(crate) fn period(
 ) -> Result<Period, String> {
     let Content { mut tracks, mut texts } = media;
     repeated::leave_out(&mut tracks, source, warnings);
+    (0..).zip(&mut tracks).for_each(|(place, (track, _))| track.place = place);
     give_each_a_name(&mut tracks, warnings);
     if tracks.len() > TRACKS_MAX {
         warnings.push(format!("{} tracks, only {TRACKS_MAX} are served", tracks.len()));
@@ -900,6 +911,8 @@ fn build(
         language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
         label: label(&header.name),
         roles: roles(&header.kinds),
+        is_enabled: header.is_enabled,
+        place: 0,
         as_imsc: None,
         captions: None,
         frame_rate,
@@ -1113,9 +1126,24 @@ pub(crate) fn reduce(a: u32, b: u32) -> (u32, u32) {
 pub(crate) fn label(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|c| !c.is_control() && *c != '"').collect();
     let name = name.trim();
-    let stock = ["handler", "core media", "iso media", "gpac", "bento4", "l-smash", "shaka", "mainconcept", "apple "];
+    let stock = [
+        "handler",
+        "soundhandle",
+        "videohandle",
+        "core media",
+        "iso media",
+        "gpac",
+        "bento4",
+        "l-smash",
+        "shaka",
+        "mainconcept",
+        "apple ",
+    ];
+    // In a longer name they may say something: "Audio description".
+    let generic = ["audio", "video", "subtitle", "subtitles", "text", "stereo", "mono"];
     let lower = name.to_lowercase();
-    let chosen = !name.is_empty() && name.len() <= 100 && !stock.iter().any(|word| lower.contains(word));
+    let is_stock = generic.contains(&&*lower) || stock.iter().any(|word| lower.contains(word));
+    let chosen = !name.is_empty() && name.len() <= 100 && !is_stock;
     chosen.then(|| name.to_owned())
 }
 
@@ -1143,4 +1171,17 @@ pub fn role_named(name: &str) -> Option<Role> {
         "forced-subtitle" | "forced_subtitle" => Role::ForcedSubtitle,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_writers_call_every_track_is_no_label() {
+        for name in ["SoundHandle", "Subtitles", "STEREO", " mono ", "Text", "ISO Media file produced by Google Inc."] {
+            assert_eq!(super::label(name), None, "{name}");
+        }
+        for name in ["Audio description", "Stereo, director", "Signs & songs"] {
+            assert_eq!(super::label(name).as_deref(), Some(name));
+        }
+    }
 }

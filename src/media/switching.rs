@@ -1,6 +1,6 @@
 //! Which tracks a player may switch between, and the boundaries they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -153,6 +153,7 @@ pub fn group(tracks: Vec<Track>) -> Vec<SwitchingSet> {
         (track.kind, std::cmp::Reverse(pixels))
     };
     let mut tracks = tracks;
+    say_languages(tracks.iter_mut().map(Named::of).collect());
     tracks.sort_by(|a, b| {
         rank(a).cmp(&rank(b)).then_with(|| a.language.cmp(&b.language)).then_with(|| a.name.cmp(&b.name))
     });
@@ -251,6 +252,46 @@ fn tell_apart(tracks: &mut [Track], warnings: &mut Vec<String>) {
         if track.roles.is_empty() {
             track.roles.push(Role::Alternate);
         }
+    }
+}
+
+/// A track with a name that its encoder gave it.
+#[derive(Debug)]
+pub struct Named<'a> {
+    /// What it carries.
+    pub kind: Kind,
+    /// BCP 47 tag.
+    pub language: Option<String>,
+    /// The name.
+    pub label: &'a mut Option<String>,
+}
+
+impl Named<'_> {
+    /// `track`, whose label is such a name.
+    pub fn of(track: &mut Track) -> Named<'_> {
+        Named { kind: track.kind, language: track.language.clone(), label: &mut track.label }
+    }
+}
+
+/// Takes away names that tracks of several languages share: players would show them in place of the languages. Where a name tells tracks of
+/// one language apart it stays, behind the language.
+pub fn say_languages(tracks: Vec<Named<'_>>) {
+    let mut languages = BTreeMap::<(Kind, String), BTreeSet<Option<String>>>::new();
+    let mut labels = BTreeMap::<(Kind, Option<String>), BTreeSet<Option<String>>>::new();
+    for Named { kind, language, label } in &tracks {
+        if let Some(label) = label.as_ref() {
+            languages.entry((*kind, label.clone())).or_default().insert(language.clone());
+        }
+        labels.entry((*kind, language.clone())).or_default().insert((*label).clone());
+    }
+    for Named { kind, language, label } in tracks {
+        let Some(name) = label.take() else { continue };
+        let tells_nothing = labels[&(kind, language.clone())].len() == 1;
+        *label = match &languages[&(kind, name.clone())] {
+            several if several.len() == 1 => Some(name),
+            _ if tells_nothing => None,
+            _ => Some(language.map_or(name.clone(), |tag| format!("{} ({name})", language::name(&tag)))),
+        };
     }
 }
 
@@ -595,6 +636,35 @@ mod tests {
         check(
             &[("a", 200, Some("Main")), ("b", 100, Some("Commentary"))],
             &[(&["a"], Some("Main"), &[]), (&["b"], Some("Commentary"), &[])],
+        );
+    }
+
+    #[test]
+    fn names_of_several_languages_were_shown_in_place_of_them() {
+        let check = |tracks: &[(Kind, &str, &str)], expected: &[Option<&str>]| {
+            let said = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let mut labels: Vec<Option<String>> = tracks.iter().map(|(_, _, label)| said(label)).collect();
+            let named = tracks.iter().zip(&mut labels);
+            say_languages(named.map(|(&(kind, tag, _), label)| Named { kind, language: said(tag), label }).collect());
+            assert_eq!(labels.iter().map(Option::as_deref).collect::<Vec<_>>(), expected, "{tracks:?}");
+        };
+        use Kind::{Audio, Text};
+        check(&[(Audio, "en", "Film"), (Audio, "de", "Film"), (Text, "fr", "Film")], &[None, None, Some("Film")]);
+        check(
+            &[(Audio, "en", "Film"), (Audio, "en", "Film"), (Audio, "", "Talk")],
+            &[Some("Film"), Some("Film"), Some("Talk")],
+        );
+        check(&[(Audio, "en", "Film"), (Audio, "", "Film")], &[None, None]);
+        // One of two sounds in a language would be taken for the other.
+        check(
+            &[
+                (Audio, "en", "Film"),
+                (Audio, "en", "Talk"),
+                (Audio, "de", "Film"),
+                (Audio, "de", "Talk"),
+                (Audio, "fr", "Film"),
+            ],
+            &[Some("English (Film)"), Some("English (Talk)"), Some("Deutsch (Film)"), Some("Deutsch (Talk)"), None],
         );
     }
 

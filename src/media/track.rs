@@ -70,6 +70,21 @@ impl Role {
     }
 }
 
+/// Which sound plays if nothing else is asked for: the least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Precedence {
+    /// What is said to be the main one.
+    Main,
+    /// What is for nothing else, and enabled.
+    Enabled,
+    /// What is for nothing else.
+    Plain,
+    /// What stands in for the main one.
+    Substitute,
+    /// What is heard or read beside it.
+    Aside,
+}
+
 /// Counts up whenever the same source is cut, packaged or named otherwise than before, so that caches never mix the two.
 pub const FORMAT_VERSION: u32 = 2;
 
@@ -209,6 +224,10 @@ pub struct Track {
     pub label: Option<String>,
     /// What it is for, sorted.
     pub roles: Vec<Role>,
+    /// track_enabled of the source (ISO/IEC 14496-12 §8.3.2).
+    pub is_enabled: bool,
+    /// Its place in the source: the files in their order, in each the tracks as it has them. It says which plays first, and shapes no byte of media.
+    pub place: u32,
     /// The track of the same text as IMSC, which says more of its look: DASH lists that one in its place, HLS both.
     pub as_imsc: Option<String>,
     /// Captions in its pictures, by service; `None` if it is not known whether there are any.
@@ -249,6 +268,8 @@ impl Track {
             language: None,
             label: None,
             roles: Vec::new(),
+            is_enabled: true,
+            place: 0,
             as_imsc: None,
             captions: None,
             frame_rate: None,
@@ -261,6 +282,18 @@ impl Track {
             fragments: Vec::new(),
             segments: Vec::new(),
             clip_end: None,
+        }
+    }
+
+    /// How soon it is what plays if nothing else is asked for; of equal ones that which comes first in the source.
+    pub fn precedence(&self) -> Precedence {
+        let has = |roles: &[Role]| roles.iter().any(|role| self.roles.contains(role));
+        match () {
+            _ if has(&[Role::Commentary, Role::Description, Role::ForcedSubtitle]) => Precedence::Aside,
+            _ if has(&[Role::Main]) => Precedence::Main,
+            _ if has(&[Role::Dub, Role::Alternate]) => Precedence::Substitute,
+            _ if self.is_enabled => Precedence::Enabled,
+            _ => Precedence::Plain,
         }
     }
 

@@ -488,7 +488,13 @@ impl Mpd<'_> {
         }
         if set.roles.is_empty() {
             let of_kind = || period.sets.iter().enumerate().filter(|(_, other)| other.kind == set.kind);
-            let first = of_kind().find(|(_, other)| other.roles.is_empty()).map(|(first, _)| first);
+            let plain = || of_kind().filter(|(_, other)| other.roles.is_empty());
+            let rank = |set: &SwitchingSet| set.tracks.iter().map(|track| (track.precedence(), track.place)).min();
+            let first = match set.kind {
+                Kind::Audio => plain().min_by_key(|(_, other)| rank(other)),
+                Kind::Video | Kind::Text => plain().next(),
+            };
+            let first = first.map(|(first, _)| first);
             let no_main = !of_kind().any(|(_, other)| other.roles.contains(&Role::Main));
             match set.kind {
                 Kind::Text => self.descriptor("   ", "Role", SCHEME, "subtitle"),
@@ -723,6 +729,24 @@ mod tests {
 
     fn one(build: fixture::Build) -> SwitchingSet {
         fixture::set(vec![build.done()])
+    }
+
+    #[test]
+    fn the_main_sound_was_the_first_of_the_alphabet() {
+        let sound = |tag: &str, place: u32, is_enabled: bool| {
+            let build = fixture::audio(tag).regular(1).language(tag);
+            build.with(|track| (track.place, track.is_enabled) = (place, is_enabled))
+        };
+        let check = |sounds: [fixture::Build; 2], expected: Option<&str>| {
+            let text = written(&fixture::presentation(sounds.map(one).into()));
+            let sets = text.split("<AdaptationSet").filter(|set| set.contains("value=\"main\""));
+            let language = |set: &str| set.split("lang=\"").nth(1).and_then(|rest| rest.get(..2)).map(str::to_owned);
+            assert_eq!(sets.map(language).collect::<Vec<_>>(), [expected.map(str::to_owned)], "{text}");
+        };
+        check([sound("de", 1, true), sound("en", 0, true)], Some("en"));
+        check([sound("de", 0, false), sound("en", 1, true)], Some("en"));
+        check([sound("de", 0, true), sound("en", 1, true).role(Role::Main)], Some("en"));
+        check([sound("de", 0, true), sound("en", 0, true)], Some("de"));
     }
 
     #[test]

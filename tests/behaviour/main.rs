@@ -3,6 +3,7 @@
 
 mod access;
 mod captions;
+mod choice;
 mod clips;
 mod encrypted;
 mod faults;

@@ -146,6 +146,7 @@ impl Init {
             language: header.extended_language.clone().or_else(|| language::bcp47(header.language)),
             label: label(&header.name),
             roles: roles(&header.kinds),
+            is_enabled: header.is_enabled,
             media_time,
             init,
             pssh: movie.pssh.iter().cloned().filter_map(pssh).collect(),

@@ -43,6 +43,8 @@ pub struct Movie {
 pub struct TrackHeader {
     /// track_ID.
     pub id: u32,
+    /// track_enabled (§8.3.2.3).
+    pub is_enabled: bool,
     /// hdlr handler_type: `vide`, `soun`, `text`, `subt`, …
     pub handler: FourCc,
     /// hdlr name.
@@ -204,6 +206,7 @@ fn text(bytes: &[u8]) -> String {
 impl TrackHeader {
     fn parse(trak: BoxRef<'_>) -> Result<TrackHeader, Malformed> {
         let id = track_id(trak)?;
+        let (_, track_flags) = trak.required(b"tkhd")?.fields().version_and_flags()?;
         let mdia = trak.required(b"mdia")?;
         let within = |e: Malformed| e.within("trak");
         let mdhd = mdia.required(b"mdhd").map_err(within)?;
@@ -281,6 +284,7 @@ impl TrackHeader {
         let chapters = chapters.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect();
         Ok(TrackHeader {
             id,
+            is_enabled: track_flags & 1 != 0,
             handler,
             name,
             timescale,

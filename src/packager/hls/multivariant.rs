@@ -80,11 +80,30 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
             }
         }
     }
+    begin_moderately(&mut master.variants);
     master.variants.extend(videos.iter().filter_map(|line| i_frame_variant(line)));
     let mut out = Vec::with_capacity(256 * (1 + master.alternatives.len() + 2 * master.variants.len()));
     master.write_to(&mut out).expect("writing to memory does not fail");
     presentation.thumbnails.iter().for_each(|thumbnails| out.extend_from_slice(images::stream(thumbnails).as_bytes()));
     Ok(out)
+}
+
+/// What the first variant takes of a connection at most, in bits a second, if any takes as little.
+const FIRST_AVERAGE_MAX: u64 = 2_000_000;
+
+/// Lists first what most connections carry: some players begin with the first variant, and hls.js 1.7 takes its BANDWIDTH for that of the
+/// connection, up to 5 Mb/s; Apple's HLS Authoring Specification wants one of 2 Mb/s there. It is one of the first groups.
+fn begin_moderately(variants: &mut [VariantStream]) {
+    let Some(lead) = variants.first() else { return };
+    let is_of_group = |variant: &&VariantStream| variant.audio == lead.audio && variant.subtitles == lead.subtitles;
+    let group = variants.iter().take_while(is_of_group).enumerate();
+    let rates: Vec<(usize, u64)> =
+        group.map(|(index, variant)| (index, variant.average_bandwidth.unwrap_or(variant.bandwidth))).collect();
+    let moderate =
+        rates.iter().filter(|(_, average)| *average <= FIRST_AVERAGE_MAX).min_by_key(|(_, rate)| Reverse(rate));
+    if let Some((first, _)) = moderate.or_else(|| rates.iter().min_by_key(|(_, rate)| rate)) {
+        variants[..=*first].rotate_right(1);
+    }
 }
 
 /// A rendition with its tracks. It is chosen as the one that it is made for.
@@ -220,12 +239,15 @@ fn slot_name(slot: &Slot<'_>) -> String {
     }
 }
 
-/// The slot that plays if nothing else is asked for.
+/// The slot that plays if nothing else is asked for: of equal ones that which comes first in the source, of several clips in the first
+/// that tells them apart.
 fn default_slot(slots: &[Slot<'_>]) -> usize {
-    let plain = |slot: &Slot<'_>| !slot.has(Role::Commentary) && !slot.has(Role::Description);
-    let is_main = |slot: &Slot<'_>| slot.lines.iter().any(|line| line.roles.contains(&Role::Main));
-    let main = slots.iter().position(|slot| is_main(slot) && plain(slot));
-    main.or_else(|| slots.iter().position(plain)).unwrap_or(0)
+    let of_line = |line: &&Line<'_>| {
+        let places: Vec<u32> = line.tracks.iter().map(|track| track.place).collect();
+        (line.lead.precedence(), places)
+    };
+    let of_slot = |slot: &Slot<'_>| slot.lines.iter().map(of_line).min();
+    (0..slots.len()).min_by_key(|&index| of_slot(&slots[index])).unwrap_or(0)
 }
 
 /// Groups of sound: for every codec and channel layout, and each of its bit rates, one that holds every slot. The one that
@@ -663,6 +685,37 @@ mod tests {
     }
 
     #[test]
+    fn the_default_sound_was_the_first_of_the_alphabet() {
+        // In the order of output: name, place in the source, whether it is enabled, roles.
+        type Sound<'a> = (&'a str, u32, bool, &'a [Role]);
+        let check = |sounds: &[Sound<'_>], expected: &str| {
+            let sound = |&(tag, place, is_enabled, roles): &Sound<'_>| {
+                let build = fixture::audio(tag).regular(1).language(tag);
+                one(build.with(|track| {
+                    (track.place, track.is_enabled, track.roles) = (place, is_enabled, roles.to_vec());
+                }))
+            };
+            let text =
+                check([one(fixture::video("v").regular(1))].into_iter().chain(sounds.iter().map(sound)).collect());
+            let defaults: Vec<&str> = text.lines().filter(|line| line.contains("DEFAULT=YES")).collect();
+            assert!(
+                defaults.len() == 1 && defaults[0].contains(&format!("LANGUAGE=\"{expected}\"")),
+                "{sounds:?}: {text}"
+            );
+        };
+        check(&[("de", 2, true, &[]), ("en", 1, true, &[])], "en");
+        check(&[("de", 1, false, &[]), ("en", 2, true, &[])], "en");
+        check(&[("de", 2, true, &[Role::Main]), ("en", 1, true, &[])], "de");
+        for other in [Role::Commentary, Role::Description, Role::Dub, Role::Alternate] {
+            check(&[("de", 2, false, &[]), ("en", 1, true, &[other])], "de");
+        }
+        check(&[("de", 2, true, &[Role::Dub]), ("en", 1, true, &[Role::Commentary])], "de");
+        check(&[("de", 2, false, &[]), ("en", 1, false, &[])], "en");
+        // Of what is pushed nobody knows the order.
+        check(&[("de", 0, true, &[]), ("en", 0, true, &[])], "de");
+    }
+
+    #[test]
     fn captions_in_pictures_are_those_of_any_rendition() {
         use Service::{Digital, Line21};
         let video =
@@ -684,6 +737,30 @@ mod tests {
         assert!(none.len() == 2 && none.iter().all(|line| line.contains(",CLOSED-CAPTIONS=NONE")), "{none:?}");
         let unknown = fixture::video("b").regular(2).done();
         assert_eq!(lines(vec![video("a", &[]), unknown]), [""; 0]);
+    }
+
+    #[test]
+    fn the_first_variant_was_the_largest() {
+        // Kilobytes of segments of six seconds each, and which is listed first of all; the others stay in their order.
+        let check = |sizes: &[(&str, u32)], languages: &[&str], expected: &[&str]| {
+            let videos =
+                sizes.iter().map(|&(name, kbytes)| fixture::video(name).cut(&[(kbytes * 1000, 76_800); 2]).done());
+            let audio = |&tag: &&str| one(fixture::audio(tag).cut(&[(96_000, 288_000); 2]).language(tag));
+            let texts =
+                [("vtt", b"wvtt"), ("imsc", b"stpp")].map(|(name, format)| one(fixture::text(name, format).regular(2)));
+            let sets = [fixture::set(videos.collect())].into_iter().chain(languages.iter().map(audio)).chain(texts);
+            let text = check(sets.collect());
+            let named = |line: &str| line.strip_suffix("/0123456789abcdef/media.m3u8").map(str::to_owned);
+            assert_eq!(text.lines().filter_map(named).collect::<Vec<_>>(), expected, "{sizes:?}");
+            let first = text.lines().find(|line| line.starts_with("#EXT-X-STREAM-INF")).expect("there");
+            assert!(first.contains("SUBTITLES=\"text-vtt\""), "{first}");
+        };
+        let ladder = [("v2160", 12_000), ("v1080", 4500), ("v720", 1350), ("v540", 900), ("v360", 450)];
+        check(&ladder, &["en"], &["v720", "v2160", "v1080", "v540", "v360", "v2160", "v1080", "v720", "v540", "v360"]);
+        // 1.95 Mb/s of pictures, and sound of 128 kb/s.
+        check(&[("v720", 1463), ("v540", 900)], &["en"], &["v540", "v720", "v720", "v540"]);
+        check(&ladder[..2], &["en"], &["v1080", "v2160", "v2160", "v1080"]);
+        check(&ladder[3..], &[], &["v540", "v360", "v540", "v360"]);
     }
 
     #[test]
