@@ -22,7 +22,7 @@ use crate::media::thumbnails::Thumbnails;
 use crate::media::timeline::{self, Run};
 use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track, Version};
 use crate::media::trick;
-use crate::packager::dash::continuity::Place;
+use crate::packager::dash::continuity::{Ids, Place};
 use crate::packager::push;
 use crate::packager::rate::Rates;
 use crate::time::{MediaTime, Rounding, Timescale};
@@ -124,7 +124,7 @@ impl Mpd<'_> {
         self.raw("S\">\n");
         // Where several follow one another, each ends at the microsecond at which the next begins.
         let ends = presentation.periods.iter().skip(1).map(|next| next.start).chain([presentation.duration()]);
-        let places = continuity::places(presentation);
+        let places = continuity::places(presentation, Ids::Order);
         // Behind those of the sets themselves, and equal where theirs are.
         let trick_ids_from = places.iter().flatten().map(|place| place.id).max().unwrap_or(0);
         for ((period, end), places) in presentation.periods.iter().zip(ends).zip(places) {

@@ -349,6 +349,8 @@ struct Viewer {
     left: Vec<(u64, u64, String)>,
     /// By period and track: the times that were listed, with how long.
     timelines: BTreeMap<(String, String), BTreeMap<u64, u64>>,
+    /// By period and URL of an initialization: the id of its AdaptationSet.
+    sets: BTreeMap<(String, String), String>,
     /// By period: its start and its end, if it was said.
     periods: BTreeMap<String, (u64, Option<u64>)>,
     started: Option<String>,
@@ -563,6 +565,13 @@ impl Viewer {
         let found = representations(&text, "/tv/manifest.mpd");
         let (mut listed, mut begins_ms) = (BTreeSet::new(), None);
         for representation in &found {
+            let of = (representation.period.clone(), representation.init.clone());
+            let known = self.sets.entry(of).or_insert_with(|| representation.set.clone());
+            assert_eq!(
+                *known, representation.set,
+                "{} of period {} is of another set: {text}",
+                representation.id, representation.period
+            );
             let id = (representation.period.clone(), representation.id.clone());
             let period_ms = started_ms + self.periods[&representation.period].0 / 1000;
             let known = self.timelines.entry(id).or_default();

@@ -5,7 +5,7 @@ use crate::media::event::beside;
 use crate::media::live::{Broadcast, LowLatency};
 use crate::media::presentation::{Period, Presentation, SwitchingSet};
 use crate::media::track::{Kind, Track};
-use crate::packager::dash::continuity::Place;
+use crate::packager::dash::continuity::{Ids, Place};
 use crate::packager::dash::{ELEMENT_BYTES, Mpd, NoDash, can_be_said, continuity};
 use crate::packager::push;
 use crate::packager::rate::Rates;
@@ -59,7 +59,7 @@ pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>,
     }
     mpd.timed("minBufferTime", ms(low_latency.map_or(timing.target_s * 1000, |own| own.target_ms / 2)));
     mpd.raw(">\n");
-    let places = continuity::places(&presentation);
+    let places = continuity::places(&presentation, Ids::Set);
     if let Some(low_latency) = low_latency {
         mpd.service_description(&presentation, &places, low_latency);
     }
