@@ -140,6 +140,56 @@ async fn the_id_of_a_set_changed_when_an_older_period_left() {
     assert_eq!([of("0", "v"), of("0", "de")], [of("1", "v"), of("1", "de")], "a set goes on");
 }
 
+/// The AdaptationSet of pictures that is listed last.
+async fn pictures(studio: &Studio) -> String {
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    let set = mpd.split("<AdaptationSet ").filter(|set| set.contains("contentType=\"video\"")).last();
+    set.unwrap().split('>').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn segments_that_begin_without_a_sync_sample_were_said_to_be_independent() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let said = async |studio: &Studio| {
+        let mut said = Vec::new();
+        for path in ["/tv/master.m3u8", "/tv/v/media.m3u8", "/tv/a/media.m3u8"] {
+            said.push(studio.text(path).await.contains("#EXT-X-INDEPENDENT-SEGMENTS\n"));
+        }
+        said.push(pictures(studio).await.contains("startWithSAP"));
+        said
+    };
+    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    assert_eq!(said(&studio).await, [true, true, true, true]);
+    video.gop = 240;
+    run(&mut studio, &mut [&mut video, &mut audio], 26.0, NOW);
+    assert_eq!(said(&studio).await, [false, false, true, false]);
+    video.gop = 48;
+    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+    assert_eq!(said(&studio).await, [true, true, true, true], "they have left");
+}
+
+#[tokio::test]
+async fn renditions_whose_gops_differ_were_said_to_be_aligned() {
+    for (gop, is_aligned) in [(48, true), (96, false)] {
+        let mut studio = Studio::with(quick());
+        let (mut video, mut other) = (Encoder::video("v"), Encoder { gop, ..Encoder::video("w") });
+        video.begin(&studio);
+        other.begin(&studio);
+        for seconds in 1..40 {
+            run(&mut studio, &mut [&mut video], f64::from(seconds), NOW);
+            // It is a little behind.
+            run(&mut studio, &mut [&mut other], f64::from(seconds) - 0.6, NOW);
+            if seconds > 16 {
+                let pictures = pictures(&studio).await;
+                assert_eq!(pictures.contains("segmentAlignment=\"true\""), is_aligned, "{gop} {seconds}: {pictures}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_goes_on_where_the_others_begin_anew_is_told() {
     let (mut studio, mut again, mut audio) = pictures_anew(quick(), 12.0, from_elsewhere());
