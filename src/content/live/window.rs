@@ -810,6 +810,8 @@ impl Window {
             published: now,
             media_at,
             ended,
+            ended_at: if ended && self.current.ended { self.current.ended_at } else { now },
+            is_settled: ended && self.current.is_settled,
             events: Arc::clone(&self.events),
             timing: self.timing.unwrap_or(self.current.timing),
             ..Broadcast::clone(&self.current)
