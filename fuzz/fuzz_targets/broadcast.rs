@@ -215,7 +215,7 @@ impl Told {
 }
 
 fn hls_options() -> hls::Options {
-    hls::Options { key_uri: None, is_live: true }
+    hls::Options { is_live: true, ..hls::Options::default() }
 }
 
 fn seconds(text: &str) -> f64 {

@@ -175,6 +175,35 @@ pub fn group(tracks: Vec<Track>) -> Vec<SwitchingSet> {
     sets
 }
 
+/// What tells the set that `track` is in from the others that [`group`] makes of a period: a hash that depends on nothing else, so that it is the same
+/// whichever tracks there are besides, in every period and on every node.
+pub fn identity(track: &Track) -> u64 {
+    let likeness = Likeness::of(track);
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    // Each text is a set.
+    let name = (track.kind == Kind::Text).then_some(track.name.as_str());
+    add(track.kind.to_string().as_bytes());
+    for optional in [likeness.language.as_deref(), likeness.label.as_deref(), name] {
+        add(&[optional.is_some().into()]);
+        add(optional.unwrap_or_default().as_bytes());
+    }
+    add(&(likeness.roles.len() as u64).to_be_bytes());
+    likeness.roles.iter().for_each(|role| add(role.name().as_bytes()));
+    add(&likeness.format);
+    add(&likeness.channels.to_be_bytes());
+    add(&likeness.sample_rate.to_be_bytes());
+    add(&[likeness.transfer]);
+    add(&likeness.scheme.unwrap_or_default());
+    add(&likeness.timescale.to_be_bytes());
+    let hash = hasher.finalize();
+    let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+    u64::from_be_bytes(*first)
+}
+
 /// Tracks of video that are cut at the sync points they share.
 struct Group {
     syncs: Vec<MediaTime>,

@@ -127,7 +127,7 @@ impl Indexed {
 }
 
 fn hls_options(options: &Options) -> hls::Options {
-    hls::Options { key_uri: options.key_uri.clone(), is_live: false }
+    hls::Options { key_uri: options.key_uri.clone(), ..hls::Options::default() }
 }
 
 /// What it means for who asked that a source can't be read.

@@ -40,7 +40,7 @@ pub(crate) fn written(
     how: Written<'_>,
 ) -> Result<Object, Problem> {
     let newest = broadcast.periods.last().ok_or_else(no_such_object)?;
-    let hls_options = hls::Options { key_uri: options.key_uri.clone(), is_live: true };
+    let hls_options = hls::Options { key_uri: options.key_uri.clone(), is_live: true, lists_dependent: false };
     let (content_type, max_age_s, text) = match manifest {
         Manifest::Multivariant => {
             let offered = newest.tracks.iter().filter(|track| is_offered_in_hls(track));
@@ -54,6 +54,12 @@ pub(crate) fn written(
             let presentation = Presentation { periods: vec![period], thumbnails: Vec::new(), warnings: Vec::new() };
             let rates = rate::so_far(newest.tracks.iter().map(|track| (track.face.as_ref(), track.rate)));
             let renditions = Renditions::of(&presentation, &rates);
+            let has_playlist =
+                |track: &LiveTrack| newest.track(&track.face.name).is_some_and(|own| is_offered_in_hls(own));
+            let tracks = || broadcast.periods.iter().flat_map(|period| &period.tracks);
+            // The tag here is said of every segment of every playlist (rfc8216bis §4.4.2.1).
+            let lists_dependent = tracks().any(|track| has_playlist(track) && !hls::live::is_independent(track));
+            let hls_options = hls::Options { lists_dependent, ..hls_options };
             let text = hls::multivariant::playlist(&presentation, &renditions, &hls_options);
             (HLS, 1, text.map_err(|why| Problem::not_found("no_hls", why.to_string()))?)
         }

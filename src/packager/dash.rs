@@ -22,7 +22,7 @@ use crate::media::thumbnails::Thumbnails;
 use crate::media::timeline::{self, Run};
 use crate::media::track::{Caption, Kind, Pssh, Role, Segment, Track, Version};
 use crate::media::trick;
-use crate::packager::dash::continuity::Place;
+use crate::packager::dash::continuity::{Ids, Place};
 use crate::packager::push;
 use crate::packager::rate::Rates;
 use crate::time::{MediaTime, Rounding, Timescale};
@@ -124,7 +124,7 @@ impl Mpd<'_> {
         self.raw("S\">\n");
         // Where several follow one another, each ends at the microsecond at which the next begins.
         let ends = presentation.periods.iter().skip(1).map(|next| next.start).chain([presentation.duration()]);
-        let places = continuity::places(presentation);
+        let places = continuity::places(presentation, Ids::Order);
         // Behind those of the sets themselves, and equal where theirs are.
         let trick_ids_from = places.iter().flatten().map(|place| place.id).max().unwrap_or(0);
         for ((period, end), places) in presentation.periods.iter().zip(ends).zip(places) {
@@ -255,8 +255,16 @@ impl Mpd<'_> {
             Kind::Text => " contentType=\"text\" mimeType=\"application/mp4\"",
         });
         self.language(set.language.as_deref());
-        // Boundaries are equal in a switching set.
-        self.raw(" segmentAlignment=\"true\"");
+        let same = |track: &Track| {
+            let times = |segment: &Segment| (segment.time, segment.duration);
+            track.timescale == first.timescale && track.segments.iter().map(times).eq(first.segments.iter().map(times))
+        };
+        let common_timeline = set.tracks.iter().skip(1).all(same);
+        // On demand boundaries are equal in a switching set; of a broadcast they are what encoders make of them.
+        let is_aligned = self.broadcast.is_none() || common_timeline;
+        if is_aligned || set.tracks.iter().skip(1).all(|track| are_aligned(first, track)) {
+            self.raw(" segmentAlignment=\"true\"");
+        }
         if set.tracks.iter().flat_map(|track| &track.segments).all(|segment| segment.starts_with_sync) {
             // Type 1: all that follows the sync sample is presented after it. Where samples are reordered, leading ones may
             // precede it, which is type 2 (ISO/IEC 14496-12 Annex I).
@@ -294,11 +302,6 @@ impl Mpd<'_> {
         self.producer_reference_time(set, place.id);
         self.roles(period, index, set);
 
-        let same = |track: &Track| {
-            let times = |segment: &Segment| (segment.time, segment.duration);
-            track.timescale == first.timescale && track.segments.iter().map(times).eq(first.segments.iter().map(times))
-        };
-        let common_timeline = set.tracks.iter().skip(1).all(same);
         if common_timeline {
             self.segments("   ", period, first);
         }
@@ -697,6 +700,26 @@ impl Mpd<'_> {
 
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Times that lie less apart are one boundary, in fractions of a second.
+const TOGETHER: i64 = 1000;
+
+/// Whether no segment of the one lasts over a boundary of the other, as far as both list any (ISO/IEC 23009-1 §5.3.3.2): the one may be ahead, and older
+/// segments leave the one sooner. Both have one timescale.
+fn are_aligned(a: &Track, b: &Track) -> bool {
+    let together = i64::from(a.timescale.get()) / TOGETHER;
+    let first = |track: &Track| track.segments.first().map_or(i64::MAX, |first| first.time);
+    let (from, until) = (first(a).max(first(b)).saturating_add(together), a.end().min(b.end()) - together);
+    let is_inside = |time: &i64| from < *time && *time < until;
+    let mut times = [a, b].map(|track| track.segments.iter().map(|segment| segment.time).filter(is_inside));
+    loop {
+        match times.each_mut().map(Iterator::next) {
+            [None, None] => return true,
+            [Some(own), Some(other)] if (own - other).abs() <= together => {}
+            _ => return false,
+        }
     }
 }
 

@@ -453,10 +453,12 @@ async fn when_it_was_produced_is_passed_on() {
     }
     studio.channels.tick(studio.now);
     let mpd = studio.text("/tv/manifest.mpd").await;
-    let expected =
-        "<ProducerReferenceTime id=\"1\" inband=\"true\" type=\"captured\" wallClockTime=\"2030-03-17T17:46:39.";
-    assert!(mpd.contains(expected) && mpd.contains("presentationTime=\"0\"/>"), "{mpd}");
-    assert!(mpd.contains("<Latency referenceId=\"1\" target=\""), "{mpd}");
+    let id = &studio.dash().await[0].set;
+    let expected = format!(
+        "<ProducerReferenceTime id=\"{id}\" inband=\"true\" type=\"captured\" wallClockTime=\"2030-03-17T17:46:39."
+    );
+    assert!(mpd.contains(&expected) && mpd.contains("presentationTime=\"0\"/>"), "{mpd}");
+    assert!(mpd.contains(&format!("<Latency referenceId=\"{id}\" target=\"")), "{mpd}");
 }
 
 #[tokio::test]

@@ -82,9 +82,7 @@ async fn text_that_had_nothing_to_say_ended_the_period_of_the_pictures() {
     let found = studio.dash().await;
     let of = |id: &str| -> Vec<(String, Vec<u64>)> {
         let tracks = found.iter().filter(|r| r.id == id);
-        tracks
-            .map(|r| (r.period.clone(), r.segments.iter().map(|s| s.time / r.timescale).collect()))
-            .collect()
+        tracks.map(|r| (r.period.clone(), r.segments.iter().map(|s| s.time / r.timescale).collect())).collect()
     };
     let listed: Vec<u64> = of("v").into_iter().flat_map(|(_, times)| times).collect();
     let says = |time: &&u64| !(8..16).contains(*time) && **time < 22;

@@ -1,5 +1,6 @@
 //! The timeline that the tracks of a channel share: who counts time otherwise, who comes late, and who stayed behind.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use headwater::time::{MediaTime, Utc};
 
 use crate::live::{Encoder, Studio, quick, run};
 use crate::live_cadence::of_epoch;
+use crate::live_encoders::in_german;
 use crate::live_long::{iso_us, lines};
 use crate::scene::NOW;
 
@@ -111,6 +113,81 @@ async fn what_begins_anew_one_after_the_other_begins_one_period() {
     for track in ["v", "a"] {
         let found = begins(&studio, track).await;
         assert!(found.is_sorted() && found.iter().all(|at| (0.0..26.5).contains(at)), "{track}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_id_of_a_set_changed_when_an_older_period_left() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut german) = (Encoder::video("v"), Encoder::audio("de"));
+    german.init = in_german(&german.init);
+    video.begin(&studio);
+    german.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut german], 12.0, NOW);
+    // In the order of languages it is before the other.
+    let mut other = Encoder { sample: 12 * 48_000 / 1024, ..Encoder::audio("a") };
+    other.begin(&studio);
+    let mut said: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for seconds in 13..60 {
+        run(&mut studio, &mut [&mut video, &mut german, &mut other], f64::from(seconds), NOW);
+        for representation in studio.dash().await {
+            said.entry((representation.period, representation.id)).or_default().insert(representation.set);
+        }
+    }
+    assert_eq!(studio.dash().await[0].period, "1", "the first has left");
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert!(said.values().all(|ids| ids.len() == 1), "{said:?}");
+    let of = |period: &str, track: &str| &said[&(period.to_owned(), track.to_owned())];
+    assert_eq!([of("0", "v"), of("0", "de")], [of("1", "v"), of("1", "de")], "a set goes on");
+}
+
+/// The AdaptationSet of pictures that is listed last.
+async fn pictures(studio: &Studio) -> String {
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    let set = mpd.split("<AdaptationSet ").filter(|set| set.contains("contentType=\"video\"")).last();
+    set.unwrap().split('>').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn segments_that_begin_without_a_sync_sample_were_said_to_be_independent() {
+    let mut studio = Studio::with(quick());
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let said = async |studio: &Studio| {
+        let mut said = Vec::new();
+        for path in ["/tv/master.m3u8", "/tv/v/media.m3u8", "/tv/a/media.m3u8"] {
+            said.push(studio.text(path).await.contains("#EXT-X-INDEPENDENT-SEGMENTS\n"));
+        }
+        said.push(pictures(studio).await.contains("startWithSAP"));
+        said
+    };
+    run(&mut studio, &mut [&mut video, &mut audio], 12.0, NOW);
+    assert_eq!(said(&studio).await, [true, true, true, true]);
+    video.gop = 240;
+    run(&mut studio, &mut [&mut video, &mut audio], 26.0, NOW);
+    assert_eq!(said(&studio).await, [false, false, true, false]);
+    video.gop = 48;
+    run(&mut studio, &mut [&mut video, &mut audio], 60.0, NOW);
+    assert_eq!(said(&studio).await, [true, true, true, true], "they have left");
+}
+
+#[tokio::test]
+async fn renditions_whose_gops_differ_were_said_to_be_aligned() {
+    for (gop, is_aligned) in [(48, true), (96, false)] {
+        let mut studio = Studio::with(quick());
+        let (mut video, mut other) = (Encoder::video("v"), Encoder { gop, ..Encoder::video("w") });
+        video.begin(&studio);
+        other.begin(&studio);
+        for seconds in 1..40 {
+            run(&mut studio, &mut [&mut video], f64::from(seconds), NOW);
+            // It is a little behind.
+            run(&mut studio, &mut [&mut other], f64::from(seconds) - 0.6, NOW);
+            if seconds > 16 {
+                let pictures = pictures(&studio).await;
+                assert_eq!(pictures.contains("segmentAlignment=\"true\""), is_aligned, "{gop} {seconds}: {pictures}");
+            }
+        }
     }
 }
 
@@ -303,7 +380,7 @@ async fn numbers_go_on_where_an_encoder_changes_its_initialization_segment() {
     video.begin(&studio);
     run(&mut studio, &mut [&mut video], 30.2, NOW);
     video.push = 2;
-    video.init = crate::live_encoders::in_german(&video.init);
+    video.init = in_german(&video.init);
     video.begin(&studio);
     let mut last = 0;
     for step in 0..12 {

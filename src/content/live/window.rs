@@ -580,17 +580,6 @@ impl Window {
         feed.live.face = Arc::new(Track { keys: rotated(kid), ..Track::clone(&feed.live.face) });
     }
 
-    /// Media of the feed called `name` is missing from the one time until the other, in ticks. Text that has nothing to say ends no Period, which would
-    /// cost pictures at both its ends: there the next `S@t` says so (ISO/IEC 23009-1 §5.3.9.6).
-    fn cut(&mut self, name: &str, hole: [i64; 2]) {
-        let Some(feed) = self.feeds.get(name).filter(|feed| feed.init.face.kind != Kind::Text) else { return };
-        let mut next = Broadcast::clone(&self.current);
-        let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
-        let period = Arc::make_mut(last);
-        period.cut(&feed.live, hole, next.timing.near_us());
-        self.current = Arc::new(next);
-    }
-
     /// The feed called `name` begins on a timeline of its own, with `chunk`.
     fn begin_period(&mut self, name: &str, chunk: &Chunk, now: Utc) {
         let number = match &self.gathering {
@@ -817,6 +806,8 @@ impl Window {
             published: now,
             media_at,
             ended,
+            ended_at: if ended && self.current.ended { self.current.ended_at } else { now },
+            is_settled: ended && self.current.is_settled,
             events: Arc::clone(&self.events),
             timing: self.timing.unwrap_or(self.current.timing),
             ..Broadcast::clone(&self.current)

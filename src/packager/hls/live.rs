@@ -37,6 +37,12 @@ pub fn is_web_vtt(track: &Track) -> bool {
     track.entry.format.0 == *b"wvtt"
 }
 
+/// Whether each segment of `track` that is listed, or that grows, can be decoded without the one before it (EXT-X-INDEPENDENT-SEGMENTS).
+pub fn is_independent(track: &LiveTrack) -> bool {
+    track.listed().all(|segment| segment.starts_with_sync)
+        && track.open.as_ref().is_none_or(|open| open.starts_with_sync)
+}
+
 /// The playlist of the tracks called `name`; a delta update of it, if that is asked for and worth it. Its URIs are relative to where it
 /// is: `{version}/init.mp4`, `{version}/{time}.m4s`, `{version}/{time}.part.m4s`, `{version}/{time}.vtt`. `None` if no track has this name.
 pub fn playlist(
@@ -76,7 +82,7 @@ pub fn playlist(
     out.extend_from_slice(b"\n#EXT-X-DISCONTINUITY-SEQUENCE:");
     push::decimal(&mut out, first.map_or(edge_period.number, |(period, _, _)| period.number));
     out.push(b'\n');
-    if listed().all(|(_, _, segment)| segment.starts_with_sync) {
+    if tracks.iter().all(|(_, track)| is_independent(track)) {
         out.extend_from_slice(b"#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
     if skipped > 0 {

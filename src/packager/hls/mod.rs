@@ -15,7 +15,7 @@ use crate::formats::isobmff::boxes::FourCc;
 use crate::media::presentation::SwitchingSet;
 use crate::media::track::{Kind, Track};
 
-/// What a playlist takes from configuration.
+/// What a playlist takes from configuration, and what a multivariant one does from a broadcast.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Where the key of encrypted media is, an absolute URI: `{kid}` becomes the key id, 32 lower-case hexadecimal digits.
@@ -23,6 +23,8 @@ pub struct Options {
     pub key_uri: Option<String>,
     /// Whether this is a broadcast: its media playlists change, and have no version in their names.
     pub is_live: bool,
+    /// Whether a segment is listed that needs the one before it: of a broadcast the multivariant playlist knows none.
+    pub lists_dependent: bool,
 }
 
 /// Why something can't be had as HLS.

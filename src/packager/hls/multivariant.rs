@@ -56,7 +56,8 @@ pub fn playlist(presentation: &Presentation, renditions: &Renditions, options: &
 
     let mut master = MasterPlaylist {
         version: Some(7),
-        independent_segments: lines.iter().flat_map(|line| &line.tracks).all(|track| is_independent(track)),
+        independent_segments: !options.lists_dependent
+            && lines.iter().flat_map(|line| &line.tracks).all(|track| is_independent(track)),
         ..MasterPlaylist::default()
     };
     for group in audio_groups.iter().flatten() {

@@ -9,12 +9,13 @@
 //!
 //! What was told stays: media of a time that is missing is left out if it comes after all (ADR 0015).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::content::live::cadence::Cadence;
 use crate::content::live::window::{Feed, TARGETS_BEHIND_MAX, Window};
 use crate::formats::isobmff::fragment::DECODE_TIME_MAX;
-use crate::media::live::LiveSegment;
+use crate::media::live::{Broadcast, LiveSegment};
 use crate::media::track::Kind;
 use crate::time::{Rounding, Timescale, Utc, rescale};
 
@@ -57,6 +58,17 @@ impl Window {
         }
         self.mend();
         stopped.into_iter().for_each(|(name, hole)| self.cut(&name, hole));
+    }
+
+    /// Media of the feed called `name` is missing from the one time until the other, in ticks. Text that has nothing to say ends no Period, which would
+    /// cost pictures at both its ends: there the next `S@t` says so (ISO/IEC 23009-1 §5.3.9.6).
+    pub(super) fn cut(&mut self, name: &str, hole: [i64; 2]) {
+        let Some(feed) = self.feeds.get(name).filter(|feed| feed.init.face.kind != Kind::Text) else { return };
+        let mut next = Broadcast::clone(&self.current);
+        let Some(last) = next.periods.last_mut().filter(|last| feed.period == Some(last.number)) else { return };
+        let period = Arc::make_mut(last);
+        period.cut(&feed.live, hole, next.timing.near_us());
+        self.current = Arc::new(next);
     }
 }
 
