@@ -31,6 +31,7 @@ mod mp4;
 mod overload;
 mod paths;
 mod presentations;
+mod quicktime;
 mod remote;
 mod replaced;
 mod representation;
