@@ -38,6 +38,7 @@ mod representation;
 mod rotation;
 mod scene;
 mod sockets;
+mod sync;
 mod text;
 mod thumbnails;
 mod tls;
