@@ -468,7 +468,7 @@ impl PartReader {
             };
             match build(source, &scanned, &movie, moov, header, fragments, name, kind, files.start, clips, &mut budget)
             {
-                Ok((mut track, notes)) => {
+                Ok((mut track, fingerprint, notes)) => {
                     reader
                         .warnings
                         .extend(notes.into_iter().map(|note| format!("{file_name}: track {}: {note}", header.id)));
@@ -478,7 +478,7 @@ impl PartReader {
                         reader.texts.extend(timed_text(source, files.start, moov, track, &mut reader.warnings));
                         continue;
                     }
-                    reader.tracks.push((track, scanned.fingerprint));
+                    reader.tracks.push((track, fingerprint));
                 }
                 Err(why) => left_out(why),
             }
@@ -779,7 +779,7 @@ pub(crate) fn pssh(bytes: Bytes) -> Option<Pssh> {
     Some(Pssh { system_id, bytes })
 }
 
-/// A track of what was collected; and what is odd about it. The error is why it is left out.
+/// A track of what was collected, with what its version says of the files; and what is odd about it. The error is why it is left out.
 #[expect(clippy::too_many_arguments, reason = "one caller, and a struct would only rename them")]
 fn build(
     source: &Source,
@@ -793,8 +793,11 @@ fn build(
     moov_file: u32,
     clips: bool,
     budget: &mut Budget,
-) -> Result<(Track, Vec<String>), String> {
+) -> Result<(Track, Fingerprint, Vec<String>), String> {
     let mut notes = Vec::new();
+    // Sound and text need none before them but in xHE-AAC, which has some: where none is said to be one, writers forgot it
+    // (an stss of no entries, ISO/IEC 14496-12 §8.6.2, or flags of §8.8.3.1 that were meant for pictures).
+    let mut is_made_sync = false;
     let of_list = edits::read(&header.edits, movie.timescale, header.timescale, movie.is_fragmented, &mut notes);
     let Edits { delay, mut media_time, end } = of_list;
     let mut all = Vec::new();
@@ -819,6 +822,7 @@ fn build(
             return Err(format!("more than {DESCRIPTIONS_MAX} changes of sample entries"));
         }
         if !movie.is_fragmented {
+            is_made_sync = kind != Kind::Video && listed.make_sync_if_none_is();
             // As if the file began there: what comes before is neither shown nor needed.
             let skipped = listed.begin_at(media_time, lead(kind, header.timescale));
             media_time -= skipped;
@@ -877,6 +881,13 @@ fn build(
     {
         keys.clear();
     }
+    is_made_sync |= kind != Kind::Video && table.make_sync_if_none_is();
+    let mut fingerprint = scanned.fingerprint;
+    if is_made_sync {
+        notes.push("no sample is said to be a sync sample: all are taken for one".to_owned());
+        // Builds that did not made other fragments of it, of the same name where it is one segment all the same.
+        fingerprint = *blake3::hash(&[&fingerprint[..], b"sync"].concat()).as_bytes();
+    }
     table.shrink_to_fit();
     fragments.shrink_to_fit();
     if kind == Kind::Video {
@@ -926,7 +937,7 @@ fn build(
         segments: Vec::new(),
         clip_end: None,
     };
-    Ok((track, notes))
+    Ok((track, fingerprint, notes))
 }
 
 /// How much before its first sample that is presented a track begins, besides what that is decoded from, in ticks: sound has to settle. An

@@ -306,6 +306,15 @@ impl SampleTable {
         self.flags.iter().all(|run| run.flags.is_sync())
     }
 
+    /// Makes every sample a sync sample, if none is. Returns whether it did.
+    pub fn make_sync_if_none_is(&mut self) -> bool {
+        let none = !self.flags.is_empty() && self.flags.iter().all(|run| !run.flags.is_sync());
+        if none {
+            self.flags = vec![FlagRun { first: 0, flags: SampleFlags::SYNC }];
+        }
+        none
+    }
+
     /// Indices of the sync samples, ascending, each with its composition time in ticks: decode time and offset.
     pub fn syncs(&self) -> impl Iterator<Item = (u32, i64)> + '_ {
         let ends = self.flags.iter().skip(1).map(|run| run.first).chain([self.len()]);

@@ -8,6 +8,7 @@ pub mod fragment;
 pub mod groups;
 pub mod movie;
 pub mod prft;
+mod quicktime;
 pub mod sample_entry;
 pub mod sample_tables;
 pub mod second_reading;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::boxes::{BoxRef, Boxes, FourCc, find, write_box, write_full_box};
 use super::groups::{self, KeyGroups};
+use super::quicktime;
 use super::sample_entry::{self, SampleEntry};
 use crate::formats::error::Malformed;
 use crate::time::Timescale;
@@ -318,9 +319,9 @@ fn edit_list(elst: BoxRef<'_>) -> Result<Vec<Edit>, Malformed> {
 
 /// The initialization segment (`ftyp` and `moov`) of track `id` alone.
 ///
-/// The sample entries go through as they are. The edit list becomes one edit that begins at `media_time`, or none if that is
-/// zero: an initial delay lies in the decode times of the fragments (ISO/IEC 23000-19 §7.5.13). Durations become 0, "not
-/// known here", since they speak of the whole source.
+/// The sample entries go through as they are, but for those laid out as in QuickTime. The edit list becomes one edit that
+/// begins at `media_time`, or none if that is zero: an initial delay lies in the decode times of the fragments (ISO/IEC
+/// 23000-19 §7.5.13). Durations become 0, "not known here", since they speak of the whole source.
 pub fn write_init(moov: BoxRef<'_>, id: u32, media_time: i64) -> Result<Vec<u8>, Malformed> {
     let mut out = Vec::with_capacity(1024);
     write_box(&mut out, b"ftyp", |out| out.extend_from_slice(b"iso6\0\0\0\0iso6cmfcmp41"));
@@ -447,8 +448,9 @@ fn write_minf(out: &mut Vec<u8>, minf: BoxRef<'_>) -> Result<(), Malformed> {
             continue;
         }
         let stsd = child.required(b"stsd")?;
+        let mut result = Ok(());
         write_box(out, b"stbl", |out| {
-            out.extend_from_slice(stsd.bytes());
+            result = quicktime::write_descriptions(out, stsd);
             for kind in [b"stts", b"stsc"] {
                 write_full_box(out, kind, 0, 0, |out| out.extend_from_slice(&[0; 4]));
             }
@@ -459,6 +461,7 @@ fn write_minf(out: &mut Vec<u8>, minf: BoxRef<'_>) -> Result<(), Malformed> {
                 out.extend_from_slice(sgpd.bytes());
             }
         });
+        result?;
     }
     Ok(())
 }

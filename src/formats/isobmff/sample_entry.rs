@@ -1,6 +1,6 @@
 //! Sample entries (ISO/IEC 14496-12 §8.5.2): what one says of its codec, and the RFC 6381 string for it.
 //!
-//! The entry itself is carried verbatim; this only reads it.
+//! This only reads it: what is passed on is the entry itself, or what `quicktime.rs` makes of it.
 
 use super::boxes::{BoxRef, Boxes, FourCc, find};
 use super::groups::KeyGroups;
@@ -116,14 +116,14 @@ pub fn parse(entry: BoxRef<'_>) -> Result<SampleEntry, Malformed> {
 
 /// What an entry's fields are, before its boxes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Video,
     Audio,
     Text,
 }
 
 impl Kind {
-    fn of(format: FourCc) -> Option<Kind> {
+    pub(super) fn of(format: FourCc) -> Option<Kind> {
         Some(match &format.0 {
             b"avc1" | b"avc3" | b"dva1" | b"dvav" | b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => Kind::Video,
             b"av01" | b"dav1" | b"vp09" | b"encv" => Kind::Video,
@@ -165,23 +165,26 @@ fn read(entry: BoxRef<'_>) -> Result<SampleEntry, Malformed> {
 }
 
 /// The fields and boxes of an entry.
-struct EntryFields<'a> {
+pub(super) struct EntryFields<'a> {
     entry: BoxRef<'a>,
-    boxes: Vec<BoxRef<'a>>,
+    /// Without those that are QuickTime's alone.
+    pub(super) boxes: Vec<BoxRef<'a>>,
+    /// Whether it is laid out as in QuickTime, and as no entry of ISO/IEC 14496-12 is.
+    pub(super) is_quicktime: bool,
     /// Of a VisualSampleEntry.
     size: (u16, u16),
     /// Of an AudioSampleEntry: channelcount.
-    channels: u16,
+    pub(super) channels: u16,
     /// Of an AudioSampleEntry: samplerate.
-    sample_rate: u32,
+    pub(super) sample_rate: u32,
     /// Of an XMLSubtitleSampleEntry: namespace and schema_location.
     xml: [&'a [u8]; 2],
 }
 
 /// reserved and data_reference_index of every SampleEntry (ISO/IEC 14496-12 §8.5.2.2).
-const SAMPLE_ENTRY_BYTES: usize = 8;
+pub(super) const SAMPLE_ENTRY_BYTES: usize = 8;
 /// A VisualSampleEntry's fields (§12.1.3.2).
-const VISUAL_BYTES: usize = SAMPLE_ENTRY_BYTES + 70;
+pub(super) const VISUAL_BYTES: usize = SAMPLE_ENTRY_BYTES + 70;
 /// An AudioSampleEntry's fields (§12.2.3.2).
 const AUDIO_BYTES: usize = SAMPLE_ENTRY_BYTES + 20;
 /// What version 1 of a QuickTime sound description adds (QuickTime File Format, "Sound Sample Description (Version 1)").
@@ -190,9 +193,16 @@ const QUICKTIME_1_BYTES: usize = 16;
 const QUICKTIME_2_BYTES: usize = 36;
 
 impl<'a> EntryFields<'a> {
-    fn parse(entry: BoxRef<'a>, kind: Kind) -> Result<EntryFields<'a>, Malformed> {
-        let mut parsed =
-            EntryFields { entry, boxes: Vec::new(), size: (0, 0), channels: 0, sample_rate: 0, xml: [&[]; 2] };
+    pub(super) fn parse(entry: BoxRef<'a>, kind: Kind) -> Result<EntryFields<'a>, Malformed> {
+        let mut parsed = EntryFields {
+            entry,
+            boxes: Vec::new(),
+            is_quicktime: false,
+            size: (0, 0),
+            channels: 0,
+            sample_rate: 0,
+            xml: [&[]; 2],
+        };
         let mut fields = entry.fields();
         fields.skip(SAMPLE_ENTRY_BYTES)?;
         match kind {
@@ -200,6 +210,7 @@ impl<'a> EntryFields<'a> {
                 fields.skip(16)?;
                 parsed.size = (fields.u16()?, fields.u16()?);
                 parsed.boxes = boxes_after(entry, VISUAL_BYTES)?;
+                parsed.is_quicktime = !parsed.tiles(VISUAL_BYTES);
             }
             Kind::Audio => parsed.parse_audio(fields)?,
             Kind::Text => parsed.parse_text(fields)?,
@@ -213,28 +224,45 @@ impl<'a> EntryFields<'a> {
         self.channels = fields.u16()?;
         fields.skip(6)?;
         self.sample_rate = fields.u32()? >> 16;
-        self.boxes = match version {
-            // In an ISO file version 1 (§12.2.3.2, AudioSampleEntryV1) adds no fields, in a QuickTime file it does: what
-            // follows them tiles into boxes or does not.
-            1 => match boxes_after(self.entry, AUDIO_BYTES + QUICKTIME_1_BYTES) {
-                Ok(boxes) if !boxes.is_empty() => boxes,
-                _ => boxes_after(self.entry, AUDIO_BYTES)?,
-            },
+        let added_bytes = match version {
+            1 if !self.is_iso_version_1() => QUICKTIME_1_BYTES,
             2 => {
                 fields.skip(4)?; // sizeOfStructOnly
                 let rate = f64::from_bits(fields.u64()?);
                 self.sample_rate = rate as u32;
-                self.channels = u16::try_from(fields.u32()?).unwrap_or(u16::MAX);
-                boxes_after(self.entry, AUDIO_BYTES + QUICKTIME_2_BYTES)?
+                let at = fields.offset();
+                let channels = fields.u32()?;
+                self.channels =
+                    u16::try_from(channels).map_err(|_| Malformed::new(format!("{channels} channels"), at))?;
+                QUICKTIME_2_BYTES
             }
-            _ => boxes_after(self.entry, AUDIO_BYTES)?,
+            _ => 0,
         };
+        self.boxes = boxes_after(self.entry, AUDIO_BYTES + added_bytes)?;
+        let is_wave = |own: &BoxRef<'_>| own.kind.0 == *b"wave";
+        self.is_quicktime = added_bytes > 0 || !self.tiles(AUDIO_BYTES + added_bytes) || self.boxes.iter().any(is_wave);
+        if self.is_quicktime {
+            self.boxes = iso_boxes(&self.boxes);
+        }
         if let Some(srat) = self.first(b"srat") {
             let mut fields = srat.fields();
             fields.version_and_flags()?;
             self.sample_rate = fields.u32()?; // SamplingRateBox, §12.2.3.2
         }
         Ok(())
+    }
+
+    /// Whether an entry of version 1 is an AudioSampleEntryV1 (§12.2.3.2), which adds boxes alone. QuickTime has the number of bytes in a
+    /// packet where that has the type of its first box, and four characters would be more than 500 MB.
+    fn is_iso_version_1(&self) -> bool {
+        let after = self.entry.payload().get(AUDIO_BYTES..).unwrap_or(&[]);
+        after.get(4..8).is_none_or(|kind| kind.iter().all(|&b| b >= b' '))
+    }
+
+    /// Whether nothing is left after `skip` bytes of fields and the boxes.
+    fn tiles(&self, skip: usize) -> bool {
+        let boxes: usize = self.boxes.iter().map(|own| own.bytes().len()).sum();
+        skip + boxes == self.entry.payload().len()
     }
 
     fn parse_text(&mut self, fields: Fields<'a>) -> Result<(), Malformed> {
@@ -282,14 +310,6 @@ impl<'a> EntryFields<'a> {
     ) -> Result<T, Malformed> {
         let found = self.required(kind)?;
         parse(found.fields()).map_err(|e| e.within(found.kind))
-    }
-
-    /// The `esds`, which QuickTime puts into a `wave`.
-    fn esds(&self) -> Result<BoxRef<'a>, Malformed> {
-        if let (None, Some(wave)) = (self.first(b"esds"), self.first(b"wave")) {
-            return wave.required(b"esds");
-        }
-        self.required(b"esds")
     }
 
     /// The record of a Dolby Vision box, if there is one.
@@ -377,6 +397,30 @@ fn boxes_after<'a>(entry: BoxRef<'a>, skip: usize) -> Result<Vec<BoxRef<'a>>, Ma
     Ok(boxes)
 }
 
+/// Boxes of a `wave` that mean the same outside of it: configurations, and what tells of protection.
+const QUICKTIME_LIFTED: [&[u8; 4]; 8] = [b"esds", b"dac3", b"dec3", b"dac4", b"dOps", b"dfLa", b"ddts", b"sinf"];
+
+/// What ISO/IEC 14496-12 has of the boxes of a sound description: without the `chan`, whose layout is QuickTime's, and the terminator; where a
+/// `wave` is, what is to be lifted out of it.
+fn iso_boxes<'a>(boxes: &[BoxRef<'a>]) -> Vec<BoxRef<'a>> {
+    let mut kept: Vec<BoxRef<'a>> = Vec::with_capacity(boxes.len());
+    for own in boxes {
+        match &own.kind.0 {
+            b"chan" | [0, 0, 0, 0] => {}
+            b"wave" => {
+                for inner in own.children().map_while(Result::ok) {
+                    let is_there = |kind: FourCc| boxes.iter().chain(&kept).any(|other| other.kind == kind);
+                    if QUICKTIME_LIFTED.contains(&&inner.kind.0) && !is_there(inner.kind) {
+                        kept.push(inner);
+                    }
+                }
+            }
+            _ => kept.push(*own),
+        }
+    }
+    kept
+}
+
 /// The bytes up to the next zero, which is passed over.
 fn zero_terminated<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], Malformed> {
     let length = fields.rest().iter().position(|&b| b == 0);
@@ -460,8 +504,7 @@ fn audio(fields: &EntryFields<'_>, format: FourCc) -> Result<(String, Audio), Ma
     let bare = format.to_string();
     let (codecs, audio) = match &format.0 {
         b"mp4a" => {
-            let esds = fields.esds()?;
-            let mpeg4 = aac::Configuration::parse(esds.fields()).map_err(|e| e.within(esds.kind))?;
+            let mpeg4 = fields.configuration(b"esds", aac::Configuration::parse)?;
             let audio = match mpeg4.specific {
                 Some(aac) => Audio {
                     channels: aac.channels,

@@ -87,6 +87,15 @@ impl Listed {
         })
     }
 
+    /// Makes every sample a sync sample, if none is. Returns whether it did.
+    pub fn make_sync_if_none_is(&mut self) -> bool {
+        let none = !self.flags.is_empty() && self.flags.iter().all(|&(_, flags)| flags != FLAGS[1]);
+        if none {
+            self.flags = vec![(0, FLAGS[1])];
+        }
+        none
+    }
+
     /// Leaves out the samples decoded after the last whose composition time is before `end`, in ticks from where decoding begins.
     /// Returns how many are left that are composed at `end` or later: others may need them to be decoded.
     pub fn end_before(&mut self, end: i64) -> usize {
