@@ -42,6 +42,10 @@ pub struct Broadcast {
     pub periods: Vec<Arc<LivePeriod>>,
     /// Whether nothing will follow.
     pub ended: bool,
+    /// When it ended, or the latest moment at which it had not.
+    pub ended_at: Utc,
+    /// Whether it has ended for so long that who watched it knows: what is said of it may have a timeline of its own then.
+    pub is_settled: bool,
     /// Whether it is meant to be played from where it begins, although it goes on.
     pub starts_over: bool,
     /// What holds of all of it.

@@ -29,6 +29,11 @@ impl Shift {
         live.ended || self.is_past(live)
     }
 
+    /// Whether what `live` has of it has a timeline of its own: nothing will follow, and who watched it while it went on knows.
+    pub fn is_settled(&self, live: &Broadcast) -> bool {
+        live.is_settled || self.is_past(live)
+    }
+
     /// Whether `live` has all that the stretch will ever have.
     pub fn is_past(&self, live: &Broadcast) -> bool {
         let (Some(to), Some(period)) = (self.to, live.periods.last()) else { return false };
@@ -41,19 +46,25 @@ impl Shift {
     }
 }
 
-/// The stretch of `all` that `shift` names. If `is_over`, nothing will follow, and it begins at 0; else its numbers and times are those
+/// The stretch of `all` that `shift` names. If it `is_settled`, nothing will follow, and it begins at 0; else its numbers and times are those
 /// of `all`.
-pub fn shifted(all: &Broadcast, shift: &Shift, is_over: bool) -> Broadcast {
+pub fn shifted(all: &Broadcast, shift: &Shift, is_settled: bool) -> Broadcast {
     let newest = all.periods.last().map(|period| period.number);
     let periods = all.periods.iter().filter_map(|period| {
-        let goes_on = !is_over && newest == Some(period.number);
+        let goes_on = !is_settled && newest == Some(period.number);
         let tracks = period.tracks.iter().map(|track| Arc::new(inside(all, period, track, shift, goes_on)));
         let tracks: Vec<Arc<LiveTrack>> = tracks.filter(|track| goes_on || track.segments.last().is_some()).collect();
         (!tracks.is_empty()).then(|| LivePeriod { tracks, ..LivePeriod::clone(period) })
     });
     let mut periods: Vec<LivePeriod> = periods.collect();
-    let mut out = Broadcast { ended: is_over, periods: Vec::new(), starts_over: !is_over, ..Broadcast::clone(all) };
-    if is_over {
+    let mut out = Broadcast {
+        ended: is_settled || all.ended,
+        is_settled,
+        periods: Vec::new(),
+        starts_over: !is_settled,
+        ..Broadcast::clone(all)
+    };
+    if is_settled {
         if let Some(first) = periods.first_mut() {
             begin_together(first, out.timing);
         }

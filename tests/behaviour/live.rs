@@ -235,6 +235,15 @@ pub(crate) fn parsed(path: &str, text: &str) -> Playlist {
 }
 
 impl Studio {
+    /// It has ended, and everybody knows by now.
+    pub(crate) fn settle(&mut self) {
+        // What leaves meanwhile changes nothing of that.
+        for _ in 0..120 {
+            self.now = self.now.after(Duration::from_secs(1));
+            self.channels.tick(self.now);
+        }
+    }
+
     pub(crate) async fn playlist(&self, track: &str) -> Playlist {
         let path = format!("/tv/{track}/media.m3u8");
         let text = self.text(&path).await;
@@ -630,6 +639,7 @@ async fn an_ended_mpd_was_as_long_as_the_broadcast_though_media_had_left_the_win
     for track in ["v", "a"] {
         channel.take(track, Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
     }
+    studio.settle();
     let list = studio.playlist("v").await;
     let listed_s: f64 = list.segments.iter().map(|segment| segment.1).sum();
     assert!(list.ended && listed_s < 60.0, "{listed_s} s are listed");
@@ -641,6 +651,43 @@ async fn an_ended_mpd_was_as_long_as_the_broadcast_though_media_had_left_the_win
     let first = mpd.split_once("<S t=\"").unwrap().1.split_once('"').unwrap().0;
     let offset = mpd.split_once("presentationTimeOffset=\"").unwrap().1.split_once('"').unwrap().0;
     assert_eq!(first, offset, "it begins with its pictures: {mpd}");
+}
+
+#[tokio::test]
+async fn who_watched_the_end_was_told_of_it_on_another_timeline() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { dir: Some(dir.path().to_path_buf()), every: quick(), open: true, ..Options::default() };
+    let mut studio = Studio::of(options.clone(), NOW);
+    let (mut video, mut audio) = (Encoder::video("v"), Encoder::audio("a"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    run(&mut studio, &mut [&mut video, &mut audio], 50.0, NOW);
+    // Where it puts each segment, in ticks after the presentation begins.
+    let places = |found: &[Representation]| -> BTreeMap<String, u64> {
+        let of = |r: &Representation| r.segments.iter().map(|s| (s.url.clone(), s.time - r.offset)).collect::<Vec<_>>();
+        found.iter().flat_map(of).collect()
+    };
+    let before = places(&studio.dash().await);
+    video.end(&studio);
+    audio.end(&studio);
+    let mpd = studio.text("/tv/manifest.mpd").await;
+    assert!(mpd.contains("type=\"static\"") && mpd.contains("mediaPresentationDuration=\"PT50S\""), "{mpd}");
+    assert!(mpd.contains("<Period id=\"0\" start=\"PT0S\" duration=\"PT50S\""), "{mpd}");
+    let ended = places(&studio.dash().await);
+    let stays = before.iter().filter(|(url, _)| ended.contains_key(*url));
+    assert!(stays.clone().count() > 10 && stays.into_iter().all(|(url, at)| ended[url] == *at), "{before:?} {ended:?}");
+    // Of an open stretch, too.
+    let stretch = format!("/~from={}/tv/manifest.mpd", NOW.0 / 1000 + 35);
+    let text = studio.text(&stretch).await;
+    assert!(text.contains("type=\"static\"") && text.contains("mediaPresentationDuration=\"PT50S\""), "{text}");
+    // A restart knows no less; and who comes later is to begin at the beginning.
+    studio = Studio::of(options.clone(), studio.now);
+    assert_eq!(studio.text("/tv/manifest.mpd").await, mpd);
+    studio.settle();
+    let settled = studio.text("/tv/manifest.mpd").await;
+    assert!(settled.contains("presentationTimeOffset") && !settled.contains("=\"PT50S\""), "{settled}");
+    assert!(!studio.text(&stretch).await.contains("=\"PT50S\""));
+    assert_eq!(Studio::of(options, studio.now).text("/tv/manifest.mpd").await, settled);
 }
 
 #[tokio::test]

@@ -317,6 +317,7 @@ async fn events_of_a_channel_that_has_ended_were_told_by_times_of_the_whole_broa
     run(&mut studio, &mut [&mut video], 60.0, NOW);
     let channel = studio.channels.get("tv").unwrap();
     channel.take("v", Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
+    studio.settle();
     let mpd = studio.text("/tv/manifest.mpd").await;
     let number = |after: &str| -> f64 { mpd.split_once(after).unwrap().1.split_once('"').unwrap().0.parse().unwrap() };
     assert!(mpd.contains("type=\"static\"") && mpd.contains("start=\"PT0S\""), "{mpd}");

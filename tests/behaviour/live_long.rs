@@ -354,7 +354,7 @@ struct Viewer {
     /// By period: its start and its end, if it was said.
     periods: BTreeMap<String, (u64, Option<u64>)>,
     started: Option<String>,
-    is_static: bool,
+    is_settled: bool,
     anew: Option<Anew>,
     states: usize,
     gaps: usize,
@@ -537,12 +537,12 @@ impl Viewer {
             _ => self.started = self.started.take().or(started.clone()),
         }
         let started_ms = self.started.as_deref().unwrap().parse::<Utc>().unwrap().0;
-        let is_static = text.contains("type=\"static\"");
-        if is_static || self.is_static {
+        let is_settled = studio.channels.get("tv").unwrap().broadcast().is_settled;
+        if is_settled || self.is_settled {
             // It begins with what is still there, and has times of its own.
             self.periods.clear();
         }
-        self.is_static = is_static;
+        self.is_settled = is_settled;
         let mut last_end = 0;
         for period in text.split("<Period ").skip(1) {
             let attribute = |name: &str| -> Option<String> {
@@ -592,7 +592,7 @@ impl Viewer {
                     (i128::from(segment.time) - i128::from(representation.offset)) * 1000 / i128::from(scale);
                 // Sound may begin before the first picture, with which what has ended begins.
                 let (ms_in_dash, utc_ms) = (period_ms as i64 + after_ms as i64, *utc_ms as i64);
-                let begins_ms = *begins_ms.get_or_insert(if started.is_some() { 0 } else { utc_ms - ms_in_dash });
+                let begins_ms = *begins_ms.get_or_insert(if is_settled { utc_ms - ms_in_dash } else { 0 });
                 let ms_in_dash = ms_in_dash + begins_ms;
                 assert!(ms_in_dash.abs_diff(utc_ms) <= 3, "{}: at {utc_ms}, in DASH {ms_in_dash}", segment.url);
             }
@@ -866,6 +866,9 @@ async fn broadcast(seed: u64, dir: &Path, plot: Plot) {
         viewer.look_again(&studio).await;
         assert!(viewer.lists.values().all(|list| list.ended), "{:?}", viewer.lists);
         assert!(studio.text("/tv/manifest.mpd").await.contains("type=\"static\""));
+        studio.settle();
+        viewer.look(&studio, &manner, SECONDS * 1000 + 180_000).await;
+        assert!(viewer.is_settled || viewer.lists.is_empty());
     }
     let refused: usize = pushers.iter().map(|pusher| pusher.refused).sum();
     let segments = viewer.segments.len();

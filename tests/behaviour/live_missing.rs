@@ -168,6 +168,8 @@ async fn what_has_ended_without_its_sound_is_listed_for_as_long_as_it_had_it() {
     let channel = studio.channels.get("tv").unwrap();
     channel.take("v", Event::End, Source { push: 1, ..Source::default() }, studio.now).unwrap();
     assert!(channel.broadcast().ended);
+    assert_eq!(periods(&studio).await, [["v"]], "who watches sees the end");
+    studio.settle();
     assert_eq!(periods(&studio).await, [["v", "a"]]);
 }
 

@@ -450,10 +450,10 @@ impl Channel {
 
     /// The stretch of the broadcast that `shift` names, as of `live`. Blocks.
     pub fn shifted(&self, live: &Broadcast, shift: &Shift) -> io::Result<Broadcast> {
-        let is_over = shift.is_over(live);
+        let is_settled = shift.is_settled(live);
         Ok(match &self.shelf {
-            Some(shelf) => shifted(&shelf.with(live, shift)?, shift, is_over),
-            None => shifted(live, shift, is_over),
+            Some(shelf) => shifted(&shelf.with(live, shift)?, shift, is_settled),
+            None => shifted(live, shift, is_settled),
         })
     }
 

@@ -1,4 +1,7 @@
 //! The MPD of a broadcast: dynamic while it lasts, static when it has ended.
+//!
+//! Who watches sees the end only if what is static says it on the timeline that was there: dash.js 5.2.1 and Shaka Player 5.2.12 keep where they put a
+//! Period, and where presentationTimeOffset changes they look for what is left beyond the end (2026-11-27). What is static for long begins at 0.
 
 use crate::formats::isobmff::prft::Produced;
 use crate::media::event::beside;
@@ -20,8 +23,8 @@ const UPDATE_LOW_LATENCY_MS: u64 = 1_000;
 /// of day is, relative to it too.
 pub fn mpd(broadcast: &Broadcast, rates: &Rates, clock: &str) -> Result<Vec<u8>, NoDash> {
     let mut presentation = broadcast.presentation();
-    leave_out_what_lacks(&mut presentation, broadcast.ended);
-    let left_us = if broadcast.ended { begin_with_media(&mut presentation) } else { 0 };
+    leave_out_what_lacks(&mut presentation, broadcast.is_settled);
+    let left_us = if broadcast.is_settled { begin_with_media(&mut presentation) } else { 0 };
     can_be_said(&presentation)?;
     let segments: usize = presentation.tracks().map(|track| track.segments.len()).sum();
     let mut mpd = Mpd {
@@ -84,13 +87,13 @@ const LACKS_MAX: MediaTime = MediaTime { ticks: 30_000, timescale: Timescale::MI
 
 /// Leaves out the Periods that lack pictures or sound where others have both. No player goes on from one kind of them to the other: Shaka Player 5.2
 /// refuses the MPD (PERIOD_FLATTENING_FAILED), dash.js 5.2 waits for what does not come. A hole they pass. What lacks something for long is
-/// listed after all, in place of what came before it, until what it lacks is back. Of what has ended that is listed which has most pictures and sound
+/// listed after all, in place of what came before it, until what it lacks is back. Of what has ended for long that is listed which has most pictures and sound
 /// together.
-fn leave_out_what_lacks(presentation: &mut Presentation, has_ended: bool) {
+fn leave_out_what_lacks(presentation: &mut Presentation, is_settled: bool) {
     let has = |period: &Period| [Kind::Video, Kind::Audio].map(|kind| period.sets.iter().any(|set| set.kind == kind));
     let ms = |period: &Period| period.duration.to(Timescale::MILLI, Rounding::Nearest);
     let mut wanted = [false; 2];
-    if has_ended {
+    if is_settled {
         let of = |kinds: [bool; 2]| presentation.periods.iter().filter(|p| has(p) == kinds).map(ms).sum::<i64>();
         let all = presentation.periods.iter().map(has);
         let count = |kinds: [bool; 2]| kinds.into_iter().filter(|has| *has).count() as i64;
@@ -107,7 +110,7 @@ fn leave_out_what_lacks(presentation: &mut Presentation, has_ended: bool) {
     presentation.periods.retain(|period| has(period) == wanted);
 }
 
-/// Lets `presentation` begin with its first pictures, or with its first media if it has none. While a broadcast lasts its Periods stay where they
+/// Lets `presentation` begin with its first pictures, or with its first media if it has none. While a broadcast is watched its Periods stay where they
 /// began, though media leaves them; what is static is played from its beginning, and as long as it says (ISO/IEC 23009-1 §5.3.1.2). Returns how much earlier all begins,
 /// in microseconds.
 fn begin_with_media(presentation: &mut Presentation) -> i64 {

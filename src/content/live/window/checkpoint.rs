@@ -36,6 +36,10 @@ struct Checkpoint {
     media_at: u64,
     started: u64,
     ended: bool,
+    #[serde(default)]
+    ended_at: u64,
+    #[serde(default)]
+    is_settled: bool,
     /// target_s, part_target_ms, window_ms.
     timing: Option<(u64, Option<u64>, u64)>,
     /// chunk_ms, segment_ms, target_ms.
@@ -250,6 +254,8 @@ impl Window {
             media_at: current.media_at.0,
             started: current.started.0,
             ended: current.ended,
+            ended_at: current.ended_at.0,
+            is_settled: current.is_settled,
             timing: timing.map(|timing| (timing.target_s, timing.part_target_ms, timing.window_ms)),
             low_latency: (timing.and_then(|timing| timing.low_latency))
                 .map(|own| (own.chunk_ms, own.segment_ms, own.target_ms)),
@@ -361,7 +367,8 @@ impl Window {
         current.published = Utc(checkpoint.published);
         current.media_at = Utc(checkpoint.media_at);
         current.started = Utc(checkpoint.started);
-        current.ended = checkpoint.ended;
+        (current.ended, current.is_settled) = (checkpoint.ended, checkpoint.is_settled);
+        current.ended_at = Utc(checkpoint.ended_at);
         current.timing = timing.unwrap_or_default();
         current.events = Arc::clone(&window.events);
         if let Some(period) = checkpoint.period {
