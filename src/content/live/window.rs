@@ -799,18 +799,12 @@ impl Window {
         }
         let longest_ms = members.iter().filter_map(|feed| feed.longest_part_ms()).max();
         self.allow_parts(longest_ms);
-        let ended = self.has_ended(now);
         let media_at = self.feeds.values().map(|feed| feed.last_at).max().unwrap_or(now);
         let mut next = Broadcast {
-            sequence: self.current.sequence + 1,
-            published: now,
             media_at,
-            ended,
-            ended_at: if ended && self.current.ended { self.current.ended_at } else { now },
-            is_settled: ended && self.current.is_settled,
             events: Arc::clone(&self.events),
             timing: self.timing.unwrap_or(self.current.timing),
-            ..Broadcast::clone(&self.current)
+            ..self.followed(self.has_ended(now), now)
         };
         if let Some(last) = next.periods.last_mut() {
             *last = Arc::new(period);

@@ -45,13 +45,24 @@ impl Window {
         }
         let current = &self.current;
         if current.ended && !current.is_settled && now >= current.ended_at.after(SETTLES) {
-            let sequence = current.sequence + 1;
-            let settled = Broadcast { sequence, published: now, is_settled: true, ..Broadcast::clone(current) };
-            self.current = Arc::new(settled);
+            self.current = Arc::new(Broadcast { is_settled: true, ..self.followed(true, now) });
         }
         // Who is not heard of any more is not waited for, and that is told of.
         let has_left = self.expire(now);
         has_left || before != self.told()
+    }
+
+    /// The current state, as one that follows it at `now`, when it has `ended` or not.
+    pub(super) fn followed(&self, ended: bool, now: Utc) -> Broadcast {
+        let current = &self.current;
+        Broadcast {
+            sequence: current.sequence + 1,
+            published: now,
+            ended,
+            ended_at: if ended && current.ended { current.ended_at } else { now },
+            is_settled: ended && current.is_settled,
+            ..Broadcast::clone(current)
+        }
     }
 
     /// What time alone changes, but for what leaves the window.
