@@ -4,15 +4,18 @@ use crate::live::{Encoder, Studio, quick, run};
 use crate::mp4::{self, Box};
 use crate::scene::{NOW, Scene, WRITTEN, testdata, write};
 
+/// What is made of the type and payload of a sample entry.
+type Change<'a> = dyn Fn(&[u8; 4], &[u8]) -> Vec<u8> + 'a;
+
 /// `bytes` with each sample entry as `change` makes it of its type and payload. The `moov` may lie last, or before fragments that count
 /// from their `moof`: nothing that counts bytes is changed.
-fn with_entries(bytes: &[u8], change: &dyn Fn(&[u8; 4], &[u8]) -> Vec<u8>) -> Vec<u8> {
+fn with_entries(bytes: &[u8], change: &Change<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     mp4::boxes(bytes, 0..bytes.len()).iter().for_each(|found| rewrite(bytes, found, change, &mut out));
     out
 }
 
-fn rewrite(bytes: &[u8], found: &Box, change: &dyn Fn(&[u8; 4], &[u8]) -> Vec<u8>, out: &mut Vec<u8>) {
+fn rewrite(bytes: &[u8], found: &Box, change: &Change<'_>, out: &mut Vec<u8>) {
     let mut payload = Vec::new();
     match &found.name {
         b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl" => {
