@@ -146,14 +146,14 @@ fn outside(others: &[Track], cut: &Cut, start: MediaTime, end: MediaTime) -> Vec
     said
 }
 
-/// The switching sets of tracks that are cut already, at the boundaries that they share, as an encoder cuts what it pushes.
+/// The switching sets of tracks that are cut already, at the boundaries that they share, as an encoder cuts what it pushes. What they are called stays as
+/// it was pushed, whichever there are besides: who is here in one Period and not in the next is to change no other.
 pub fn group(tracks: Vec<Track>) -> Vec<SwitchingSet> {
     let rank = |track: &Track| {
         let pixels = track.video().map_or(0, |video| u32::from(video.width) * u32::from(video.height));
         (track.kind, std::cmp::Reverse(pixels))
     };
     let mut tracks = tracks;
-    say_languages(tracks.iter_mut().map(Named::of).collect());
     tracks.sort_by(|a, b| {
         rank(a).cmp(&rank(b)).then_with(|| a.language.cmp(&b.language)).then_with(|| a.name.cmp(&b.name))
     });
@@ -253,12 +253,15 @@ fn by_falling_quality(a: &Track, b: &Track) -> std::cmp::Ordering {
 /// Renditions of one sound differ in rate by a fifth at least: who encodes twice at one rate has two sounds.
 const LADDER_STEP: (u64, u64) = (6, 5);
 
-/// Names tracks of sound of one file that nothing tells apart, in their order there: those of rates that no ladder has are different sounds, a
+/// Names tracks of sound of one file that nothing tells apart, in their order there, those that are enabled first: those of rates that no ladder has are different sounds, a
 /// commentary perhaps, and none is to be switched to in place of another. Files that have sound each are renditions of one.
 fn tell_apart(tracks: &mut [Track], warnings: &mut Vec<String>) {
     // By likeness and file: for each sound the names and rates of its renditions.
     let mut known = BTreeMap::<(Likeness, Option<u32>), Vec<Vec<(String, u64)>>>::new();
-    for track in tracks.iter_mut().filter(|track| track.kind == Kind::Audio && !track.samples.is_empty()) {
+    let mut sounds: Vec<&mut Track> =
+        tracks.iter_mut().filter(|track| track.kind == Kind::Audio && !track.samples.is_empty()).collect();
+    sounds.sort_by_key(|track| !track.is_enabled);
+    for track in sounds {
         let rate = rate_of(track);
         let is_step = |other: u64| rate.max(other) * LADDER_STEP.1 >= rate.min(other) * LADDER_STEP.0;
         let file = track.samples.places(0..1).first().map(|place| place.file);
@@ -662,10 +665,32 @@ mod tests {
             &[("a", 100, None), ("b", 200, None), ("c", 100, None), ("d", 200, None)],
             &[(&["b", "a"], None, &[]), (&["d", "c"], Some("English 2"), &[Role::Alternate])],
         );
+        let [mut first, second] = [("a", 200, None), ("b", 210, None)].map(sound);
+        first.is_enabled = false;
+        let arranged = arrange(vec![first, second], Duration::from_secs(6));
+        let tracks = arranged.sets.iter().flat_map(|set| &set.tracks);
+        let roles: Vec<_> = tracks.map(|track| (track.name.as_str(), track.roles.as_slice())).collect();
+        assert_eq!(roles, [("b", &[][..]), ("a", &[Role::Alternate][..])], "what is not enabled is the other one");
         check(
             &[("a", 200, Some("Main")), ("b", 100, Some("Commentary"))],
             &[(&["a"], Some("Main"), &[]), (&["b"], Some("Commentary"), &[])],
         );
+    }
+
+    #[test]
+    fn what_came_beside_a_track_changed_what_its_set_was_called() {
+        let sound = |language: &str| {
+            let (language, label) = (Some(language.to_owned()), Some("Radio".to_owned()));
+            Track { language, label, ..track("a", 48_000, (120, 960, 1), &[]) }
+        };
+        let ids = |tracks: Vec<Track>| -> Vec<u64> {
+            group(tracks)
+                .iter()
+                .filter(|set| set.language.as_deref() == Some("en"))
+                .map(|set| identity(&set.tracks[0]))
+                .collect()
+        };
+        assert_eq!(ids(vec![sound("en")]), ids(vec![sound("en"), sound("de")]));
     }
 
     #[test]

@@ -493,15 +493,19 @@ impl Mpd<'_> {
             let of_kind = || period.sets.iter().enumerate().filter(|(_, other)| other.kind == set.kind);
             let plain = || of_kind().filter(|(_, other)| other.roles.is_empty());
             let rank = |set: &SwitchingSet| set.tracks.iter().map(|track| (track.precedence(), track.place)).min();
-            let first = match set.kind {
-                Kind::Audio => plain().min_by_key(|(_, other)| rank(other)),
-                Kind::Video | Kind::Text => plain().next(),
+            // In every codec: a player may have one alone.
+            let is_called = |set: &SwitchingSet| (set.language.clone(), set.tracks.first().map(|t| t.label.clone()));
+            let is_first = match set.kind {
+                Kind::Audio => {
+                    let first = plain().min_by_key(|(_, other)| rank(other));
+                    first.is_some_and(|(_, first)| is_called(first) == is_called(set))
+                }
+                Kind::Video | Kind::Text => plain().next().is_some_and(|(first, _)| first == index),
             };
-            let first = first.map(|(first, _)| first);
             let no_main = !of_kind().any(|(_, other)| other.roles.contains(&Role::Main));
             match set.kind {
                 Kind::Text => self.descriptor("   ", "Role", SCHEME, "subtitle"),
-                _ if no_main && first == Some(index) => self.descriptor("   ", "Role", SCHEME, "main"),
+                _ if no_main && is_first => self.descriptor("   ", "Role", SCHEME, "main"),
                 _ => {}
             }
         }
@@ -760,16 +764,19 @@ mod tests {
             let build = fixture::audio(tag).regular(1).language(tag);
             build.with(|track| (track.place, track.is_enabled) = (place, is_enabled))
         };
-        let check = |sounds: [fixture::Build; 2], expected: Option<&str>| {
-            let text = written(&fixture::presentation(sounds.map(one).into()));
+        let check = |sounds: Vec<fixture::Build>, expected: &[&str]| {
+            let text = written(&fixture::presentation(sounds.into_iter().map(one).collect()));
             let sets = text.split("<AdaptationSet").filter(|set| set.contains("value=\"main\""));
             let language = |set: &str| set.split("lang=\"").nth(1).and_then(|rest| rest.get(..2)).map(str::to_owned);
-            assert_eq!(sets.map(language).collect::<Vec<_>>(), [expected.map(str::to_owned)], "{text}");
+            assert_eq!(sets.filter_map(language).collect::<Vec<_>>(), expected, "{text}");
         };
-        check([sound("de", 1, true), sound("en", 0, true)], Some("en"));
-        check([sound("de", 0, false), sound("en", 1, true)], Some("en"));
-        check([sound("de", 0, true), sound("en", 1, true).role(Role::Main)], Some("en"));
-        check([sound("de", 0, true), sound("en", 0, true)], Some("de"));
+        check(vec![sound("de", 1, true), sound("en", 0, true)], &["en"]);
+        check(vec![sound("de", 0, false), sound("en", 1, true)], &["en"]);
+        check(vec![sound("de", 0, true), sound("en", 1, true).role(Role::Main)], &["en"]);
+        check(vec![sound("de", 0, true), sound("en", 0, true)], &["de"]);
+        // In every codec that it has.
+        let surround = sound("en", 0, true).with(|track| track.entry.codecs = "ac-3".to_owned());
+        check(vec![sound("de", 2, true), surround, sound("en", 1, true)], &["en", "en"]);
     }
 
     #[test]
@@ -949,6 +956,7 @@ mod tests {
            <AudioChannelConfiguration schemeIdUri="tag:dolby.com,2014:dash:audio_channel_configuration:2011" value="F801"/>
            <SupplementalProperty schemeIdUri="tag:dolby.com,2018:dash:EC3_ExtensionType:2018" value="JOC"/>
            <SupplementalProperty schemeIdUri="tag:dolby.com,2018:dash:EC3_ExtensionComplexityIndex:2018" value="16"/>
+           <Role schemeIdUri="urn:mpeg:dash:role:2011" value="main"/>
            <SegmentTemplate media="$Time$.m4s" initialization="init.mp4" timescale="48000">
             <SegmentTimeline>
              <S t="0" d="288000"/>
