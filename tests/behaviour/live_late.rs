@@ -9,6 +9,7 @@ use headwater::content::live::window;
 
 use crate::live::{Encoder, Studio, parsed, quick};
 use crate::live_long::{iso_us, lines};
+use crate::live_text::{text_chunk, texts};
 use crate::scene::{NOW, representations};
 
 /// Seconds of a GOP of pictures; sound has segments of two.
@@ -165,6 +166,30 @@ async fn pictures_with_long_gops_were_not_in_the_period_of_a_track_that_came_lat
             // Of pictures next to nothing is missing, of sound what came before the pictures did, and the chunk under way.
             assert!(holes[0] < 0.5 && holes[1] < 1.3 && holes[2] < 0.01, "from {from_s} on, {late_s} late: {holes:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn text_that_came_late_to_pictures_with_long_gops_was_announced_alone() {
+    for from_s in [31.3, 36.1, 39.9] {
+        let mut scene = Scene::new(0.0);
+        scene.run(from_s);
+        let text = texts(&scene.studio);
+        let mut next = (from_s / 2.0) as u64;
+        for step in 1..90 {
+            scene.run(from_s + 0.5 * f64::from(step));
+            while 2.0 * (next + 1) as f64 <= scene.now_s() {
+                text.push(&scene.studio, &text_chunk(next));
+                next += 1;
+            }
+            let master = scene.studio.text("/tv/master.m3u8").await;
+            assert!(master.contains("\nv/media.m3u8") && master.contains("a/media.m3u8"), "{master}");
+            for (track, (in_hls, _)) in behind(&scene).await {
+                let what = format!("{track} at {}, text came at {from_s}", scene.now_s());
+                assert!((-0.1..4.3).contains(&in_hls), "{what}: {in_hls} s behind in HLS");
+            }
+        }
+        assert_eq!(scene.periods(), ["av", "atv"], "from {from_s} on");
     }
 }
 

@@ -17,6 +17,7 @@ use headwater::time::Utc;
 
 use crate::live::{Encoder, Studio, parsed, quick, run, run_for};
 use crate::live_long::{iso_us, lines};
+use crate::live_text::{text_chunk, texts};
 use crate::scene::{self, NOW, Scene, representations};
 
 fn options(dir: &std::path::Path) -> Options {
@@ -213,6 +214,35 @@ async fn a_clip_is_on_demand_and_stays_when_the_archive_goes() {
         [("1", "v"), ("1", "a"), ("2", "v"), ("2", "a")]
     );
     scene::same(&payloads(&scene.whole(&found[2]).await), &media(&Encoder::video("v"), 1680..2160), "after the gap");
+}
+
+#[tokio::test]
+async fn text_that_had_nothing_to_say_made_clips_of_what_was_shown_with_it() {
+    let (data, library) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut studio, mut video, mut audio) = studio(options(data.path()));
+    let text = texts(&studio);
+    for number in 0..60u32 {
+        run(&mut studio, &mut [&mut video, &mut audio], 2.0 * f64::from(number + 1), NOW);
+        if !(10..15).contains(&number) {
+            text.push(&studio, &text_chunk(number.into()));
+        }
+    }
+    let mpd = studio.text(&format!("/~from={}/tv/manifest.mpd", seconds(4))).await;
+    assert_eq!(mpd.matches("<Period ").count(), 1, "{mpd}");
+    let shelf = Shelf::of(&data.path().join("tv"));
+    let shift = Shift { from: Utc(seconds(4) * 1000), to: Some(Utc(seconds(60) * 1000)) };
+    let broadcast = shelf.stretch(&shift).unwrap().unwrap();
+    let made = clip::make(&broadcast, &data.path().join("tv"), &library.path().join("film")).unwrap();
+    assert_eq!(made.stretches, 1);
+    for file in std::fs::read_dir(library.path().join("film")).unwrap() {
+        scene::touch(&file.unwrap().path(), scene::WRITTEN);
+    }
+    let scene = Scene::at(library, |_, _| {});
+    let found = scene.dash("film").await;
+    let cues = found.iter().find(|track| track.id == "t").unwrap();
+    let whole = String::from_utf8_lossy(&scene.whole(cues).await).into_owned();
+    assert!(whole.contains("line 9") && whole.contains("line 15") && !whole.contains("line 12"), "{whole}");
+    scene.hls("film").await;
 }
 
 #[tokio::test]

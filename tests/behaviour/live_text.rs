@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headwater::content::live::window;
 use headwater::formats::isobmff::fragment::{NewFragment, RunSample};
 use headwater::formats::isobmff::wvtt;
 use headwater::time::Timescale;
@@ -10,7 +11,7 @@ use crate::live::{Encoder, Studio, quick, run, run_for};
 use crate::scene::NOW;
 
 /// A chunk of two seconds of text: a cue for one and a half, then nothing.
-fn text_chunk(number: u64) -> Vec<u8> {
+pub(crate) fn text_chunk(number: u64) -> Vec<u8> {
     text_chunk_of(number, 1500)
 }
 
@@ -92,8 +93,42 @@ async fn text_that_had_nothing_to_say_ended_the_period_of_the_pictures() {
     assert_eq!(list.gaps, 4, "{list:?}");
 }
 
+#[tokio::test]
+async fn text_that_led_went_where_nobody_could_follow() {
+    let mut studio = Studio::with(window::Options { window: Duration::from_secs(120), ..quick() });
+    let (mut video, mut audio, mut late) = (Encoder::video("v"), Encoder::audio("a"), Encoder::audio("b"));
+    video.begin(&studio);
+    audio.begin(&studio);
+    let text = texts(&studio);
+    // Eight seconds ahead, and between the segments of the pictures.
+    let mut next = 0;
+    let mut shown = async |studio: &mut Studio, encoders: &mut [&mut Encoder], until: u32, step: u32| {
+        for half in step..until {
+            run(studio, encoders, f64::from(half) / 2.0 + 0.3, NOW);
+            while next * 4 + 1 < u64::from(half) + 16 {
+                text.push(studio, &text_chunk(next));
+                next += 1;
+            }
+            if half > 20 {
+                let master = studio.text("/tv/master.m3u8").await;
+                assert!(master.contains("\nv/media.m3u8"), "at {half}: {master}");
+            }
+        }
+    };
+    shown(&mut studio, &mut [&mut video, &mut audio], 61, 1).await;
+    late.begin(&studio);
+    late.sample = (30.3 * 48_000.0 / 1024.0) as u64;
+    shown(&mut studio, &mut [&mut video, &mut audio, &mut late], 150, 61).await;
+    let broadcast = studio.channels.get("tv").unwrap().broadcast();
+    let names = broadcast
+        .periods
+        .iter()
+        .map(|period| -> String { period.tracks.iter().map(|track| track.face.name.as_str()).collect() });
+    assert_eq!(names.collect::<Vec<_>>(), ["atv", "abtv"]);
+}
+
 /// Who pushes text.
-fn texts(studio: &Studio) -> Encoder {
+pub(crate) fn texts(studio: &Studio) -> Encoder {
     let text = Encoder::video("t");
     text.push(studio, &wvtt::write_init(1, Timescale::MILLI, Some("en"), &[], "WEBVTT"));
     text

@@ -44,6 +44,10 @@ impl Window {
         let others = self.feeds.iter().filter(|(other, feed)| {
             *other != name && feed.period == Some(period.number) && feed.init.face.kind != Kind::Text
         });
+        // Where it would lead to nobody might follow in time.
+        if feed.init.face.kind == Kind::Text && others.clone().any(|(_, other)| self.is_active(other, now)) {
+            return false;
+        }
         others.map(|(_, other)| other).all(|other| self.lets_leave(period, other, feed, begins_us, is_late, now))
     }
 
@@ -109,7 +113,7 @@ impl Window {
                 && is_longer(feed.lasts_us(), other.lasts_us())
         };
         // Who has left for it is known: what it is like need not be waited for.
-        let has_left = gathering.leader.is_some() && feed.live.rate != (0, 0) && is_member(feed);
+        let has_left = gathering.goes_on.is_some() && feed.live.rate != (0, 0) && is_member(feed);
         let grows = feed.live.open.as_ref().is_some_and(|open| !open.is_torn && !open.is_over);
         has_left && grows && self.is_active(feed, now) && self.feeds.values().any(is_shorter)
     }
@@ -154,12 +158,12 @@ impl Window {
             let lasts_ms = feed.lasts_us().max(other.lasts_us()) / 1000;
             away_ms.abs() <= OUTAGE_SLACK_MS.saturating_add(lasts_ms)
         };
-        // Who counts from elsewhere is on another timeline, and does not follow.
+        // Who counts from elsewhere is on another timeline, and does not follow. Of text that was asked before (`keeps_time`), and it may be ahead.
         let mut gathered = self.feeds.values().filter(|other| other.period == Some(gathering.number));
         feed.period.is_some()
             && feed.period == newest
             && is_timed(feed)
-            && gathered.any(|other| is_timed(other) && is_near(other))
+            && gathered.any(|other| !is_timed(other) || is_near(other))
     }
 }
 
