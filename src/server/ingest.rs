@@ -43,6 +43,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 4096;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// From the first byte of a chunk, or of an initialization segment, to its last: no chunk lasts longer.
 const CHUNK_TIME_MAX: Duration = Duration::from_secs(60);
+/// What a push goes on with is said of it once in so long.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Pushed manifests are read to their end, so that the connection may be used again.
 const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
@@ -259,7 +261,7 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
     let mut under_way = UnderWay { channel: Arc::clone(&channel), clock, track, source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::within(room), Vec::new(), Pin::from(Box::new(body)));
-    let (mut is_first, mut course) = (true, Course { begins_segment: true, fitted: false });
+    let (mut is_first, mut course) = (true, Course { begins_segment: true, fitted: false, said: None });
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
         let Ok(frame) = tokio::time::timeout_at(patience.until(), frame).await else {
@@ -308,6 +310,8 @@ struct Course {
     begins_segment: bool,
     /// The last chunk was not too long.
     fitted: bool,
+    /// When it was said last that one was.
+    said: Option<Utc>,
 }
 
 impl Course {
@@ -317,15 +321,19 @@ impl Course {
         if !matches!(event, Event::Chunk(_)) {
             return channel.take(track, event, source, now).map(|_| self);
         }
+        let mut said = self.said;
         let fitted = match channel.take(track, event, Source { begins_segment: self.begins_segment, ..source }, now) {
             Ok(_) => true,
             Err(Refusal::TooLong(message)) if self.fitted => {
-                tracing::warn!(channel = channel.name(), track, message, "chunk_left_out");
+                if said.is_none_or(|said| now >= said.after(SAID_EVERY)) {
+                    tracing::warn!(channel = channel.name(), track, message, "chunk_left_out");
+                    said = Some(now);
+                }
                 false
             }
             Err(other) => return Err(other),
         };
-        Ok(Course { begins_segment: false, fitted })
+        Ok(Course { begins_segment: false, fitted, said })
     }
 }
 

@@ -235,6 +235,10 @@ async fn what_is_absent_of_a_channel_of_the_epoch_is_a_gap_with_its_number() {
     let channel = studio.channels.get("tv").unwrap();
     let refused = channel.take("w", events.remove(0), source, studio.now).unwrap_err().to_string();
     assert!(refused.starts_with("the media times of w do not count from 1970"), "{refused}");
+    // Nor is an encoder of it that counts from elsewhere when it comes back.
+    let refused =
+        Encoder { push: 10, ..Encoder::video("v") }.try_push(&studio, &other.chunk(0)).unwrap_err().to_string();
+    assert!(refused.starts_with("the media times of v do not count from 1970"), "{refused}");
 }
 
 /// By number, what is listed of `track`: its URL and length, and whether it is a gap. Nothing that `before` has is otherwise, and nothing

@@ -431,7 +431,12 @@ impl Window {
         if matches!(course, Some(Course::Goes | Course::Gap)) {
             self.keeps_with_media(name, feed, chunk, now)?;
         }
-        if self.is_locked && matches!(course, Some(Course::Jumps) | None) {
+        let is_asked = match course {
+            Some(Course::Jumps) | None => true,
+            Some(Course::Repeats) => !Window::is_of_epoch(&feed.init, chunk, feed.last_at),
+            _ => false,
+        };
+        if self.is_locked && is_asked {
             Window::asked_of_epoch(name, feed, chunk, now)?;
         }
         if let Some(cadence) = self.locked() {
