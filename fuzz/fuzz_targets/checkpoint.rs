@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use headwater::content::live::archive::recovered::Recovered;
 use headwater::content::live::archive::{Archive, Shelf};
 use headwater::content::live::pushed::{Init, Refusal};
 use headwater::content::live::receiver::{Event, Receiver};
@@ -102,11 +103,21 @@ fn takes(window: &mut Window, track: &str, event: Event, source: Source, now: Ut
 fn index(lines: &[u8]) {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let [dir, other] = folders.each_ref().map(|folder| folder.path());
+    // What lies in a file below the first is left out.
+    for dir in [dir, other] {
+        std::fs::write(dir.join("00000001.spool"), b"").expect("written");
+    }
     std::fs::write(dir.join("00000001.index"), lines).expect("written");
     let Some(all) = stretch(dir) else { return };
-    Archive::open(dir).expect("it can be read");
-    assert_eq!(stretch(dir).as_ref().map(listed), Some(listed(&all)), "nothing that is whole is cut off");
-    Archive::open(other).expect("there is nothing").follow(&all, 1).expect("written");
+    let tracks = all.periods.iter().flat_map(|period| &period.tracks);
+    let places = tracks.flat_map(|track| track.segments.iter().flat_map(|segment| &segment.places));
+    let ends = places.map(|place| (place.file, u64::MAX)).chain([(1, u64::MAX)]).collect();
+    let recovered = Recovered { ends: &ends, number: u32::MAX, broadcast: &all, next_event: u64::MAX };
+    Archive::open(dir, &recovered).expect("it can be read");
+    let left = stretch(dir).as_ref().map(listed);
+    assert_eq!(left, Some(listed(&all)), "nothing is cut off that the spool has");
+    let (mut noted, _) = Archive::open(other, &recovered).expect("there is nothing");
+    noted.follow(&all, 1).expect("written");
     let again = stretch(other).unwrap_or_default();
     assert_eq!(listed(&again), listed(&all));
 }
