@@ -4,6 +4,7 @@
 //! made before a segment was as long as it should be; and after a broken one, before many were.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::content::live::cadence::{Cadence, Pace};
 use crate::content::live::cut;
@@ -189,19 +190,23 @@ impl Window {
     }
 }
 
+/// No frame of sound is longer: 2048 samples of 16 kHz are an eighth of a second. What claims to be would have gaps before it that are longer than a
+/// segment.
+const FRAME_MAX: Duration = Duration::from_millis(250);
+
 impl Feed {
     /// How far from where it should begin a segment may begin: sound begins with a frame, and pictures that are shown before the sync
     /// sample belong to it.
     fn slack(&self, chunk: &Chunk) -> i64 {
         match self.init.face.kind {
             // A file that is looped ends with a frame as short as the file's length wants it.
-            Kind::Audio => i64::from(chunk.sample_duration).max(self.frame),
+            Kind::Audio => i64::from(chunk.sample_duration).max(self.frame).min(self.ticks(FRAME_MAX)),
             _ => self.jitter(),
         }
     }
 
     pub(super) fn jitter(&self) -> i64 {
-        self.ticks(std::time::Duration::from_millis(JITTER_MS as u64))
+        self.ticks(Duration::from_millis(JITTER_MS as u64))
     }
 
     /// When a segment that begins at `time` ends if it keeps `cadence`; `None` if ticks can't say it.
@@ -311,7 +316,8 @@ impl Feed {
     /// A segment that began at `time` ended, and was announced with another duration or the same: was it as long as it should be?
     pub(super) fn kept_or_not(&mut self, pace: Pace, time: i64, duration: i64, announced: i64) {
         let end = time + duration;
-        let Some(due) = pace.cadence.and_then(|cadence| self.due(cadence, time)) else { return };
+        let Some(cadence) = pace.cadence else { return };
+        let Some(due) = self.due(cadence, time) else { return };
         if end == due {
             self.kept = self.kept.saturating_add(1);
             return;
@@ -321,8 +327,10 @@ impl Feed {
             // Who only stumbled, by no more than clocks are rounded by, is believed again soon.
             let has_stumbled = (end - due).abs() <= self.jitter();
             self.wanted = if has_stumbled { KEPT_AT_FIRST } else { KEPT_AFTER_BREAK };
-            // Not in its first half, so that the segment itself stays where it was announced.
-            self.broken = Some(end.max(time + announced / 4 * 3));
+            // Not in its first half, so that the segment itself stays where it was announced; and no further than half a segment behind its end, so
+            // that what follows does not: it would begin before the end that was announced.
+            let near = self.ticks(cadence.duration()) / 2 - self.ticks(Duration::from_millis(1));
+            self.broken = Some(end.max((time + announced / 4 * 3).min(end + near)));
         }
     }
 
