@@ -348,9 +348,9 @@ judge_listed() {
   done
 }
 
-# is_protected HLS DASH: whether a manifest says that its media are encrypted.
+# is_protected HLS DASH: whether a manifest says that its media are encrypted. All of it is read: curl fails if nobody takes what it has.
 is_protected() {
-  curl -fsS --max-time 20 "${2:-$1}" 2>/dev/null | grep -qE 'ContentProtection|EXT-X-(SESSION-)?KEY'
+  curl -fsS --max-time 20 "${2:-$1}" 2>/dev/null | grep -E 'ContentProtection|EXT-X-(SESSION-)?KEY' >/dev/null
 }
 
 # add_file SOURCE LIBRARY: a copy named by its category, `frag/main_1.mp4` as `frag-main_1.mp4`.
