@@ -27,7 +27,10 @@ fuzz_target!(|bytes: &[u8]| {
     let mut studio = Studio { channel, now: BEGINS, receivers: BTreeMap::new() };
     let mut player = Player::default();
     for steps in script {
-        steps.into_iter().for_each(|step| studio.does(step));
+        for step in steps {
+            studio.does(step);
+            player.has_ended |= studio.channel.broadcast().ended;
+        }
         let live = studio.channel.broadcast();
         if live.sequence != player.sequence && !live.periods.is_empty() {
             player.reads(&live);
