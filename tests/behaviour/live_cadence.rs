@@ -420,20 +420,19 @@ async fn pictures_whose_gops_are_longer_than_the_cadence_ran_into_the_gaps_behin
     }
 }
 
-/// What had come before anything was announced may be longer than a segment should be: what comes later may not, since it would stand for several
-/// numbers.
+/// Before anything is announced, too: it would stand for several numbers.
 #[tokio::test]
-async fn a_chunk_that_is_longer_than_the_cadence_is_refused_whatever_was_announced() {
+async fn a_chunk_that_is_longer_than_the_cadence_is_refused() {
     let mut studio = Studio::with(even());
-    let mut video = Encoder { gop: 144, chunk_samples: 144, ..of_epoch(Encoder::video("v")) };
-    video.begin(&studio);
+    let long = Encoder { gop: 144, chunk_samples: 144, ..of_epoch(Encoder::video("v")) };
+    long.begin(&studio);
+    let refused = |studio: &Studio, sample| long.try_push(studio, &long.chunk(sample)).unwrap_err().to_string();
+    let said = refused(&studio, 0);
+    assert!(said.starts_with("a chunk of 6.000 s, where a segment has 2.499 s at most"), "{said}");
+    let mut video = of_epoch(Encoder::video("v"));
     run(&mut studio, &mut [&mut video], 12.0, NOW);
-    assert_eq!(studio.playlist("v").await.target_s, 6.0);
-    let (mut receiver, mut events) = (Receiver::default(), Vec::new());
-    receiver.push(&video.chunk(video.sample), &mut events).unwrap();
-    let channel = studio.channels.get("tv").unwrap();
-    let refused = channel.take("v", events.remove(0), Source { push: 1, ..Source::default() }, studio.now).unwrap_err();
-    let said = refused.to_string();
+    assert_eq!(studio.playlist("v").await.target_s, 2.0);
+    let said = refused(&studio, video.sample);
     assert!(said.starts_with("a chunk of 6.000 s, where segments of this channel were announced as 2 s"), "{said}");
 }
 

@@ -64,8 +64,12 @@ impl Window {
         let ms = u64::try_from(init.ms(chunk.decode_end - chunk.decode_time)).unwrap_or(0);
         let seconds = ms as f64 / 1000.0;
         let announced = self.timing.filter(|_| !self.begins_another(name, init, chunk, source, now));
+        let seconds_of = |cadence: Cadence| ((cadence.duration().as_millis() as u64 + 500) / 1000).max(1);
         let Some(Timing { target_s, .. }) = announced else {
             let most = if init.face.kind == Kind::Text { self.patience().min(SEGMENT_MAX) } else { SEGMENT_MAX };
+            let will_be_locked = self.options.cadence.filter(|_| Window::is_of_epoch(init, chunk, now));
+            let of_cadence = will_be_locked.map(|cadence| Duration::from_millis(seconds_of(cadence) * 1000 + 499));
+            let most = of_cadence.map_or(most, |of_cadence| most.min(of_cadence));
             if u128::from(ms) <= most.as_millis() {
                 return Ok(());
             }
@@ -75,8 +79,7 @@ impl Window {
             )));
         };
         // Where numbers follow from times none stands for more than the cadence, whatever is announced.
-        let of_cadence = self.locked().map(|cadence| (cadence.duration().as_millis() as u64 + 500) / 1000);
-        let target_s = of_cadence.map_or(target_s, |of_cadence| target_s.min(of_cadence.max(1)));
+        let target_s = self.locked().map_or(target_s, |cadence| target_s.min(seconds_of(cadence)));
         if (ms + 500) / 1000 <= target_s {
             return Ok(());
         }
