@@ -143,7 +143,7 @@ impl Receiver {
         let Some(size) = head.size else {
             return Err(self.malformed(head.kind, "a box without a size, which would never end"));
         };
-        let end = self.box_at as u64 + size;
+        let end = (self.box_at as u64).saturating_add(size);
         let bounded = |max: u64| {
             let too_large =
                 || self.malformed(head.kind, format!("{end} bytes gathered with it, at most {max} are taken"));
@@ -311,6 +311,16 @@ mod tests {
         assert_eq!((result, rests), (Ok(()), true));
         let [Event::Chunk(chunk)] = &events[..] else { panic!("{events:?}") };
         assert_eq!((&chunk.bytes[..], chunk.moof.clone()), (&between[..], 0..17));
+    }
+
+    #[test]
+    fn a_size_near_the_largest_was_taken_for_a_small_one_and_gathered_without_end() {
+        for size in [u64::MAX, u64::MAX - 40] {
+            let head = [&[0, 0, 0, 1][..], b"moov", &size.to_be_bytes()].concat();
+            let (events, result, _) = received(&[&of_box(b"ftyp", b"iso6\0\0\0\0cmfc"), &head, &[7; 100]]);
+            let said = result.expect_err("nobody takes so much").to_string();
+            assert!(events.is_empty() && said.contains("bytes gathered with it"), "{said}");
+        }
     }
 
     /// As GStreamer's mp4mux writes them.
