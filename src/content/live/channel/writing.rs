@@ -15,8 +15,6 @@ use crate::time::Utc;
 const TRIED_AGAIN: Duration = Duration::from_secs(1);
 /// What fails again soon after, twice as seldom each time, up to this.
 const TRIED_AGAIN_MAX: Duration = Duration::from_secs(60);
-/// One channel after another is kept up with.
-const KEPT_UP_WITHIN: Duration = Duration::from_millis(50);
 
 impl State {
     /// What the archive has not been told of.
@@ -116,7 +114,7 @@ impl State {
         let keep = is_due.then_some(Keep { needed_from, wanted_from, bytes_max: self.kept.bytes_max });
         let noted = broadcast.as_ref().map_or(self.noted, |broadcast| broadcast.sequence);
         let Some(disk) = &mut self.disk else { return };
-        let kept = disk.ask_within(KEPT_UP_WITHIN, move |disk| {
+        let kept = disk.ask_briefly(move |disk| {
             let written = disk.note(broadcast.as_deref());
             (written, keep.map(|keep| disk.forget(&keep)))
         });
