@@ -488,8 +488,12 @@ impl LiveTrack {
 
 impl LivePeriod {
     /// Notes that media of `track` is missing from the one time until the other, in ticks; what lies within `near_us` of what is noted is
-    /// that.
+    /// that. Text that has nothing to say ends no Period, which would cost pictures at both its ends: there the next `S@t` says so (ISO/IEC 23009-1
+    /// §5.3.9.6).
     pub fn cut(&mut self, track: &LiveTrack, hole: [i64; 2], near_us: i64) {
+        if track.face.kind == Kind::Text {
+            return;
+        }
         for ticks in hole {
             let cut = after_start_us(self, track, ticks);
             // Who caught up with the others has media of before it begins.
@@ -748,7 +752,7 @@ mod tests {
             media,
             protection: None,
         };
-        let mut live = LiveTrack::new(Arc::new(Track::new(name, Kind::Text, timescale, entry)));
+        let mut live = LiveTrack::new(Arc::new(Track::new(name, Kind::Audio, timescale, entry)));
         let ticks = |ms: i64| rescale(ms, Timescale::MILLI, timescale, Rounding::Nearest);
         let mut time = ticks(begins_ms);
         for (number, &(what, lasts_ms)) in (7..).zip(segments) {

@@ -24,7 +24,7 @@ use crate::content::live::spool::numbers_of_each;
 use crate::media::event::{LiveEvent, Timeline};
 use crate::media::live::{Broadcast, LivePeriod, LiveSegment, LiveTrack, Segments, Timing};
 use crate::media::shift::{Shift, shifted};
-use crate::media::track::{Kind, Track, Version};
+use crate::media::track::{Track, Version};
 use crate::time::{MediaTime, Rounding, Timescale, Utc};
 
 /// Indexes that are kept in memory once they were read: hours of a channel, some ten kilobytes each.
@@ -352,10 +352,7 @@ fn joined(live: &Broadcast, indexes: &[Arc<Index>]) -> Broadcast {
         for (name, joined) in tracks {
             let live = known.and_then(|known| known.track(&name));
             let track = joined.track(live);
-            // As in the window: text that has nothing to say ends no Period.
-            if track.face.kind != Kind::Text {
-                holes(&track).for_each(|hole| period.cut(&track, hole, out.timing.near_us()));
-            }
+            holes(&track).for_each(|hole| period.cut(&track, hole, out.timing.near_us()));
             period.tracks.push(Arc::new(track));
         }
         period.end = known.and_then(|known| known.end);
