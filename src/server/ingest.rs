@@ -261,7 +261,7 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
     let mut under_way = UnderWay { channel: Arc::clone(&channel), clock, track, source, has_ended: false };
     let mut patience = Patience::from(Instant::now());
     let (mut receiver, mut events, mut body) = (Receiver::within(room), Vec::new(), Pin::from(Box::new(body)));
-    let (mut is_first, mut course) = (true, Course { begins_segment: true, fitted: false, said: None });
+    let (mut is_first, mut progress) = (true, Progress { begins_segment: true, fitted: false, said: None });
     loop {
         let frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx));
         let Ok(frame) = tokio::time::timeout_at(patience.until(), frame).await else {
@@ -284,8 +284,10 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
                 under_way.source = source;
             }
             let (channel, track, taken) = (Arc::clone(&channel), named.name.clone(), std::mem::take(&mut events));
-            course = blocking(move || {
-                taken.into_iter().try_fold(course, |course, event| course.take(&channel, &track, event, source, now))
+            progress = blocking(move || {
+                taken
+                    .into_iter()
+                    .try_fold(progress, |progress, event| progress.take(&channel, &track, event, source, now))
             })
             .await??;
         }
@@ -305,7 +307,7 @@ async fn push(state: &State, channel: &str, mut named: Named, encoder: &str, bod
 
 /// How far a push has come.
 #[derive(Clone, Copy, Debug)]
-struct Course {
+struct Progress {
     /// No chunk came yet.
     begins_segment: bool,
     /// The last chunk was not too long.
@@ -314,10 +316,10 @@ struct Course {
     said: Option<Utc>,
 }
 
-impl Course {
+impl Progress {
     /// Has `channel` take `event`. A chunk that is too long behind one that was not is left out, and the push goes on: where a source stood
     /// still, encoders let the last sample before it last until the first one after it, and many end when a push does.
-    fn take(self, channel: &Channel, track: &str, event: Event, source: Source, now: Utc) -> Result<Course, Refusal> {
+    fn take(self, channel: &Channel, track: &str, event: Event, source: Source, now: Utc) -> Result<Progress, Refusal> {
         if !matches!(event, Event::Chunk(_)) {
             return channel.take(track, event, source, now).map(|_| self);
         }
@@ -333,7 +335,7 @@ impl Course {
             }
             Err(other) => return Err(other),
         };
-        Ok(Course { begins_segment: false, fitted, said })
+        Ok(Progress { begins_segment: false, fitted, said })
     }
 }
 
